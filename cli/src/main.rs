@@ -1,0 +1,3 @@
+//! The stele binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The durable log: block format, embedded engine, recovery, segments, verify.

@@ -1,0 +1,1 @@
+//! The words that dialects and core share: ids, operations, outcomes, effects. Pure.

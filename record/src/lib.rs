@@ -1,0 +1,1 @@
+//! The bytes of a stored record and the lazy view of them. Pure.

@@ -1,0 +1,3 @@
+//! A whole node in one deterministic process: clients, hubs, shards, a fault disk, crashes; by seed.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The project's chores: test, arrows, tidy, conform, ci.
+
+fn main() {}
