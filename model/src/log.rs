@@ -127,20 +127,35 @@ pub trait LogStore {
     /// See [`ReadError`].
     fn tail(&self) -> Result<Lsn, ReadError>;
 
-    /// Blocks up to and including `below` are not needed for replay any more (a durable snapshot stands above them), and of
-    /// what they hold only the records named by the last [`Self::live`] reports are. A hint.
+    /// Blocks up to and including `below` are not needed for replay any more: a durable snapshot stands above them. What the
+    /// machine still refers to in them stays readable (see [`Self::live`]). A hint.
     fn trim(&mut self, below: Lsn);
 
-    /// Net change of live record bytes at each of these places since the last call: positive when a record was stored,
-    /// negative when its last holder let go. The engine decides by it what to promote and what to recycle. May be ignored.
-    fn live(&mut self, changes: &[(Place, i64)]);
+    /// Net change, in bytes, of what the machine refers to in each of these blocks since the last call. A record that several
+    /// queues hold counts once for each. The engine learns by it which segments are empty and which are worth promoting. The
+    /// sums are rebuilt by such calls after a start. Engines that keep everything ignore it.
+    fn live(&mut self, changes: &[(Lsn, i64)]);
 
-    /// Stores a snapshot of the machine as of `lsn`, durable when this returns a completion by [`Self::snapshot_done`].
+    /// The range of blocks whose surviving records the engine wants to know, because it is about to move them (promotion).
+    /// Answered by [`Self::survivors`] once. `None`: nothing wanted.
+    fn wanted(&mut self) -> Option<(Lsn, Lsn)>;
+
+    /// All records in the blocks of `range` that the machine still refers to, sorted by place, each with its length in bytes.
+    /// The set only shrinks afterwards: no new reference to an old place is ever made.
+    fn survivors(&mut self, range: (Lsn, Lsn), records: Vec<(Place, u32)>);
+
+    /// Stores a snapshot of the machine as of `lsn`, durable when [`Self::snapshot_done`] says so.
     /// `chunks` that are equal (same pointer and length) to those of the previous snapshot need not be written again.
     fn snapshot(&mut self, lsn: Lsn, chunks: Vec<Bytes>);
 
     /// The newest snapshot that is known to be durable since the process started, if it changed since the last call.
     fn snapshot_done(&mut self) -> Option<Lsn>;
+
+    /// The newest durable snapshot and its chunks, in the order they were given; for the start.
+    ///
+    /// # Errors
+    /// See [`ReadError`]: a damaged snapshot is reported, never passed over in silence.
+    fn load_snapshot(&self) -> Result<Option<(Lsn, Vec<Bytes>)>, ReadError>;
 }
 
 /// Reads single records that memory no longer holds. Cloned to reader threads.
