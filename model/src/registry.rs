@@ -1,0 +1,235 @@
+//! What hubs and operators ask of the registry, and what it has to tell.
+
+use crate::id::{Boot, Call, ExchangeId, HubId, QueueId, Revision, SessionId, ShardId};
+use crate::op::Define;
+use crate::outcome::Done;
+use crate::queue::QueueSpec;
+use crate::refusal::Refusal;
+use crate::session::Principal;
+use crate::value::Arguments;
+
+/// A request to the registry.
+#[derive(Clone, Debug)]
+pub enum RegistryOp {
+    /// A session's work on definitions. Answer: [`RegistryEffect::Answer`] when it is durable here and at the shards it concerns,
+    /// and after the snapshot that shows it was published (S11). Deleting a queue does not come here: see
+    /// [`crate::shard::ShardOp::Close`].
+    Define {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+        /// Whose request.
+        session: SessionId,
+        /// On whose grants.
+        principal: Principal,
+        /// The namespace's name.
+        namespace: String,
+        /// What.
+        define: Define,
+    },
+    /// An operator's work: users, grants, namespaces, policies. Same answer; `hub` and `call` as the driver likes them.
+    Administer {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+        /// What.
+        change: Change,
+    },
+    /// From a shard: see [`crate::shard::ShardEffect::Closing`].
+    Closing {
+        /// Which queue.
+        queue: QueueId,
+    },
+    /// From a shard: see [`crate::shard::ShardEffect::Applied`].
+    Applied {
+        /// By whom.
+        shard: ShardId,
+        /// What.
+        revision: Revision,
+        /// The queue, if it was about one.
+        queue: Option<QueueId>,
+    },
+    /// A session is gone: what it owns is removed (S12).
+    SessionGone {
+        /// Which.
+        session: SessionId,
+    },
+}
+
+/// An operator's change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Make a namespace; being there is fine.
+    PutNamespace {
+        /// Name.
+        name: String,
+        /// Most queues in it.
+        queues_max: Option<u64>,
+        /// Most connections to it.
+        connections_max: Option<u64>,
+    },
+    /// Remove a namespace and all in it.
+    DeleteNamespace {
+        /// Name.
+        name: String,
+    },
+    /// Make or change a user.
+    PutUser(User),
+    /// Remove a user and its grants.
+    DeleteUser {
+        /// Name.
+        name: String,
+    },
+    /// Give a user grants in a namespace, in place of earlier ones.
+    PutGrant(Grant),
+    /// Take the grants of a user in a namespace away.
+    DeleteGrant {
+        /// The user.
+        user: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// Make or change a policy.
+    PutPolicy(Policy),
+    /// Remove a policy.
+    DeletePolicy {
+        /// The namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// An operator's policy.
+        operator: bool,
+    },
+}
+
+/// A user. The hash is RabbitMQ's form, so that its definitions can be taken over: base64 of a 4-byte salt and
+/// SHA-256(salt ‖ password).
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// Name.
+    pub name: String,
+    /// The salted hash; empty: no password lets in.
+    pub password_hash: String,
+    /// Tags, such as `administrator`.
+    pub tags: Vec<String>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("name", &self.name).field("tags", &self.tags).finish_non_exhaustive()
+    }
+}
+
+/// Regular expressions of object names, as RabbitMQ's permissions: matched anywhere unless anchored; empty matches nothing
+/// but the empty name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The user.
+    pub user: String,
+    /// The namespace.
+    pub namespace: String,
+    /// What it may configure.
+    pub configure: String,
+    /// What it may write to.
+    pub write: String,
+    /// What it may read from.
+    pub read: String,
+}
+
+/// What a policy applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AppliesTo {
+    /// Queues and exchanges.
+    All,
+    /// All queues.
+    Queues,
+    /// Classic queues.
+    ClassicQueues,
+    /// Quorum queues.
+    QuorumQueues,
+    /// Exchanges.
+    Exchanges,
+}
+
+/// Settings for all objects whose name matches; of several the one with the highest priority. An operator's policy is merged
+/// with a user's, the stricter limit wins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// The namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Regular expression.
+    pub pattern: String,
+    /// What it applies to.
+    pub applies_to: AppliesTo,
+    /// Higher wins.
+    pub priority: i64,
+    /// An operator's policy.
+    pub operator: bool,
+    /// Settings by RabbitMQ's policy keys, such as `max-length`.
+    pub definition: Arguments,
+}
+
+/// What the registry has to tell.
+#[derive(Clone, Debug)]
+pub enum RegistryEffect {
+    /// The newest snapshot is to be published to every hub, before any later effect is carried out. The driver takes it from the
+    /// machine.
+    Publish {
+        /// Its revision.
+        revision: Revision,
+    },
+    /// To a hub.
+    Answer {
+        /// Who.
+        hub: HubId,
+        /// Which.
+        call: Call,
+        /// What.
+        answer: Result<Done, Refusal>,
+    },
+    /// To a shard.
+    Put {
+        /// Which.
+        shard: ShardId,
+        /// This change.
+        revision: Revision,
+        /// The queue.
+        queue: QueueSpec,
+    },
+    /// To a shard.
+    Drop {
+        /// Which.
+        shard: ShardId,
+        /// This change.
+        revision: Revision,
+        /// The queue.
+        queue: QueueId,
+    },
+    /// To a shard, at the start.
+    Sync {
+        /// Which.
+        shard: ShardId,
+        /// The present revision.
+        revision: Revision,
+        /// This start.
+        boot: Boot,
+        /// Its queues.
+        queues: Vec<QueueSpec>,
+    },
+    /// To a shard: close a queue whose owner is gone, or that lost its namespace. See [`crate::shard::ShardOp::Close`].
+    Close {
+        /// Which.
+        shard: ShardId,
+        /// The queue.
+        queue: QueueId,
+    },
+    /// An exchange with `auto_delete` lost its last rule and is gone: for listings and logs.
+    ExchangeGone {
+        /// Which.
+        exchange: ExchangeId,
+    },
+}

@@ -1,0 +1,168 @@
+//! The seam between the driver of a connection and its dialect's session.
+//!
+//! A session does no IO: bytes and time go in, bytes and submits come out. The driver owns the [`Outbox`] and empties it after
+//! each call: first the submits, then the bytes.
+
+use crate::id::{Now, PrincipalId, Ticket};
+use crate::op::Submit;
+use crate::outcome::{Deliveries, Outcome, Wake};
+use bytes::{Bytes, BytesMut};
+use std::fmt;
+
+/// A connection's protocol state.
+pub trait Session {
+    /// Takes input, as much of it as it can; returns how many bytes it is done with. The driver offers the rest again, with
+    /// more behind it when more has come, and after each [`Self::complete`], [`Self::authenticated`] or [`Self::wake`]: a session
+    /// that must wait for an answer before it may go on parsing simply returns.
+    fn receive(&mut self, now: Now, input: &[u8], out: &mut Outbox) -> usize;
+
+    /// The answer to a submit.
+    fn complete(&mut self, now: Now, ticket: Ticket, outcome: Outcome, out: &mut Outbox);
+
+    /// The answer to [`Outbox::authenticate`].
+    fn authenticated(&mut self, now: Now, result: Result<Principal, Rejected>, out: &mut Outbox);
+
+    /// Records for a subscription.
+    fn deliver(&mut self, now: Now, batch: &Deliveries, out: &mut Outbox);
+
+    /// Something happened.
+    fn wake(&mut self, now: Now, what: Wake, out: &mut Outbox);
+
+    /// When [`Self::expire`] must be called if nothing else happens before.
+    fn deadline(&self) -> Option<Now>;
+
+    /// The deadline has come.
+    fn expire(&mut self, now: Now, out: &mut Outbox);
+
+    /// The client's own name for the connection and its product, for listings and flow; empty if unknown.
+    fn client(&self) -> &str;
+}
+
+/// Who the client has shown to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The user's number.
+    pub id: PrincipalId,
+    /// The user's name.
+    pub name: String,
+}
+
+/// The client is not who it says. Deliberately without detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected;
+
+/// A request to check credentials. The driver answers with [`Session::authenticated`]. A session sends it again when a
+/// secret is updated.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authenticate {
+    /// User name as given.
+    pub user: String,
+    /// Password as given; never printed.
+    pub password: String,
+}
+
+impl fmt::Debug for Authenticate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticate").field("user", &self.user).field("password", &"…").finish()
+    }
+}
+
+/// What a session wants done.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Bytes for the client.
+    pub write: Output,
+    /// Requests, in order.
+    pub submits: Vec<Submit>,
+    /// Check these credentials.
+    pub authenticate: Option<Authenticate>,
+    /// End the connection after the bytes have left; the reason, for the log.
+    pub close: Option<String>,
+    /// `Some(true)`: do not read the socket until `Some(false)`.
+    pub pause: Option<bool>,
+}
+
+/// Bytes on their way out: small ones copied, large ones shared.
+#[derive(Debug, Default)]
+pub struct Output {
+    own: BytesMut,
+    /// Shared pieces, each with the offset in `own` before which it goes.
+    shared: Vec<(usize, Bytes)>,
+    shared_bytes: usize,
+}
+
+impl Output {
+    /// The buffer to append copied bytes to.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.own
+    }
+
+    /// Appends bytes without copying them. Pays from about 4 KB up.
+    pub fn share(&mut self, bytes: Bytes) {
+        self.shared_bytes += bytes.len();
+        self.shared.push((self.own.len(), bytes));
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.own.len() + self.shared_bytes
+    }
+
+    /// Nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes everything, in order.
+    pub fn take(&mut self, mut piece: impl FnMut(Bytes)) {
+        let mut cut = 0;
+        for (at, bytes) in self.shared.drain(..) {
+            if at > cut {
+                piece(self.own.split_to(at - cut).freeze());
+                cut = at;
+            }
+            piece(bytes);
+        }
+        self.shared_bytes = 0;
+        if !self.own.is_empty() {
+            piece(self.own.split().freeze());
+        }
+    }
+
+    /// The bytes if none of them are shared; for tests and for drivers that need not gather.
+    #[must_use]
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        self.shared.is_empty().then_some(&self.own[..])
+    }
+
+    /// Forgets the first `n` bytes of a contiguous output.
+    ///
+    /// # Panics
+    /// If something is shared, or there are fewer bytes.
+    pub fn advance(&mut self, n: usize) {
+        assert!(self.shared.is_empty(), "advance is for contiguous outputs");
+        bytes::Buf::advance(&mut self.own, n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_come_out_in_the_order_they_went_in() {
+        let mut output = Output::default();
+        output.buffer().extend_from_slice(b"ab");
+        output.share(Bytes::from_static(b"CD"));
+        output.share(Bytes::from_static(b"EF"));
+        output.buffer().extend_from_slice(b"gh");
+        output.share(Bytes::from_static(b"I"));
+        assert_eq!(output.len(), 9);
+        let mut all = Vec::new();
+        output.take(|piece| all.extend_from_slice(&piece));
+        assert_eq!(all, b"abCDEFghI");
+        assert!(output.is_empty());
+    }
+}

@@ -1,0 +1,364 @@
+//! What hubs and the registry ask of a shard, and what a shard has to tell them.
+
+use crate::id::{Boot, Call, HubId, Place, Position, QueueId, Revision, SessionId, ShardId, SubscriptionId};
+use crate::op::Credit;
+use crate::outcome::Deliveries;
+use crate::publish::ShardPublish;
+use crate::queue::QueueSpec;
+use crate::refusal::Refusal;
+use crate::settle::Settle;
+use bytes::Bytes;
+
+/// A request to a shard.
+#[derive(Clone, Debug)]
+pub enum ShardOp {
+    /// Store records. Answer: [`ShardEffect::Published`].
+    Publish(ShardPublish),
+    /// End deliveries. No answer.
+    Settle {
+        /// Who held them.
+        session: SessionId,
+        /// What.
+        settles: Vec<Settle>,
+    },
+    /// Give back byte credit. No answer.
+    Credit {
+        /// Whose.
+        session: SessionId,
+        /// To which queue's subscription.
+        queue: QueueId,
+        /// How much.
+        credit: Credit,
+    },
+    /// Attach a reader. Answer: `Answer::Subscribed`.
+    Subscribe(ShardSubscribe),
+    /// Detach a reader. Answer: `Answer::Unsubscribed`. Its leases stay.
+    Unsubscribe {
+        /// Number for the answer.
+        call: Call,
+        /// Which.
+        subscription: SubscriptionId,
+        /// Of which queue.
+        queue: QueueId,
+    },
+    /// Read one ready record. Answer: [`ShardEffect::Got`].
+    Get {
+        /// Number for the answer.
+        call: Call,
+        /// Who will hold and settle it.
+        subscription: SubscriptionId,
+        /// From which queue.
+        queue: QueueId,
+        /// Settle it at once.
+        no_ack: bool,
+    },
+    /// Remove ready records. Answer: `Answer::Purged`.
+    Purge {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+        /// Which queue.
+        queue: QueueId,
+    },
+    /// Count. Answer: `Answer::Status`.
+    Status {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+        /// Which queue.
+        queue: QueueId,
+    },
+    /// Remove a queue if the conditions hold (S10): the shard logs that it is closing, tells the registry by
+    /// [`ShardEffect::Closing`], and answers with `Answer::Deleted` once the registry's [`ShardOp::Drop`] is durable.
+    Close {
+        /// Who is answered; `None`: nobody.
+        answer: Option<(HubId, Call)>,
+        /// Which queue.
+        queue: QueueId,
+        /// Refuse if it has consumers.
+        if_unused: bool,
+        /// Refuse if it has ready records.
+        if_empty: bool,
+    },
+    /// A session is gone: its subscriptions end, what it held is released (seen, and counted as a failed delivery).
+    SessionGone {
+        /// Which.
+        session: SessionId,
+    },
+    /// From the registry: make or change this queue. Answer: [`ShardEffect::Applied`].
+    Put {
+        /// The registry's revision that says so.
+        revision: Revision,
+        /// The queue.
+        queue: QueueSpec,
+    },
+    /// From the registry: the queue is gone. Answer: [`ShardEffect::Applied`], and to who waits for a [`ShardOp::Close`].
+    Drop {
+        /// The registry's revision that says so.
+        revision: Revision,
+        /// Which.
+        queue: QueueId,
+    },
+    /// From the registry at its start: these are all queues of this shard. What is missing is made, what is unknown dropped.
+    /// Answer: [`ShardEffect::Applied`].
+    Sync {
+        /// The registry's revision.
+        revision: Revision,
+        /// This start of the process.
+        boot: Boot,
+        /// All queues.
+        queues: Vec<QueueSpec>,
+    },
+    /// From a hub: the records of a move (S6) are where they should be, or nowhere to go. The source lets go of them.
+    Moved {
+        /// Which move.
+        number: u64,
+    },
+}
+
+/// A reader to be attached.
+#[derive(Clone, Debug)]
+pub struct ShardSubscribe {
+    /// Number for the answer.
+    pub call: Call,
+    /// Who reads.
+    pub subscription: SubscriptionId,
+    /// What.
+    pub queue: QueueId,
+    /// See [`crate::op::Subscribe`].
+    pub no_ack: bool,
+    /// See [`crate::op::Subscribe`].
+    pub exclusive: bool,
+    /// See [`crate::op::Subscribe`].
+    pub messages_max: Option<u32>,
+    /// See [`crate::op::Subscribe`].
+    pub bytes_max: u64,
+    /// See [`crate::op::Subscribe`].
+    pub priority: i32,
+}
+
+/// What a shard has to tell.
+#[derive(Clone, Debug)]
+pub enum ShardEffect {
+    /// To the hub of a [`ShardOp::Publish`].
+    Published {
+        /// Who.
+        hub: HubId,
+        /// Which part.
+        call: Call,
+        /// Items that a queue refused, in order.
+        refused: Vec<(u32, Refusal)>,
+        /// Items of which a route's queues are all gone by now: to be routed again once (S9).
+        gone: Vec<u32>,
+    },
+    /// To the hub of another request.
+    Answer {
+        /// Who.
+        hub: HubId,
+        /// Which.
+        call: Call,
+        /// What.
+        answer: Result<Answer, Refusal>,
+    },
+    /// To a session: records. The runner fetches their bytes and sends them as [`crate::outcome::Deliveries`].
+    Deliver {
+        /// To whom.
+        subscription: SubscriptionId,
+        /// From where.
+        queue: QueueId,
+        /// What, in queue order.
+        records: Vec<Grant>,
+    },
+    /// Answer to [`ShardOp::Get`].
+    Got {
+        /// Who asked.
+        subscription: SubscriptionId,
+        /// Number for the answer.
+        call: Call,
+        /// The queue.
+        queue: QueueId,
+        /// See [`crate::outcome::Done::Subscribed`].
+        counts_deliveries: bool,
+        /// The record, if any.
+        record: Option<Grant>,
+        /// Ready records left.
+        ready: u64,
+    },
+    /// To a session: the subscription is ended by the server.
+    Cancelled {
+        /// Which.
+        subscription: SubscriptionId,
+    },
+    /// To a hub: give these records somewhere to go (S6). Repeated after a restart until [`ShardOp::Moved`].
+    Move(Move),
+    /// To the registry: this queue wants to be gone.
+    Closing {
+        /// Which.
+        queue: QueueId,
+    },
+    /// To the registry: logged and durable.
+    Applied {
+        /// By whom.
+        shard: ShardId,
+        /// What.
+        revision: Revision,
+        /// The queue, if it was about one.
+        queue: Option<QueueId>,
+    },
+}
+
+/// A record granted to a reader, or on the move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Where its bytes are.
+    pub place: Place,
+    /// Length of the record, bytes.
+    pub len: u32,
+    /// Place in the queue.
+    pub position: Position,
+    /// It was delivered before.
+    pub redelivered: bool,
+    /// Earlier deliveries that failed and counted.
+    pub failures: u32,
+}
+
+/// Answers of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The reader is attached; deliveries follow this.
+    Subscribed {
+        /// See [`crate::outcome::Done::Subscribed`].
+        counts_deliveries: bool,
+    },
+    /// Detached.
+    Unsubscribed,
+    /// Removed so many.
+    Purged {
+        /// How many.
+        count: u64,
+    },
+    /// Counts.
+    Status {
+        /// Ready records.
+        ready: u64,
+        /// Unsettled deliveries.
+        unsettled: u64,
+        /// Consumers.
+        consumers: u32,
+    },
+    /// The queue is gone; it had so many ready records.
+    Deleted {
+        /// How many.
+        ready: u64,
+    },
+}
+
+/// Why a record is a dead letter. The words are RabbitMQ's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeathReason {
+    /// A consumer rejected it.
+    Rejected,
+    /// Its time was over.
+    Expired,
+    /// It had to make room, or was refused by reject-publish-dlx.
+    MaxLength,
+    /// Its deliveries failed too often.
+    DeliveryLimit,
+}
+
+/// Records that leave a queue for wherever its dead letters go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The shard it leaves.
+    pub from: ShardId,
+    /// Grows by one for each move of the shard, for ever; also its number on the links to the shards that take the records.
+    pub number: u64,
+    /// The queue it leaves, with its name, namespace and dead-letter target.
+    pub queue: std::sync::Arc<QueueSpec>,
+    /// Why.
+    pub reason: DeathReason,
+    /// The records.
+    pub records: Vec<Grant>,
+}
+
+/// A move with the records' bytes, as the runner hands it to a hub.
+#[derive(Clone, Debug)]
+pub struct MoveRecords {
+    /// The move.
+    pub of: Move,
+    /// One for each of its records, in order.
+    pub bytes: Vec<Bytes>,
+}
+
+/// Counts of a shard, for metrics and listings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// The queue.
+    pub queue: QueueId,
+    /// Ready records.
+    pub ready: u64,
+    /// Bytes of ready records.
+    pub ready_bytes: u64,
+    /// Unsettled deliveries.
+    pub unsettled: u64,
+    /// Consumers.
+    pub consumers: u32,
+    /// Records ever taken in.
+    pub published: u64,
+    /// Deliveries ever made.
+    pub delivered: u64,
+    /// Deliveries that ended as accepted.
+    pub accepted: u64,
+    /// Records dead-lettered, by any reason.
+    pub dead_lettered: u64,
+}
+
+/// What a hub hears from a shard: the released effects, records joined to their bytes.
+#[derive(Clone, Debug)]
+pub enum ToHub {
+    /// See [`ShardEffect::Published`].
+    Published {
+        /// Which part.
+        call: Call,
+        /// Items that a queue refused, in order.
+        refused: Vec<(u32, Refusal)>,
+        /// Items to be routed again.
+        gone: Vec<u32>,
+    },
+    /// See [`ShardEffect::Answer`].
+    Answer {
+        /// Which.
+        call: Call,
+        /// What.
+        answer: Result<Answer, Refusal>,
+    },
+    /// See [`ShardEffect::Got`].
+    Got {
+        /// Number for the answer.
+        call: Call,
+        /// The queue.
+        queue: QueueId,
+        /// See [`crate::outcome::Done::Subscribed`].
+        counts_deliveries: bool,
+        /// The record, if any.
+        record: Option<(Bytes, Grant)>,
+        /// Ready records left.
+        ready: u64,
+    },
+    /// See [`ShardEffect::Deliver`].
+    Deliver {
+        /// To whom.
+        session: SessionId,
+        /// What.
+        deliveries: Deliveries,
+    },
+    /// See [`ShardEffect::Cancelled`].
+    Cancelled {
+        /// Which.
+        subscription: SubscriptionId,
+    },
+    /// See [`ShardEffect::Move`].
+    Move(MoveRecords),
+}
