@@ -1,0 +1,296 @@
+//! Joins what a shard has released to the bytes it speaks of, and addresses it.
+//!
+//! Called by the driver of a shard after each turn of its runner, before the next one: until then memory keeps every record that an
+//! effect names. What memory does not hold is asked for as a [`Fetch`]; effects of the same reader queue up behind it, so that order
+//! is kept. Moves of a shard stay in one order too, since the receivers of a link drop numbers that run backwards (S5).
+
+use super::Fetches;
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use stele_model::id::{HubId, Lsn, Place, ShardId, SubscriptionId};
+use stele_model::log::ReadError;
+use stele_model::outcome::{Deliveries, Delivery};
+use stele_model::registry::RegistryOp;
+use stele_model::shard::{Grant, MoveRecords, ShardEffect, ToHub};
+
+/// Something for the driver to carry.
+#[derive(Debug)]
+pub enum Out {
+    /// To a hub.
+    Hub(HubId, ToHub),
+    /// To the registry.
+    Registry(RegistryOp),
+    /// To the reader pool; the answer comes back by [`Dispatch::fetched`].
+    Fetch(Fetch),
+}
+
+/// Records to be read from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// Comes back with the answer.
+    pub number: u64,
+    /// Places and lengths, in the order the answer must have.
+    pub records: Vec<(Place, u32)>,
+}
+
+/// Keeps the order of what waits for bytes.
+pub struct Dispatch {
+    shard: ShardId,
+    hubs: u16,
+    waiting: BTreeMap<Lane, VecDeque<Waiting>>,
+    /// Which lane a fetch is for.
+    fetches: BTreeMap<u64, Lane>,
+    begun: u64,
+}
+
+/// What must stay in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Reader(SubscriptionId),
+    Moves,
+}
+
+struct Waiting {
+    effect: ShardEffect,
+    /// The bytes of the effect's records, as far as they are known.
+    bytes: Vec<Option<Bytes>>,
+    /// The fetch that brings the rest.
+    fetch: Option<u64>,
+}
+
+impl Dispatch {
+    /// For a shard among `hubs` hubs (at least 1).
+    #[must_use]
+    pub fn new(shard: ShardId, hubs: u16) -> Self {
+        assert!(hubs > 0, "a node has a hub");
+        Self { shard, hubs, waiting: BTreeMap::new(), fetches: BTreeMap::new(), begun: 0 }
+    }
+
+    /// How far the fetches have come, for [`super::Runner::set_fetches`].
+    #[must_use]
+    pub fn fetches(&self) -> Fetches {
+        let oldest = self.fetches.keys().next().copied().unwrap_or(self.begun);
+        Fetches { begun: self.begun, oldest }
+    }
+
+    /// Addresses one released effect. `block` gives the body of a block if memory holds it.
+    pub fn effect<'m>(
+        &mut self,
+        effect: ShardEffect,
+        block: impl Fn(Lsn) -> Option<&'m Bytes>,
+        out: &mut Vec<Out>,
+    ) {
+        let lane = match &effect {
+            ShardEffect::Deliver { subscription, records, .. } => {
+                if !self.waiting.contains_key(&Lane::Reader(*subscription))
+                    && let Some(deliveries) = from_memory(*subscription, &effect, records, &block)
+                {
+                    let session = subscription.session;
+                    out.push(Out::Hub(session.hub, ToHub::Deliver { session, deliveries }));
+                    return;
+                }
+                Lane::Reader(*subscription)
+            }
+            ShardEffect::Got { subscription, .. } => Lane::Reader(*subscription),
+            ShardEffect::Move(_) => Lane::Moves,
+            _ => return self.address(effect, Vec::new(), out),
+        };
+        self.wait(lane, effect, &block, out);
+        self.advance(lane, out);
+    }
+
+    /// The answer to a fetch. An error is the driver's to report: the effect stays where it is, since a record that cannot be read
+    /// must not be passed over in silence.
+    ///
+    /// # Errors
+    /// The read error, handed through.
+    pub fn fetched(
+        &mut self,
+        number: u64,
+        records: Result<Vec<Bytes>, ReadError>,
+        out: &mut Vec<Out>,
+    ) -> Result<(), ReadError> {
+        let records = records?;
+        let Some(lane) = self.fetches.remove(&number) else { return Ok(()) };
+        if let Some(queue) = self.waiting.get_mut(&lane)
+            && let Some(waiting) = queue.iter_mut().find(|waiting| waiting.fetch == Some(number))
+        {
+            let mut records = records.into_iter();
+            for slot in waiting.bytes.iter_mut().filter(|slot| slot.is_none()) {
+                *slot = records.next();
+            }
+            assert!(
+                waiting.bytes.iter().all(Option::is_some),
+                "a fetch brings every record it was asked for"
+            );
+            waiting.fetch = None;
+        }
+        self.advance(lane, out);
+        Ok(())
+    }
+
+    fn wait<'m>(
+        &mut self,
+        lane: Lane,
+        effect: ShardEffect,
+        block: &impl Fn(Lsn) -> Option<&'m Bytes>,
+        out: &mut Vec<Out>,
+    ) {
+        let grants = grants(&effect);
+        let bytes: Vec<_> = grants.iter().map(|grant| slice(block(grant.place.lsn)?, grant)).collect();
+        let missing: Vec<_> =
+            grants.iter().zip(&bytes).filter(|(_, b)| b.is_none()).map(|(g, _)| (g.place, g.len)).collect();
+        let fetch = (!missing.is_empty()).then_some(self.begun);
+        if let Some(number) = fetch {
+            self.begun += 1;
+            self.fetches.insert(number, lane);
+            out.push(Out::Fetch(Fetch { number, records: missing }));
+        }
+        self.waiting.entry(lane).or_default().push_back(Waiting { effect, bytes, fetch });
+    }
+
+    /// Sends what is complete at the head of a lane.
+    fn advance(&mut self, lane: Lane, out: &mut Vec<Out>) {
+        while let Some(queue) = self.waiting.get_mut(&lane) {
+            match queue.front() {
+                Some(head) if head.fetch.is_some() => return,
+                Some(_) => {}
+                None => {
+                    self.waiting.remove(&lane);
+                    return;
+                }
+            }
+            if let Some(head) = queue.pop_front() {
+                let bytes = head.bytes.into_iter().flatten().collect();
+                self.address(head.effect, bytes, out);
+            }
+        }
+    }
+
+    fn address(&self, effect: ShardEffect, bytes: Vec<Bytes>, out: &mut Vec<Out>) {
+        out.push(match effect {
+            ShardEffect::Published { hub, call, refused, gone } => {
+                Out::Hub(hub, ToHub::Published { call, refused, gone })
+            }
+            ShardEffect::Answer { hub, call, answer } => Out::Hub(hub, ToHub::Answer { call, answer }),
+            ShardEffect::Deliver { subscription, queue, records } => {
+                let items =
+                    records.iter().enumerate().map(|(n, grant)| delivery(grant, n as u32, 0)).collect();
+                let deliveries =
+                    Deliveries { subscription: subscription.number, queue, blocks: bytes, items };
+                Out::Hub(
+                    subscription.session.hub,
+                    ToHub::Deliver { session: subscription.session, deliveries },
+                )
+            }
+            ShardEffect::Got { subscription, call, queue, counts_deliveries, record, ready } => {
+                let record = bytes.into_iter().next().zip(record);
+                let got = ToHub::Got { call, queue, counts_deliveries, record, ready };
+                Out::Hub(subscription.session.hub, got)
+            }
+            ShardEffect::Cancelled { subscription } => {
+                Out::Hub(subscription.session.hub, ToHub::Cancelled { subscription })
+            }
+            ShardEffect::Move(of) => {
+                Out::Hub(HubId(self.shard.0 % self.hubs), ToHub::Move(MoveRecords { of, bytes }))
+            }
+            ShardEffect::Closing { queue } => Out::Registry(RegistryOp::Closing { queue }),
+            ShardEffect::Applied { shard, revision, queue } => {
+                Out::Registry(RegistryOp::Applied { shard, revision, queue })
+            }
+        });
+    }
+}
+
+fn grants(effect: &ShardEffect) -> &[Grant] {
+    match effect {
+        ShardEffect::Deliver { records, .. } => records,
+        ShardEffect::Got { record, .. } => record.as_slice(),
+        ShardEffect::Move(of) => &of.records,
+        _ => &[],
+    }
+}
+
+fn slice(block: &Bytes, grant: &Grant) -> Option<Bytes> {
+    let end = grant.place.at.checked_add(grant.len)? as usize;
+    (end <= block.len()).then(|| block.slice(grant.place.at as usize..end))
+}
+
+fn delivery(grant: &Grant, block: u32, at: u32) -> Delivery {
+    Delivery {
+        block,
+        at,
+        len: grant.len,
+        position: grant.position,
+        redelivered: grant.redelivered,
+        failures: grant.failures,
+    }
+}
+
+/// The hot path: every block is in memory, and shared once for all its records.
+fn from_memory<'m>(
+    subscription: SubscriptionId,
+    effect: &ShardEffect,
+    records: &[Grant],
+    block: &impl Fn(Lsn) -> Option<&'m Bytes>,
+) -> Option<Deliveries> {
+    let ShardEffect::Deliver { queue, .. } = effect else { return None };
+    let mut blocks: Vec<Bytes> = Vec::new();
+    let mut last = None;
+    let mut items = Vec::with_capacity(records.len());
+    for grant in records {
+        if last != Some(grant.place.lsn) {
+            blocks.push(block(grant.place.lsn)?.clone());
+            last = Some(grant.place.lsn);
+        }
+        items.push(delivery(grant, blocks.len() as u32 - 1, grant.place.at));
+    }
+    Some(Deliveries { subscription: subscription.number, queue: *queue, blocks, items })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stele_model::id::{Position, QueueId, SessionId};
+
+    fn reader() -> SubscriptionId {
+        SubscriptionId { session: SessionId { hub: HubId(0), number: 1 }, number: 7 }
+    }
+
+    fn deliver(lsn: u64, position: u64) -> ShardEffect {
+        let place = Place { lsn: Lsn(lsn), at: 1 };
+        let grant = Grant { place, len: 2, position: Position(position), redelivered: false, failures: 0 };
+        ShardEffect::Deliver { subscription: reader(), queue: QueueId(3), records: vec![grant] }
+    }
+
+    fn positions(out: &[Out]) -> Vec<u64> {
+        out.iter()
+            .filter_map(|out| match out {
+                Out::Hub(_, ToHub::Deliver { deliveries, .. }) => {
+                    assert_eq!(deliveries.record(&deliveries.items[0]), b"bc");
+                    Some(deliveries.items[0].position.0)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_delivery_from_memory_does_not_overtake_one_that_is_being_read() {
+        let hot = Bytes::from_static(b"abcd");
+        let block = |lsn: Lsn| (lsn == Lsn(2)).then_some(&hot);
+        let mut dispatch = Dispatch::new(ShardId(0), 1);
+        let mut out = Vec::new();
+        dispatch.effect(deliver(1, 10), block, &mut out);
+        dispatch.effect(deliver(2, 11), block, &mut out);
+        assert!(matches!(&out[..], [Out::Fetch(Fetch { number: 0, records })] if records.len() == 1));
+        assert_eq!(dispatch.fetches(), Fetches { begun: 1, oldest: 0 });
+        out.clear();
+        dispatch.fetched(0, Ok(vec![Bytes::from_static(b"bc")]), &mut out).expect("the read went well");
+        assert_eq!(positions(&out), [10, 11]);
+        assert_eq!(dispatch.fetches(), Fetches { begun: 1, oldest: 1 });
+        out.clear();
+        dispatch.effect(deliver(2, 12), block, &mut out);
+        assert_eq!(positions(&out), [12]);
+    }
+}

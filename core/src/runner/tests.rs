@@ -1,0 +1,215 @@
+//! The runner on a toy machine (it adds numbers up) and a log that completes when the test says so.
+
+use super::*;
+use std::cell::RefCell;
+use std::rc::Rc;
+use stele_model::log::{Durability, Limits};
+use stele_model::machine::Urgency;
+
+#[derive(Default)]
+struct Disk {
+    blocks: Vec<Block>,
+    /// Blocks up to here are durable, and told so at the next poll.
+    synced: u64,
+    told: u64,
+    full: bool,
+}
+
+#[derive(Clone, Default)]
+struct TestLog(Rc<RefCell<Disk>>);
+
+impl TestLog {
+    fn sync(&self) {
+        let mut disk = self.0.borrow_mut();
+        disk.synced = disk.blocks.len() as u64;
+    }
+}
+
+impl LogStore for TestLog {
+    fn limits(&self) -> Limits {
+        Limits { block_bytes_max: 1 << 16, block_bytes_best: 64, in_flight_max: 1 }
+    }
+    fn durability(&self) -> Durability {
+        Durability::Memory
+    }
+    fn append(&mut self, block: Block, inline: bool) -> Result<(), AppendError> {
+        let mut disk = self.0.borrow_mut();
+        if disk.full {
+            return Err(AppendError::Full);
+        }
+        assert_eq!(block.lsn.0, disk.blocks.len() as u64 + 1);
+        disk.blocks.push(block);
+        if inline {
+            disk.synced = disk.blocks.len() as u64;
+        }
+        Ok(())
+    }
+    fn poll(&mut self, out: &mut Vec<Completion>) {
+        let mut disk = self.0.borrow_mut();
+        if disk.told < disk.synced {
+            disk.told = disk.synced;
+            out.push(Completion::Durable(Lsn(disk.synced)));
+        }
+    }
+    fn read(&self, from: Lsn, _: usize, sink: &mut dyn FnMut(Block)) -> Result<(), ReadError> {
+        let disk = self.0.borrow();
+        disk.blocks.iter().filter(|block| block.lsn >= from).take(2).for_each(|block| sink(block.clone()));
+        Ok(())
+    }
+    fn tail(&self) -> Result<Lsn, ReadError> {
+        Ok(Lsn(self.0.borrow().blocks.len() as u64))
+    }
+    fn trim(&mut self, _: Lsn) {}
+    fn live(&mut self, _: &[(Lsn, i64)]) {}
+    fn wanted(&mut self) -> Option<(Lsn, Lsn)> {
+        None
+    }
+    fn survivors(&mut self, _: (Lsn, Lsn), _: Vec<(Place, u32)>) {}
+    fn snapshot(&mut self, _: Lsn, _: Vec<Bytes>) {}
+    fn snapshot_done(&mut self) -> Option<Lsn> {
+        None
+    }
+    fn load_snapshot(&self) -> Result<Option<(Lsn, Vec<Bytes>)>, ReadError> {
+        Ok(None)
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    sum: u64,
+    live: Vec<(Lsn, i64)>,
+}
+
+enum Add {
+    Urgent(u64),
+    Riding(u64),
+    Look,
+}
+
+impl Machine for Sum {
+    type Op = Add;
+    type Effect = u64;
+
+    fn take(&mut self, op: Add, journal: &mut dyn Journal, effects: &mut Effects<u64>) {
+        let (urgency, number) = match op {
+            Add::Urgent(number) => (Urgency::Urgent, number),
+            Add::Riding(number) => (Urgency::Rides, number),
+            Add::Look => return effects.push((journal.tail(), self.sum)),
+        };
+        let place = journal.append(urgency, &[&number.to_le_bytes()]);
+        let applied = self.apply(place, journal.now(), &number.to_le_bytes());
+        assert_eq!(applied, Ok(()));
+        self.live.push((place.lsn, 8));
+        effects.push((place.lsn, self.sum));
+    }
+    fn tick(&mut self, _: &mut dyn Journal, _: &mut Effects<u64>) {}
+    fn deadline(&self) -> Option<Now> {
+        None
+    }
+    fn apply(&mut self, _: Place, _: Now, entry: &[u8]) -> Result<(), String> {
+        let number = entry.try_into().map_err(|_| format!("an entry of {} bytes", entry.len()))?;
+        self.sum += u64::from_le_bytes(number);
+        Ok(())
+    }
+    fn started(&mut self, _: &mut dyn Journal, _: &mut Effects<u64>) {}
+    fn snapshot(&self) -> Vec<Bytes> {
+        vec![Bytes::copy_from_slice(&self.sum.to_le_bytes())]
+    }
+    fn live_changes(&mut self, out: &mut Vec<(Lsn, i64)>) {
+        out.append(&mut self.live);
+    }
+    fn live_in(&self, _: (Lsn, Lsn), _: &mut Vec<(Place, u32)>) {}
+}
+
+fn start(log: &TestLog) -> Runner<Sum, TestLog> {
+    match Runner::start(log.clone(), Settings::default(), Now(1), |_| Ok(Sum::default())) {
+        Ok(runner) => runner,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn turn(runner: &mut Runner<Sum, TestLog>, now: u64, idle: bool) -> Vec<u64> {
+    let mut out = Vec::new();
+    runner.turn(Now(now), idle, &mut out);
+    out
+}
+
+#[test]
+fn an_effect_leaves_only_after_its_block_is_durable() {
+    let log = TestLog::default();
+    let mut runner = start(&log);
+    runner.take(Now(1), Add::Urgent(5));
+    assert_eq!(turn(&mut runner, 1, false), []);
+    runner.take(Now(2), Add::Urgent(6));
+    runner.take(Now(2), Add::Look);
+    assert_eq!(turn(&mut runner, 2, false), [], "one block is in flight, the next fills");
+    log.sync();
+    assert_eq!(turn(&mut runner, 3, false), [5], "the second block is only handed over now");
+    log.sync();
+    assert_eq!(turn(&mut runner, 4, false), [11, 11]);
+    assert!(runner.settled());
+}
+
+#[test]
+fn an_entry_nobody_waits_for_starts_no_commit_until_it_has_ridden_long_enough() {
+    let log = TestLog::default();
+    let mut runner = start(&log);
+    runner.take(Now(0), Add::Riding(1));
+    assert_eq!(turn(&mut runner, 10, true), []);
+    assert_eq!(log.0.borrow().blocks.len(), 0);
+    assert_eq!(runner.deadline(), Some(Now(2001)));
+    assert_eq!(turn(&mut runner, 2001, true), [1], "written inline, since the log is idle");
+    runner.take(Now(2002), Add::Riding(1));
+    runner.take(Now(2002), Add::Urgent(1));
+    assert_eq!(turn(&mut runner, 2002, true), [2, 3], "it rides with the urgent one");
+    assert_eq!(runner.stats().commits, 2);
+}
+
+#[test]
+fn what_is_larger_than_the_best_block_goes_down_in_several() {
+    let log = TestLog::default();
+    let mut runner = start(&log);
+    (0..20).for_each(|_| runner.take(Now(1), Add::Urgent(1)));
+    let mut seen = Vec::new();
+    for now in 1..20 {
+        seen.extend(turn(&mut runner, now, false));
+        log.sync();
+    }
+    assert_eq!(seen, (1..=20).collect::<Vec<_>>());
+    assert!(log.0.borrow().blocks.iter().all(|block| block.body.len() <= 64));
+}
+
+#[test]
+fn a_machine_comes_back_from_its_log() {
+    let log = TestLog::default();
+    let mut runner = start(&log);
+    for n in 1..=50 {
+        runner.take(Now(n), Add::Urgent(n));
+        turn(&mut runner, n, true);
+    }
+    let sum = runner.machine().sum;
+    assert_eq!(start(&log).machine().sum, sum);
+}
+
+#[test]
+fn a_full_log_keeps_what_it_could_not_take_and_goes_on_when_there_is_space() {
+    let log = TestLog::default();
+    let mut runner = start(&log);
+    log.0.borrow_mut().full = true;
+    runner.take(Now(1), Add::Urgent(5));
+    assert_eq!(turn(&mut runner, 1, true), []);
+    assert!(runner.full());
+    log.0.borrow_mut().full = false;
+    assert_eq!(turn(&mut runner, 2, true), [5]);
+    assert!(!runner.full());
+}
+
+#[test]
+fn a_block_whose_entries_do_not_add_up_stops_the_start() {
+    let log = TestLog::default();
+    let body = Bytes::from_static(&[8, 0, 0, 0, 1, 2]);
+    log.0.borrow_mut().blocks.push(Block { lsn: Lsn(1), time: Now(1), entries: 1, body });
+    let error = Runner::start(log, Settings::default(), Now(1), |_| Ok(Sum::default())).err();
+    let place = Place { lsn: Lsn(1), at: 4 };
+    assert_eq!(error, Some(StartError::Entry { place, why: "the entry is longer than its block".into() }));
+}
