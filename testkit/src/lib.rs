@@ -1,1 +1,7 @@
-//! Helpers for tests on the real binary: start, kill, clients.
+//! Helpers for tests on the real binary: start a broker in a child process, kill it, start it again.
+//!
+//! Used by `xtask` and by this crate's two drivers, `kill-loop` and `bad-input`. It depends on no other crate of ours: what judges the
+//! broker sees only what a client, an operator or the kernel sees.
+
+pub mod broker;
+pub mod process;

@@ -1,0 +1,91 @@
+//! Whom the conformance scripts talk to: our own release binary, started here, or a peer that somebody else started.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use stele_testkit::broker::{Broker, Settings};
+
+use crate::command;
+use crate::provision;
+use crate::workspace::Workspace;
+
+/// Far from the ports that a developer's own broker or peers use.
+const PORT_OFFSET: u16 = 20_000;
+
+/// A broker under test.
+pub(crate) enum Subject {
+    Ours { broker: Broker, certificates: PathBuf },
+    Peer(Peer),
+}
+
+/// A broker that is not ours to start.
+pub(crate) struct Peer {
+    pub(crate) url: String,
+    pub(crate) tls_url: Option<String>,
+    pub(crate) authority: Option<PathBuf>,
+    /// A shell command that restarts it and returns when it is ready.
+    pub(crate) restart: Option<String>,
+}
+
+impl Subject {
+    /// Start our own binary on fresh data.
+    pub(crate) fn ours(workspace: &Workspace) -> Result<Self> {
+        let certificates = provision::certificates(workspace)?;
+        let data_dir = workspace.target("conform/stele-data");
+        if data_dir.exists() {
+            std::fs::remove_dir_all(&data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
+        }
+        command::run(workspace.command("cargo").args(["build", "--release", "--quiet", "-p", "stelemq"]))?;
+        let arguments = [("--tls-cert", "server.pem"), ("--tls-key", "server.key")];
+        let settings = Settings {
+            program: workspace.target("release/stele"),
+            data_dir,
+            port_offset: PORT_OFFSET,
+            arguments: arguments
+                .iter()
+                .flat_map(|(flag, file)| [flag.into(), certificates.join(file).into_os_string()])
+                .collect(),
+        };
+        Ok(Self::Ours { broker: Broker::start(settings)?, certificates })
+    }
+
+    /// What every script is told about the broker.
+    pub(crate) fn arguments(&self, command: &mut Command) {
+        match self {
+            Self::Ours { broker, certificates } => {
+                let port = broker.amqp().port();
+                command.args(["--url", &format!("amqp://guest:guest@127.0.0.1:{port}/")]);
+                command.args(["--tls-url", &format!("amqps://guest:guest@127.0.0.1:{port}/")]);
+                command.arg("--ca").arg(certificates.join("client.pem"));
+            }
+            Self::Peer(peer) => {
+                command.args(["--url", &peer.url]);
+                if let (Some(url), Some(authority)) = (&peer.tls_url, &peer.authority) {
+                    command.args(["--tls-url", url]).arg("--ca").arg(authority);
+                }
+            }
+        }
+    }
+
+    /// Restart the broker on the data it has; `false` if nobody said how.
+    pub(crate) fn restart(&mut self) -> Result<bool> {
+        match self {
+            Self::Ours { broker, .. } => {
+                broker.kill()?;
+                broker.start_again()?;
+                Ok(true)
+            }
+            Self::Peer(Peer { restart: Some(restart), .. }) => {
+                command::run(
+                    Command::new("sh")
+                        .args(["-c", restart])
+                        .stdin(std::process::Stdio::null())
+                        .stdout(std::io::stderr()),
+                )?;
+                Ok(true)
+            }
+            Self::Peer(Peer { restart: None, .. }) => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Conformance: the official, unmodified clients of a dialect run scripts, and what they observe must be what the real broker answers.
+//!
+//! A script prints one line of JSON per case, `{"case": name, "answer": …}`. The answers of the real broker are recorded in a file of the
+//! repository, so that a check needs no peer; accepted differences are listed with their reasons. A case is a fact about the broker, so
+//! every client that can express a case must observe the same answer. This crate compares answers and understands none of them.
+
+mod answers;
+mod client;
+mod script;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::broker::{Peer, Subject};
+use crate::conform::answers::Answers;
+use crate::conform::client::{CLIENTS, Client};
+use crate::workspace::Workspace;
+
+/// What is run against whom.
+#[derive(Args)]
+pub(crate) struct Options {
+    dialect: Dialect,
+    /// Only these clients, comma separated; all of them if not given.
+    #[arg(long, value_delimiter = ',')]
+    clients: Vec<String>,
+    /// Only these cases, comma separated; not with --record.
+    #[arg(long, value_delimiter = ',', conflicts_with = "record")]
+    only: Vec<String>,
+    /// A running broker, amqp://user:password@host:port/, instead of our own binary.
+    #[arg(long)]
+    peer: Option<String>,
+    /// Where the peer speaks TLS, amqps://…
+    #[arg(long, requires_all = ["peer", "peer_ca"])]
+    peer_tls: Option<String>,
+    /// The authority that signed the peer's certificate, as PEM.
+    #[arg(long, requires = "peer")]
+    peer_ca: Option<PathBuf>,
+    /// A shell command that restarts the peer and returns when it is ready.
+    #[arg(long, requires = "peer")]
+    peer_restart: Option<String>,
+    /// Write the peer's answers down as the ones to compare with.
+    #[arg(long, requires = "peer")]
+    record: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dialect {
+    Amqp091,
+}
+
+/// As the command line says.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let Dialect::Amqp091 = options.dialect;
+    if let Some(unknown) =
+        options.clients.iter().find(|name| CLIENTS.iter().all(|client| client.name != **name))
+    {
+        bail!("no client is called {unknown}");
+    }
+    let chosen = |client: &&Client| {
+        options.clients.is_empty() || options.clients.iter().any(|name| name == client.name)
+    };
+    let clients: Vec<&Client> = CLIENTS.iter().filter(chosen).collect();
+    let subject = match &options.peer {
+        None => Subject::ours(workspace)?,
+        Some(url) => Subject::Peer(Peer {
+            url: url.clone(),
+            tls_url: options.peer_tls.clone(),
+            authority: options.peer_ca.clone(),
+            restart: options.peer_restart.clone(),
+        }),
+    };
+    if options.record {
+        record(workspace, subject, &clients)
+    } else {
+        compare(workspace, subject, &clients, &options.only)
+    }
+}
+
+/// One client of AMQP 0-9-1 against our own binary.
+pub(crate) fn amqp091(workspace: &Workspace, client: &str) -> Result<()> {
+    let clients: Vec<&Client> = CLIENTS.iter().filter(|known| known.name == client).collect();
+    assert_eq!(clients.len(), 1, "the suite names a client that is in the table");
+    compare(workspace, Subject::ours(workspace)?, &clients, &[])
+}
+
+fn record(workspace: &Workspace, mut subject: Subject, clients: &[&Client]) -> Result<()> {
+    let mut answers = Answers::read(workspace)?;
+    for client in clients {
+        answers.forget(client.name);
+        for (case, answer) in script::run(client.command(workspace)?, &mut subject, &[])? {
+            answers.record(client.name, &case, answer)?;
+        }
+    }
+    answers.write(workspace)
+}
+
+fn compare(workspace: &Workspace, mut subject: Subject, clients: &[&Client], only: &[String]) -> Result<()> {
+    let answers = Answers::read(workspace)?;
+    let ours = matches!(subject, Subject::Ours { .. });
+    let mut faults = 0;
+    for client in clients {
+        let observed = script::run(client.command(workspace)?, &mut subject, only)?;
+        let found = answers.faults(client.name, &observed, only, ours);
+        println!("{}: {} cases, {} not as recorded", client.name, observed.len(), found.len());
+        found.iter().for_each(|fault| println!("  {fault}"));
+        faults += found.len();
+        ensure!(!observed.is_empty(), "{} observed nothing", client.name);
+    }
+    ensure!(faults == 0, "{faults} answers are not as recorded");
+    Ok(())
+}

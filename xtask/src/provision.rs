@@ -1,0 +1,98 @@
+//! Client libraries for the conformance scripts, installed into the target folder by each language's ordinary package client.
+//!
+//! Nothing is installed globally. An installation is kept until the file that lists what it needs changes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::command;
+use crate::workspace::Workspace;
+
+/// Where the conformance scripts of AMQP 0-9-1 stand.
+pub(crate) const AMQP091: &str = "conform/amqp091";
+
+/// A Python environment with what `requirements.txt` names; returns its interpreter.
+pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
+    let home = workspace.target("conform/python");
+    let interpreter = home.join("bin/python");
+    unless_current(&workspace.path(AMQP091).join("requirements.txt"), &home, |list| {
+        command::run(workspace.command("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+        command::run(
+            workspace
+                .command(&interpreter)
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+                .arg(list),
+        )
+    })?;
+    Ok(interpreter)
+}
+
+/// The Node modules that `node/package.json` names; returns the folder that `NODE_PATH` must name.
+pub(crate) fn node(workspace: &Workspace) -> Result<PathBuf> {
+    let home = workspace.target("conform/node");
+    unless_current(&workspace.path(AMQP091).join("node/package.json"), &home, |list| {
+        std::fs::create_dir_all(&home)?;
+        std::fs::copy(list, home.join("package.json"))?;
+        command::run(
+            workspace
+                .command("npm")
+                .args(["install", "--no-audit", "--no-fund", "--no-package-lock", "--silent", "--prefix"])
+                .arg(&home),
+        )
+    })?;
+    Ok(home.join("node_modules"))
+}
+
+/// The compiled Go script; Go's own caches decide what is built anew.
+pub(crate) fn go(workspace: &Workspace) -> Result<PathBuf> {
+    let program = workspace.target("conform/go/conform");
+    let source = workspace.path(AMQP091).join("go");
+    command::run(workspace.command("go").arg("build").arg("-o").arg(&program).arg(".").current_dir(source))?;
+    Ok(program)
+}
+
+/// The Java client's libraries; returns the class path.
+pub(crate) fn java(workspace: &Workspace) -> Result<PathBuf> {
+    let home = workspace.target("conform/java");
+    unless_current(&workspace.path(AMQP091).join("java/pom.xml"), &home, |list| {
+        let folder = format!("-DoutputDirectory={}", home.display());
+        command::run(
+            workspace
+                .command("mvn")
+                .args(["--quiet", "--batch-mode", "--file"])
+                .arg(list)
+                .args(["dependency:copy-dependencies", &folder]),
+        )
+    })?;
+    Ok(home.join("*"))
+}
+
+/// An authority and a certificate for localhost, for the scripts that speak TLS; returns the folder with `client.pem` (the authority),
+/// `server.pem` and `server.key`.
+pub(crate) fn certificates(workspace: &Workspace) -> Result<PathBuf> {
+    let home = workspace.target("conform/tls");
+    if !home.join("server.key").exists() {
+        let interpreter = python(workspace)?;
+        std::fs::create_dir_all(&home)?;
+        command::run(
+            workspace
+                .command(interpreter)
+                .args(["-m", "trustme", "--quiet", "-i", "127.0.0.1", "localhost", "-d"])
+                .arg(&home),
+        )?;
+    }
+    Ok(home)
+}
+
+/// Run `install` unless the copy of `list` kept beside the installation is the same as `list`.
+fn unless_current(list: &Path, home: &Path, install: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let wanted = std::fs::read(list).with_context(|| format!("read {}", list.display()))?;
+    let stamp = home.join("installed");
+    if std::fs::read(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    println!("installing what {} names", list.display());
+    install(list)?;
+    std::fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))
+}

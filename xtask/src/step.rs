@@ -1,0 +1,38 @@
+//! A named step of a suite, and the runner that prints name, duration and outcome of each.
+//!
+//! A step that failed does not stop the others: one run shows everything that is wrong. None is ever skipped.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+
+/// One thing that is proven.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    /// What it shows, in a few words, for `--list`.
+    pub(crate) shows: &'static str,
+    pub(crate) run: fn(&Workspace) -> Result<()>,
+}
+
+/// Run all, print a table and, as the last line, `N passed, N failed`. Returns the number that failed.
+pub(crate) fn run<'a>(workspace: &Workspace, steps: impl Iterator<Item = &'a Step>) -> usize {
+    let mut lines = Vec::new();
+    let mut failed = 0;
+    for step in steps {
+        println!("\n=== {}: {}", step.name, step.shows);
+        let start = Instant::now();
+        let result = (step.run)(workspace);
+        let word = if result.is_ok() { "passed" } else { "FAILED" };
+        let line = format!("{word} {:<16} {:>7.1} s", step.name, start.elapsed().as_secs_f64());
+        if let Err(error) = result {
+            failed += 1;
+            eprintln!("{error:#}");
+        }
+        println!("=== {line}");
+        lines.push(line);
+    }
+    println!("\n{}\n{} passed, {failed} failed", lines.join("\n"), lines.len() - failed);
+    failed
+}

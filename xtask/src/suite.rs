@@ -1,0 +1,125 @@
+//! Everything that proves the project, in one list of steps: `cargo xtask test`, and `ci` with nothing left out.
+//!
+//! The order is from cheap to dear. Each step can be run alone by its name.
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::command;
+use crate::conform;
+use crate::step::{self, Step};
+use crate::workspace::Workspace;
+use crate::{arrows, tidy};
+
+/// Which steps of the suite are run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only these steps, by name, comma separated.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Print the steps and what each shows, and run none.
+    #[arg(long)]
+    list: bool,
+}
+
+impl Options {
+    /// All steps.
+    pub(crate) fn ci() -> Self {
+        Self { only: Vec::new(), list: false }
+    }
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "format", shows: "cargo fmt would change nothing", run: format },
+    Step { name: "arrows", shows: "crates depend on each other as drawn", run: arrows::check },
+    Step { name: "tidy", shows: "headers, words, links, lengths", run: tidy::check },
+    Step { name: "lint", shows: "clippy has nothing to say", run: lint },
+    Step { name: "unit", shows: "every crate's own tests", run: unit },
+    Step { name: "build", shows: "the release binaries", run: build },
+    Step { name: "simulate", shows: "100 seeds of a whole node with faults", run: simulate },
+    Step {
+        name: "pika",
+        shows: "Python's client observes what RabbitMQ answers",
+        run: |workspace| conform::amqp091(workspace, "pika"),
+    },
+    Step {
+        name: "amqplib",
+        shows: "Node's client observes the same",
+        run: |workspace| conform::amqp091(workspace, "amqplib"),
+    },
+    Step {
+        name: "lapin",
+        shows: "Rust's client observes the same",
+        run: |workspace| conform::amqp091(workspace, "lapin"),
+    },
+    Step {
+        name: "celery",
+        shows: "a Celery worker runs tasks, retries and delays",
+        run: |workspace| conform::amqp091(workspace, "celery"),
+    },
+    Step {
+        name: "kill-loop",
+        shows: "20 times kill -9 under load: nothing confirmed is lost",
+        run: kill_loop,
+    },
+    Step { name: "bad-input", shows: "broken and hostile clients harm nobody else", run: bad_input },
+    Step { name: "demo", shows: "the small shop loses nothing", run: demo },
+];
+
+/// Run the chosen steps; an error if one failed.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if let Some(unknown) = options.only.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        bail!("no step is called {unknown}: see --list");
+    }
+    let steps = STEPS
+        .iter()
+        .filter(|step| options.only.is_empty() || options.only.iter().any(|name| name == step.name));
+    if options.list {
+        steps.for_each(|step| println!("{:<16} {}", step.name, step.shows));
+        return Ok(());
+    }
+    match step::run(workspace, steps) {
+        0 => Ok(()),
+        _ => std::process::exit(1), // the summary is the last line; an error's text would follow it
+    }
+}
+
+fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    command::run(workspace.command("cargo").args(arguments))
+}
+
+fn format(workspace: &Workspace) -> Result<()> {
+    cargo(workspace, &["fmt", "--all", "--check"])
+}
+
+fn lint(workspace: &Workspace) -> Result<()> {
+    cargo(workspace, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn unit(workspace: &Workspace) -> Result<()> {
+    cargo(workspace, &["test", "--workspace"])
+}
+
+fn build(workspace: &Workspace) -> Result<()> {
+    let packages = ["-p", "stelemq", "-p", "stele-sim", "-p", "stele-testkit", "-p", "conform-lapin"];
+    command::run(workspace.command("cargo").args(["build", "--release"]).args(packages))
+}
+
+fn simulate(workspace: &Workspace) -> Result<()> {
+    cargo(workspace, &["run", "--release", "-p", "stele-sim", "--", "--seeds", "100"])
+}
+
+fn kill_loop(workspace: &Workspace) -> Result<()> {
+    cargo(
+        workspace,
+        &["run", "--release", "-p", "stele-testkit", "--bin", "kill-loop", "--", "--kills", "20"],
+    )
+}
+
+fn bad_input(workspace: &Workspace) -> Result<()> {
+    cargo(workspace, &["run", "--release", "-p", "stele-testkit", "--bin", "bad-input"])
+}
+
+fn demo(workspace: &Workspace) -> Result<()> {
+    cargo(workspace, &["run", "--release", "-p", "stelemq", "--", "demo", "--for", "5s"])
+}
