@@ -165,4 +165,12 @@ pub trait RecordReader: Send + Sync {
     /// # Errors
     /// See [`ReadError`].
     fn record(&self, place: Place, len: u32) -> Result<Bytes, ReadError>;
+
+    /// Several records, in the order asked for. An engine that can reads neighbours in one piece.
+    ///
+    /// # Errors
+    /// The first one met.
+    fn records(&self, records: &[(Place, u32)]) -> Result<Vec<Bytes>, ReadError> {
+        records.iter().map(|&(place, len)| self.record(place, len)).collect()
+    }
 }
