@@ -1,0 +1,123 @@
+//! A mailbox with one reader, who takes everything at once, and a wake-up only when he sleeps.
+//!
+//! One item is one batch (all of a socket read for one shard): single items would cost ten times as much (STORAGE §1).
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The sending and the receiving end; cloned to every sender.
+pub struct Inbox<T> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    items: Mutex<Vec<T>>,
+    /// The reader sleeps, or is about to.
+    asleep: AtomicBool,
+    /// What the items weigh, in bytes, as their senders said.
+    weight: AtomicUsize,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl<T> Clone for Inbox<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> Inbox<T> {
+    /// `wake` ends the reader's sleep; it may be called when he is awake.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                items: Mutex::new(Vec::new()),
+                asleep: AtomicBool::new(false),
+                weight: AtomicUsize::new(0),
+                wake: Box::new(wake),
+            }),
+        }
+    }
+
+    /// Leaves an item of `bytes` bytes.
+    pub fn send(&self, item: T, bytes: usize) {
+        self.shared.weight.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+        self.wake();
+    }
+
+    /// Leaves all of `items`, in order, which together have `bytes` bytes.
+    pub fn send_all(&self, items: &mut Vec<T>, bytes: usize) {
+        if items.is_empty() {
+            return;
+        }
+        self.shared.weight.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).append(items);
+        self.wake();
+    }
+
+    /// Ends the reader's sleep.
+    pub fn wake(&self) {
+        if self.shared.asleep.swap(false, Ordering::SeqCst) {
+            (self.shared.wake)();
+        }
+    }
+
+    /// Bytes that wait, as their senders said.
+    pub fn weight(&self) -> usize {
+        self.shared.weight.load(Ordering::Relaxed)
+    }
+
+    /// Takes what is there, in exchange for an empty `into`.
+    ///
+    /// # Panics
+    /// If `into` is not empty.
+    pub fn take(&self, into: &mut Vec<T>) {
+        assert!(into.is_empty(), "what was taken before has been dealt with");
+        std::mem::swap(into, &mut *self.shared.items.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.weight.store(0, Ordering::Relaxed);
+    }
+
+    /// Says that the reader is about to sleep. `false`: there is something, he should not.
+    pub fn may_sleep(&self) -> bool {
+        self.shared.asleep.store(true, Ordering::SeqCst);
+        if self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return true;
+        }
+        self.shared.asleep.store(false, Ordering::SeqCst);
+        false
+    }
+
+    /// Says that the reader is awake.
+    pub fn awake(&self) {
+        self.shared.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeping_reader_is_woken_once_and_a_waking_one_is_not() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&woken);
+        let inbox = Inbox::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        inbox.send(1, 10);
+        assert_eq!((woken.load(Ordering::SeqCst), inbox.weight()), (0, 10));
+        assert!(!inbox.may_sleep(), "there is something to do");
+        let mut items = Vec::new();
+        inbox.take(&mut items);
+        assert_eq!((items, inbox.weight()), (vec![1], 0));
+        assert!(inbox.may_sleep());
+        inbox.send(2, 0);
+        inbox.send(3, 0);
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+    }
+}

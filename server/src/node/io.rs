@@ -1,0 +1,564 @@
+//! An IO thread: its connections, their sessions, and the hub they share.
+//!
+//! One loop, no futures: sessions and TLS are state machines that take bytes and time, so all that is left is to ask the kernel who
+//! is ready (ADR 0003). A turn serves what came from shards first, then reads each ready connection once, then writes each touched
+//! connection once. What must hold: nothing here waits; every buffer has a bound, and a connection over a bound is not read (S29).
+
+mod connection;
+mod transport;
+
+use crate::node::clock::Clock;
+use crate::node::inbox::Inbox;
+use crate::node::registry::RegistryMessage;
+use crate::node::shard::{self, ShardMessage};
+use crate::node::stop::Stop;
+use crate::passwords;
+use arc_swap::{ArcSwap, Cache};
+use connection::{Connection, ReadEnd};
+use mio::net::TcpStream;
+use mio::{Events, Poll, Token};
+use slab::Slab;
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use stele_hub::hub::{Hub, HubMessage, HubOut};
+use stele_hub::registry::Snapshot;
+use stele_model::flow::{FlowCounts, Party};
+use stele_model::id::{Call, HubId, Now, SessionId, ShardId};
+use stele_model::op::Op;
+use stele_model::outcome::{Done, Wake};
+use stele_model::refusal::Refusal;
+use stele_model::session::{Authenticate, Principal, Rejected, Session};
+use stele_model::shard::{ShardOp, ToHub};
+
+pub use transport::Security;
+
+/// Bytes asked for in one read of a socket.
+const READ_BYTES: usize = 128 << 10;
+
+/// Bytes a session may leave unread, beyond its largest frame; above it the socket is not read.
+const TAIL_BYTES: usize = 128 << 10;
+
+/// Publishes and requests of one session that may be unanswered; above it the socket is not read.
+const OPEN_SUBMITS_MAX: usize = 256;
+
+/// Bytes that wait to be written; above it the socket is not read.
+const WRITE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of operations that may wait at a shard; above it no socket is read.
+const SHARD_INBOX_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes left to write below which a session may give credit back.
+const DRAINED_BYTES: usize = 64 << 10;
+
+/// Longest wait for a client to close its end after we closed ours, milliseconds.
+const LINGER_MS: u64 = 1_000;
+
+/// Longest wait for clients to take their last bytes at shutdown, milliseconds.
+const GOODBYE_MS: u64 = 5_000;
+
+const INBOX: Token = Token(usize::MAX);
+
+/// What an IO thread is sent.
+pub enum IoMessage {
+    /// What a shard has released.
+    Shard(ShardId, Vec<ToHub>),
+    /// An answer of the registry.
+    Registry(Call, Result<Done, Refusal>),
+    /// From another hub.
+    Hub(HubMessage),
+    /// A new connection.
+    Connection(TcpStream, Security),
+    /// Publishers must stop, and why; or may go on.
+    Alarm(Option<String>),
+    /// Tell what you hold.
+    Report(SyncSender<IoReport>),
+    /// Say goodbye to every client, and end.
+    Stop,
+}
+
+/// What an IO thread has done and holds.
+#[derive(Clone, Debug, Default)]
+pub struct IoReport {
+    /// The flow its hub counted.
+    pub flow: FlowCounts,
+    /// Its sums.
+    pub counters: IoCounters,
+    /// Open connections.
+    pub connections: u64,
+}
+
+/// Sums of an IO thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoCounters {
+    /// Reads of sockets that brought something.
+    pub reads: u64,
+    /// Bytes they brought.
+    pub read_bytes: u64,
+    /// Records published.
+    pub messages_in: u64,
+    /// Records delivered.
+    pub messages_out: u64,
+    /// Records whose publisher was told that they are safe.
+    pub confirmed: u64,
+    /// Records whose publisher was told that a queue refused them.
+    pub refused: u64,
+    /// Times that publishers were told so: one may stand for many.
+    pub confirm_writes: u64,
+    /// Writes to sockets.
+    pub writes: u64,
+    /// Bytes they took.
+    pub written_bytes: u64,
+    /// Logins refused.
+    pub rejected: u64,
+    /// Connections ever accepted.
+    pub accepted: u64,
+}
+
+/// Where an IO thread's messages go, and what it shares.
+pub struct Wiring {
+    /// Its hub's number.
+    pub hub: HubId,
+    /// Its own inbox.
+    pub inbox: Inbox<IoMessage>,
+    /// By hub, itself included.
+    pub hubs: Vec<Inbox<IoMessage>>,
+    /// By shard.
+    pub shards: Vec<Inbox<ShardMessage>>,
+    /// The registry.
+    pub registry: Inbox<RegistryMessage>,
+    /// Definitions.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The time.
+    pub clock: Arc<Clock>,
+    /// Told when the thread cannot go on.
+    pub stop: Stop,
+    /// Makes the session of a new connection.
+    pub sessions: Box<dyn Fn(Now) -> Box<dyn Session> + Send>,
+    /// Largest frame that a session takes, bytes.
+    pub frame_bytes_max: usize,
+    /// Unguessable numbers for names made up here.
+    pub seed: [u64; 2],
+}
+
+/// Makes the poll of an IO thread and the inbox that wakes it.
+///
+/// # Errors
+/// When the kernel has no more handles.
+pub fn mailbox() -> io::Result<(Poll, Inbox<IoMessage>)> {
+    let poll = Poll::new()?;
+    let waker = mio::Waker::new(poll.registry(), INBOX)?;
+    let inbox = Inbox::new(move || {
+        if let Err(error) = waker.wake() {
+            tracing::error!(%error, "could not wake an io thread");
+        }
+    });
+    Ok((poll, inbox))
+}
+
+/// Runs until told to stop; to be called on a thread of its own.
+pub fn run(poll: Poll, wiring: Wiring) {
+    let stop = wiring.stop.clone();
+    let hub = wiring.hub;
+    if let Err(error) = Io::new(poll, wiring).run() {
+        stop.fail(format!("io thread {hub}: {error}"));
+    }
+}
+
+struct Io {
+    poll: Poll,
+    hub: Hub,
+    snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    out: HubOut,
+    to_shards: Vec<(Vec<ShardOp>, usize)>,
+    connections: Slab<Connection>,
+    accepted: u64,
+    /// Slots that may have more to read.
+    ready: VecDeque<usize>,
+    /// Slots whose session may want something.
+    touched: Vec<usize>,
+    /// Slots with something to write.
+    dirty: Vec<usize>,
+    deadlines: BTreeSet<(Now, usize)>,
+    buffer: Vec<u8>,
+    alarm: Option<String>,
+    stopping: Option<Now>,
+    counters: IoCounters,
+    wiring: Wiring,
+}
+
+impl Io {
+    fn new(poll: Poll, wiring: Wiring) -> Self {
+        let mut snapshot = Cache::new(Arc::clone(&wiring.snapshot));
+        let first = Arc::clone(snapshot.load());
+        let (hubs, shards) = (wiring.hubs.len() as u16, wiring.shards.len() as u16);
+        Self {
+            poll,
+            hub: Hub::new(wiring.hub, hubs, shards, wiring.seed, first),
+            snapshot,
+            out: HubOut::default(),
+            to_shards: wiring.shards.iter().map(|_| (Vec::new(), 0)).collect(),
+            connections: Slab::new(),
+            accepted: 0,
+            ready: VecDeque::new(),
+            touched: Vec::new(),
+            dirty: Vec::new(),
+            deadlines: BTreeSet::new(),
+            buffer: vec![0; wiring.frame_bytes_max + TAIL_BYTES + READ_BYTES],
+            alarm: None,
+            stopping: None,
+            counters: IoCounters::default(),
+            wiring,
+        }
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut messages = Vec::new();
+        loop {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            self.wiring.inbox.awake();
+            let now = self.wiring.clock.now();
+            self.refresh();
+            self.wiring.inbox.take(&mut messages);
+            for message in messages.drain(..) {
+                self.message(now, message);
+            }
+            self.pump(now);
+            self.send();
+            self.flush(now);
+            self.note_ready(&events);
+            self.read_ready(now);
+            self.expire(now);
+            self.pump(now);
+            self.send();
+            self.flush(now);
+            self.send();
+            if self.stopping.is_some_and(|until| self.connections.is_empty() || until <= now) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long to sleep. Only with nothing left to do does the thread say that it sleeps.
+    fn timeout(&mut self) -> Option<Duration> {
+        let can_read = self.ready.iter().any(|&slot| self.may_read(slot));
+        if can_read || !self.touched.is_empty() || !self.dirty.is_empty() || !self.wiring.inbox.may_sleep() {
+            return Some(Duration::ZERO);
+        }
+        let now = self.wiring.clock.now();
+        let due = self.deadlines.first().map(|(due, _)| *due).into_iter().chain(self.stopping).min();
+        let due = due.map(|due| Duration::from_micros(due.0.saturating_sub(now.0)));
+        // A connection that waits for a shard to catch up has no event of its own.
+        let stalled = (!self.ready.is_empty()).then_some(Duration::from_millis(1));
+        due.into_iter().chain(stalled).min()
+    }
+
+    /// The newest definitions, before anything is routed (S11).
+    fn refresh(&mut self) {
+        let before = Arc::as_ptr(self.snapshot.load_no_revalidate());
+        let newest = self.snapshot.load();
+        if !std::ptr::eq(before, Arc::as_ptr(newest)) {
+            self.hub.replace_snapshot(Arc::clone(newest));
+        }
+    }
+
+    fn message(&mut self, now: Now, message: IoMessage) {
+        match message {
+            IoMessage::Shard(shard, messages) => {
+                for message in messages {
+                    self.hub.from_shard(now, shard, message, &mut self.out);
+                }
+            }
+            IoMessage::Registry(call, answer) => self.hub.from_registry(now, call, answer, &mut self.out),
+            IoMessage::Hub(message) => self.hub.from_hub(now, message, &mut self.out),
+            IoMessage::Connection(socket, security) => self.accept(now, socket, security),
+            IoMessage::Alarm(alarm) => {
+                let wake = alarm.clone().map_or(Wake::Unblocked, Wake::Blocked);
+                self.alarm = alarm;
+                self.wake_all(now, &wake);
+            }
+            IoMessage::Report(to) => {
+                let connections = self.connections.len() as u64;
+                let report = IoReport { flow: self.hub.flow().clone(), counters: self.counters, connections };
+                // Who asked may have given up waiting.
+                let _ = to.try_send(report);
+            }
+            IoMessage::Stop => {
+                self.stopping = Some(now.plus_ms(GOODBYE_MS));
+                self.wake_all(now, &Wake::Close("the server is being stopped".to_owned()));
+            }
+        }
+    }
+
+    fn wake_all(&mut self, now: Now, wake: &Wake) {
+        for (slot, connection) in &mut self.connections {
+            connection.session.wake(now, wake.clone(), &mut connection.outbox);
+            self.touched.push(slot);
+        }
+    }
+
+    fn accept(&mut self, now: Now, socket: TcpStream, security: Security) {
+        let entry = self.connections.vacant_entry();
+        self.accepted += 1;
+        let id = SessionId { hub: self.wiring.hub, number: (self.accepted << 24) | entry.key() as u64 };
+        let session = (self.wiring.sessions)(now);
+        match Connection::open(id, socket, security, session, self.poll.registry(), Token(entry.key())) {
+            Ok(mut connection) => {
+                if let Some(why) = &self.alarm {
+                    connection.session.wake(now, Wake::Blocked(why.clone()), &mut connection.outbox);
+                }
+                self.counters.accepted += 1;
+                self.touched.push(entry.key());
+                entry.insert(connection);
+            }
+            Err(error) => tracing::warn!(%error, "could not take a connection"),
+        }
+    }
+
+    fn note_ready(&mut self, events: &Events) {
+        for event in events {
+            let Token(slot) = event.token();
+            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            if event.is_writable() {
+                connection.writable = true;
+                self.dirty.push(slot);
+            }
+            if (event.is_readable() || event.is_read_closed() || event.is_error()) && !connection.readable {
+                connection.readable = true;
+                self.ready.push_back(slot);
+            }
+        }
+    }
+
+    fn may_read(&self, slot: usize) -> bool {
+        let Some(connection) = self.connections.get(slot) else { return true };
+        connection.lingering
+            || (!connection.paused
+                && connection.tail.len() < self.wiring.frame_bytes_max + TAIL_BYTES
+                && connection.unwritten() < WRITE_BYTES_MAX
+                && self.hub.open_submits(connection.id) < OPEN_SUBMITS_MAX
+                && self.wiring.shards.iter().all(|shard| shard.weight() < SHARD_INBOX_BYTES_MAX))
+    }
+
+    /// Reads each connection that has something, once.
+    fn read_ready(&mut self, now: Now) {
+        for _ in 0..self.ready.len() {
+            let Some(slot) = self.ready.pop_front() else { return };
+            if !self.may_read(slot) {
+                self.ready.push_back(slot);
+                continue;
+            }
+            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            match connection.read(now, &mut self.buffer, READ_BYTES) {
+                ReadEnd::Bytes(bytes) => {
+                    self.counters.reads += 1;
+                    self.counters.read_bytes += bytes as u64;
+                    self.ready.push_back(slot);
+                }
+                ReadEnd::Nothing => connection.readable = false,
+                ReadEnd::Closed(why) => {
+                    self.remove(slot, &why);
+                    continue;
+                }
+            }
+            self.touched.push(slot);
+            self.pump(now);
+        }
+    }
+
+    /// Carries what sessions want to the hub and what the hub has to sessions, until both are quiet.
+    fn pump(&mut self, now: Now) {
+        loop {
+            self.to_sessions(now);
+            let Some(slot) = self.touched.pop() else { break };
+            self.serve(now, slot);
+        }
+    }
+
+    /// What one session wants.
+    fn serve(&mut self, now: Now, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if let Some(credentials) = connection.outbox.authenticate.take() {
+            let result = authenticate(self.snapshot.load_no_revalidate(), &credentials);
+            self.counters.rejected += u64::from(result.is_err());
+            if let Ok(principal) = &result {
+                let client = connection.session.client().to_owned();
+                let party = Party { principal: principal.name.clone(), client, dialect: "amqp091" };
+                self.hub.attach(connection.id, principal.clone(), party);
+            }
+            connection.session.authenticated(now, result, &mut connection.outbox);
+            connection.resume = true;
+        }
+        let mut submits = std::mem::take(&mut connection.outbox.submits);
+        for submit in submits.drain(..) {
+            if let Op::Publish(batch) = &submit.op {
+                self.counters.messages_in += batch.items.len() as u64;
+            }
+            self.hub.submit(now, connection.id, submit, &mut self.out);
+        }
+        connection.outbox.submits = submits;
+        if connection.resume {
+            connection.resume = false;
+            if connection.feed_tail(now) {
+                self.touched.push(slot);
+            }
+        }
+        if let Some(pause) = connection.outbox.pause.take() {
+            connection.paused = pause;
+        }
+        if connection.wants_write() {
+            self.dirty.push(slot);
+        }
+        if let Some(due) = connection.session.deadline()
+            && connection.armed.is_none_or(|armed| due < armed)
+        {
+            connection.armed = Some(due);
+            self.deadlines.insert((due, slot));
+        }
+    }
+
+    fn to_sessions(&mut self, now: Now) {
+        for (session, ticket, outcome) in self.out.completions.drain(..) {
+            let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
+            if let stele_model::outcome::Outcome::Published(done) = &outcome {
+                let kept = done.batch.items.len() - done.refused.len() - done.dropped.len();
+                self.counters.confirmed += kept as u64;
+                self.counters.refused += done.refused.len() as u64;
+                self.counters.confirm_writes += 1;
+            }
+            connection.session.complete(now, ticket, outcome, &mut connection.outbox);
+            connection.resume = true;
+            self.touched.push(slot);
+        }
+        for (session, deliveries) in self.out.deliveries.drain(..) {
+            let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
+            self.counters.messages_out += deliveries.items.len() as u64;
+            connection.session.deliver(now, &deliveries, &mut connection.outbox);
+            connection.undrained = true;
+            self.touched.push(slot);
+        }
+        for (session, wake) in self.out.wakes.drain(..) {
+            let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
+            connection.session.wake(now, wake, &mut connection.outbox);
+            self.touched.push(slot);
+        }
+    }
+
+    /// Carries what the hub has for others.
+    fn send(&mut self) {
+        for (shard, op) in self.out.shards.drain(..) {
+            let (ops, bytes) = &mut self.to_shards[usize::from(shard.0)];
+            *bytes += shard::weight(&op);
+            ops.push(op);
+        }
+        for ((ops, bytes), inbox) in self.to_shards.iter_mut().zip(&self.wiring.shards) {
+            if !ops.is_empty() {
+                inbox.send(ShardMessage::Ops(std::mem::take(ops)), std::mem::take(bytes));
+            }
+        }
+        for op in self.out.registry.drain(..) {
+            self.wiring.registry.send(RegistryMessage::Op(op), 0);
+        }
+        for (hub, message) in self.out.hubs.drain(..) {
+            self.wiring.hubs[usize::from(hub.0)].send(IoMessage::Hub(message), 0);
+        }
+    }
+
+    /// Writes what is to be written, each connection once.
+    fn flush(&mut self, now: Now) {
+        for slot in std::mem::take(&mut self.dirty) {
+            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            match connection.flush() {
+                Ok(bytes) => {
+                    self.counters.writes += u64::from(bytes > 0);
+                    self.counters.written_bytes += bytes as u64;
+                }
+                Err(error) => {
+                    self.remove(slot, &error.to_string());
+                    continue;
+                }
+            }
+            if connection.undrained && connection.unwritten() < DRAINED_BYTES {
+                connection.undrained = false;
+                connection.session.wake(now, Wake::Drained, &mut connection.outbox);
+                self.touched.push(slot);
+            }
+            if connection.outbox.close.is_some() && connection.unwritten() == 0 && !connection.lingering {
+                self.linger(now, slot);
+            }
+        }
+        self.pump_quietly(now);
+    }
+
+    /// After a flush: sessions may have given credit back, or written a little more; that goes out with the next turn.
+    fn pump_quietly(&mut self, now: Now) {
+        if !self.touched.is_empty() {
+            self.pump(now);
+        }
+    }
+
+    /// All is said: close our end, and wait a moment for the client to close its own, so that it can read our last words.
+    fn linger(&mut self, now: Now, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        tracing::debug!(session = connection.id.number, why = connection.outbox.close, "closing");
+        if connection.close_write().is_err() {
+            return self.remove(slot, "closed");
+        }
+        connection.lingering = true;
+        let due = now.plus_ms(LINGER_MS);
+        connection.armed = Some(due);
+        self.deadlines.insert((due, slot));
+        self.hub.detach(self.connections[slot].id, &mut self.out);
+    }
+
+    fn expire(&mut self, now: Now) {
+        while let Some(&(due, slot)) = self.deadlines.first()
+            && due <= now
+        {
+            self.deadlines.pop_first();
+            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            if connection.armed != Some(due) {
+                continue;
+            }
+            connection.armed = None;
+            if connection.lingering {
+                self.remove(slot, "closed");
+                continue;
+            }
+            if connection.session.deadline().is_some_and(|due| due <= now) {
+                connection.session.expire(now, &mut connection.outbox);
+            }
+            self.touched.push(slot);
+        }
+    }
+
+    fn remove(&mut self, slot: usize, why: &str) {
+        let Some(mut connection) = self.connections.try_remove(slot) else { return };
+        tracing::debug!(session = connection.id.number, why, "connection is gone");
+        connection.shut(self.poll.registry());
+        if !connection.lingering {
+            self.hub.detach(connection.id, &mut self.out);
+        }
+    }
+}
+
+fn find(connections: &mut Slab<Connection>, session: SessionId) -> Option<(usize, &mut Connection)> {
+    let slot = (session.number & 0xff_ffff) as usize;
+    let connection = connections.get_mut(slot)?;
+    (connection.id == session && !connection.lingering).then_some((slot, connection))
+}
+
+fn authenticate(snapshot: &Snapshot, credentials: &Authenticate) -> Result<Principal, Rejected> {
+    let account = snapshot.user(&credentials.user).ok_or(Rejected)?;
+    if !passwords::verify(&credentials.password, &account.user.password_hash) {
+        return Err(Rejected);
+    }
+    Ok(Principal { id: account.id, name: account.user.name.clone() })
+}

@@ -1,0 +1,171 @@
+//! One connection of an IO thread: its socket, its session, and the bytes between them.
+
+use super::transport::{Security, Transport};
+use bytes::{Buf, Bytes, BytesMut};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use stele_model::id::{Now, SessionId};
+use stele_model::session::{Outbox, Session};
+
+/// Pieces handed to one write.
+const PIECES_MAX: usize = 64;
+
+pub(super) struct Connection {
+    pub(super) id: SessionId,
+    pub(super) session: Box<dyn Session>,
+    pub(super) outbox: Outbox,
+    /// Input the session was not done with.
+    pub(super) tail: BytesMut,
+    /// The kernel said that there is something, and nobody has found the end of it yet.
+    pub(super) readable: bool,
+    /// The kernel takes bytes.
+    pub(super) writable: bool,
+    /// The session does not want to be read.
+    pub(super) paused: bool,
+    /// The session may be able to go on with its tail.
+    pub(super) resume: bool,
+    /// Deliveries were made since the session was last told that its bytes have left.
+    pub(super) undrained: bool,
+    /// We are done; the client may still be reading.
+    pub(super) lingering: bool,
+    /// The deadline in force.
+    pub(super) armed: Option<Now>,
+    transport: Transport,
+    pending: VecDeque<Bytes>,
+    pending_bytes: usize,
+}
+
+pub(super) enum ReadEnd {
+    Bytes(usize),
+    Nothing,
+    Closed(String),
+}
+
+impl Connection {
+    pub(super) fn open(
+        id: SessionId,
+        mut socket: TcpStream,
+        security: Security,
+        session: Box<dyn Session>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self {
+            id,
+            session,
+            outbox: Outbox::default(),
+            tail: BytesMut::new(),
+            readable: false,
+            writable: false,
+            paused: false,
+            resume: false,
+            undrained: false,
+            lingering: false,
+            armed: None,
+            transport: Transport::new(socket, security)?,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+        })
+    }
+
+    /// Reads once, up to `bytes_max` bytes, and feeds the session. `buffer` has space for what a session may leave and for one read.
+    pub(super) fn read(&mut self, now: Now, buffer: &mut [u8], bytes_max: usize) -> ReadEnd {
+        let kept = self.tail.len();
+        let Some(space) = buffer.get_mut(kept..kept + bytes_max) else { return ReadEnd::Nothing };
+        let bytes = match self.transport.read(space) {
+            Ok(0) => return ReadEnd::Closed("the client closed the connection".to_owned()),
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadEnd::Nothing,
+            Err(error) => return ReadEnd::Closed(error.to_string()),
+        };
+        if self.lingering || self.outbox.close.is_some() {
+            return ReadEnd::Bytes(bytes);
+        }
+        // What was left comes in front of what has come, so that a frame is always in one piece.
+        let tail = std::mem::take(&mut self.tail);
+        buffer[..kept].copy_from_slice(&tail);
+        let input = &buffer[..kept + bytes];
+        let used = self.session.receive(now, input, &mut self.outbox).min(input.len());
+        self.tail.extend_from_slice(&input[used..]);
+        ReadEnd::Bytes(bytes)
+    }
+
+    /// Offers the session again what it left. `true`: it went on.
+    pub(super) fn feed_tail(&mut self, now: Now) -> bool {
+        if self.tail.is_empty() || self.lingering || self.outbox.close.is_some() {
+            return false;
+        }
+        let mut tail = std::mem::take(&mut self.tail);
+        let used = self.session.receive(now, &tail, &mut self.outbox).min(tail.len());
+        tail.advance(used);
+        if !tail.is_empty() {
+            self.tail = tail;
+        }
+        used > 0
+    }
+
+    pub(super) fn unwritten(&self) -> usize {
+        self.pending_bytes + self.outbox.write.len()
+    }
+
+    pub(super) fn wants_write(&self) -> bool {
+        self.unwritten() > 0 || self.outbox.close.is_some() || self.transport.wants_write()
+    }
+
+    /// Writes as much as the kernel takes; returns how many bytes that was.
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
+        let (pending, pending_bytes) = (&mut self.pending, &mut self.pending_bytes);
+        self.outbox.write.take(|piece| {
+            *pending_bytes += piece.len();
+            pending.push_back(piece);
+        });
+        let mut wrote = 0;
+        while !self.pending.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(&self.pending) {
+                *slice = IoSlice::new(piece);
+                count += 1;
+            }
+            match self.transport.write(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    wrote += bytes;
+                    self.written(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.transport.flush()?;
+        Ok(wrote)
+    }
+
+    fn written(&mut self, mut bytes: usize) {
+        self.pending_bytes -= bytes;
+        while let Some(piece) = self.pending.front_mut() {
+            if piece.len() > bytes {
+                piece.advance(bytes);
+                return;
+            }
+            bytes -= piece.len();
+            self.pending.pop_front();
+        }
+    }
+
+    pub(super) fn close_write(&mut self) -> io::Result<()> {
+        self.transport.close_write()
+    }
+
+    pub(super) fn shut(&mut self, registry: &Registry) {
+        // It is closed by dropping it in any case; an error here means that it is closed already.
+        let _ = registry.deregister(self.transport.socket());
+    }
+}

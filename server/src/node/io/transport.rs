@@ -1,0 +1,128 @@
+//! A connection's socket, plain or with TLS. On a port that allows both, the first byte tells (0x16 begins a TLS handshake).
+
+use mio::net::TcpStream;
+use rustls::{ServerConfig, ServerConnection};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+
+/// First byte of a TLS record that carries a handshake (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What a listener expects of its clients.
+#[derive(Clone)]
+pub enum Security {
+    /// TLS, always.
+    Tls(Arc<ServerConfig>),
+    /// The first byte tells. Without a configuration a TLS handshake is refused.
+    Either(Option<Arc<ServerConfig>>),
+}
+
+pub(super) struct Transport {
+    socket: TcpStream,
+    state: State,
+}
+
+enum State {
+    /// Nothing has come yet.
+    Undecided(Option<Arc<ServerConfig>>),
+    Plain,
+    Tls(Box<ServerConnection>),
+}
+
+impl Transport {
+    pub(super) fn new(socket: TcpStream, security: Security) -> io::Result<Self> {
+        let state = match security {
+            Security::Tls(config) => tls(config)?,
+            Security::Either(config) => State::Undecided(config),
+        };
+        Ok(Self { socket, state })
+    }
+
+    /// Reads what the client said, decrypted. `WouldBlock` only when the socket has nothing more.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if let State::Undecided(config) = &mut self.state {
+            let mut first = [0];
+            if self.socket.peek(&mut first)? == 0 {
+                return Ok(0);
+            }
+            self.state = match (first[0], config.take()) {
+                (TLS_HANDSHAKE, Some(config)) => tls(config)?,
+                (TLS_HANDSHAKE, None) => {
+                    return Err(io::Error::other("the client speaks TLS, but no certificate is configured"));
+                }
+                _ => State::Plain,
+            };
+        }
+        match &mut self.state {
+            State::Undecided(_) => Err(io::ErrorKind::WouldBlock.into()),
+            State::Plain => self.socket.read(into),
+            State::Tls(tls) => read_tls(tls, &mut self.socket, into),
+        }
+    }
+
+    /// Writes some of `pieces`, encrypted where that was agreed.
+    pub(super) fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let State::Tls(tls) = &mut self.state else { return self.socket.write_vectored(pieces) };
+        // rustls takes up to its own buffer's limit; what the kernel does not take of that stays there.
+        while tls.wants_write() {
+            tls.write_tls(&mut self.socket)?;
+        }
+        match tls.writer().write_vectored(pieces)? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// Encrypted bytes that the kernel has not taken yet go on.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let State::Tls(tls) = &mut self.state else { return Ok(()) };
+        while tls.wants_write() {
+            match tls.write_tls(&mut self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn wants_write(&self) -> bool {
+        matches!(&self.state, State::Tls(tls) if tls.wants_write())
+    }
+
+    pub(super) fn close_write(&mut self) -> io::Result<()> {
+        if let State::Tls(tls) = &mut self.state {
+            tls.send_close_notify();
+            self.flush()?;
+        }
+        self.socket.shutdown(Shutdown::Write)
+    }
+
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+}
+
+fn tls(config: Arc<ServerConfig>) -> io::Result<State> {
+    Ok(State::Tls(Box::new(ServerConnection::new(config).map_err(io::Error::other)?)))
+}
+
+fn read_tls(tls: &mut ServerConnection, socket: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match tls.reader().read(into) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // A client that closes without saying so in TLS has closed all the same.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            other => return other,
+        }
+        if tls.read_tls(socket)? == 0 {
+            return Ok(0);
+        }
+        if let Err(error) = tls.process_new_packets() {
+            // The alert that says why is already in the queue; it goes out if the kernel takes it at once.
+            let _ = tls.write_tls(socket);
+            return Err(io::Error::other(error));
+        }
+    }
+}
