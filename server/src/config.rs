@@ -1,0 +1,225 @@
+//! What an operator can set, where each value came from, and what is wrong with it.
+//!
+//! The command line loads it once at the start ([`load`]) and hands [`Config`] to the node. Precedence: flags, then environment
+//! (`STELE__SECTION__KEY`), then file, then defaults. [`SETTINGS`] is the one list of keys: loading, `config show` and the check
+//! of `docs/configuration.md` walk it. A value that passed is in range and believed from then on.
+//!
+//! Not here: what can change while the node runs (users, policies: the registry's), and reading the files that `[tls]` names.
+
+mod input;
+mod load;
+mod settings;
+mod suggest;
+#[cfg(test)]
+mod tests;
+
+pub use load::{ConfigError, ConfigErrors, Flag, Loaded, Origin, Sources, load};
+pub use settings::{SETTINGS, Setting};
+pub use suggest::nearest;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// All settings, in range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where everything durable lives.
+    pub data_dir: PathBuf,
+    /// How the work is spread over the machine.
+    pub threads: Threads,
+    /// Where clients and operators connect.
+    pub listen: Listen,
+    /// Certificate and key; `None`: no TLS on any port.
+    pub tls: Option<TlsFiles>,
+    /// Users by name, put into the registry at every start.
+    pub users: BTreeMap<String, UserSetting>,
+    /// What one client may claim.
+    pub limits: Limits,
+    /// How much the durable log may use.
+    pub log: LogLimits,
+    /// What is written about the node's doings.
+    pub logging: Logging,
+}
+
+/// How the work is spread over the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// Threads that serve sockets, 1–1024; `None`: as many as the machine suggests.
+    pub io: Option<u16>,
+    /// Shards, each with a thread and a log of its own, 1–1024; `None`: as many as the machine suggests. An existing data
+    /// directory keeps the number it was made with.
+    pub shards: Option<u16>,
+}
+
+/// Where clients and operators connect. `None`: not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// AMQP; with `[tls]` set, TLS is told from plain by the first byte.
+    pub amqp: Option<SocketAddr>,
+    /// AMQP over TLS only.
+    pub amqps: Option<SocketAddr>,
+    /// HTTP API and health.
+    pub http: Option<SocketAddr>,
+    /// Prometheus metrics, without login.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Authorities whose certificates clients must show; `None`: clients need none.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A user as the configuration gives it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserSetting {
+    /// See [`crate::passwords`]; empty: no password lets in.
+    pub password_hash: String,
+    /// Tags, such as `administrator`.
+    pub tags: Vec<String>,
+    /// The namespace (AMQP: vhost) the three patterns are granted in.
+    pub namespace: String,
+    /// Regular expression: what it may configure.
+    pub configure: String,
+    /// Regular expression: what it may write to.
+    pub write: String,
+    /// Regular expression: what it may read from.
+    pub read: String,
+}
+
+/// What one client may claim. What goes beyond is refused in the words of its dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest frame offered to AMQP clients, 4 096–16 777 216 bytes.
+    pub frame_bytes_max: u32,
+    /// Most channels of one connection, 1–65 535.
+    pub channels_max: u16,
+    /// Heartbeat offered to clients, 0–3 600 seconds; 0: none.
+    pub heartbeat_s: u16,
+    /// From accept to an open connection, 1–600 seconds.
+    pub handshake_s: u16,
+    /// Largest record, 1 KiB–512 MiB.
+    pub message_bytes_max: u32,
+    /// Most connections at a time, 1–1 000 000.
+    pub connections_max: u32,
+    /// How long a stop waits for clients to take leave, 0–600 seconds.
+    pub drain_s: u16,
+}
+
+/// How much the durable log may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Size of a log segment, 1 MiB–1 GiB, a multiple of 4 KiB.
+    pub segment_bytes: u64,
+    /// Log kept before survivors are moved out of it, over all shards; at least four segments.
+    pub budget_bytes: u64,
+    /// Recent blocks kept in memory, over all shards; from 1 MiB.
+    pub memory_bytes: u64,
+}
+
+/// What is written about the node's doings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// What to write: levels by target, as in `info,stele_server=debug`.
+    pub filter: String,
+    /// How to write it.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One line of text each.
+    Text,
+    /// One JSON object each.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let everywhere = |port| Some(SocketAddr::from(([0, 0, 0, 0], port)));
+        Self {
+            data_dir: PathBuf::from("stele-data"),
+            threads: Threads { io: None, shards: None },
+            listen: Listen {
+                amqp: everywhere(ports::AMQP),
+                amqps: None,
+                http: everywhere(ports::HTTP),
+                metrics: everywhere(ports::METRICS),
+            },
+            tls: None,
+            users: BTreeMap::new(),
+            limits: Limits {
+                frame_bytes_max: 128 << 10,
+                channels_max: 2047,
+                heartbeat_s: 60,
+                handshake_s: 10,
+                message_bytes_max: 16 << 20,
+                connections_max: 65_536,
+                drain_s: 10,
+            },
+            log: LogLimits { segment_bytes: 128 << 20, budget_bytes: 8 << 30, memory_bytes: 256 << 20 },
+            logging: Logging { filter: "info".into(), format: LogFormat::Auto },
+        }
+    }
+}
+
+impl Default for UserSetting {
+    fn default() -> Self {
+        let everything = || ".*".to_owned();
+        Self {
+            password_hash: String::new(),
+            tags: Vec::new(),
+            namespace: "/".into(),
+            configure: everything(),
+            write: everything(),
+            read: everything(),
+        }
+    }
+}
+
+impl std::fmt::Debug for UserSetting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserSetting")
+            .field("tags", &self.tags)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ports that clients expect.
+pub mod ports {
+    /// AMQP.
+    pub const AMQP: u16 = 5672;
+    /// AMQP over TLS.
+    pub const AMQPS: u16 = 5671;
+    /// HTTP API and health.
+    pub const HTTP: u16 = 15672;
+    /// Prometheus metrics.
+    pub const METRICS: u16 = 15692;
+}
+
+impl Config {
+    /// The settings of `stele dev`, to be put below environment and flags: loopback only, the known ports each plus
+    /// `port_offset`, and one user `guest` whose password is `guest`. `None`: a port would be above 65 535.
+    #[must_use]
+    pub fn dev(port_offset: u16) -> Option<Vec<(&'static str, String)>> {
+        let address = |port: u16| Some(format!("127.0.0.1:{}", port.checked_add(port_offset)?));
+        Some(vec![
+            ("listen.amqp", address(ports::AMQP)?),
+            ("listen.http", address(ports::HTTP)?),
+            ("listen.metrics", address(ports::METRICS)?),
+            ("auth.users.guest.password", "guest".into()),
+            ("auth.users.guest.tags", "administrator".into()),
+        ])
+    }
+}

@@ -1,0 +1,264 @@
+//! The one list of keys. A row says what a key is called, what it means, how its value is read into [`Config`] and how it is shown.
+
+use super::input::{Input, size_shown};
+use super::{Config, LogFormat, TlsFiles, UserSetting};
+use crate::passwords;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// A key that can be set. `NAME` in it stands for any name.
+pub struct Setting {
+    /// The key, sections separated by dots.
+    pub key: &'static str,
+    /// What it means, for the documentation and `config show`.
+    pub about: &'static str,
+    /// Reads a value; the second argument is what stands for `NAME`.
+    pub(super) read: fn(&mut Config, &str, &Input) -> Result<(), String>,
+    /// The value as TOML; `None`: not set, or nothing that may be shown.
+    pub(super) show: fn(&Config, &str) -> Option<String>,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Setting").field(&self.key).finish()
+    }
+}
+
+const THREADS_MAX: u64 = 1024;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Every key, in the order of the documentation.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "data_dir",
+        about: "directory of everything durable",
+        read: |c, _, v| v.text().map(|path| c.data_dir = path.into()),
+        show: |c, _| Some(quoted_path(&c.data_dir)),
+    },
+    Setting {
+        key: "threads.io",
+        about: "threads that serve sockets, 1 – 1024; \"auto\": from the number of cores",
+        read: |c, _, v| v.number_or_auto(1..=THREADS_MAX).map(|n| c.threads.io = n),
+        show: |c, _| Some(number_or_auto(c.threads.io)),
+    },
+    Setting {
+        key: "threads.shards",
+        about: "shards, each with a thread and a log, 1 – 1024; \"auto\": from the number of cores",
+        read: |c, _, v| v.number_or_auto(1..=THREADS_MAX).map(|n| c.threads.shards = n),
+        show: |c, _| Some(number_or_auto(c.threads.shards)),
+    },
+    Setting {
+        key: "listen.amqp",
+        about: "AMQP; with [tls] set, TLS is told from plain by the first byte",
+        read: |c, _, v| v.address().map(|address| c.listen.amqp = address),
+        show: |c, _| Some(address(c.listen.amqp)),
+    },
+    Setting {
+        key: "listen.amqps",
+        about: "AMQP over TLS only; needs [tls]",
+        read: |c, _, v| v.address().map(|address| c.listen.amqps = address),
+        show: |c, _| Some(address(c.listen.amqps)),
+    },
+    Setting {
+        key: "listen.http",
+        about: "HTTP API and health",
+        read: |c, _, v| v.address().map(|address| c.listen.http = address),
+        show: |c, _| Some(address(c.listen.http)),
+    },
+    Setting {
+        key: "listen.metrics",
+        about: "Prometheus metrics, without login",
+        read: |c, _, v| v.address().map(|address| c.listen.metrics = address),
+        show: |c, _| Some(address(c.listen.metrics)),
+    },
+    Setting {
+        key: "tls.cert",
+        about: "PEM file: certificate chain, leaf first",
+        read: |c, _, v| v.text().map(|path| tls(c).cert = path.into()),
+        show: |c, _| c.tls.as_ref().map(|tls| quoted_path(&tls.cert)),
+    },
+    Setting {
+        key: "tls.key",
+        about: "PEM file: private key of the certificate",
+        read: |c, _, v| v.text().map(|path| tls(c).key = path.into()),
+        show: |c, _| c.tls.as_ref().map(|tls| quoted_path(&tls.key)),
+    },
+    Setting {
+        key: "tls.client_ca",
+        about: "PEM file: authorities whose certificate every client must show",
+        read: |c, _, v| v.text().map(|path| tls(c).client_ca = Some(path.into())),
+        show: |c, _| c.tls.as_ref()?.client_ca.as_deref().map(quoted_path),
+    },
+    Setting {
+        key: "auth.users.NAME.password",
+        about: "password in plain text; kept in memory as its hash only",
+        read: |c, name, v| v.text().map(|password| user(c, name).password_hash = passwords::hash(&password)),
+        show: |_, _| None,
+    },
+    Setting {
+        key: "auth.users.NAME.password_hash",
+        about: "password as RabbitMQ's salted SHA-256, base64; in place of `password`",
+        read: |c, name, v| {
+            let hash = v.text()?;
+            if !passwords::is_hash(&hash) {
+                return Err("expected base64 of 4 bytes of salt and 32 bytes of SHA-256".into());
+            }
+            user(c, name).password_hash = hash;
+            Ok(())
+        },
+        show: |_, _| None,
+    },
+    Setting {
+        key: "auth.users.NAME.tags",
+        about: "tags such as \"administrator\" or \"monitoring\": who may use the HTTP API",
+        read: |c, name, v| v.words().map(|tags| user(c, name).tags = tags),
+        show: |c, name| {
+            let tags = c.users.get(name)?.tags.iter().map(|tag| quoted(tag));
+            Some(format!("[{}]", tags.collect::<Vec<_>>().join(", ")))
+        },
+    },
+    Setting {
+        key: "auth.users.NAME.namespace",
+        about: "namespace (AMQP: vhost) of the three grants",
+        read: |c, name, v| v.text().map(|namespace| user(c, name).namespace = namespace),
+        show: |c, name| c.users.get(name).map(|user| quoted(&user.namespace)),
+    },
+    Setting {
+        key: "auth.users.NAME.configure",
+        about: "regular expression of the objects it may configure",
+        read: |c, name, v| v.any_text().map(|pattern| user(c, name).configure = pattern),
+        show: |c, name| c.users.get(name).map(|user| quoted(&user.configure)),
+    },
+    Setting {
+        key: "auth.users.NAME.write",
+        about: "regular expression of the objects it may write to",
+        read: |c, name, v| v.any_text().map(|pattern| user(c, name).write = pattern),
+        show: |c, name| c.users.get(name).map(|user| quoted(&user.write)),
+    },
+    Setting {
+        key: "auth.users.NAME.read",
+        about: "regular expression of the objects it may read from",
+        read: |c, name, v| v.any_text().map(|pattern| user(c, name).read = pattern),
+        show: |c, name| c.users.get(name).map(|user| quoted(&user.read)),
+    },
+    Setting {
+        key: "limits.frame_bytes_max",
+        about: "largest AMQP frame, 4 KiB – 16 MiB",
+        read: |c, _, v| v.size(4 * KIB..=16 * MIB).map(|n| c.limits.frame_bytes_max = n),
+        show: |c, _| Some(size(c.limits.frame_bytes_max.into())),
+    },
+    Setting {
+        key: "limits.channels_max",
+        about: "channels of one connection, 1 – 65535",
+        read: |c, _, v| v.number(1..=u16::MAX.into()).map(|n| c.limits.channels_max = n),
+        show: |c, _| Some(c.limits.channels_max.to_string()),
+    },
+    Setting {
+        key: "limits.heartbeat_s",
+        about: "heartbeat offered to clients, 0 – 3600 seconds; 0: none",
+        read: |c, _, v| v.number(0..=3600).map(|n| c.limits.heartbeat_s = n),
+        show: |c, _| Some(c.limits.heartbeat_s.to_string()),
+    },
+    Setting {
+        key: "limits.handshake_s",
+        about: "time from accept to an open connection, 1 – 600 seconds",
+        read: |c, _, v| v.number(1..=600).map(|n| c.limits.handshake_s = n),
+        show: |c, _| Some(c.limits.handshake_s.to_string()),
+    },
+    Setting {
+        key: "limits.message_bytes_max",
+        about: "largest message, 1 KiB – 512 MiB",
+        read: |c, _, v| v.size(KIB..=512 * MIB).map(|n| c.limits.message_bytes_max = n),
+        show: |c, _| Some(size(c.limits.message_bytes_max.into())),
+    },
+    Setting {
+        key: "limits.connections_max",
+        about: "connections at a time, 1 – 1000000",
+        read: |c, _, v| v.number(1..=1_000_000).map(|n| c.limits.connections_max = n),
+        show: |c, _| Some(c.limits.connections_max.to_string()),
+    },
+    Setting {
+        key: "limits.drain_s",
+        about: "how long a stop waits for clients to take leave, 0 – 600 seconds",
+        read: |c, _, v| v.number(0..=600).map(|n| c.limits.drain_s = n),
+        show: |c, _| Some(c.limits.drain_s.to_string()),
+    },
+    Setting {
+        key: "log.segment_bytes",
+        about: "size of a log segment, 1 MiB – 1 GiB, a multiple of 4 KiB",
+        read: |c, _, v| {
+            let bytes: u64 = v.size(MIB..=GIB)?;
+            if !bytes.is_multiple_of(4 * KIB) {
+                return Err(format!("{bytes} is not a multiple of 4096"));
+            }
+            c.log.segment_bytes = bytes;
+            Ok(())
+        },
+        show: |c, _| Some(size(c.log.segment_bytes)),
+    },
+    Setting {
+        key: "log.budget_bytes",
+        about: "log kept before survivors are moved out of it, over all shards; at least four segments",
+        read: |c, _, v| v.size(4 * MIB..=1024 * 1024 * GIB).map(|n| c.log.budget_bytes = n),
+        show: |c, _| Some(size(c.log.budget_bytes)),
+    },
+    Setting {
+        key: "log.memory_bytes",
+        about: "recent blocks kept in memory, over all shards",
+        read: |c, _, v| v.size(MIB..=1024 * GIB).map(|n| c.log.memory_bytes = n),
+        show: |c, _| Some(size(c.log.memory_bytes)),
+    },
+    Setting {
+        key: "logging.filter",
+        about: "what to log: levels by target, as in \"info,stele_server=debug\"",
+        read: |c, _, v| {
+            let filter = v.text()?;
+            crate::logging::check_filter(&filter)?;
+            c.logging.filter = filter;
+            Ok(())
+        },
+        show: |c, _| Some(quoted(&c.logging.filter)),
+    },
+    Setting {
+        key: "logging.format",
+        about: "\"text\", \"json\", or \"auto\": text on a terminal, JSON elsewhere",
+        read: |c, _, v| v.log_format().map(|format| c.logging.format = format),
+        show: |c, _| {
+            Some(quoted(match c.logging.format {
+                LogFormat::Auto => "auto",
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            }))
+        },
+    },
+];
+
+fn tls(config: &mut Config) -> &mut TlsFiles {
+    config.tls.get_or_insert_default()
+}
+
+fn user<'a>(config: &'a mut Config, name: &str) -> &'a mut UserSetting {
+    config.users.entry(name.to_owned()).or_default()
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn quoted_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
+fn size(bytes: u64) -> String {
+    quoted(&size_shown(bytes))
+}
+
+fn number_or_auto(number: Option<u16>) -> String {
+    number.map_or_else(|| quoted("auto"), |n| n.to_string())
+}
+
+fn address(address: Option<SocketAddr>) -> String {
+    quoted(&address.map_or_else(|| "off".into(), |address| address.to_string()))
+}
