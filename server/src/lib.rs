@@ -3,3 +3,5 @@
 pub mod config;
 pub mod logging;
 pub mod passwords;
+pub mod ports;
+pub mod tls;
