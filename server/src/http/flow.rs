@@ -1,0 +1,255 @@
+//! The flow graph as JSON: who publishes through what, by which rule into what, and who reads it. Pure: counts, names and rates go
+//! in, the graph comes out.
+
+use super::rates::Rate;
+use crate::inspect::{Names, ObjectName};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use stele_model::flow::{Edge, Flow, FlowCounts, Party};
+use stele_model::id::{ExchangeId, QueueId};
+use stele_model::shard::QueueCounts;
+
+/// Most edges of an answer; the rest is left out and counted.
+pub(super) const EDGES_MAX: usize = 10_000;
+
+/// The answer to `GET /api/flow`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Graph {
+    /// Parties, exchanges and queues that something went through, and all queues.
+    pub nodes: Vec<NodeView>,
+    /// What went from where to where.
+    pub edges: Vec<EdgeView>,
+    /// Edges beyond the most that an answer holds.
+    pub edges_left_out: usize,
+}
+
+/// A node. `id` is what edges refer to; it stays the same as long as the object lives.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NodeView {
+    /// Who publishes or reads.
+    Party {
+        /// What edges say.
+        id: String,
+        /// The user's name.
+        principal: String,
+        /// What the client calls itself.
+        client: String,
+        /// The dialect it speaks.
+        dialect: &'static str,
+    },
+    /// An exchange.
+    Exchange {
+        /// What edges say.
+        id: String,
+        /// Its namespace; empty if the exchange is gone.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// It is gone.
+        gone: bool,
+        /// What no rule took.
+        unrouted: Unrouted,
+    },
+    /// A queue.
+    Queue {
+        /// What edges say.
+        id: String,
+        /// Its namespace; empty if the queue is gone.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// It is gone.
+        gone: bool,
+        /// Ready records.
+        ready: u64,
+        /// Unsettled deliveries.
+        unsettled: u64,
+        /// Consumers.
+        consumers: u32,
+        /// Deliveries that ended as accepted, ever.
+        accepted: u64,
+    },
+}
+
+/// Records and bytes over one edge, ever and per second.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EdgeView {
+    /// What kind: `published`, `routed`, `delivered` or `dead_lettered`.
+    pub kind: &'static str,
+    /// A node's id.
+    pub from: String,
+    /// A node's id.
+    pub to: String,
+    /// The key of the rule, for `routed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Why, for `dead_lettered`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Records since the process began.
+    pub records: u64,
+    /// Bytes since the process began.
+    pub bytes: u64,
+    /// Records per second of late.
+    pub records_per_s: f64,
+    /// Bytes per second of late.
+    pub bytes_per_s: f64,
+}
+
+/// What no rule of an exchange took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Unrouted {
+    /// Records since the process began.
+    pub records: u64,
+    /// Bytes since the process began.
+    pub bytes: u64,
+    /// Records per second of late.
+    pub records_per_s: f64,
+}
+
+/// Draws the graph. `rate` is asked for each edge.
+pub(super) fn graph(
+    counts: &FlowCounts,
+    names: &Names,
+    queues: &[QueueCounts],
+    rate: impl Fn(&Edge, Flow) -> Rate,
+) -> Graph {
+    let mut drawing = Drawing { names, nodes: BTreeMap::new() };
+    for counts in queues {
+        drawing.counted_queue(counts);
+    }
+    let mut edges = Vec::new();
+    for (edge, flow) in counts.edges.iter().take(EDGES_MAX) {
+        let rate = rate(edge, *flow);
+        edges.extend(drawing.edge(edge, *flow, rate));
+    }
+    Graph {
+        nodes: drawing.nodes.into_values().collect(),
+        edges,
+        edges_left_out: counts.edges.len().saturating_sub(EDGES_MAX),
+    }
+}
+
+struct Drawing<'a> {
+    names: &'a Names,
+    nodes: BTreeMap<String, NodeView>,
+}
+
+impl Drawing<'_> {
+    /// The edge, with its nodes drawn; unrouted records have no edge, the exchange carries them.
+    fn edge(&mut self, edge: &Edge, flow: Flow, rate: Rate) -> Option<EdgeView> {
+        let view = |kind, from, to| EdgeView {
+            kind,
+            from,
+            to,
+            rule: None,
+            reason: None,
+            records: flow.records,
+            bytes: flow.bytes,
+            records_per_s: rate.records,
+            bytes_per_s: rate.bytes,
+        };
+        match edge {
+            Edge::Published { party, exchange } => {
+                Some(view("published", self.party(party), self.exchange(*exchange)))
+            }
+            Edge::Routed { exchange, rule, queue } => {
+                let rule = Some(String::from_utf8_lossy(rule).into_owned());
+                Some(EdgeView { rule, ..view("routed", self.exchange(*exchange), self.queue(*queue)) })
+            }
+            Edge::Delivered { queue, party } => {
+                Some(view("delivered", self.queue(*queue), self.party(party)))
+            }
+            Edge::DeadLettered { queue, exchange, reason } => {
+                let target = self.dead_letter_target(*queue, exchange);
+                Some(EdgeView { reason: Some(reason), ..view("dead_lettered", self.queue(*queue), target) })
+            }
+            Edge::Unrouted { exchange } => {
+                let id = self.exchange(*exchange);
+                if let Some(NodeView::Exchange { unrouted, .. }) = self.nodes.get_mut(&id) {
+                    *unrouted =
+                        Unrouted { records: flow.records, bytes: flow.bytes, records_per_s: rate.records };
+                }
+                None
+            }
+        }
+    }
+
+    fn party(&mut self, party: &Party) -> String {
+        let id = format!("party/{}/{}/{}", party.dialect, party.principal, party.client);
+        self.nodes.entry(id.clone()).or_insert_with(|| NodeView::Party {
+            id: id.clone(),
+            principal: party.principal.clone(),
+            client: party.client.clone(),
+            dialect: party.dialect,
+        });
+        id
+    }
+
+    fn exchange(&mut self, exchange: ExchangeId) -> String {
+        let id = format!("exchange/{exchange}");
+        let name = self.names.exchanges.get(&exchange);
+        self.put_exchange(id, name.cloned())
+    }
+
+    /// The target is known by name only; it may not be there.
+    fn dead_letter_target(&mut self, queue: QueueId, exchange: &str) -> String {
+        let namespace = self.names.queues.get(&queue).map_or("", |queue| queue.namespace.as_str());
+        let known =
+            self.names.exchanges.iter().find(|(_, it)| it.namespace == namespace && it.name == exchange);
+        match known {
+            Some((id, _)) => self.exchange(*id),
+            None => {
+                let id = format!("exchange/{namespace}/{exchange}");
+                let text = id.clone();
+                self.nodes.entry(id.clone()).or_insert_with(|| NodeView::Exchange {
+                    id,
+                    namespace: namespace.to_owned(),
+                    name: exchange.to_owned(),
+                    gone: true,
+                    unrouted: Unrouted::default(),
+                });
+                text
+            }
+        }
+    }
+
+    fn put_exchange(&mut self, id: String, name: Option<ObjectName>) -> String {
+        self.nodes.entry(id.clone()).or_insert_with(|| {
+            let gone = name.is_none();
+            let ObjectName { namespace, name } = name.unwrap_or_else(|| unnamed(&id));
+            NodeView::Exchange { id: id.clone(), namespace, name, gone, unrouted: Unrouted::default() }
+        });
+        id
+    }
+
+    fn queue(&mut self, queue: QueueId) -> String {
+        self.counted_queue(&QueueCounts { queue, ..QueueCounts::default() })
+    }
+
+    fn counted_queue(&mut self, counts: &QueueCounts) -> String {
+        let id = format!("queue/{}", counts.queue);
+        let name = self.names.queues.get(&counts.queue).cloned();
+        self.nodes.entry(id.clone()).or_insert_with(|| {
+            let gone = name.is_none();
+            let ObjectName { namespace, name } = name.unwrap_or_else(|| unnamed(&id));
+            NodeView::Queue {
+                id: id.clone(),
+                namespace,
+                name,
+                gone,
+                ready: counts.ready,
+                unsettled: counts.unsettled,
+                consumers: counts.consumers,
+                accepted: counts.accepted,
+            }
+        });
+        id
+    }
+}
+
+/// What is shown of an object whose name is gone with it.
+fn unnamed(id: &str) -> ObjectName {
+    ObjectName { namespace: String::new(), name: id.to_owned() }
+}
