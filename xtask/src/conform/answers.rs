@@ -96,7 +96,11 @@ impl Answers {
 
     /// Write the recorded answers; a case that no client observed is an error.
     pub(super) fn write(&self, workspace: &Workspace) -> Result<()> {
-        let text = serde_json::to_string_pretty(&self.recorded)? + "\n";
+        let lines = self
+            .recorded
+            .iter()
+            .map(|(case, recorded)| Ok(format!("{case:?}: {}", serde_json::to_string(recorded)?)));
+        let text = format!("{{\n{}\n}}\n", lines.collect::<Result<Vec<_>>>()?.join(",\n")); // a line per case, for readable changes
         std::fs::write(path(workspace, RECORDED), text).with_context(|| format!("write {RECORDED}"))?;
         let missing: Vec<&str> =
             self.known.iter().filter(|case| !self.recorded.contains_key(*case)).map(String::as_str).collect();
