@@ -1,0 +1,121 @@
+//! What the engine needs of a disk: one flat directory of files, written and read in whole pages.
+//!
+//! Implemented by [`real::RealDisk`] and by [`fault::FaultDisk`], which records what was done and can fail in every way that
+//! disks do. The promises an implementation makes are written at each verb; the engine relies on nothing else.
+
+pub mod real;
+
+pub mod fault;
+
+use crate::format::page::Page;
+use std::io;
+use std::sync::Arc;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Reading. The file must exist.
+    Read,
+    /// Writing, each write durable when it returns. The file is created if it is missing.
+    Commit,
+    /// Writing much, durable after [`DiskFile::sync`]. The file is created if it is missing.
+    Bulk,
+}
+
+/// A file in the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Why a directory could not be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("in use by process {pid}")]
+    Held {
+        /// Its id, as it wrote it down; 0 if that could not be read.
+        pid: u32,
+    },
+    /// The lock could not be tried.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Held for as long as the directory is in use.
+pub trait Lock: Send {}
+
+/// A directory of files.
+pub trait Disk: Send + Sync {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn open(&self, name: &str, purpose: Purpose) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// All files, sorted by name.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn list(&self) -> io::Result<Vec<Found>>;
+
+    /// Gives a file another name; what had that name before is gone. Atomic; durable after [`Self::sync_dir`].
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file. Durable after [`Self::sync_dir`].
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes all creates, renames and removes so far durable.
+    ///
+    /// # Errors
+    /// Those of the file system. Never retried.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// Takes the directory for this process.
+    ///
+    /// # Errors
+    /// See [`LockError`].
+    fn lock(&self) -> Result<Box<dyn Lock>, LockError>;
+
+    /// Bytes that can still be written to new files.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// An open file.
+pub trait DiskFile: Send + Sync {
+    /// Writes whole pages at `page`, all of them or an error; after an error any part may have been written.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn write(&self, page: u64, pages: &[Page]) -> io::Result<()>;
+
+    /// Reads whole pages from `page` on; fewer than asked for at the end of the file.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn read(&self, page: u64, pages: &mut [Page]) -> io::Result<usize>;
+
+    /// Makes what was written durable. An error means that nobody knows what is; it is never retried.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Whole pages in the file.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn pages(&self) -> io::Result<u64>;
+}
