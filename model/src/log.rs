@@ -111,6 +111,13 @@ pub trait LogStore {
     /// [`AppendError::Full`] and [`AppendError::TooLarge`] leave the log as it was; after any other the log is not used again.
     fn append(&mut self, block: Block, inline: bool) -> Result<(), AppendError>;
 
+    /// Whether the appends that follow may use what an engine keeps in reserve for a full disk. Set for blocks that only settle,
+    /// delete or trim, so that consumers drain after [`AppendError::Full`]; unset for all others. Engines without a reserve
+    /// ignore it.
+    fn use_reserve(&mut self, allowed: bool) {
+        let _ = allowed;
+    }
+
     /// Moves what has completed since the last call to `out`.
     fn poll(&mut self, out: &mut Vec<Completion>);
 
@@ -128,7 +135,8 @@ pub trait LogStore {
     fn tail(&self) -> Result<Lsn, ReadError>;
 
     /// Blocks up to and including `below` are not needed for replay any more: a durable snapshot stands above them. What the
-    /// machine still refers to in them stays readable (see [`Self::live`]). A hint.
+    /// machine still refers to in them stays readable (see [`Self::live`]). A hint. After a start all that is alive in these
+    /// blocks is told by [`Self::live`] before the first call: a block of which nothing is said counts as dead.
     fn trim(&mut self, below: Lsn);
 
     /// Net change, in bytes, of what the machine refers to in each of these blocks since the last call. A record that several
