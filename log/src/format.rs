@@ -14,8 +14,8 @@ pub mod snapshot;
 
 mod fields;
 
-use stele_model::id::Lsn;
 use std::fmt;
+use stele_model::id::Lsn;
 
 /// Version of every structure in this module. A reader refuses a higher one.
 pub const FORMAT_VERSION: u16 = 1;
@@ -71,7 +71,9 @@ impl fmt::Display for Flaw {
             Self::Short => write!(f, "bytes are missing"),
             Self::Magic => write!(f, "magic differs"),
             Self::Version(version) => write!(f, "version {version} is not known here"),
-            Self::Flags(flags) => write!(f, "flags {flags:#06x} are not known here (compressed or encrypted?)"),
+            Self::Flags(flags) => {
+                write!(f, "flags {flags:#06x} are not known here (compressed or encrypted?)")
+            }
             Self::HeadCrc => write!(f, "checksum of the header differs"),
             Self::Length => write!(f, "a length in the header is out of range"),
             Self::Salt => write!(f, "salt is that of another segment"),

@@ -229,7 +229,12 @@ impl Disk for FaultDisk {
         let mut inner = self.inner();
         inner.plain_call()?;
         let bytes = |inode| (inner.tree.files.get(inode).map_or(0, Vec::len) * PAGE_BYTES) as u64;
-        Ok(inner.tree.names.iter().map(|(name, inode)| Found { name: name.clone(), bytes: bytes(inode) }).collect())
+        Ok(inner
+            .tree
+            .names
+            .iter()
+            .map(|(name, inode)| Found { name: name.clone(), bytes: bytes(inode) })
+            .collect())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -7,8 +7,8 @@
 use super::fields::{Reader, Writer};
 use super::page::{PAGE_BYTES, Page, bytes_of_mut, pages_for};
 use super::{FORMAT_VERSION, Flaw, crc};
-use stele_model::id::Lsn;
 use std::ops::Range;
+use stele_model::id::Lsn;
 
 /// Bytes of a block's header.
 pub const HEAD_BYTES: usize = 128;

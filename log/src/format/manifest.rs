@@ -62,9 +62,18 @@ impl Manifest {
         fields.u32(u32::try_from(self.segments.len()).expect("fewer than 2^32 segments"));
         fields.bytes([0; HEAD_BYTES - 52]);
         for entry in &self.segments {
-            let sealed = entry.sealed.unwrap_or(Sealed { first: Lsn(0), last: Lsn(0), chain: 0, footer_page: 0 });
-            fields.u64(entry.number).u16(entry.kind.code()).u16(u16::from(entry.sealed.is_some())).u32(sealed.chain);
-            fields.u64(sealed.first.0).u64(sealed.last.0).u32(sealed.footer_page).bytes([0; ENTRY_BYTES - 36]);
+            let sealed =
+                entry.sealed.unwrap_or(Sealed { first: Lsn(0), last: Lsn(0), chain: 0, footer_page: 0 });
+            fields
+                .u64(entry.number)
+                .u16(entry.kind.code())
+                .u16(u16::from(entry.sealed.is_some()))
+                .u32(sealed.chain);
+            fields
+                .u64(sealed.first.0)
+                .u64(sealed.last.0)
+                .u32(sealed.footer_page)
+                .bytes([0; ENTRY_BYTES - 36]);
         }
         let crc_at = bytes.len() - 4;
         let sum = crc(&bytes[..crc_at]);
@@ -90,7 +99,8 @@ impl Manifest {
             return Err(Flaw::Flags(flags));
         }
         let (shard, _, chain) = (fields.u16(), fields.u16(), fields.u32());
-        let (identity, epoch, number_next, floor) = (fields.u64(), fields.u64(), fields.u64(), Lsn(fields.u64()));
+        let (identity, epoch, number_next, floor) =
+            (fields.u64(), fields.u64(), fields.u64(), Lsn(fields.u64()));
         let count = fields.u32() as usize;
         let crc_at = HEAD_BYTES + count * ENTRY_BYTES;
         if bytes.len() != pages_for(crc_at + 4) * super::page::PAGE_BYTES {
@@ -102,7 +112,8 @@ impl Manifest {
         if bytes[crc_at + 4..].iter().any(|byte| *byte != 0) {
             return Err(Flaw::Padding);
         }
-        let segments = bytes[HEAD_BYTES..crc_at].chunks_exact(ENTRY_BYTES).map(entry).collect::<Result<_, _>>()?;
+        let segments =
+            bytes[HEAD_BYTES..crc_at].chunks_exact(ENTRY_BYTES).map(entry).collect::<Result<_, _>>()?;
         Ok(Self { shard, identity, epoch, number_next, floor: (floor, chain), segments })
     }
 }

@@ -73,7 +73,8 @@ impl SnapshotHead {
             return Err(Flaw::Flags(flags));
         }
         let (identity, lsn) = (fields.u64(), Lsn(fields.u64()));
-        let head = Self { identity, lsn, table_page: fields.u32(), chunks: fields.u32(), table_crc: fields.u32() };
+        let head =
+            Self { identity, lsn, table_page: fields.u32(), chunks: fields.u32(), table_crc: fields.u32() };
         if bytes[FIELDS_BYTES..CRC_AT].iter().any(|byte| *byte != 0) {
             return Err(Flaw::Padding);
         }

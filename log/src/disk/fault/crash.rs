@@ -137,7 +137,9 @@ impl Crashes {
                 self.pages.retain(|pending| pending.inode != *inode || !range.contains(&pending.page));
                 self.durable.write(*inode, *page, data);
             }
-            Op::Write { inode, page, data, durable: false } => self.pages.extend(pending(*inode, *page, data)),
+            Op::Write { inode, page, data, durable: false } => {
+                self.pages.extend(pending(*inode, *page, data))
+            }
             Op::Sync { inode } => {
                 let (synced, rest) = self.pages.drain(..).partition(|pending| pending.inode == *inode);
                 self.pages = rest;

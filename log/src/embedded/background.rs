@@ -1,0 +1,388 @@
+//! Everything that is not a commit: sealing segments, preparing the next ones, recycling, snapshots, promotion, zeroing.
+//!
+//! One bounded step at a time, most urgent first; on a thread of its own or, in the polled form, when told. What it writes is
+//! paid for from the budget. No space is waited out; any other error poisons the log, for nobody knows what the disk holds.
+
+use crate::disk::Disk;
+use crate::embedded::append::Identity;
+use crate::embedded::budget::Budget;
+use crate::embedded::catalog::Catalog;
+use crate::embedded::journal::Journal;
+use crate::embedded::promote::{self, Promotion, Wanted};
+use crate::embedded::read::Reader;
+use crate::embedded::snapshot::{Previous, Writing};
+use crate::embedded::supply::{PIECE_PAGES, Ready, Source, Supply, Zeroing, install};
+use crate::embedded::table::{Segment, Table};
+use crate::embedded::{Options, PANICKED, lock};
+use crate::format::manifest::{Manifest, Sealed};
+use crate::format::page::PAGE_BYTES;
+use crate::format::segment::Kind;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+use stele_model::id::{Lsn, Place};
+
+/// How often the thread looks for work that nobody told it of: space that came free, reads that have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What the appending thread asks of the background, and what it learns.
+#[derive(Default)]
+pub(crate) struct Requests {
+    /// Segments that no block goes to any more.
+    pub(crate) left: VecDeque<Arc<Segment>>,
+    /// Blocks up to here are not needed for replay.
+    pub(crate) trim: Lsn,
+    /// Some segment may have become empty.
+    pub(crate) tidy: bool,
+    /// A snapshot to be written.
+    pub(crate) snapshot: Option<(Lsn, Vec<Bytes>)>,
+    /// The newest durable snapshot.
+    pub(crate) snapshot_durable: Lsn,
+    /// It has not been told yet.
+    pub(crate) snapshot_news: bool,
+    /// The range whose survivors are wanted.
+    pub(crate) wanted: Wanted,
+    /// They are here.
+    pub(crate) survivors: Option<Vec<(Place, u32)>>,
+    /// Damage met while promoting.
+    pub(crate) damage: Option<String>,
+    pub(crate) stop: bool,
+}
+
+/// What the background shares with the appending thread.
+#[derive(Default)]
+pub(crate) struct Desk {
+    pub(crate) requests: Mutex<Requests>,
+    pub(crate) work: Condvar,
+}
+
+/// The background of one log.
+pub(crate) struct Background {
+    pub(crate) options: Options,
+    pub(crate) identity: Identity,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) supply: Arc<Mutex<Supply>>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) reader: Reader,
+    pub(crate) work: Work,
+}
+
+/// What is begun and not finished.
+#[derive(Default)]
+pub(crate) struct Work {
+    zeroing: Option<Zeroing>,
+    writing: Option<Writing>,
+    previous: Previous,
+    promotion: Option<Promotion>,
+    /// Out of the manifest, perhaps still being read.
+    retired: Vec<Arc<Segment>>,
+}
+
+/// What a step did: bytes written or read; `None`: there is nothing to do.
+type Step = io::Result<Option<u64>>;
+
+impl Background {
+    /// The background's thread: until told to stop.
+    pub(crate) fn run(&mut self) {
+        loop {
+            let bytes = self.step();
+            let wait = match bytes {
+                Some(bytes) => self.budget.take(bytes),
+                None => LOOK_AGAIN,
+            };
+            let requests = lock(&self.desk.requests);
+            if requests.stop {
+                return;
+            }
+            if !wait.is_zero() {
+                drop(self.desk.work.wait_timeout(requests, wait).expect(PANICKED));
+            }
+        }
+    }
+
+    /// Does one piece of work; its bytes, or `None` if nothing can be done now.
+    pub(crate) fn step(&mut self) -> Option<u64> {
+        if self.journal.failed().is_some() {
+            return None;
+        }
+        let order: [fn(&mut Self) -> Step; 7] = [
+            Self::seal,
+            Self::prepare,
+            Self::retire,
+            Self::recycle,
+            Self::snapshot,
+            Self::promote,
+            Self::zero,
+        ];
+        for work in order {
+            match work(self) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => return Some(bytes),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+                Err(error) => {
+                    self.journal.poison(format!("keep the log in order: {error}"));
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Writes the footer of a segment that was left, and lets the manifest know that it is sealed.
+    fn seal(&mut self) -> Step {
+        let durable = self.journal.durable();
+        let left = lock(&self.desk.requests).left.front().cloned();
+        let Some(segment) = left.filter(|left| lock(&left.state).last <= durable) else { return Ok(None) };
+        let bytes = seal(&*self.disk, &self.catalog, &self.table, &segment)?;
+        let mut requests = lock(&self.desk.requests);
+        requests.left.pop_front();
+        requests.tidy = true;
+        Ok(Some(bytes))
+    }
+
+    /// Gives ready files their final names ahead of use.
+    fn prepare(&mut self) -> Step {
+        if lock(&self.supply).ready() < 2 {
+            let free = self.free()?;
+            lock(&self.supply).set_free(free);
+        }
+        let Some(ready) = lock(&self.supply).unprepared(&self.catalog) else { return Ok(None) };
+        let Ready { number, pages, source } = ready;
+        let installed = install(&*self.disk, &self.catalog, number, source);
+        let (ready, outcome) = match installed {
+            Ok(file) => (Some(Ready { number, pages, source: Source::Prepared(file) }), Ok(Some(0))),
+            Err(error) => (None, Err(error)),
+        };
+        lock(&self.supply).prepared(ready);
+        outcome
+    }
+
+    /// Takes segments that nobody needs out of the manifest.
+    fn retire(&mut self) -> Step {
+        let durable = self.journal.durable();
+        let trim = {
+            let mut requests = lock(&self.desk.requests);
+            if !std::mem::take(&mut requests.tidy) {
+                return Ok(None);
+            }
+            requests.trim
+        };
+        let mut waits = false;
+        let mut empty = self.table.all();
+        empty.retain(|segment| {
+            let state = lock(&segment.state);
+            let empty = state.sealed && state.last <= trim && state.live_bytes <= 0;
+            // What settled the last record in it must be durable first: else a crash brings the record back without its bytes.
+            waits |= empty && state.live_at > durable;
+            let moving = self.work.promotion.as_ref().is_some_and(|promotion| promotion.uses(segment));
+            empty && state.live_at <= durable && !moving
+        });
+        lock(&self.desk.requests).tidy |= waits;
+        if empty.is_empty() {
+            return Ok(None);
+        }
+        self.catalog.commit(&*self.disk, |manifest| drop_segments(manifest, &empty))?;
+        self.table.replace(&empty, None);
+        self.work.retired.append(&mut empty);
+        Ok(Some(0))
+    }
+
+    /// Moves files of retired segments that nobody reads any more into the pool.
+    fn recycle(&mut self) -> Step {
+        let Some(free) = self.work.retired.iter().position(|segment| Arc::strong_count(segment) == 1) else {
+            return self.give_up();
+        };
+        let segment = self.work.retired.swap_remove(free);
+        let pages = lock(&segment.state).file_pages;
+        let welcome = segment.kind == Kind::Log && lock(&self.supply).welcome(pages);
+        if welcome {
+            let name = lock(&self.supply).name();
+            self.disk.rename(&segment.name(), &name)?;
+            lock(&self.supply).join(name, pages);
+        } else {
+            self.disk.remove(&segment.name())?;
+        }
+        Ok(Some(0))
+    }
+
+    /// Removes one file of a pool that has become too large for the log's budget.
+    fn give_up(&mut self) -> Step {
+        let bound = self.options.log_bytes_max + self.options.pool_min as u64 * self.options.segment_bytes;
+        let name = {
+            let mut supply = lock(&self.supply);
+            let enough = supply.pooled() > self.options.pool_min;
+            let over = enough && supply.pool_bytes() + segments_bytes(&self.table) > bound;
+            if over { supply.give_up() } else { None }
+        };
+        let Some(name) = name else { return Ok(None) };
+        self.disk.remove(&name)?;
+        Ok(Some(0))
+    }
+
+    /// Writes a piece of a snapshot.
+    fn snapshot(&mut self) -> Step {
+        if self.work.writing.is_none() {
+            let durable = self.journal.durable();
+            let mut requests = lock(&self.desk.requests);
+            // A snapshot may not be newer than the log that a crash leaves.
+            let Some((lsn, chunks)) = requests.snapshot.take_if(|(lsn, _)| *lsn <= durable) else {
+                return Ok(None);
+            };
+            if lsn == requests.snapshot_durable {
+                requests.snapshot_news = true;
+                return Ok(Some(0));
+            }
+            drop(requests);
+            let begun =
+                Writing::begin(&*self.disk, self.identity.identity, lsn, chunks, &self.work.previous)?;
+            self.work.writing = Some(begun);
+        }
+        let Some(writing) = &mut self.work.writing else { return Ok(None) };
+        if let Some(bytes) = writing.step()? {
+            return Ok(Some(bytes));
+        }
+        let Some(writing) = self.work.writing.take() else { return Ok(None) };
+        let (lsn, previous) = writing.finish(&*self.disk)?;
+        self.work.previous = previous;
+        let mut requests = lock(&self.desk.requests);
+        (requests.snapshot_durable, requests.snapshot_news) = (lsn, true);
+        drop(requests);
+        self.journal.wake();
+        Ok(Some(0))
+    }
+
+    /// Moves survivors, piece by piece.
+    fn promote(&mut self) -> Step {
+        if self.work.promotion.is_none() {
+            self.work.promotion = self.begin_promotion();
+        }
+        let Some(promotion) = &mut self.work.promotion else { return Ok(None) };
+        match promotion.step(&self.reader)? {
+            Some(Ok(bytes)) => return Ok(Some(bytes)),
+            Some(Err(damage)) => {
+                // Left as it is: what is damaged is reported, and nothing of it is given up.
+                lock(&self.desk.requests).damage.get_or_insert(damage);
+                let Some(promotion) = self.work.promotion.take() else { return Ok(None) };
+                promotion.abandon(&*self.disk)?;
+                lock(&self.desk.requests).wanted = Wanted::Never;
+                return Ok(Some(0));
+            }
+            None => {}
+        }
+        let Some(promotion) = self.work.promotion.take() else { return Ok(None) };
+        let mut gone = promotion.finish(&*self.disk, &self.catalog, &self.table)?;
+        self.work.retired.append(&mut gone);
+        let mut requests = lock(&self.desk.requests);
+        (requests.wanted, requests.tidy) = (Wanted::Nothing, true);
+        Ok(Some(0))
+    }
+
+    fn begin_promotion(&mut self) -> Option<Promotion> {
+        let mut requests = lock(&self.desk.requests);
+        match requests.wanted {
+            Wanted::Nothing => {
+                let trim = requests.trim;
+                drop(requests);
+                let range = promote::candidates(&self.table, &self.options, trim)?;
+                lock(&self.desk.requests).wanted = Wanted::Range(range);
+                self.journal.wake();
+                None
+            }
+            Wanted::Asked(range) => {
+                let survivors = requests.survivors.take()?;
+                drop(requests);
+                let sources: Vec<Arc<Segment>> = self.table.within(range);
+                Some(Promotion::begin(self.identity, self.catalog.number(), range, sources, survivors))
+            }
+            Wanted::Range(_) | Wanted::Never => None,
+        }
+    }
+
+    /// Fills the pool with zeroed files, up to its least size.
+    fn zero(&mut self) -> Step {
+        if self.work.zeroing.is_none() {
+            let enough = lock(&self.supply).pooled() >= self.options.pool_min;
+            if enough || self.free()? < self.options.segment_bytes {
+                return Ok(None);
+            }
+            let pages = self.options.segment_bytes / PAGE_BYTES as u64;
+            self.work.zeroing = Some(Zeroing::begin(&*self.disk, pages)?);
+        }
+        let Some(zeroing) = &mut self.work.zeroing else { return Ok(None) };
+        let done = zeroing.step(&*self.disk, || lock(&self.supply).name())?;
+        if let Some((name, pages)) = done {
+            self.work.zeroing = None;
+            let free = self.free()?;
+            let mut supply = lock(&self.supply);
+            supply.join(name, pages);
+            supply.set_free(free);
+        }
+        Ok(Some((PIECE_PAGES * PAGE_BYTES) as u64))
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        Ok(self.disk.free_bytes()?.saturating_sub(self.options.margin_bytes))
+    }
+}
+
+/// Writes a segment's footer and seals it in the manifest; bytes written.
+///
+/// # Errors
+/// Those of the file system. A full disk costs the footer only: it can be rebuilt.
+pub(crate) fn seal(
+    disk: &dyn Disk,
+    catalog: &Catalog,
+    table: &Table,
+    segment: &Arc<Segment>,
+) -> io::Result<u64> {
+    let footer = Arc::new(segment.footer());
+    let pages = footer.encode();
+    let file = table.open(disk, segment)?.file;
+    let at = lock(&segment.state).pages;
+    match file.write(u64::from(at), &pages) {
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
+        _ => {}
+    }
+    let file_pages = file.pages()?;
+    let mut entry = segment.entry();
+    let state = lock(&segment.state);
+    let (first, last, chain) = (state.first, state.last, state.chain);
+    drop(state);
+    entry.sealed = Some(Sealed { first, last, chain, footer_page: at });
+    catalog.commit(disk, |manifest| {
+        manifest.segments.retain(|known| known.number != entry.number);
+        manifest.segments.push(entry);
+    })?;
+    let mut state = lock(&segment.state);
+    (state.sealed, state.file_pages, state.index) = (true, file_pages, Vec::new());
+    state.footer = Some(Arc::clone(&footer));
+    drop(state);
+    table.remember(segment, footer.memory_bytes());
+    Ok((pages.len() * PAGE_BYTES) as u64)
+}
+
+/// Takes segments out of a manifest that keeps in mind how far they went.
+pub(crate) fn drop_segments(manifest: &mut Manifest, gone: &[Arc<Segment>]) {
+    for segment in gone {
+        let state = lock(&segment.state);
+        if segment.kind == Kind::Log && state.last > manifest.floor.0 {
+            manifest.floor = (state.last, state.chain);
+        }
+        manifest.segments.retain(|known| known.number != segment.number);
+    }
+}
+
+/// Bytes that the segments in use take on the disk.
+pub(crate) fn segments_bytes(table: &Table) -> u64 {
+    let pages = |segment: &Arc<Segment>| {
+        let state = lock(&segment.state);
+        state.file_pages.max(u64::from(state.pages))
+    };
+    table.all().iter().map(pages).sum::<u64>() * PAGE_BYTES as u64
+}

@@ -1,0 +1,204 @@
+//! Writes placed blocks in order, one write in flight, and tells how far the log is durable.
+//!
+//! Driven by a thread of its own ([`Journal::run`]), by [`Journal::step`] in the polled form, and by the appending thread
+//! itself when nothing is under way ([`Journal::claim`]). A write that fails is never tried again: the journal is then
+//! poisoned, and whoever appends has to recover by reading.
+
+use crate::disk::Disk;
+use crate::embedded::append::{Tail, Write};
+use crate::embedded::budget::Budget;
+use crate::embedded::catalog::Catalog;
+use crate::embedded::lock;
+use crate::embedded::supply::install;
+use crate::format::page::{PAGE_BYTES, Page};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+use stele_model::id::Lsn;
+use stele_model::log::AppendError;
+
+/// Buffers kept for the next blocks.
+const SPARE_MAX: usize = 4;
+
+/// Told when something has completed; called from another thread.
+pub type Waker = Box<dyn Fn() + Send + Sync>;
+
+/// The journal of one log.
+pub(crate) struct Journal {
+    disk: Arc<dyn Disk>,
+    catalog: Arc<Catalog>,
+    budget: Arc<Budget>,
+    queue: Mutex<Queue>,
+    work: Condvar,
+    durable: AtomicU64,
+    waker: Option<Waker>,
+}
+
+#[derive(Default)]
+struct Queue {
+    writes: VecDeque<Write>,
+    /// A write is under way, on whichever thread.
+    busy: bool,
+    failed: Option<AppendError>,
+    spare: Vec<Vec<Page>>,
+    stop: bool,
+}
+
+impl Journal {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        catalog: Arc<Catalog>,
+        budget: Arc<Budget>,
+        durable: Lsn,
+        waker: Option<Waker>,
+    ) -> Self {
+        let durable = AtomicU64::new(durable.0);
+        Self { disk, catalog, budget, queue: Mutex::default(), work: Condvar::new(), durable, waker }
+    }
+
+    /// The last durable block.
+    pub(crate) fn durable(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Why nothing may be appended any more, if so.
+    pub(crate) fn failed(&self) -> Option<AppendError> {
+        lock(&self.queue).failed.clone()
+    }
+
+    /// Poisons the log from elsewhere: the background could not keep its promises.
+    pub(crate) fn poison(&self, why: String) {
+        lock(&self.queue).failed.get_or_insert(AppendError::Unknown(why));
+        self.wake();
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker();
+        }
+    }
+
+    /// A used buffer, or a new one.
+    pub(crate) fn buffer(&self) -> Vec<Page> {
+        lock(&self.queue).spare.pop().unwrap_or_default()
+    }
+
+    /// Hands a write over.
+    pub(crate) fn push(&self, write: Write) {
+        lock(&self.queue).writes.push_back(write);
+        self.work.notify_one();
+    }
+
+    /// Takes the place of the writer if nothing is under way or waiting; [`Self::write_claimed`] is then due. The caller holds
+    /// the tail, so that no marker slips in between.
+    pub(crate) fn claim(&self) -> bool {
+        let mut queue = lock(&self.queue);
+        let free = !queue.busy && queue.writes.is_empty() && queue.failed.is_none();
+        queue.busy |= free;
+        free
+    }
+
+    /// Writes at once, on this thread.
+    pub(crate) fn write_claimed(&self, write: Write) {
+        self.perform(write);
+    }
+
+    /// Performs the next write. `false`: there is none.
+    pub(crate) fn step(&self) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.failed.is_some() {
+            queue.writes.clear();
+        }
+        let Some(write) = queue.writes.pop_front().filter(|_| !queue.busy) else { return false };
+        queue.busy = true;
+        drop(queue);
+        self.perform(write);
+        self.wake();
+        true
+    }
+
+    /// Writes a marker behind the last block if nothing else is going on.
+    pub(crate) fn mark(&self, tail: &Mutex<Tail>) {
+        let mut tail = lock(tail);
+        let mut queue = lock(&self.queue);
+        if queue.busy || !queue.writes.is_empty() || queue.failed.is_some() {
+            return;
+        }
+        let Some(write) = tail.marker(queue.spare.pop().unwrap_or_default()) else { return };
+        queue.busy = true;
+        drop((queue, tail));
+        self.perform(write);
+    }
+
+    /// The journal's thread: until [`Self::stop`], and until everything handed over is written.
+    pub(crate) fn run(&self, tail: &Mutex<Tail>, idle: Duration) {
+        loop {
+            if self.step() {
+                continue;
+            }
+            let queue = lock(&self.queue);
+            if !queue.writes.is_empty() && !queue.busy && queue.failed.is_none() {
+                continue;
+            }
+            if queue.stop && !queue.busy {
+                return;
+            }
+            let (queue, waited) = self.work.wait_timeout(queue, idle).expect(super::PANICKED);
+            drop(queue);
+            if waited.timed_out() {
+                self.mark(tail);
+            }
+        }
+    }
+
+    /// Lets the thread end.
+    pub(crate) fn stop(&self) {
+        lock(&self.queue).stop = true;
+        self.work.notify_one();
+    }
+
+    /// Writes, with `busy` set by the caller, and tells the outcome.
+    fn perform(&self, write: Write) {
+        let lsn = write.lsn;
+        let (pages, outcome) = self.write(write);
+        let bytes = (pages.len() * PAGE_BYTES) as u64;
+        self.budget.committed(bytes);
+        let mut queue = lock(&self.queue);
+        assert!(queue.busy, "one write is in flight");
+        queue.busy = false;
+        match (outcome, lsn) {
+            (Ok(()), Some(lsn)) => {
+                let before = self.durable.swap(lsn.0, Ordering::AcqRel);
+                assert_eq!(before + 1, lsn.0, "blocks become durable in order");
+            }
+            (Ok(()), None) => {}
+            // A failed sync tells nothing of what the disk holds: the range is never written again.
+            (Err(error), _) => {
+                queue.failed.get_or_insert(AppendError::Unknown(format!("write the log: {error}")));
+            }
+        }
+        if queue.spare.len() < SPARE_MAX {
+            queue.spare.push(pages);
+        }
+        let more = !queue.writes.is_empty() || queue.stop;
+        drop(queue);
+        if more {
+            self.work.notify_one();
+        }
+    }
+
+    fn write(&self, write: Write) -> (Vec<Page>, io::Result<()>) {
+        let Write { segment, install: source, page, pages, .. } = write;
+        let file = match source {
+            Some(source) => install(&*self.disk, &self.catalog, segment.number, source),
+            None => Ok(lock(&segment.state).file.clone().expect("its first write made the file")),
+        };
+        let outcome = file.and_then(|file| {
+            lock(&segment.state).file.get_or_insert_with(|| Arc::clone(&file));
+            file.write(u64::from(page), &pages)
+        });
+        (pages, outcome)
+    }
+}

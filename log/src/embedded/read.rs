@@ -1,0 +1,211 @@
+//! Reading: whole blocks in order for replay, single records for deliveries that memory no longer holds.
+
+use crate::disk::Disk;
+use crate::embedded::budget::Budget;
+use crate::embedded::journal::Journal;
+use crate::embedded::lock;
+use crate::embedded::scan::Scan;
+use crate::embedded::table::{Opened, Segment, Table};
+use crate::format::Flaw;
+use crate::format::block::{self, FRAME_BYTES, Layout};
+use crate::format::page::{PAGE_BYTES, Page, bytes_of};
+use crate::format::segment::Kind;
+use bytes::Bytes;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use stele_model::id::{Lsn, Now, Place};
+use stele_model::log::{Block, ReadError, RecordReader};
+
+/// Blocks up to so many pages are read in one go; of longer ones the first page and the frames that are needed.
+const WHOLE_PAGES_MAX: u32 = 8;
+
+/// Reads from one log; clones share it. Cheap to clone, may be used on any thread.
+#[derive(Clone)]
+pub struct Reader {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) budget: Arc<Budget>,
+    /// Whether a read waits for its share of the disk. Not in the polled form, which has no clock.
+    pub(crate) waits: bool,
+}
+
+/// Where a record's bytes are: a block of a segment, and an offset in its body.
+struct Address {
+    block: usize,
+    at: usize,
+}
+
+impl Reader {
+    /// See [`stele_model::log::LogStore::read`].
+    pub(crate) fn blocks(
+        &self,
+        from: Lsn,
+        bytes_max: usize,
+        sink: &mut dyn FnMut(Block),
+    ) -> Result<(), ReadError> {
+        let durable = self.journal.durable();
+        let mut next = from;
+        let mut given = 0;
+        while next <= durable && given < bytes_max {
+            let segment = match self.table.covering(next) {
+                Some(segment) if segment.kind == Kind::Log => segment,
+                _ => return Err(ReadError::Trimmed { first: self.first() }),
+            };
+            let opened = self.open(&segment, next)?;
+            let mut scan = Scan::new(&*opened.file, segment.salt);
+            let begin = usize::try_from(next.0 - opened.footer.first.0).expect("fits in memory");
+            for page in opened.footer.index.get(begin..).unwrap_or(&[]) {
+                if next > durable || given >= bytes_max {
+                    break;
+                }
+                let found = scan.block(u64::from(*page)).map_err(|error| unavailable(&segment, &error))?;
+                let (head, body) = found.map_err(|flaw| corrupt(&segment, next, *page, flaw))?;
+                if head.lsn != next || head.is_marker() {
+                    let flaw = Flaw::Sequence { expected: next, found: head.lsn };
+                    return Err(corrupt(&segment, next, *page, flaw));
+                }
+                given += body.len().max(1);
+                let body = Bytes::copy_from_slice(body);
+                sink(Block { lsn: next, time: Now(head.time), entries: head.entries, body });
+                next.0 += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first block from which on all blocks up to the tail can be read.
+    pub(crate) fn first(&self) -> Lsn {
+        let mut first = Lsn(self.journal.durable().0 + 1);
+        for segment in self.table.all().iter().rev() {
+            let state = lock(&segment.state);
+            if segment.kind != Kind::Log || state.last.0 + 1 < first.0 {
+                break;
+            }
+            first = first.min(state.first);
+        }
+        first
+    }
+
+    fn open(&self, segment: &Arc<Segment>, lsn: Lsn) -> Result<Opened, ReadError> {
+        self.table.open(&*self.disk, segment).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => {
+                ReadError::Corrupt { at: lsn, what: format!("{}: footer: {error}", segment.name()) }
+            }
+            _ => unavailable(segment, &error),
+        })
+    }
+
+    fn address(segment: &Segment, opened: &Opened, place: Place) -> Option<Address> {
+        if segment.kind == Kind::Log {
+            let block = usize::try_from(place.lsn.0.checked_sub(opened.footer.first.0)?).ok()?;
+            return Some(Address { block, at: place.at as usize });
+        }
+        let moves = &opened.footer.moves;
+        let moved = moves[moves.binary_search_by_key(&place, |moved| moved.place).ok()?];
+        Some(Address { block: moved.block as usize, at: moved.at as usize })
+    }
+
+    fn pages(&self, segment: &Segment, opened: &Opened, pages: Range<u32>) -> Result<Vec<Page>, ReadError> {
+        if self.waits {
+            let wait = self.budget.take(u64::from(pages.len() as u32) * PAGE_BYTES as u64);
+            if !wait.is_zero() {
+                std::thread::sleep(wait);
+            }
+        }
+        let mut read = vec![Page::ZERO; pages.len()];
+        let count = opened
+            .file
+            .read(u64::from(pages.start), &mut read)
+            .map_err(|error| unavailable(segment, &error))?;
+        read.truncate(count);
+        Ok(read)
+    }
+
+    /// The record at `address`, of which the frames it stands in are checked.
+    fn fetch(
+        &self,
+        segment: &Segment,
+        opened: &Opened,
+        place: Place,
+        address: &Address,
+        len: usize,
+    ) -> Result<Bytes, ReadError> {
+        let used = lock(&segment.state).pages;
+        let span = Segment::span(&opened.footer, address.block, used);
+        let (page, end) = span.ok_or_else(|| corrupt(segment, place.lsn, 0, Flaw::Short))?;
+        let bad = |flaw| corrupt(segment, place.lsn, page, flaw);
+        let whole = end - page <= WHOLE_PAGES_MAX;
+        let first = self.pages(segment, opened, page..if whole { end } else { page + 1 })?;
+        let bytes = bytes_of(&first);
+        let head = block::head(bytes).map_err(bad)?;
+        if head.salt != segment.salt {
+            return Err(bad(Flaw::Salt));
+        }
+        if head.page != page || (segment.kind == Kind::Log && head.lsn != place.lsn) {
+            return Err(bad(Flaw::Misplaced));
+        }
+        let sums = block::table(&head, bytes).map_err(bad)?;
+        let range = address.at..address.at + len;
+        if range.end > head.body_bytes as usize {
+            return Err(bad(Flaw::Length));
+        }
+        let frames = Layout::frames_of(&range);
+        let covered = frames.start * FRAME_BYTES..(frames.end * FRAME_BYTES).min(head.body_bytes as usize);
+        let body_at = head.layout().body_at;
+        if whole {
+            let body = bytes.get(body_at + covered.start..body_at + covered.end).ok_or(bad(Flaw::Short))?;
+            return cut(body, &sums, frames.start, &covered, &range).map_err(bad);
+        }
+        let from = (body_at + covered.start) / PAGE_BYTES;
+        let to = (body_at + covered.end).div_ceil(PAGE_BYTES);
+        let pages = self.pages(segment, opened, page + small(from)..page + small(to))?;
+        let skip = body_at + covered.start - from * PAGE_BYTES;
+        let body = bytes_of(&pages).get(skip..skip + covered.len()).ok_or(bad(Flaw::Short))?;
+        cut(body, &sums, frames.start, &covered, &range).map_err(bad)
+    }
+}
+
+/// Checks the frames in `body`, which are the bytes `covered` of the whole, and copies `range` out of them.
+fn cut(
+    body: &[u8],
+    sums: &[u32],
+    first: usize,
+    covered: &Range<usize>,
+    range: &Range<usize>,
+) -> Result<Bytes, Flaw> {
+    for (i, bytes) in body.chunks(FRAME_BYTES).enumerate() {
+        if sums.get(first + i) != Some(&crate::format::crc(bytes)) {
+            return Err(Flaw::FrameCrc(small(first + i)));
+        }
+    }
+    Ok(Bytes::copy_from_slice(&body[range.start - covered.start..range.end - covered.start]))
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn unavailable(segment: &Segment, error: &io::Error) -> ReadError {
+    ReadError::Unavailable(format!("{}: {error}", segment.name()))
+}
+
+fn corrupt(segment: &Segment, at: Lsn, page: u32, flaw: Flaw) -> ReadError {
+    let offset = u64::from(page) * PAGE_BYTES as u64;
+    ReadError::Corrupt { at, what: format!("{} at byte {offset}: {flaw}", segment.name()) }
+}
+
+impl RecordReader for Reader {
+    fn record(&self, place: Place, len: u32) -> Result<Bytes, ReadError> {
+        if place.lsn > self.journal.durable() {
+            return Err(ReadError::Unavailable(format!("block {} is not durable yet", place.lsn)));
+        }
+        let segment =
+            self.table.covering(place.lsn).ok_or_else(|| ReadError::Trimmed { first: self.first() })?;
+        let opened = self.open(&segment, place.lsn)?;
+        let address = Self::address(&segment, &opened, place);
+        let address = address.ok_or_else(|| ReadError::Trimmed { first: self.first() })?;
+        self.fetch(&segment, &opened, place, &address, len as usize)
+    }
+}

@@ -1,0 +1,385 @@
+//! What a start finds on the disk: which segments there are, where the log ends, and whether anything is damaged.
+//!
+//! The first invalid block is the end of the log only if no valid block stands later; else it is damage, and the log does not
+//! open (STORAGE §2). One write is in flight at a time, so whatever stands before a valid block had been acknowledged.
+
+use crate::disk::{Disk, Found, LockError, Purpose};
+use crate::embedded::background::seal;
+use crate::embedded::catalog::{self, Catalog};
+use crate::embedded::scan::Scan;
+use crate::embedded::supply::{Supply, Zeroing};
+use crate::embedded::table::{Segment, State, Table, file_name};
+use crate::embedded::{Options, lock, snapshot};
+use crate::format::manifest::{Entry, Manifest};
+use crate::format::page::{PAGE_BYTES, padded};
+use crate::format::segment::{Kind, SegmentHead};
+use crate::format::{FORMAT_VERSION, Flaw};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use stele_model::id::Lsn;
+
+const FORMAT_NAME: &str = "FORMAT";
+const FORMAT_NEW: &str = "FORMAT.new";
+
+/// Why a log did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("lock the log: {0}")]
+    Locked(#[from] LockError),
+    /// The disk failed.
+    #[error("open the log: {0}")]
+    Io(#[from] io::Error),
+    /// It is not a log of this version, or not this shard's.
+    #[error("open the log: {0}")]
+    Format(String),
+    /// Bytes that had been acknowledged are damaged. Nothing was changed.
+    #[error("open the log: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Damaged(Vec<Damage>),
+}
+
+/// A place on the disk where bytes are not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: String,
+    /// Offset in it, bytes.
+    pub offset: u64,
+    /// The block that should be there, or that everything from there on depends on.
+    pub lsn: Lsn,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl Damage {
+    fn new(file: &str, page: u64, lsn: Lsn, what: impl fmt::Display) -> Self {
+        Self { file: file.to_owned(), offset: page * PAGE_BYTES as u64, lsn, what: what.to_string() }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}, block {}: {}", self.file, self.offset, self.lsn, self.what)
+    }
+}
+
+/// What a start found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// The last block of the log.
+    pub tail: Lsn,
+    /// The newest snapshot.
+    pub snapshot: Option<Lsn>,
+    /// How often the log has been opened, this time included.
+    pub epoch: u64,
+    /// A write that was under way when the process before ended; its block had not been acknowledged.
+    pub torn: Option<Damage>,
+}
+
+/// A log as a start found it, ready to go on.
+pub(crate) struct Recovered {
+    pub(crate) manifest: Manifest,
+    pub(crate) catalog: Catalog,
+    pub(crate) table: Table,
+    pub(crate) supply: Supply,
+    pub(crate) chain: u32,
+    pub(crate) report: Recovery,
+}
+
+/// What reading alone tells of a log's files.
+pub(crate) struct Survey {
+    pub(crate) manifest: Manifest,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// Segments that hold no block, by number.
+    pub(crate) unused: Vec<u64>,
+    pub(crate) tail: Lsn,
+    pub(crate) chain: u32,
+    pub(crate) snapshot: Option<Lsn>,
+    pub(crate) torn: Option<Damage>,
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// Opens the log's files and makes them ready to go on in a new segment and epoch.
+///
+/// # Errors
+/// See [`OpenError`]. After [`OpenError::Damaged`] and [`OpenError::Format`] nothing was changed.
+pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, OpenError> {
+    let found = disk.list()?;
+    let manifest = match read_manifest(disk, &found)? {
+        Some(manifest) if manifest.shard != options.shard => {
+            return Err(OpenError::Format(format!("it is the log of shard {}", manifest.shard)));
+        }
+        Some(manifest) => manifest,
+        None => create(disk, options)?,
+    };
+    let survey = survey(disk, manifest, &found)?;
+    if !survey.damage.is_empty() {
+        return Err(OpenError::Damaged(survey.damage));
+    }
+    go_on(disk, options, survey, &found)
+}
+
+/// The manifest, if there is a log here.
+pub(crate) fn read_manifest(disk: &dyn Disk, found: &[Found]) -> Result<Option<Manifest>, OpenError> {
+    if found.iter().any(|found| found.name == FORMAT_NAME) {
+        let mut page = [crate::format::page::Page::ZERO];
+        let read = disk.open(FORMAT_NAME, Purpose::Read)?.read(0, &mut page)?;
+        let expected = padded(format_text().as_bytes());
+        if read == 0 || page[0].bytes() != expected[0].bytes() {
+            let text: String = String::from_utf8_lossy(&page[0].bytes()[..64]).lines().take(1).collect();
+            return Err(OpenError::Format(format!(
+                "this is format {FORMAT_VERSION}, {FORMAT_NAME} says {text:?}"
+            )));
+        }
+    }
+    match Catalog::read(disk)? {
+        Some(Ok(manifest)) => Ok(Some(manifest)),
+        Some(Err(flaw)) => Err(OpenError::Damaged(vec![Damage::new(catalog::NAME, 0, Lsn(0), flaw)])),
+        None if found
+            .iter()
+            .any(|found| found.name.starts_with("seg-") || snapshot::lsn_of(&found.name).is_some()) =>
+        {
+            Err(OpenError::Damaged(vec![Damage::new(catalog::NAME, 0, Lsn(0), "the manifest is missing")]))
+        }
+        None => Ok(None),
+    }
+}
+
+fn format_text() -> String {
+    format!("stele log, format {FORMAT_VERSION}\n")
+}
+
+fn create(disk: &dyn Disk, options: &Options) -> io::Result<Manifest> {
+    let text = padded(format_text().as_bytes());
+    catalog::replace(disk, FORMAT_NEW, FORMAT_NAME, &text)?;
+    let manifest =
+        Manifest { shard: options.shard, identity: options.identity, number_next: 1, ..Manifest::default() };
+    catalog::write(disk, &manifest)?;
+    Ok(manifest)
+}
+
+/// Reads what recovery needs to know, and changes nothing.
+pub(crate) fn survey(disk: &dyn Disk, manifest: Manifest, found: &[Found]) -> io::Result<Survey> {
+    let (tail, chain) = manifest.floor;
+    let (segments, unused, damage) = (Vec::new(), Vec::new(), Vec::new());
+    let mut survey = Survey { manifest, segments, unused, tail, chain, snapshot: None, torn: None, damage };
+    let mut open = Vec::new();
+    for entry in survey.manifest.segments.clone() {
+        let name = file_name(entry.number);
+        let Some(file) = found.iter().find(|found| found.name == name) else {
+            let lsn = entry.sealed.map_or(Lsn(survey.tail.0 + 1), |sealed| sealed.first);
+            survey.damage.push(Damage::new(&name, 0, lsn, "the file is missing"));
+            continue;
+        };
+        match entry.sealed {
+            Some(_) => survey.sealed(&entry, file),
+            None => open.push(entry.number),
+        }
+    }
+    survey.scan(disk, open)?;
+    survey.judge_snapshot(disk)?;
+    survey.segments.sort_by_key(|segment| lock(&segment.state).first);
+    Ok(survey)
+}
+
+impl Survey {
+    /// Takes a sealed segment as the manifest describes it; its blocks are checked when they are read.
+    fn sealed(&mut self, entry: &Entry, file: &Found) {
+        let Some(sealed) = entry.sealed else { return };
+        let file_pages = file.bytes / PAGE_BYTES as u64;
+        if file_pages < u64::from(sealed.footer_page) {
+            self.damage.push(Damage::new(&file.name, file_pages, sealed.first, "the file was cut short"));
+        }
+        if entry.kind == Kind::Log && sealed.last > self.tail {
+            (self.tail, self.chain) = (sealed.last, sealed.chain);
+        }
+        let state = State {
+            first: sealed.first,
+            last: sealed.last,
+            chain: sealed.chain,
+            pages: sealed.footer_page,
+            file_pages,
+            sealed: true,
+            ..State::default()
+        };
+        self.segments.push(Segment::new(self.manifest.identity, entry.number, entry.kind, state));
+    }
+
+    /// Follows the blocks through the segments that are not sealed.
+    fn scan(&mut self, disk: &dyn Disk, numbers: Vec<u64>) -> io::Result<()> {
+        let mut begun = Vec::new();
+        for number in numbers {
+            let segment = Segment::new(self.manifest.identity, number, Kind::Log, State::default());
+            let file = disk.open(&segment.name(), Purpose::Read)?;
+            let mut scan = Scan::new(&*file, segment.salt);
+            let page = scan.first_page()?;
+            let head = page.as_ref().map_or(Err(Flaw::Short), SegmentHead::decode);
+            match head {
+                Ok(head) if head.salt == segment.salt => begun.push((head, segment, file)),
+                // Not begun, begun and torn, or of the file's life before: unless a block proves the opposite.
+                _ => match scan.find(1)? {
+                    Some((_, later)) => {
+                        let flaw = head.map_or_else(|flaw| flaw, |_| Flaw::Salt);
+                        let what = format!("{flaw} in the segment's header, yet block {} follows", later.lsn);
+                        self.damage.push(Damage::new(&segment.name(), 0, later.lsn, what));
+                    }
+                    None => self.unused.push(number),
+                },
+            }
+        }
+        begun.sort_by_key(|(head, ..)| head.first);
+        for (head, segment, file) in begun {
+            let mut scan = Scan::new(&*file, segment.salt);
+            self.follow(&head, segment, &mut scan)?;
+        }
+        Ok(())
+    }
+
+    /// Follows the blocks of one segment to the first invalid one, and judges that.
+    fn follow(&mut self, head: &SegmentHead, segment: Arc<Segment>, scan: &mut Scan<'_>) -> io::Result<()> {
+        let first = Lsn(self.tail.0 + 1);
+        if head.first != first || head.chain != self.chain {
+            // A segment is begun only after the block before it was synced.
+            let what = format!("the segment begins with block {}, block {first} should follow", head.first);
+            self.damage.push(Damage::new(&segment.name(), 0, first, what));
+            return Ok(());
+        }
+        let mut state = State { first, last: self.tail, chain: self.chain, pages: 1, ..State::default() };
+        let flaw = loop {
+            let (block, _) = match scan.block(u64::from(state.pages))? {
+                Ok(block) => block,
+                Err(flaw) => break flaw,
+            };
+            let expected = Lsn(state.last.0 + u64::from(!block.is_marker()));
+            if block.lsn != expected {
+                break Flaw::Sequence { expected, found: block.lsn };
+            }
+            if block.chain != state.chain {
+                break Flaw::Chain;
+            }
+            if !block.is_marker() {
+                state.time = if state.index.is_empty() {
+                    (block.time, block.time)
+                } else {
+                    (state.time.0.min(block.time), state.time.1.max(block.time))
+                };
+                state.index.push(state.pages);
+                (state.last, state.chain) = (block.lsn, block.crc);
+            }
+            state.pages += u32::try_from(block.layout().pages).unwrap_or(0);
+        };
+        let (page, next) = (u64::from(state.pages), Lsn(state.last.0 + 1));
+        if let Some((later, block)) = scan.find(page)? {
+            let what = format!(
+                "{flaw}, yet a valid block {} stands at byte {}",
+                block.lsn,
+                later * PAGE_BYTES as u64
+            );
+            self.damage.push(Damage::new(&segment.name(), page, next, what));
+        } else if !matches!(flaw, Flaw::Magic | Flaw::Short | Flaw::Salt) {
+            self.torn = Some(Damage::new(&segment.name(), page, next, flaw));
+        }
+        if state.index.is_empty() {
+            self.unused.push(segment.number);
+            return Ok(());
+        }
+        (self.tail, self.chain) = (state.last, state.chain);
+        *lock(&segment.state) = state;
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// A snapshot must stand on a log that reaches it and goes on from it without a gap.
+    fn judge_snapshot(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        self.snapshot = snapshot::newest(disk)?;
+        let Some(lsn) = self.snapshot.filter(|lsn| *lsn > self.tail) else { return Ok(()) };
+        let what = format!("the log ends at block {}, before this snapshot", self.tail);
+        self.damage.push(Damage::new(&snapshot::name(lsn), 0, lsn, what));
+        Ok(())
+    }
+}
+
+/// Seals what was open, clears away what belongs to nobody, and begins a new epoch.
+fn go_on(
+    disk: &dyn Disk,
+    options: &Options,
+    survey: Survey,
+    found: &[Found],
+) -> Result<Recovered, OpenError> {
+    let Survey { manifest, segments, unused, tail, chain, snapshot, torn, .. } = survey;
+    let catalog = Catalog::new(manifest.clone());
+    let table = Table::default();
+    for segment in segments {
+        let open = !lock(&segment.state).sealed;
+        if open {
+            let file = disk.open(&segment.name(), Purpose::Commit)?;
+            // What was read may have been in the page cache only.
+            file.sync()?;
+            lock(&segment.state).file = Some(file);
+        }
+        table.insert(Arc::clone(&segment));
+        if open {
+            seal(disk, &catalog, &table, &segment)?;
+        }
+    }
+    let mut manifest = manifest;
+    catalog.commit(disk, |known| {
+        known.epoch += 1;
+        known.segments.retain(|entry| !unused.contains(&entry.number));
+        manifest = known.clone();
+    })?;
+    let supply = restock(disk, options, &manifest, found)?;
+    let report = Recovery { tail, snapshot, epoch: manifest.epoch, torn };
+    Ok(Recovered { manifest, catalog, table, supply, chain, report })
+}
+
+/// Gathers the files that may become segments, and removes what was left unfinished.
+fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest, found: &[Found]) -> io::Result<Supply> {
+    let segment_pages =
+        u32::try_from(options.segment_bytes / PAGE_BYTES as u64).expect("checked at the start");
+    let mut supply = Supply::new(segment_pages);
+    for file in found {
+        let orphan = file.name.starts_with("seg-")
+            && !manifest.segments.iter().any(|entry| file_name(entry.number) == file.name);
+        let pooled = file.name.starts_with("pool-");
+        let unfinished = file.name.ends_with(".new");
+        if unfinished || (pooled && !supply.adopt(file)) {
+            disk.remove(&file.name)?;
+        } else if orphan {
+            let pages = file.bytes / PAGE_BYTES as u64;
+            if supply.welcome(pages) {
+                let name = supply.name();
+                disk.rename(&file.name, &name)?;
+                supply.join(name, pages);
+            } else {
+                disk.remove(&file.name)?;
+            }
+        }
+    }
+    if supply.pooled() == 0 {
+        starter(disk, options, &mut supply)?;
+    }
+    supply.set_free(disk.free_bytes()?.saturating_sub(options.margin_bytes));
+    Ok(supply)
+}
+
+/// A short zero-written segment, so that the first commits of a young log are not those of a growing file.
+fn starter(disk: &dyn Disk, options: &Options, supply: &mut Supply) -> io::Result<()> {
+    let bytes = options.starter_bytes.min(options.segment_bytes);
+    if disk.free_bytes()? < bytes.saturating_add(options.margin_bytes) {
+        return Ok(());
+    }
+    let mut zeroing = Zeroing::begin(disk, bytes / PAGE_BYTES as u64)?;
+    loop {
+        match zeroing.step(disk, || supply.name()) {
+            Ok(Some((name, pages))) => {
+                supply.join(name, pages);
+                return Ok(());
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return disk.remove(Zeroing::NAME),
+            Err(error) => return Err(error),
+        }
+    }
+}
