@@ -57,8 +57,8 @@ const PANICKED: &str = "a thread of this log has panicked";
 const BODY_BYTES_BEST: u32 = 1 << 20;
 /// Blocks up to here are written on the appending thread when the journal is idle: it saves two hand-overs, 10–15 µs.
 const INLINE_BYTES_MAX: usize = 16 << 10;
-/// Blocks appended and not completed: one being written, the others ready to follow without a pause.
-const IN_FLIGHT_MAX: u32 = 4;
+/// Blocks appended and not completed: one being written, the next ready to follow without a pause.
+const IN_FLIGHT_MAX: u32 = 2;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect(PANICKED)

@@ -135,8 +135,8 @@ pub trait LogStore {
     fn tail(&self) -> Result<Lsn, ReadError>;
 
     /// Blocks up to and including `below` are not needed for replay any more: a durable snapshot stands above them. What the
-    /// machine still refers to in them stays readable (see [`Self::live`]). A hint. After a start all that is alive in these
-    /// blocks is told by [`Self::live`] before the first call: a block of which nothing is said counts as dead.
+    /// machine still refers to in them stays readable (see [`Self::live`]). A hint. All that is alive in these blocks has been
+    /// told by [`Self::live`] before this call, after a start as well: a block of which nothing was said counts as dead.
     fn trim(&mut self, below: Lsn);
 
     /// Net change, in bytes, of what the machine refers to in each of these blocks since the last call. A record that several
