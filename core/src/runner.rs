@@ -100,6 +100,8 @@ pub struct Runner<M: Machine, L: LogStore> {
     memory: Memory,
     /// Changes that wait until all that was decided before them has left, each with the fetches begun by then.
     waves: VecDeque<(u64, Wave)>,
+    /// How far blocks and volatile pieces had come when changes were last noted.
+    noted: (Lsn, Lsn),
     fetches: Fetches,
     snapshot: SnapshotState,
     broken: Option<String>,
@@ -124,6 +126,8 @@ struct SnapshotState {
     pending: Option<(Lsn, Vec<Bytes>)>,
     /// With the log, not yet known to be durable.
     writing: bool,
+    /// Durable: the log below is not needed for replay any more, but was not told so yet.
+    trim_due: Option<Lsn>,
     bytes_since: u64,
     last_at: Now,
 }
@@ -160,6 +164,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
             ready: Vec::new(),
             memory: Memory::new(settings.memory_bytes_max),
             waves: VecDeque::new(),
+            noted: (Lsn(0), Lsn(0)),
             fetches: Fetches::default(),
             snapshot: SnapshotState { last_at: time, ..SnapshotState::default() },
             broken: None,
@@ -298,13 +303,11 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         }
         let mut changes = Vec::new();
         self.machine.live_changes(&mut changes);
-        let (through, volatile_through) = (self.open.tail(), self.open.volatile_tail());
-        let unchanged = self
-            .waves
-            .back()
-            .is_some_and(|(_, wave)| wave.through == through && wave.volatile_through == volatile_through);
-        if !changes.is_empty() || !unchanged {
-            self.waves.push_back((self.fetches.begun, Wave { through, volatile_through, changes }));
+        let come_to = (self.open.tail(), self.open.volatile_tail());
+        if !changes.is_empty() || self.noted != come_to {
+            self.noted = come_to;
+            let wave = Wave { through: come_to.0, volatile_through: come_to.1, changes };
+            self.waves.push_back((self.fetches.begun, wave));
         }
     }
 
@@ -318,26 +321,28 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
             if !wave.changes.is_empty() {
                 self.log.live(&wave.changes);
             }
-            if self.waves.len() == 1 {
-                // Kept, emptied: it tells the next turn that nothing is new.
-                if let Some((_, wave)) = self.waves.front_mut() {
-                    wave.changes.clear();
-                }
-                break;
-            }
             self.waves.pop_front();
+        }
+        // The log takes a block of which it was told nothing for dead, so it trims only what it has been told all of.
+        if let Some(lsn) = self.snapshot.trim_due
+            && self.waves.front().is_none_or(|(_, wave)| wave.through > lsn)
+        {
+            self.snapshot.trim_due = None;
+            self.log.trim(lsn);
         }
     }
 
-    /// Hands over as much as the log takes.
+    /// Hands over as much as the log takes. A block that could still grow goes only when nothing is in flight: what comes
+    /// meanwhile shares its sync. Blocks that are as large as they should be may queue up behind one another.
     fn commit(&mut self, now: Now, idle: bool) {
         self.open.take_sealed(&mut self.sealed, &mut self.sealed_bytes);
         while self.broken.is_none() && (self.in_flight.len() as u32) < self.log.limits().in_flight_max {
-            if self.sealed.is_empty() && !self.seal_if_due(now) {
+            if self.sealed.is_empty() && !(self.in_flight.is_empty() && self.seal_if_due(now)) {
                 return;
             }
             let Some(block) = self.sealed.front().cloned() else { return };
-            let inline = idle && self.sealed.len() == 1 && block.body.len() <= self.settings.inline_bytes_max;
+            let alone = self.sealed.len() == 1 && self.in_flight.is_empty();
+            let inline = idle && alone && block.body.len() <= self.settings.inline_bytes_max;
             let (lsn, bytes, entries) = (block.lsn, block.body.len(), block.entries);
             match self.log.append(block, inline) {
                 Ok(()) => {
@@ -452,7 +457,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         }
         if let Some(lsn) = self.log.snapshot_done() {
             self.snapshot.writing = false;
-            self.log.trim(lsn);
+            self.snapshot.trim_due = Some(lsn);
         }
     }
 }
