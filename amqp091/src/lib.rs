@@ -8,3 +8,9 @@
 
 pub mod codec;
 pub mod fuzz;
+pub mod profile;
+pub mod refuse;
+pub mod session;
+
+pub use profile::Profile;
+pub use session::Connection;

@@ -7,12 +7,13 @@
 
 use crate::Damage;
 use bytes::{BufMut, BytesMut};
+use std::fmt;
 
 /// How deep tables and arrays may be nested in one another. RabbitMQ states no limit; nothing in the wild is deeper than a few.
 pub const DEPTH_MAX: u32 = 32;
 
 /// One value in hub form.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     /// No value; the key alone counts.
     Void,
@@ -44,12 +45,42 @@ pub enum Value<'a> {
 }
 
 /// A table's bytes, without their length. Empty by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Table<'a>(&'a [u8]);
 
 /// An array's bytes, without their length. Empty by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Array<'a>(&'a [u8]);
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Void => f.write_str("void"),
+            Self::Bool(truth) => truth.fmt(f),
+            Self::I64(number) => number.fmt(f),
+            Self::U64(number) => number.fmt(f),
+            Self::F64(number) => number.fmt(f),
+            Self::Decimal { scale, value } => write!(f, "{value}e-{scale}"),
+            Self::Str(text) => write!(f, "{:?}", String::from_utf8_lossy(text)),
+            Self::Bytes(bytes) => write!(f, "{bytes:x?}"),
+            Self::Timestamp(seconds) => write!(f, "@{seconds}"),
+            Self::Table(table) => table.fmt(f),
+            Self::Array(array) => array.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.entries().map(|(name, value)| (Value::Str(name), value))).finish()
+    }
+}
+
+impl fmt::Debug for Array<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values()).finish()
+    }
+}
 
 impl<'a> Table<'a> {
     /// A table of these bytes, not yet looked at.

@@ -1,0 +1,215 @@
+//! AMQP's words for "no": reply codes, and the texts RabbitMQ gives, which clients and people search for.
+//!
+//! Called by the session. Every [`Refusal`] has its place here, by a `match` without `_`.
+
+use crate::profile::TEXT_BYTES_MAX;
+use stele_model::refusal::{Access, Object, Refusal};
+
+/// Reply codes of AMQP 0-9-1 (section 1.2 of its reference) and RabbitMQ's use of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+pub enum Code {
+    /// The operator or the server ends the connection.
+    ConnectionForced = 320,
+    /// No grant, or a name of the system.
+    AccessRefused = 403,
+    /// No such thing.
+    NotFound = 404,
+    /// Another connection's own.
+    ResourceLocked = 405,
+    /// An argument does not fit.
+    PreconditionFailed = 406,
+    /// The frames themselves are wrong.
+    FrameError = 501,
+    /// A frame's content is wrong.
+    SyntaxError = 502,
+    /// No such method, or not at this time.
+    CommandInvalid = 503,
+    /// The channel is not open, or open already.
+    ChannelError = 504,
+    /// A frame of another kind had to come.
+    UnexpectedFrame = 505,
+    /// A bound was reached.
+    ResourceError = 506,
+    /// Against the rules of the server.
+    NotAllowed = 530,
+    /// Not done here.
+    NotImplemented = 540,
+    /// Our mistake.
+    InternalError = 541,
+}
+
+impl Code {
+    /// Whether it ends the connection; the others end a channel.
+    #[must_use]
+    pub fn is_hard(self) -> bool {
+        match self {
+            Self::AccessRefused | Self::NotFound | Self::ResourceLocked | Self::PreconditionFailed => false,
+            Self::ConnectionForced
+            | Self::FrameError
+            | Self::SyntaxError
+            | Self::CommandInvalid
+            | Self::ChannelError
+            | Self::UnexpectedFrame
+            | Self::ResourceError
+            | Self::NotAllowed
+            | Self::NotImplemented
+            | Self::InternalError => true,
+        }
+    }
+
+    /// As RabbitMQ starts its texts.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConnectionForced => "CONNECTION_FORCED",
+            Self::AccessRefused => "ACCESS_REFUSED",
+            Self::NotFound => "NOT_FOUND",
+            Self::ResourceLocked => "RESOURCE_LOCKED",
+            Self::PreconditionFailed => "PRECONDITION_FAILED",
+            Self::FrameError => "FRAME_ERROR",
+            Self::SyntaxError => "SYNTAX_ERROR",
+            Self::CommandInvalid => "COMMAND_INVALID",
+            Self::ChannelError => "CHANNEL_ERROR",
+            Self::UnexpectedFrame => "UNEXPECTED_FRAME",
+            Self::ResourceError => "RESOURCE_ERROR",
+            Self::NotAllowed => "NOT_ALLOWED",
+            Self::NotImplemented => "NOT_IMPLEMENTED",
+            Self::InternalError => "INTERNAL_ERROR",
+        }
+    }
+}
+
+/// What ends a channel or a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// The reply code.
+    pub code: Code,
+    /// What is wrong; the code's name is put before it.
+    pub text: String,
+    /// Class and number of the method that caused it; zeros if none did.
+    pub method: (u16, u16),
+}
+
+impl Exception {
+    /// Without a method.
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), method: (0, 0) }
+    }
+
+    /// Caused by this method, unless another is named already.
+    #[must_use]
+    pub fn by(mut self, method: (u16, u16)) -> Self {
+        if self.method == (0, 0) {
+            self.method = method;
+        }
+        self
+    }
+
+    /// The reply text: name and text, cut to the length of a short string.
+    #[must_use]
+    pub fn reply_text(&self) -> String {
+        cut(&format!("{} - {}", self.code.name(), self.text)).to_owned()
+    }
+}
+
+/// As much of a text as a short string holds.
+#[must_use]
+pub fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
+/// What a refusal is in AMQP.
+#[must_use]
+pub fn refused(refusal: &Refusal) -> Exception {
+    let (code, text) = match refusal {
+        Refusal::Missing { object: Object::Namespace, name, .. } => {
+            (Code::NotAllowed, format!("vhost {name} not found"))
+        }
+        Refusal::Missing { object, name, namespace } => {
+            (Code::NotFound, format!("no {object} '{name}' in vhost '{namespace}'"))
+        }
+        Refusal::Inequivalent { object, name, namespace, argument, asked, is } => {
+            let (asked, is) = (quoted(asked), quoted(is));
+            let thing = format!("{object} '{name}' in vhost '{namespace}'");
+            let text =
+                format!("inequivalent arg '{argument}' for {thing}: received {asked} but current is {is}");
+            (Code::PreconditionFailed, text)
+        }
+        Refusal::InvalidArgument { object, name, namespace, argument, why } => {
+            let text =
+                format!("invalid arg '{argument}' for {object} '{name}' in vhost '{namespace}': {why}");
+            (Code::PreconditionFailed, text)
+        }
+        Refusal::UnknownExchangeKind { kind } => {
+            (Code::PreconditionFailed, format!("unknown exchange type '{kind}'"))
+        }
+        Refusal::Reserved { why, .. } => (Code::AccessRefused, why.clone()),
+        Refusal::Denied { access, object, name, namespace, user } => {
+            let access = match access {
+                Access::Configure => "configure",
+                Access::Write => "write",
+                Access::Read => "read",
+            };
+            let text = format!(
+                "{access} access to {object} '{name}' in vhost '{namespace}' refused for user '{user}'"
+            );
+            (Code::AccessRefused, text)
+        }
+        Refusal::NamespaceDenied { namespace, user } => {
+            (Code::NotAllowed, format!("access to vhost '{namespace}' refused for user '{user}'"))
+        }
+        Refusal::InternalExchange { name, namespace } => (
+            Code::AccessRefused,
+            format!("cannot publish to internal exchange '{name}' in vhost '{namespace}'"),
+        ),
+        Refusal::Locked { name, namespace } => {
+            let text = format!(
+                "cannot obtain exclusive access to locked queue '{name}' in vhost '{namespace}'. It could be originally \
+                 declared on another connection or the exclusive property value does not match that of the original \
+                 declaration."
+            );
+            (Code::ResourceLocked, text)
+        }
+        Refusal::ExclusiveConsumer { name, namespace } => {
+            (Code::AccessRefused, format!("queue '{name}' in vhost '{namespace}' in exclusive use"))
+        }
+        Refusal::InUse { object, name, namespace } => {
+            (Code::PreconditionFailed, format!("{object} '{name}' in vhost '{namespace}' in use"))
+        }
+        Refusal::NotEmpty { name, namespace } => {
+            (Code::PreconditionFailed, format!("queue '{name}' in vhost '{namespace}' not empty"))
+        }
+        Refusal::Full { name } => (Code::PreconditionFailed, format!("queue '{name}' is full")),
+        Refusal::Limit { what, max } => {
+            (Code::PreconditionFailed, format!("limit of {what} ({max}) is reached"))
+        }
+        Refusal::NotImplemented { what } => (Code::NotImplemented, what.clone()),
+        Refusal::Unavailable { why } => (Code::InternalError, format!("not available now: {why}")),
+    };
+    Exception::new(code, text)
+}
+
+/// RabbitMQ quotes values, but not the absence of one.
+fn quoted(value: &str) -> String {
+    if value == "none" { value.to_owned() } else { format!("'{value}'") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_queue_reads_as_in_rabbitmq() {
+        let (name, namespace) = ("q".to_owned(), "/".to_owned());
+        let exception = refused(&Refusal::Missing { object: Object::Queue, name, namespace });
+        assert_eq!(exception.reply_text(), "NOT_FOUND - no queue 'q' in vhost '/'");
+        assert!(!exception.code.is_hard());
+    }
+
+    #[test]
+    fn a_reply_text_is_cut_between_characters() {
+        let exception = Exception::new(Code::NotFound, "é".repeat(300));
+        assert!(exception.reply_text().len() <= TEXT_BYTES_MAX);
+    }
+}

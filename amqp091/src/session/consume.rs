@@ -1,0 +1,194 @@
+//! `basic.consume`, `basic.cancel`, `basic.get`, `basic.qos`.
+
+use super::Connection;
+use super::publish::REPLY_TO;
+use super::ticket::{Awaited, Waiting};
+use super::values;
+use crate::codec::field::ShortStr;
+use crate::codec::method::Method;
+use crate::profile::{CONSUMER_BYTES_MAX, CONSUMERS_PER_CHANNEL_MAX};
+use crate::refuse::{Code, Exception};
+use stele_model::op::{Get, Op, Subscribe};
+use stele_model::session::Outbox;
+use stele_record::table::{Table, Value};
+
+/// A consumer.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    /// Its channel.
+    pub(super) channel: u16,
+    /// Its consumer tag.
+    pub(super) tag: Box<[u8]>,
+    /// Deliveries are settled as they are sent.
+    pub(super) no_ack: bool,
+    /// The queue counts failed deliveries, and the client is shown the count.
+    pub(super) counts_deliveries: bool,
+    /// Octets of records that were written and whose credit was not given back.
+    pub(super) owed_bytes: u64,
+}
+
+impl Connection {
+    fn next_subscription(&mut self) -> u64 {
+        self.subscription_last += 1;
+        self.subscription_last
+    }
+
+    /// What an empty name means: the queue last declared on the channel.
+    pub(super) fn queue_name(&self, number: u16, queue: ShortStr<'_>) -> Result<String, Exception> {
+        if !queue.0.is_empty() {
+            return Ok(queue.text());
+        }
+        let last = self.channels.get(number).map(|channel| channel.queue_last.as_str()).unwrap_or_default();
+        if last.is_empty() {
+            return Err(Exception::new(Code::NotFound, "no previously declared queue"));
+        }
+        Ok(last.to_owned())
+    }
+
+    /// `basic.consume`.
+    pub(super) fn consume(
+        &mut self,
+        number: u16,
+        method: &Method<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), Exception> {
+        let Method::BasicConsume { queue, consumer_tag, no_ack, exclusive, no_wait, arguments, .. } = *method
+        else {
+            unreachable!("called for basic.consume only")
+        };
+        let queue = self.queue_name(number, queue)?;
+        let direct_reply = queue.as_bytes() == REPLY_TO;
+        let subscription = self.next_subscription();
+        let Some(channel) = self.channels.live(number) else { return Ok(()) };
+        if channel.consumers.contains_key(consumer_tag.0) {
+            let text = format!("attempt to reuse consumer tag '{}'", consumer_tag.text());
+            return Err(Exception::new(Code::NotAllowed, text));
+        }
+        if channel.consumers.len() >= CONSUMERS_PER_CHANNEL_MAX {
+            let text = format!("reached maximum ({CONSUMERS_PER_CHANNEL_MAX}) of consumers per channel");
+            return Err(Exception::new(Code::NotAllowed, text));
+        }
+        if direct_reply && !no_ack {
+            return Err(Exception::new(Code::PreconditionFailed, "reply consumer cannot acknowledge"));
+        }
+        if direct_reply && channel.replies.is_some() {
+            return Err(Exception::new(Code::PreconditionFailed, "reply consumer already set"));
+        }
+        let priority = priority(&queue, arguments)?;
+        let prefetch = match (u32::from(channel.prefetch), channel.window.max()) {
+            (0, shared) => shared,
+            (own, Some(shared)) => Some(own.min(shared)),
+            (own, None) => Some(own),
+        };
+        let tag: Box<[u8]> = match consumer_tag.0 {
+            [] => values::made_up_name("amq.ctag-", self.seed, subscription).into_bytes().into(),
+            given => given.into(),
+        };
+        let consumer =
+            Box::new(Consumer { channel: number, tag, no_ack, counts_deliveries: false, owed_bytes: 0 });
+        let subscribe = Subscribe {
+            subscription,
+            queue,
+            direct_reply,
+            no_ack,
+            exclusive,
+            messages_max: if no_ack { None } else { prefetch },
+            bytes_max: CONSUMER_BYTES_MAX,
+            priority,
+        };
+        let what = Awaited::Subscribed { subscription, consumer, no_wait };
+        self.ask(Waiting::new(number, method, what), Op::Subscribe(subscribe), out);
+        Ok(())
+    }
+
+    /// `basic.cancel`. An unknown tag is as good as cancelled.
+    pub(super) fn cancel(&mut self, number: u16, tag: &[u8], no_wait: bool, out: &mut Outbox) {
+        let method = Method::BasicCancel { consumer_tag: ShortStr(tag), no_wait };
+        let subscription = self.channels.live(number).and_then(|channel| channel.consumers.get(tag).copied());
+        match subscription {
+            Some(subscription) => {
+                let what = Awaited::Unsubscribed { subscription, no_wait };
+                self.ask(Waiting::new(number, &method, what), Op::Unsubscribe { subscription }, out);
+            }
+            None if no_wait => {}
+            None => self.reply(number, &Method::BasicCancelOk { consumer_tag: ShortStr(tag) }, out),
+        }
+    }
+
+    /// Takes a consumer out of the tables. Its deliveries wait on for their acknowledgements.
+    pub(super) fn forget_consumer(&mut self, subscription: u64) -> Option<Consumer> {
+        let consumer = self.consumers.remove(&subscription)?;
+        if let Some(channel) = self.channels.live(consumer.channel) {
+            channel.consumers.remove(&consumer.tag);
+            if channel.replies.as_ref().is_some_and(|(replies, _)| *replies == subscription) {
+                channel.replies = None;
+            }
+            channel.window.forget(subscription, &mut self.settles);
+        }
+        Some(consumer)
+    }
+
+    /// The server has ended a consumer.
+    pub(super) fn cancelled(&mut self, subscription: u64, out: &mut Outbox) {
+        let Some(consumer) = self.forget_consumer(subscription) else { return };
+        self.settles.flush(out);
+        if self.peer.cancel_notify {
+            let consumer_tag = ShortStr(&consumer.tag);
+            self.reply(consumer.channel, &Method::BasicCancel { consumer_tag, no_wait: true }, out);
+        }
+    }
+
+    /// `basic.get`.
+    pub(super) fn get(
+        &mut self,
+        number: u16,
+        queue: ShortStr<'_>,
+        no_ack: bool,
+        out: &mut Outbox,
+    ) -> Result<(), Exception> {
+        let method = Method::BasicGet { reserved_1: 0, queue, no_ack };
+        let queue = self.queue_name(number, queue)?;
+        let fresh = self.next_subscription();
+        let Some(channel) = self.channels.live(number) else { return Ok(()) };
+        if channel.get_subscription == 0 {
+            channel.get_subscription = fresh;
+        }
+        let get = Get { queue, subscription: channel.get_subscription, no_ack };
+        self.ask(Waiting::new(number, &method, Awaited::Got { no_ack }), Op::Get(get), out);
+        Ok(())
+    }
+
+    /// `basic.qos`.
+    pub(super) fn qos(
+        &mut self,
+        number: u16,
+        size: u32,
+        count: u16,
+        global: bool,
+        out: &mut Outbox,
+    ) -> Result<(), Exception> {
+        if size != 0 {
+            return Err(Exception::new(Code::NotImplemented, format!("prefetch_size!=0 ({size})")));
+        }
+        let Some(channel) = self.channels.live(number) else { return Ok(()) };
+        if global {
+            channel.window.limit((count > 0).then_some(u32::from(count)));
+        } else {
+            channel.prefetch = count;
+        }
+        self.reply(number, &Method::BasicQosOk {}, out);
+        self.release_held_back(number, out)
+    }
+}
+
+/// The argument `x-priority`. Other arguments of a consumer mean nothing here, as in RabbitMQ's classic queues.
+fn priority(queue: &str, arguments: Table<'_>) -> Result<i32, Exception> {
+    let number = match arguments.find(b"x-priority") {
+        None => Some(0),
+        Some(Value::I64(number)) => i32::try_from(number).ok(),
+        Some(Value::U64(number)) => i32::try_from(number).ok(),
+        Some(_) => None,
+    };
+    let text = || format!("invalid arg 'x-priority' for queue '{queue}': not a 32-bit integer");
+    number.ok_or_else(|| Exception::new(Code::PreconditionFailed, text()))
+}

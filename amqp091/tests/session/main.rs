@@ -1,0 +1,4 @@
+//! Transcripts of conversations with a session: see `support` for how they are written.
+
+mod basics;
+mod support;
