@@ -73,6 +73,16 @@ impl Broker {
         self.ready()
     }
 
+    /// Start a killed broker again and kill it after a while, most likely in the middle of its recovery.
+    ///
+    /// # Errors
+    /// The program cannot be started or killed.
+    pub fn start_and_kill(&mut self, after: Duration) -> Result<()> {
+        self.child = spawn(&self.settings)?;
+        std::thread::sleep(after);
+        self.kill()
+    }
+
     /// Whether the process still runs.
     ///
     /// # Errors

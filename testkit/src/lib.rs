@@ -1,7 +1,9 @@
-//! Helpers for tests on the real binary: start a broker in a child process, kill it, start it again.
+//! Helpers for tests on the real binary: start a broker in a child process, kill it, start it again; judge what clients saw of it.
 //!
-//! Used by `xtask` and by this crate's two drivers, `kill-loop` and `bad-input`. It depends on no other crate of ours: what judges the
-//! broker sees only what a client, an operator or the kernel sees.
+//! Used by `xtask` (only to start and kill) and by this crate's two drivers, `kill-loop` and `bad-input`. It depends on no other crate of
+//! ours: what judges the broker sees only what a client, an operator or the kernel sees.
 
 pub mod broker;
+pub mod ledger;
 pub mod process;
+pub mod random;
