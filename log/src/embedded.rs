@@ -10,11 +10,11 @@ mod journal;
 
 mod read;
 
-mod table;
+pub(crate) mod table;
 
-mod scan;
+pub(crate) mod scan;
 
-mod recover;
+pub(crate) mod recover;
 
 mod catalog;
 
@@ -22,7 +22,7 @@ mod supply;
 
 mod background;
 
-mod snapshot;
+pub(crate) mod snapshot;
 
 mod promote;
 
@@ -60,7 +60,7 @@ const INLINE_BYTES_MAX: usize = 16 << 10;
 /// Blocks appended and not completed: one being written, the next ready to follow without a pause.
 const IN_FLIGHT_MAX: u32 = 2;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect(PANICKED)
 }
 

@@ -11,3 +11,12 @@ pub mod disk;
 mod embedded;
 
 pub use embedded::{Damage, Embedded, OpenError, Options, Reader, Recovery, Waker};
+
+mod verify;
+
+mod dump;
+
+pub mod probe;
+
+pub use dump::{dump, dump_disk};
+pub use verify::{Report, SegmentReport, verify, verify_disk};

@@ -53,7 +53,7 @@ pub struct Damage {
 }
 
 impl Damage {
-    fn new(file: &str, page: u64, lsn: Lsn, what: impl fmt::Display) -> Self {
+    pub(crate) fn new(file: &str, page: u64, lsn: Lsn, what: impl fmt::Display) -> Self {
         Self { file: file.to_owned(), offset: page * PAGE_BYTES as u64, lsn, what: what.to_string() }
     }
 }
