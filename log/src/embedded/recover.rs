@@ -3,13 +3,14 @@
 //! The first invalid block is the end of the log only if no valid block stands later; else it is damage, and the log does not
 //! open (STORAGE §2). One write is in flight at a time, so whatever stands before a valid block had been acknowledged.
 
-use crate::disk::{Disk, Found, LockError, Purpose};
+use crate::disk::{Disk, DiskFile, Found, LockError, Purpose};
 use crate::embedded::background::seal;
 use crate::embedded::catalog::{self, Catalog};
 use crate::embedded::scan::Scan;
 use crate::embedded::supply::{Supply, Zeroing};
 use crate::embedded::table::{Segment, State, Table, file_name};
 use crate::embedded::{Options, lock, snapshot};
+use crate::format::block::Head;
 use crate::format::manifest::{Entry, Manifest};
 use crate::format::page::{PAGE_BYTES, padded};
 use crate::format::segment::{Kind, SegmentHead};
@@ -96,8 +97,18 @@ pub(crate) struct Survey {
     pub(crate) tail: Lsn,
     pub(crate) chain: u32,
     pub(crate) snapshot: Option<Lsn>,
+    /// Segments whose header page was torn off their first block, and what it should be.
+    pub(crate) heads: Vec<(Arc<Segment>, SegmentHead)>,
     pub(crate) torn: Option<Damage>,
     pub(crate) damage: Vec<Damage>,
+}
+
+/// A segment that is not sealed and holds a block, with what is wrong with its header page.
+struct Begun {
+    head: SegmentHead,
+    flaw: Option<Flaw>,
+    segment: Arc<Segment>,
+    file: Arc<dyn DiskFile>,
 }
 
 /// Opens the log's files and makes them ready to go on in a new segment and epoch.
@@ -113,11 +124,15 @@ pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, O
         Some(manifest) => manifest,
         None => create(disk, options)?,
     };
-    let survey = survey(disk, manifest, &found)?;
+    let mut survey = survey(disk, manifest, &found)?;
+    // A promotion that was cut off left blocks under a number, and so under a salt, that the manifest does not know.
+    let numbers = found.iter().filter_map(|file| file.name.strip_prefix("seg-")?.parse::<u64>().ok());
+    let number_next = numbers.map(|number| number + 1).max().unwrap_or(0);
+    survey.manifest.number_next = survey.manifest.number_next.max(number_next);
     if !survey.damage.is_empty() {
         return Err(OpenError::Damaged(survey.damage));
     }
-    go_on(disk, options, survey, &found)
+    go_on(disk, options, survey)
 }
 
 /// The manifest, if there is a log here.
@@ -163,7 +178,17 @@ fn create(disk: &dyn Disk, options: &Options) -> io::Result<Manifest> {
 pub(crate) fn survey(disk: &dyn Disk, manifest: Manifest, found: &[Found]) -> io::Result<Survey> {
     let (tail, chain) = manifest.floor;
     let (segments, unused, damage) = (Vec::new(), Vec::new(), Vec::new());
-    let mut survey = Survey { manifest, segments, unused, tail, chain, snapshot: None, torn: None, damage };
+    let mut survey = Survey {
+        manifest,
+        segments,
+        unused,
+        tail,
+        chain,
+        snapshot: None,
+        heads: Vec::new(),
+        torn: None,
+        damage,
+    };
     let mut open = Vec::new();
     for entry in survey.manifest.segments.clone() {
         let name = file_name(entry.number);
@@ -215,36 +240,74 @@ impl Survey {
             let mut scan = Scan::new(&*file, segment.salt);
             let page = scan.first_page()?;
             let head = page.as_ref().map_or(Err(Flaw::Short), SegmentHead::decode);
-            match head {
-                Ok(head) if head.salt == segment.salt => begun.push((head, segment, file)),
-                // Not begun, begun and torn, or of the file's life before: unless a block proves the opposite.
-                _ => match scan.find(1)? {
-                    Some((_, later)) => {
-                        let flaw = head.map_or_else(|flaw| flaw, |_| Flaw::Salt);
-                        let what = format!("{flaw} in the segment's header, yet block {} follows", later.lsn);
-                        self.damage.push(Damage::new(&segment.name(), 0, later.lsn, what));
-                    }
-                    None => self.unused.push(number),
-                },
+            let flaw = match head {
+                Ok(head) if head.salt == segment.salt => {
+                    begun.push(Begun { head, flaw: None, segment, file });
+                    continue;
+                }
+                Ok(_) => Flaw::Salt,
+                Err(flaw) => flaw,
+            };
+            // Not begun, begun and torn, or of the file's life before: unless a block proves the opposite.
+            match scan.find(1)? {
+                Some((1, first)) => {
+                    let head = self.rebuilt(number, &first);
+                    begun.push(Begun { head, flaw: Some(flaw), segment, file });
+                }
+                Some((_, later)) => {
+                    let what = format!("{flaw} in the segment's header, yet block {} follows", later.lsn);
+                    self.damage.push(Damage::new(&segment.name(), 0, later.lsn, what));
+                }
+                None => self.unused.push(number),
             }
         }
-        begun.sort_by_key(|(head, ..)| head.first);
-        for (head, segment, file) in begun {
+        begun.sort_by_key(|begun| begun.head.first);
+        for Begun { head, flaw, segment, file } in begun {
             let mut scan = Scan::new(&*file, segment.salt);
-            self.follow(&head, segment, &mut scan)?;
+            let alone = self.follow(&head, &segment, &mut scan)?;
+            match flaw {
+                // Header and first block are one write: torn, it may have left the block without the header. The block is good.
+                Some(_) if alone => self.heads.push((segment, head)),
+                Some(flaw) => {
+                    let what =
+                        format!("{flaw} in the segment's header, yet more than its first block follows");
+                    self.damage.push(Damage::new(&segment.name(), 0, head.first, what));
+                }
+                None => {}
+            }
         }
         Ok(())
     }
 
-    /// Follows the blocks of one segment to the first invalid one, and judges that.
-    fn follow(&mut self, head: &SegmentHead, segment: Arc<Segment>, scan: &mut Scan<'_>) -> io::Result<()> {
+    /// The header page of a segment, as its first block tells it.
+    fn rebuilt(&self, number: u64, first: &Head) -> SegmentHead {
+        SegmentHead {
+            kind: Kind::Log,
+            shard: self.manifest.shard,
+            identity: self.manifest.identity,
+            number,
+            salt: first.salt,
+            epoch: first.epoch,
+            first: first.lsn,
+            chain: first.chain,
+        }
+    }
+
+    /// Follows the blocks of one segment to the first invalid one, and judges that. `true`: there is one block and nothing else.
+    fn follow(
+        &mut self,
+        head: &SegmentHead,
+        segment: &Arc<Segment>,
+        scan: &mut Scan<'_>,
+    ) -> io::Result<bool> {
         let first = Lsn(self.tail.0 + 1);
         if head.first != first || head.chain != self.chain {
             // A segment is begun only after the block before it was synced.
             let what = format!("the segment begins with block {}, block {first} should follow", head.first);
             self.damage.push(Damage::new(&segment.name(), 0, first, what));
-            return Ok(());
+            return Ok(false);
         }
+        let mut alone = false;
         let mut state = State { first, last: self.tail, chain: self.chain, pages: 1, ..State::default() };
         let flaw = loop {
             let (block, _) = match scan.block(u64::from(state.pages))? {
@@ -267,6 +330,7 @@ impl Survey {
                 state.index.push(state.pages);
                 (state.last, state.chain) = (block.lsn, block.crc);
             }
+            alone = state.pages == 1;
             state.pages += u32::try_from(block.layout().pages).unwrap_or(0);
         };
         let (page, next) = (u64::from(state.pages), Lsn(state.last.0 + 1));
@@ -282,12 +346,12 @@ impl Survey {
         }
         if state.index.is_empty() {
             self.unused.push(segment.number);
-            return Ok(());
+            return Ok(false);
         }
         (self.tail, self.chain) = (state.last, state.chain);
         *lock(&segment.state) = state;
-        self.segments.push(segment);
-        Ok(())
+        self.segments.push(Arc::clone(segment));
+        Ok(alone)
     }
 
     /// A snapshot must stand on a log that reaches it and goes on from it without a gap.
@@ -301,13 +365,8 @@ impl Survey {
 }
 
 /// Seals what was open, clears away what belongs to nobody, and begins a new epoch.
-fn go_on(
-    disk: &dyn Disk,
-    options: &Options,
-    survey: Survey,
-    found: &[Found],
-) -> Result<Recovered, OpenError> {
-    let Survey { manifest, segments, unused, tail, chain, snapshot, torn, .. } = survey;
+fn go_on(disk: &dyn Disk, options: &Options, survey: Survey) -> Result<Recovered, OpenError> {
+    let Survey { manifest, segments, unused, tail, chain, snapshot, heads, torn, .. } = survey;
     let catalog = Catalog::new(manifest.clone());
     let table = Table::default();
     for segment in segments {
@@ -316,6 +375,9 @@ fn go_on(
             let file = disk.open(&segment.name(), Purpose::Commit)?;
             // What was read may have been in the page cache only.
             file.sync()?;
+            if let Some((_, head)) = heads.iter().find(|(torn, _)| Arc::ptr_eq(torn, &segment)) {
+                file.write(0, &[head.encode()])?;
+            }
             lock(&segment.state).file = Some(file);
         }
         table.insert(Arc::clone(&segment));
@@ -329,17 +391,17 @@ fn go_on(
         known.segments.retain(|entry| !unused.contains(&entry.number));
         manifest = known.clone();
     })?;
-    let supply = restock(disk, options, &manifest, found)?;
+    let supply = restock(disk, options, &manifest)?;
     let report = Recovery { tail, snapshot, epoch: manifest.epoch, torn };
     Ok(Recovered { manifest, catalog, table, supply, chain, report })
 }
 
 /// Gathers the files that may become segments, and removes what was left unfinished.
-fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest, found: &[Found]) -> io::Result<Supply> {
+fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest) -> io::Result<Supply> {
     let segment_pages =
         u32::try_from(options.segment_bytes / PAGE_BYTES as u64).expect("checked at the start");
     let mut supply = Supply::new(segment_pages);
-    for file in found {
+    for file in &disk.list()? {
         let orphan = file.name.starts_with("seg-")
             && !manifest.segments.iter().any(|entry| file_name(entry.number) == file.name);
         let pooled = file.name.starts_with("pool-");

@@ -6,8 +6,9 @@ use crate::format::block::{self, Head};
 use crate::format::page::{PAGE_BYTES, Page, bytes_of};
 use std::io;
 
-/// Pages read at once.
-const WINDOW_PAGES: usize = 256;
+/// Pages read at once, at most; a scan begins with fewer.
+const WINDOW_PAGES_MAX: usize = 256;
+const WINDOW_PAGES_MIN: usize = 16;
 
 /// A reader of one segment file.
 pub(crate) struct Scan<'a> {
@@ -29,7 +30,8 @@ impl<'a> Scan<'a> {
     fn pages(&mut self, page: u64, count: usize) -> io::Result<&[u8]> {
         let inside = page >= self.begin && page + count as u64 <= self.begin + self.filled as u64;
         if !inside {
-            self.window.resize(count.max(WINDOW_PAGES), Page::ZERO);
+            let ahead = (self.window.len() * 2).clamp(WINDOW_PAGES_MIN, WINDOW_PAGES_MAX);
+            self.window.resize(count.max(ahead), Page::ZERO);
             self.filled = self.file.read(page, &mut self.window)?;
             self.begin = page;
         }
