@@ -4,8 +4,8 @@ use crate::codec::frame::OVERHEAD_BYTES;
 
 /// Largest frame we offer in `connection.tune`, octets.
 pub const FRAME_BYTES_MAX: u32 = 131_072;
-/// Smallest `frame_max` a client may ask for, octets (specification: 4096).
-pub const FRAME_BYTES_MIN: u32 = 4096;
+/// Smallest `frame_max` a client may ask for, octets (RabbitMQ since 4.1; specification: 4096).
+pub const FRAME_BYTES_MIN: u32 = 8192;
 /// Largest frame before `connection.tune-ok`, octets: a stranger gets little memory.
 pub const FRAME_BYTES_HANDSHAKE: u32 = 8192;
 /// Highest channel number.

@@ -190,9 +190,10 @@ pub fn refused(refusal: &Refusal) -> Exception {
     Exception::new(code, text)
 }
 
-/// RabbitMQ quotes values, but not the absence of one.
+/// RabbitMQ quotes plain values, but neither the absence of one nor one that is told with its type.
 fn quoted(value: &str) -> String {
-    if value == "none" { value.to_owned() } else { format!("'{value}'") }
+    let is_told = value == "none" || value.starts_with("the value ");
+    if is_told { value.to_owned() } else { format!("'{value}'") }
 }
 
 #[cfg(test)]

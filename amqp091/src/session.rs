@@ -159,7 +159,8 @@ impl Connection {
         match (frame.channel, frame.kind) {
             (0, Kind::Heartbeat) => Ok(used),
             (0, Kind::Method) => self.connection_method(frame.payload, out).map(|()| used),
-            (0, _) | (_, Kind::Heartbeat) => Err(unexpected(&frame)),
+            (0, _) => Err(Exception::new(Code::ChannelError, "content on channel 0")),
+            (_, Kind::Heartbeat) => Err(unexpected(&frame)),
             (_, _) if self.phase != Phase::Running => Err(unexpected(&frame)),
             (_, Kind::Method) => self.channel_method(now, &frame, used, input, out),
             (_, Kind::Header) => self.content_header(now, &frame, out).map(|()| used),
@@ -266,9 +267,10 @@ impl Connection {
             Method::TxSelect {} | Method::TxCommit {} | Method::TxRollback {} => {
                 Err(Exception::new(Code::NotImplemented, "transactions"))
             }
-            other => {
-                Err(Exception::new(Code::CommandInvalid, format!("{} is not for servers", other.name())))
-            }
+            other => Err(Exception::new(
+                Code::CommandInvalid,
+                format!("{} cannot come on a channel", other.name()),
+            )),
         }
     }
 
@@ -436,7 +438,7 @@ fn violation(violation: Violation) -> Exception {
         Violation::FrameTooLarge { .. } | Violation::FrameEnd(_) | Violation::FrameKind(_) => {
             Code::FrameError
         }
-        Violation::Syntax(_) => Code::SyntaxError,
+        Violation::Syntax(_) => Code::FrameError,
         Violation::UnknownMethod { .. } => Code::CommandInvalid,
     };
     Exception::new(code, violation.to_string())

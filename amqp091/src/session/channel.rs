@@ -93,13 +93,13 @@ impl Channels {
         self.table.get(usize::from(number))?.as_deref()
     }
 
-    pub(super) fn get_mut(&mut self, number: u16) -> Option<&mut Channel> {
+    pub(super) fn slot(&mut self, number: u16) -> Option<&mut Channel> {
         self.table.get_mut(usize::from(number))?.as_deref_mut()
     }
 
     /// The channel if it is open and nothing ended it.
     pub(super) fn live(&mut self, number: u16) -> Option<&mut Channel> {
-        self.get_mut(number).filter(|channel| !channel.closing)
+        self.slot(number).filter(|channel| !channel.closing)
     }
 
     pub(super) fn numbers(&self) -> impl Iterator<Item = u16> {

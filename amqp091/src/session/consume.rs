@@ -3,7 +3,7 @@
 use super::Connection;
 use super::publish::REPLY_TO;
 use super::ticket::{Awaited, Waiting};
-use super::values;
+use super::values::{made_up_name, type_name};
 use crate::codec::field::ShortStr;
 use crate::codec::method::Method;
 use crate::profile::{CONSUMER_BYTES_MAX, CONSUMERS_PER_CHANNEL_MAX};
@@ -74,14 +74,14 @@ impl Connection {
         if direct_reply && channel.replies.is_some() {
             return Err(Exception::new(Code::PreconditionFailed, "reply consumer already set"));
         }
-        let priority = priority(&queue, arguments)?;
+        let priority = priority(&queue, &self.peer.virtual_host, arguments)?;
         let prefetch = match (u32::from(channel.prefetch), channel.window.max()) {
             (0, shared) => shared,
             (own, Some(shared)) => Some(own.min(shared)),
             (own, None) => Some(own),
         };
         let tag: Box<[u8]> = match consumer_tag.0 {
-            [] => values::made_up_name("amq.ctag-", self.seed, subscription).into_bytes().into(),
+            [] => made_up_name("amq.ctag-", self.seed, subscription).into_bytes().into(),
             given => given.into(),
         };
         let consumer =
@@ -182,13 +182,14 @@ impl Connection {
 }
 
 /// The argument `x-priority`. Other arguments of a consumer mean nothing here, as in RabbitMQ's classic queues.
-fn priority(queue: &str, arguments: Table<'_>) -> Result<i32, Exception> {
+fn priority(queue: &str, virtual_host: &str, arguments: Table<'_>) -> Result<i32, Exception> {
     let number = match arguments.find(b"x-priority") {
-        None => Some(0),
-        Some(Value::I64(number)) => i32::try_from(number).ok(),
-        Some(Value::U64(number)) => i32::try_from(number).ok(),
-        Some(_) => None,
+        None => return Ok(0),
+        Some(Value::I64(number)) => i32::try_from(number).map_err(|_| "number is too large".to_owned()),
+        Some(Value::U64(number)) => i32::try_from(number).map_err(|_| "number is too large".to_owned()),
+        Some(other) => Err(format!("expected integer, got {}", type_name(&other))),
     };
-    let text = || format!("invalid arg 'x-priority' for queue '{queue}': not a 32-bit integer");
-    number.ok_or_else(|| Exception::new(Code::PreconditionFailed, text()))
+    let text =
+        |why| format!("invalid arg 'x-priority' for queue '{queue}' in vhost '{virtual_host}': \"{why}\"");
+    number.map_err(|why| Exception::new(Code::PreconditionFailed, text(why)))
 }

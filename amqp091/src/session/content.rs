@@ -79,7 +79,7 @@ impl Connection {
         out: &mut Outbox,
     ) -> Result<(), Exception> {
         let number = frame.channel;
-        let Some(channel) = self.channels.get_mut(number) else { return Err(unexpected(frame)) };
+        let Some(channel) = self.channels.slot(number) else { return Err(unexpected(frame)) };
         if channel.is_closing() {
             return Ok(());
         }
@@ -96,7 +96,7 @@ impl Connection {
                 let traits = Box::new(traits);
                 if missing == 0 {
                     self.store(number, &record, &traits, out);
-                } else if let Some(channel) = self.channels.get_mut(number) {
+                } else if let Some(channel) = self.channels.slot(number) {
                     channel.content = Content::Body { missing, record, traits };
                 }
                 Ok(())
@@ -107,7 +107,7 @@ impl Connection {
 
     pub(super) fn content_body(&mut self, frame: &Frame<'_>, out: &mut Outbox) -> Result<(), Exception> {
         let number = frame.channel;
-        let Some(channel) = self.channels.get_mut(number) else { return Err(unexpected(frame)) };
+        let Some(channel) = self.channels.slot(number) else { return Err(unexpected(frame)) };
         if channel.is_closing() {
             return Ok(());
         }

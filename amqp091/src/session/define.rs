@@ -88,7 +88,11 @@ impl Connection {
                 arguments: table,
                 ..
             } => {
-                let name = if passive { self.queue_name(number, queue)? } else { queue.text() };
+                let name = queue.text();
+                if passive && name.is_empty() {
+                    let text = format!("no queue '' in vhost '{}'", self.peer.virtual_host);
+                    return Err(Exception::new(Code::NotFound, text));
+                }
                 let arguments = arguments(table);
                 let define =
                     Define::DeclareQueue { name, passive, durable, exclusive, auto_delete, arguments };

@@ -8,6 +8,7 @@ use crate::codec::method::{Method, put_method};
 use crate::profile;
 use crate::refuse::{Code, Exception, cut, refused};
 use bytes::BytesMut;
+use std::ops::RangeInclusive;
 use stele_model::id::Now;
 use stele_model::op::Op;
 use stele_model::outcome::{Done, Outcome};
@@ -81,6 +82,7 @@ impl Connection {
                 }
             });
             table.text("cluster_name", &self.profile.cluster_name);
+            table.text("copyright", "The Stele authors");
             table.text("information", "Licensed under the Apache License 2.0");
             table.text("platform", &self.profile.platform);
             table.text("product", &self.profile.product);
@@ -105,7 +107,8 @@ impl Connection {
                 self.start_ok(*client_properties, mechanism.0, response.0, out)
             }
             (Phase::Tuning, Method::ConnectionTuneOk { channel_max, frame_max, heartbeat }) => {
-                self.tune_ok(*channel_max, *frame_max, *heartbeat)
+                self.tune_ok(*channel_max, *frame_max, *heartbeat, out);
+                Ok(())
             }
             (Phase::Opening, Method::ConnectionOpen { virtual_host, .. }) => {
                 let namespace = virtual_host.text();
@@ -145,8 +148,12 @@ impl Connection {
             b"PLAIN" => ("PLAIN", plain(response)),
             b"AMQPLAIN" => ("AMQPLAIN", amqplain(response)),
             other => {
-                let text = format!("unknown authentication mechanism '{}'", String::from_utf8_lossy(other));
-                return Err(Exception::new(Code::CommandInvalid, text));
+                // In silence, as RabbitMQ: a stranger is told little.
+                self.end(
+                    &format!("unknown authentication mechanism '{}'", String::from_utf8_lossy(other)),
+                    out,
+                );
+                return Ok(());
             }
         };
         let text = "response to the authentication mechanism cannot be read";
@@ -197,15 +204,19 @@ impl Connection {
         Ok(())
     }
 
-    fn tune_ok(&mut self, channel_max: u16, frame_max: u32, heartbeat: u16) -> Result<(), Exception> {
+    fn tune_ok(&mut self, channel_max: u16, frame_max: u32, heartbeat: u16, out: &mut Outbox) {
         let frames = profile::FRAME_BYTES_MIN..=self.profile.frame_bytes_max;
-        negotiated("frame_max", frame_max, frames)?;
-        negotiated("channel_max", u32::from(channel_max), 1..=u32::from(self.profile.channel_max))?;
+        let agreed = negotiated("frame_max", frame_max, frames).and_then(|()| {
+            negotiated("channel_max", u32::from(channel_max), 1..=u32::from(self.profile.channel_max))
+        });
+        if let Err(text) = agreed {
+            // In silence, as RabbitMQ.
+            return self.end(&text, out);
+        }
         self.frame_bytes_max = frame_max;
         self.channels.limit(channel_max);
         self.clock.agree(heartbeat);
         self.phase = Phase::Opening;
-        Ok(())
     }
 
     /// The namespace is open, or not.
@@ -305,7 +316,7 @@ const CAPABILITIES: [&str; 9] = [
     "direct_reply_to",
 ];
 
-fn negotiated(field: &str, value: u32, range: std::ops::RangeInclusive<u32>) -> Result<(), Exception> {
+fn negotiated(field: &str, value: u32, range: RangeInclusive<u32>) -> Result<(), String> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -315,9 +326,7 @@ fn negotiated(field: &str, value: u32, range: std::ops::RangeInclusive<u32>) -> 
     } else {
         ("higher", "maximum", range.end())
     };
-    let text =
-        format!("negotiated {field} = {value}{unlimited} is {than} than the {bound} allowed value ({limit})");
-    Err(Exception::new(Code::NotAllowed, text))
+    Err(format!("negotiated {field} = {value}{unlimited} is {than} than the {bound} allowed value ({limit})"))
 }
 
 /// `[identity] NUL user NUL password` (RFC 4616).

@@ -7,6 +7,7 @@
 use super::Connection;
 use super::content::{Addressed, Content, basic_header};
 use super::ticket::Pending;
+use super::values::type_name;
 use crate::codec::content::Header;
 use crate::codec::frame::{self, Kind};
 use crate::codec::hot::Publish;
@@ -320,10 +321,11 @@ fn copies(
                 _ => None,
             })
             .collect()),
-        Some(_) => Err(Exception::new(
-            Code::PreconditionFailed,
-            format!("invalid message: header '{name}' is not an array"),
-        )),
+        Some(other) => {
+            let text =
+                format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{}}}", type_name(&other));
+            Err(Exception::new(Code::PreconditionFailed, text))
+        }
     };
     let (copied, hidden) = (keys("CC")?, keys("BCC")?);
     traits.extra_keys.extend(copied.iter().chain(&hidden).map(|key| Bytes::copy_from_slice(key)));
@@ -344,8 +346,18 @@ fn written(properties: &Properties<'_>) -> Cow<'static, [u8]> {
     Cow::Owned(bytes.to_vec())
 }
 
+/// What RabbitMQ finds wrong with an expiration, in its words.
 fn invalid_expiration(expiration: &[u8]) -> Exception {
-    let text =
-        format!("invalid expiration '{}': not a number of milliseconds", String::from_utf8_lossy(expiration));
+    let expiration = String::from_utf8_lossy(expiration);
+    let sign = usize::from(expiration.starts_with(['-', '+']));
+    let digits = expiration[sign..].bytes().take_while(u8::is_ascii_digit).count();
+    let (number, rest) = expiration.split_at(sign + digits);
+    let why = match (digits, rest) {
+        (0, _) => "no_integer".to_owned(),
+        (_, "") if number.starts_with('-') => format!("{{value_negative,{number}}}"),
+        (_, "") => format!("{{value_too_big,{number}}}"),
+        (_, rest) => format!("{{leftover_string,\"{rest}\"}}"),
+    };
+    let text = format!("invalid expiration '{expiration}': {why}");
     Exception::new(Code::PreconditionFailed, text)
 }

@@ -30,6 +30,23 @@ fn value(field: Field<'_>) -> Value {
     }
 }
 
+/// RabbitMQ's word for a value's type. Of its many integers the widest stands for all.
+pub(super) fn type_name(field: &Field<'_>) -> &'static str {
+    match field {
+        Field::Void => "void",
+        Field::Bool(_) => "bool",
+        Field::I64(_) => "long",
+        Field::U64(_) => "unsignedint",
+        Field::F64(_) => "double",
+        Field::Decimal { .. } => "decimal",
+        Field::Str(_) => "longstr",
+        Field::Bytes(_) => "binary",
+        Field::Timestamp(_) => "timestamp",
+        Field::Table(_) => "table",
+        Field::Array(_) => "array",
+    }
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
