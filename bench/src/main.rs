@@ -1,3 +1,281 @@
-//! The same client load on Stele and on the real peer; prints ratios.
+//! The same client load on Stele and on the real peer, alternating; prints figures side by side, ratios and the aims.
+//!
+//! Run by hand and before a figure is published: `cargo run --release -p stele-bench -- amqp --vs amqp://…`; the method is in
+//! `docs/performance.md`. Exit code 1 when a round was invalid (a message lost, doubled, mangled or left over), 2 when nothing
+//! could be measured. Not here: the project's own AMQP code; the judge shares none with the judged.
+#![expect(clippy::print_stdout, reason = "a command whose purpose is the table it prints")]
 
-fn main() {}
+mod client;
+mod disk;
+mod latency;
+mod load;
+mod perftest;
+mod report;
+mod scenario;
+mod server;
+mod wire;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use client::Url;
+use disk::Disk;
+use report::{Line, Section};
+use scenario::{SCENARIOS, Scenario, Settings, Target};
+use server::{Server, Started};
+
+#[derive(Parser)]
+#[command(about = "The same client load on Stele and on the real peer, side by side")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compare with RabbitMQ over AMQP 0-9-1, by the generator built in here.
+    Amqp(Amqp),
+    /// A second opinion: RabbitMQ's own PerfTest as the load generator.
+    Perftest(PerfTest),
+}
+
+/// Which brokers take part.
+#[derive(Args)]
+struct Brokers {
+    /// The real RabbitMQ to compare with; without it only Stele is measured.
+    #[arg(long)]
+    vs: Option<Url>,
+    /// A running Stele; without it one is started, with its data in a scratch directory.
+    #[arg(long)]
+    stele: Option<Url>,
+    /// The binary to start; by default the one beside this command or in target/release.
+    #[arg(long)]
+    stele_bin: Option<PathBuf>,
+    /// Added to every port of a Stele started here.
+    #[arg(long, default_value_t = 300)]
+    port_offset: u16,
+    /// Measure the peer alone.
+    #[arg(long, requires = "vs")]
+    peer_only: bool,
+    /// Where scratch files go; the disk that is probed and that a Stele started here writes to.
+    #[arg(long)]
+    scratch: Option<PathBuf>,
+    /// Seconds measured per round.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Rounds per scenario, alternating between the brokers; medians are shown.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// The peer's queue type; with both, ratios are to the better one.
+    #[arg(long, value_enum, default_value_t = PeerQueue::Both)]
+    peer_queue: PeerQueue,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PeerQueue {
+    Classic,
+    Quorum,
+    Both,
+}
+
+#[derive(Args)]
+struct Amqp {
+    #[command(flatten)]
+    brokers: Brokers,
+    /// Scenarios to run, in the order of the report; all by default.
+    #[arg(long, num_args = 1.., value_parser = clap::builder::PossibleValuesParser::new(SCENARIOS.iter().map(|s| s.name)))]
+    scenario: Vec<String>,
+    /// Messages that the consumer with prefetch 1 drains.
+    #[arg(long, default_value_t = 30_000)]
+    backlog: u64,
+    /// Bindings in the large case of `topic`; at least 10 000.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(10_000..=1_000_000))]
+    bindings: u32,
+    /// Idle connections opened by `idle`.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    connections: u32,
+    /// Idle queues declared by `idle`.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    queues: u32,
+}
+
+#[derive(Args)]
+struct PerfTest {
+    #[command(flatten)]
+    brokers: Brokers,
+    /// A directory with PerfTest's jars; without it they are fetched with Maven into the scratch directory.
+    #[arg(long)]
+    jars: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (sections, json) = match &cli.command {
+        Command::Amqp(options) => (amqp(options), options.brokers.json),
+        Command::Perftest(options) => (second_opinion(options), options.brokers.json),
+    };
+    match sections {
+        Ok(sections) => {
+            if json {
+                let sections: Vec<_> = sections.iter().map(Section::json).collect();
+                println!("{:#}", serde_json::Value::from(sections));
+            }
+            ExitCode::from(u8::from(!sections.iter().all(Section::is_valid)))
+        }
+        Err(error) => {
+            eprintln!("stele-bench: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn amqp(options: &Amqp) -> Result<Vec<Section>> {
+    let brokers = &options.brokers;
+    raise_file_limit()?;
+    let settings = Settings {
+        seconds: brokers.seconds,
+        backlog: options.backlog,
+        bindings: options.bindings,
+        connections: options.connections,
+        queues: options.queues,
+        disk: Disk::open(&brokers.scratch())?,
+    };
+    if !brokers.json {
+        println!(
+            "disk probed with {}; {} rounds of {} s",
+            settings.disk.method(),
+            brokers.rounds,
+            brokers.seconds
+        );
+    }
+    let wanted =
+        |s: &&Scenario| options.scenario.is_empty() || options.scenario.iter().any(|name| name == s.name);
+    let (_started, servers) = brokers.start()?;
+    let mut sections = Vec::new();
+    for scenario in SCENARIOS.iter().filter(wanted) {
+        let targets =
+            servers.targets(if scenario.by_queue_kind { brokers.peer_queue } else { PeerQueue::Classic });
+        let rounds = if scenario.once { 1 } else { brokers.rounds };
+        let lines = alternate(&targets, rounds, |target| scenario.run(target, &settings));
+        let Scenario { name, about, main, aims, .. } = *scenario;
+        let section = Section { name, about, main, aims, lines };
+        if !brokers.json {
+            print!("{}", section.table());
+        }
+        sections.push(section);
+    }
+    Ok(sections)
+}
+
+fn second_opinion(options: &PerfTest) -> Result<Vec<Section>> {
+    let brokers = &options.brokers;
+    let scratch = brokers.scratch();
+    let fetched = tempfile::Builder::new().prefix("stele-bench-perftest-").tempdir_in(&scratch)?;
+    let jars = match &options.jars {
+        Some(jars) => jars.clone(),
+        None => perftest::fetch(fetched.path())?,
+    };
+    let (_started, servers) = brokers.start()?;
+    let mut sections = Vec::new();
+    for scenario in perftest::SCENARIOS {
+        let targets = servers.targets(brokers.peer_queue);
+        let lines =
+            alternate(&targets, brokers.rounds, |target| scenario.run(target, &jars, brokers.seconds));
+        let section = scenario.section(lines);
+        if !brokers.json {
+            print!("{}", section.table());
+        }
+        sections.push(section);
+    }
+    Ok(sections)
+}
+
+/// Runs every round on every broker before the next round, so that a slow hour of the machine meets all of them.
+fn alternate(
+    targets: &[Target<'_>],
+    rounds: u32,
+    run: impl Fn(&Target<'_>) -> Result<report::Figures>,
+) -> Vec<Line> {
+    let line = |target: &Target<'_>| Line {
+        broker: target.name.clone(),
+        is_stele: target.is_stele,
+        rounds: Vec::new(),
+        invalid: Vec::new(),
+    };
+    let mut lines: Vec<_> = targets.iter().map(line).collect();
+    for _ in 0..rounds {
+        for (target, line) in targets.iter().zip(&mut lines) {
+            match run(target) {
+                Ok(figures) => line.rounds.push(figures),
+                Err(error) => line.invalid.push(format!("{error:#}")),
+            }
+        }
+    }
+    lines
+}
+
+/// The brokers of one command.
+struct Servers {
+    stele: Option<Server>,
+    peer: Option<Server>,
+}
+
+impl Servers {
+    fn targets(&self, peer_queue: PeerQueue) -> Vec<Target<'_>> {
+        let stele = self.stele.iter().map(|server| Target {
+            name: "stele".into(),
+            is_stele: true,
+            server,
+            queue_kind: None,
+        });
+        let kinds: &[&str] = match peer_queue {
+            PeerQueue::Classic => &["classic"],
+            PeerQueue::Quorum => &["quorum"],
+            PeerQueue::Both => &["classic", "quorum"],
+        };
+        let peers = self.peer.iter().flat_map(|server| {
+            kinds.iter().map(move |&kind| Target {
+                name: format!("rabbitmq {kind}"),
+                is_stele: false,
+                server,
+                queue_kind: Some(kind),
+            })
+        });
+        stele.chain(peers).collect()
+    }
+}
+
+impl Brokers {
+    fn scratch(&self) -> PathBuf {
+        self.scratch.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    fn start(&self) -> Result<(Option<Started>, Servers)> {
+        ensure!(self.seconds > 0.0 && self.seconds <= 3600.0, "--seconds is between 0 and 3600");
+        let peer = self.vs.clone().map(Server::peer).transpose()?;
+        let (started, stele) = match &self.stele {
+            _ if self.peer_only => (None, None),
+            Some(url) => (None, Some(Server::stele(url.clone())?)),
+            None => {
+                let binary = server::binary(self.stele_bin.clone())?;
+                let (started, server) = Started::stele(&binary, &self.scratch(), self.port_offset)?;
+                (Some(started), Some(server))
+            }
+        };
+        Ok((started, Servers { stele, peer }))
+    }
+}
+
+/// Thousands of idle connections need as many file handles, here and in a Stele started from here.
+fn raise_file_limit() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .context("raise the limit of open files")
+}

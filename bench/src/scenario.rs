@@ -1,0 +1,197 @@
+//! What is compared: the scenarios with their aims, and what they share.
+//!
+//! `main` runs each [`Scenario`] once per round and broker. A scenario declares fresh names, puts its load on, asks what was left
+//! in the queues, deletes what it declared and returns figures; an error from it means that the round is invalid.
+
+mod flow;
+mod idle;
+mod topic;
+mod topology;
+
+use anyhow::Result;
+
+use crate::disk::Disk;
+use crate::load::{Consuming, Order};
+use crate::report::{Aim, Bound, Column, Figures};
+use crate::server::Server;
+use flow::Shape;
+
+/// A broker in one of its configurations.
+pub(crate) struct Target<'a> {
+    pub name: String,
+    pub is_stele: bool,
+    pub server: &'a Server,
+    /// `x-queue-type`; `None` leaves the broker its default.
+    pub queue_kind: Option<&'static str>,
+}
+
+/// Sizes that the command line may change.
+pub(crate) struct Settings {
+    pub seconds: f64,
+    pub backlog: u64,
+    pub bindings: u32,
+    pub connections: u32,
+    pub queues: u32,
+    pub disk: Disk,
+}
+
+/// One scenario.
+pub(crate) struct Scenario {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub main: Column,
+    pub aims: &'static [Aim],
+    /// Whether the peer's queue type matters; transient messages and idle things are compared with its classic queues.
+    pub by_queue_kind: bool,
+    /// Later rounds would find memory that the first one left behind.
+    pub once: bool,
+    kind: Kind,
+}
+
+enum Kind {
+    Flow(Shape),
+    Topic,
+    Idle,
+}
+
+impl Scenario {
+    /// Runs one round on one broker.
+    pub(crate) fn run(&self, target: &Target<'_>, settings: &Settings) -> Result<Figures> {
+        match &self.kind {
+            Kind::Flow(shape) => flow::run(shape, target, settings),
+            Kind::Topic => topic::run(target, settings),
+            Kind::Idle => idle::run(target, settings),
+        }
+    }
+}
+
+const fn at_least(column: Column, ratio: f64) -> Aim {
+    Aim { column, bound: Bound::RatioAtLeast(ratio) }
+}
+
+const fn at_most(column: Column, ratio: f64) -> Aim {
+    Aim { column, bound: Bound::RatioAtMost(ratio) }
+}
+
+const fn value(column: Column, bound: Bound) -> Aim {
+    Aim { column, bound }
+}
+
+const DURABLE_AIMS: &[Aim] = &[
+    at_least(Column::Rate, 15.0),
+    at_most(Column::ConfirmP99, 0.125),
+    value(Column::DiskShare, Bound::AtLeast(0.5)),
+    value(Column::Cpu, Bound::AtMost(2.5)),
+];
+
+const IN_RUNS: Consuming = Consuming { prefetch: 2_000, ack_run: Some(100) };
+const AUTOMATIC: Consuming = Consuming { prefetch: 0, ack_run: None };
+const ONE_BY_ONE: Consuming = Consuming { prefetch: 1, ack_run: Some(1) };
+
+const DURABLE: Shape = Shape {
+    publishers: 1,
+    copies: 1,
+    body_bytes: 1024,
+    persistent: true,
+    window: Some(2_000),
+    consuming: IN_RUNS,
+    order: Order::Together,
+};
+const TRANSIENT: Shape = Shape { persistent: false, window: None, consuming: AUTOMATIC, ..DURABLE };
+
+/// Smallest first in what they leave behind: idle sizes are read from a broker that has not worked yet.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "idle",
+        about: "idle connections with one channel each, then idle durable queues",
+        main: Column::ConnectionBytes,
+        aims: &[
+            value(Column::ConnectionBytes, Bound::AtMost(20.0)),
+            value(Column::QueueBytes, Bound::AtMost(2.0)),
+        ],
+        by_queue_kind: false,
+        once: true,
+        kind: Kind::Idle,
+    },
+    Scenario {
+        name: "lone",
+        about: "one publisher awaits each confirm, 1 KB persistent",
+        main: Column::ConfirmP50,
+        aims: &[
+            at_most(Column::ConfirmP50, 0.6),
+            at_most(Column::ConfirmP99, 0.6),
+            value(Column::SyncRatio, Bound::AtMost(2.5)),
+        ],
+        by_queue_kind: true,
+        once: false,
+        kind: Kind::Flow(Shape { window: Some(1), order: Order::PublishThenDrain, ..DURABLE }),
+    },
+    Scenario {
+        name: "durable-1",
+        about: "1 publisher, 1 queue, 1 consumer; 1 KB persistent, confirmed; window and prefetch 2 000, acks in runs of 100",
+        main: Column::Rate,
+        aims: DURABLE_AIMS,
+        by_queue_kind: true,
+        once: false,
+        kind: Kind::Flow(DURABLE),
+    },
+    Scenario {
+        name: "durable-10",
+        about: "10 publishers, 10 queues, 10 consumers; 1 KB persistent, confirmed; window and prefetch 500, acks in runs of 100",
+        main: Column::Rate,
+        aims: DURABLE_AIMS,
+        by_queue_kind: true,
+        once: false,
+        kind: Kind::Flow(Shape {
+            publishers: 10,
+            window: Some(500),
+            consuming: Consuming { prefetch: 500, ack_run: Some(100) },
+            ..DURABLE
+        }),
+    },
+    Scenario {
+        name: "transient-16",
+        about: "1 publisher, 1 queue, 1 consumer; 16 B transient, automatic acks",
+        main: Column::Rate,
+        aims: &[at_least(Column::Rate, 15.0)],
+        by_queue_kind: false,
+        once: false,
+        kind: Kind::Flow(Shape { body_bytes: 16, ..TRANSIENT }),
+    },
+    Scenario {
+        name: "transient-1k",
+        about: "1 publisher, 1 queue, 1 consumer; 1 KB transient, automatic acks",
+        main: Column::Rate,
+        aims: &[at_least(Column::Rate, 10.0)],
+        by_queue_kind: false,
+        once: false,
+        kind: Kind::Flow(TRANSIENT),
+    },
+    Scenario {
+        name: "prefetch-1",
+        about: "a consumer with prefetch 1 drains a backlog of 1 KB persistent messages, acking each",
+        main: Column::Rate,
+        aims: &[at_least(Column::Rate, 10.0)],
+        by_queue_kind: true,
+        once: false,
+        kind: Kind::Flow(Shape { consuming: ONE_BY_ONE, order: Order::DrainBacklog { count: 0 }, ..DURABLE }),
+    },
+    Scenario {
+        name: "fanout",
+        about: "1 publisher, fanout exchange, 10 durable queues, 10 consumers; 1 KB persistent, confirmed; records/s are published",
+        main: Column::Rate,
+        aims: &[at_least(Column::Rate, 25.0), value(Column::DiskCopies, Bound::AtMost(1.2))],
+        by_queue_kind: true,
+        once: false,
+        kind: Kind::Flow(Shape { copies: 10, ..DURABLE }),
+    },
+    Scenario {
+        name: "topic",
+        about: "topic exchange, 10 bindings and then many over 1 000 queues, one match per publish; 16 B transient, automatic acks",
+        main: Column::Rate,
+        aims: &[value(Column::BindingShare, Bound::AtLeast(0.8))],
+        by_queue_kind: false,
+        once: false,
+        kind: Kind::Topic,
+    },
+];
