@@ -244,7 +244,8 @@ fn start_publishers<'scope>(
     let publishers = plan.publishers.iter();
     let publishers = publishers.map(|what| publish::Publisher::new(Connection::open(plan.url)?, what));
     let publishers = publishers.collect::<Result<Vec<_>>>()?;
-    Ok(scope.spawn(move || control.note(publish::run(publishers, control))))
+    let publish = move || control.note(publish::run(publishers, control));
+    Ok(thread::Builder::new().name("publish".into()).spawn_scoped(scope, publish)?)
 }
 
 fn start_consumers<'scope>(
@@ -259,7 +260,8 @@ fn start_consumers<'scope>(
             consume::Consumer::new(Connection::open(plan.url)?, queue, plan.consuming, sequence)
         });
         let consumers = consumers.collect::<Result<Vec<_>>>()?;
-        scope.spawn(move || control.note(consume::run(consumers, control)));
+        let consume = move || control.note(consume::run(consumers, control));
+        thread::Builder::new().name("consume".into()).spawn_scoped(scope, consume)?;
     }
     Ok(())
 }
@@ -346,5 +348,60 @@ fn write_some(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize> {
         Ok(count) => Ok(count),
         Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
         Err(e) => Err(e).context("write to broker"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::{self, Fault};
+
+    /// Loads a mirror for a moment through one queue.
+    fn load(fault: Fault, window: Option<u64>, ack_run: Option<u32>) -> Result<Outcome<()>> {
+        let url = mirror::start(fault)?;
+        let names = ["queue".to_owned()];
+        Connection::open(&url)?.declare_queues(&names, None)?;
+        let (seal, body_bytes) = (Seal(17), 64);
+        let publishing = Publishing {
+            exchange: "",
+            routing_keys: &names,
+            body_bytes,
+            persistent: true,
+            window,
+            count_max: None,
+            seal,
+        };
+        let plan = Plan {
+            url: &url,
+            publishers: vec![publishing],
+            consumers: vec![("queue", Sequence { next: 0, step: 1, body_bytes, seal })],
+            consuming: Consuming { prefetch: 100, ack_run },
+            copies: 1,
+            backlog_max: 10_000,
+            order: Order::Together,
+            seconds: 0.05,
+        };
+        run(&plan, || Ok(()))
+    }
+
+    fn complaint(fault: Fault) -> String {
+        format!("{:#}", load(fault, Some(100), Some(10)).err().expect("the fault is noticed"))
+    }
+
+    #[test]
+    fn a_faultless_broker_passes_with_and_without_confirms() {
+        let confirmed = load(Fault::None, Some(100), Some(10)).unwrap();
+        assert!(confirmed.records > 0 && confirmed.confirm_times.percentile_us(0.5).is_some());
+        let transient = load(Fault::None, None, None).unwrap();
+        assert!(transient.records > 0 && transient.confirm_times.percentile_us(0.5).is_none());
+    }
+
+    #[test]
+    fn every_fault_of_a_broker_is_noticed() {
+        assert!(complaint(Fault::Lose).contains("message 1000 instead of 999"));
+        assert!(complaint(Fault::Double).contains("message 999 instead of 1000"));
+        assert!(complaint(Fault::Mangle).contains("mangled"));
+        assert!(complaint(Fault::Refuse).contains("refused"));
+        assert!(complaint(Fault::HangUp).contains("closed the connection"));
     }
 }

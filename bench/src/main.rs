@@ -9,6 +9,7 @@ mod client;
 mod disk;
 mod latency;
 mod load;
+mod mirror;
 mod perftest;
 mod report;
 mod scenario;
@@ -23,7 +24,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use client::Url;
-use disk::Disk;
 use report::{Line, Section};
 use scenario::{SCENARIOS, Scenario, Settings, Target};
 use server::{Server, Started};
@@ -41,6 +41,8 @@ enum Command {
     Amqp(Amqp),
     /// A second opinion: RabbitMQ's own PerfTest as the load generator.
     Perftest(PerfTest),
+    /// How much load the generator itself can make, against a broker in this process that keeps nothing.
+    Generator,
 }
 
 /// Which brokers take part.
@@ -93,16 +95,16 @@ struct Amqp {
     #[arg(long, num_args = 1.., value_parser = clap::builder::PossibleValuesParser::new(SCENARIOS.iter().map(|s| s.name)))]
     scenario: Vec<String>,
     /// Messages that the consumer with prefetch 1 drains.
-    #[arg(long, default_value_t = 30_000)]
+    #[arg(long, default_value_t = Settings::BACKLOG)]
     backlog: u64,
     /// Bindings in the large case of `topic`; at least 10 000.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(10_000..=1_000_000))]
+    #[arg(long, default_value_t = Settings::BINDINGS, value_parser = clap::value_parser!(u32).range(10_000..=1_000_000))]
     bindings: u32,
     /// Idle connections opened by `idle`.
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    #[arg(long, default_value_t = Settings::CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     connections: u32,
-    /// Idle queues declared by `idle`.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Idle queues declared by `idle`; a fifth of it on the peer.
+    #[arg(long, default_value_t = Settings::QUEUES, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     queues: u32,
 }
 
@@ -120,6 +122,7 @@ fn main() -> ExitCode {
     let (sections, json) = match &cli.command {
         Command::Amqp(options) => (amqp(options), options.brokers.json),
         Command::Perftest(options) => (second_opinion(options), options.brokers.json),
+        Command::Generator => (generator(), false),
     };
     match sections {
         Ok(sections) => {
@@ -140,12 +143,11 @@ fn amqp(options: &Amqp) -> Result<Vec<Section>> {
     let brokers = &options.brokers;
     raise_file_limit()?;
     let settings = Settings {
-        seconds: brokers.seconds,
         backlog: options.backlog,
         bindings: options.bindings,
         connections: options.connections,
         queues: options.queues,
-        disk: Disk::open(&brokers.scratch())?,
+        ..Settings::new(brokers.seconds, &brokers.scratch())?
     };
     if !brokers.json {
         println!(
@@ -162,8 +164,11 @@ fn amqp(options: &Amqp) -> Result<Vec<Section>> {
     for scenario in SCENARIOS.iter().filter(wanted) {
         let targets =
             servers.targets(if scenario.by_queue_kind { brokers.peer_queue } else { PeerQueue::Classic });
-        let rounds = if scenario.once { 1 } else { brokers.rounds };
-        let lines = alternate(&targets, rounds, |target| scenario.run(target, &settings));
+        let lines = alternate(
+            &targets,
+            |target| scenario.rounds(target, brokers.rounds),
+            |target| scenario.run(target, &settings),
+        );
         let Scenario { name, about, main, aims, .. } = *scenario;
         let section = Section { name, about, main, aims, lines };
         if !brokers.json {
@@ -187,7 +192,7 @@ fn second_opinion(options: &PerfTest) -> Result<Vec<Section>> {
     for scenario in perftest::SCENARIOS {
         let targets = servers.targets(brokers.peer_queue);
         let lines =
-            alternate(&targets, brokers.rounds, |target| scenario.run(target, &jars, brokers.seconds));
+            alternate(&targets, |_| brokers.rounds, |target| scenario.run(target, &jars, brokers.seconds));
         let section = scenario.section(lines);
         if !brokers.json {
             print!("{}", section.table());
@@ -197,10 +202,24 @@ fn second_opinion(options: &PerfTest) -> Result<Vec<Section>> {
     Ok(sections)
 }
 
+fn generator() -> Result<Vec<Section>> {
+    let settings = Settings::new(3.0, &std::env::temp_dir())?;
+    let server = Server::mirror()?;
+    let targets = [Target { name: "generator".into(), is_stele: false, server: &server, queue_kind: None }];
+    let sections = SCENARIOS.iter().filter(|scenario| scenario.suits_mirror).map(|scenario| {
+        let lines = alternate(&targets, |_| 3, |target| scenario.run(target, &settings));
+        let section =
+            Section { name: scenario.name, about: scenario.about, main: scenario.main, aims: &[], lines };
+        print!("{}", section.table());
+        section
+    });
+    Ok(sections.collect())
+}
+
 /// Runs every round on every broker before the next round, so that a slow hour of the machine meets all of them.
 fn alternate(
     targets: &[Target<'_>],
-    rounds: u32,
+    rounds: impl Fn(&Target<'_>) -> u32,
     run: impl Fn(&Target<'_>) -> Result<report::Figures>,
 ) -> Vec<Line> {
     let line = |target: &Target<'_>| Line {
@@ -210,8 +229,8 @@ fn alternate(
         invalid: Vec::new(),
     };
     let mut lines: Vec<_> = targets.iter().map(line).collect();
-    for _ in 0..rounds {
-        for (target, line) in targets.iter().zip(&mut lines) {
+    for round in 0..targets.iter().map(&rounds).max().unwrap_or(0) {
+        for (target, line) in targets.iter().zip(&mut lines).filter(|(target, _)| round < rounds(target)) {
             match run(target) {
                 Ok(figures) => line.rounds.push(figures),
                 Err(error) => line.invalid.push(format!("{error:#}")),

@@ -132,7 +132,9 @@ pub(crate) fn fetch(scratch: &Path) -> Result<PathBuf> {
     );
     std::fs::write(scratch.join("pom.xml"), project)?;
     let mut maven = Command::new("mvn");
-    maven.args(["-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=jars"]).current_dir(scratch);
+    maven
+        .args(["-q", "-B", "-Dstyle.color=never", "dependency:copy-dependencies", "-DoutputDirectory=jars"])
+        .current_dir(scratch);
     let status = maven.stdin(Stdio::null()).stdout(std::io::stderr()).status().context("start mvn")?;
     ensure!(status.success(), "mvn could not fetch PerfTest: {status}");
     Ok(scratch.join("jars"))

@@ -148,11 +148,12 @@ impl Aim {
 
     fn text(&self) -> String {
         let (title, _) = self.column.names();
+        let rounded = |bound: f64| (bound * 1e3).round() / 1e3;
         match self.bound {
-            Bound::RatioAtLeast(bound) => format!("{title} ≥ {bound} ×"),
-            Bound::RatioAtMost(bound) => format!("{title} ≤ {bound} ×"),
-            Bound::AtLeast(bound) => format!("{title} ≥ {bound}"),
-            Bound::AtMost(bound) => format!("{title} ≤ {bound}"),
+            Bound::RatioAtLeast(bound) => format!("{title} ≥ {} ×", rounded(bound)),
+            Bound::RatioAtMost(bound) => format!("{title} ≤ {} ×", rounded(bound)),
+            Bound::AtLeast(bound) => format!("{title} ≥ {}", rounded(bound)),
+            Bound::AtMost(bound) => format!("{title} ≤ {}", rounded(bound)),
         }
     }
 }

@@ -8,6 +8,8 @@ mod idle;
 mod topic;
 mod topology;
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::disk::Disk;
@@ -35,6 +37,20 @@ pub(crate) struct Settings {
     pub disk: Disk,
 }
 
+impl Settings {
+    pub(crate) const BACKLOG: u64 = 30_000;
+    pub(crate) const BINDINGS: u32 = 100_000;
+    pub(crate) const CONNECTIONS: u32 = 2_000;
+    pub(crate) const QUEUES: u32 = 10_000;
+
+    /// The default sizes, with a disk probe in the file system of `scratch`.
+    pub(crate) fn new(seconds: f64, scratch: &Path) -> Result<Self> {
+        let (backlog, bindings, connections, queues) =
+            (Self::BACKLOG, Self::BINDINGS, Self::CONNECTIONS, Self::QUEUES);
+        Ok(Self { seconds, backlog, bindings, connections, queues, disk: Disk::open(scratch)? })
+    }
+}
+
 /// One scenario.
 pub(crate) struct Scenario {
     pub name: &'static str,
@@ -43,9 +59,20 @@ pub(crate) struct Scenario {
     pub aims: &'static [Aim],
     /// Whether the peer's queue type matters; transient messages and idle things are compared with its classic queues.
     pub by_queue_kind: bool,
-    /// Later rounds would find memory that the first one left behind.
-    pub once: bool,
+    pub repeat: Repeat,
+    /// Whether the generator's own ceiling is worth knowing in it.
+    pub suits_mirror: bool,
     kind: Kind,
+}
+
+/// Whether there is a second round.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    Always,
+    /// The peer's set-up takes minutes and no aim compares with it.
+    SteleOnly,
+    /// Later rounds would find memory that the first one left behind.
+    Never,
 }
 
 enum Kind {
@@ -55,6 +82,15 @@ enum Kind {
 }
 
 impl Scenario {
+    /// How many rounds a broker runs when `rounds` are asked for.
+    pub(crate) fn rounds(&self, target: &Target<'_>, rounds: u32) -> u32 {
+        match self.repeat {
+            Repeat::Always => rounds,
+            Repeat::SteleOnly if target.is_stele => rounds,
+            Repeat::SteleOnly | Repeat::Never => 1,
+        }
+    }
+
     /// Runs one round on one broker.
     pub(crate) fn run(&self, target: &Target<'_>, settings: &Settings) -> Result<Figures> {
         match &self.kind {
@@ -110,7 +146,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             value(Column::QueueBytes, Bound::AtMost(2.0)),
         ],
         by_queue_kind: false,
-        once: true,
+        repeat: Repeat::Never,
+        suits_mirror: false,
         kind: Kind::Idle,
     },
     Scenario {
@@ -123,7 +160,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             value(Column::SyncRatio, Bound::AtMost(2.5)),
         ],
         by_queue_kind: true,
-        once: false,
+        repeat: Repeat::Always,
+        suits_mirror: false,
         kind: Kind::Flow(Shape { window: Some(1), order: Order::PublishThenDrain, ..DURABLE }),
     },
     Scenario {
@@ -132,7 +170,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         main: Column::Rate,
         aims: DURABLE_AIMS,
         by_queue_kind: true,
-        once: false,
+        repeat: Repeat::Always,
+        suits_mirror: true,
         kind: Kind::Flow(DURABLE),
     },
     Scenario {
@@ -141,7 +180,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         main: Column::Rate,
         aims: DURABLE_AIMS,
         by_queue_kind: true,
-        once: false,
+        repeat: Repeat::Always,
+        suits_mirror: true,
         kind: Kind::Flow(Shape {
             publishers: 10,
             window: Some(500),
@@ -155,7 +195,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         main: Column::Rate,
         aims: &[at_least(Column::Rate, 15.0)],
         by_queue_kind: false,
-        once: false,
+        repeat: Repeat::Always,
+        suits_mirror: true,
         kind: Kind::Flow(Shape { body_bytes: 16, ..TRANSIENT }),
     },
     Scenario {
@@ -164,7 +205,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         main: Column::Rate,
         aims: &[at_least(Column::Rate, 10.0)],
         by_queue_kind: false,
-        once: false,
+        repeat: Repeat::Always,
+        suits_mirror: true,
         kind: Kind::Flow(TRANSIENT),
     },
     Scenario {
@@ -173,7 +215,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         main: Column::Rate,
         aims: &[at_least(Column::Rate, 10.0)],
         by_queue_kind: true,
-        once: false,
+        repeat: Repeat::Always,
+        suits_mirror: false,
         kind: Kind::Flow(Shape { consuming: ONE_BY_ONE, order: Order::DrainBacklog { count: 0 }, ..DURABLE }),
     },
     Scenario {
@@ -182,7 +225,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         main: Column::Rate,
         aims: &[at_least(Column::Rate, 25.0), value(Column::DiskCopies, Bound::AtMost(1.2))],
         by_queue_kind: true,
-        once: false,
+        repeat: Repeat::Always,
+        suits_mirror: false,
         kind: Kind::Flow(Shape { copies: 10, ..DURABLE }),
     },
     Scenario {
@@ -191,7 +235,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         main: Column::Rate,
         aims: &[value(Column::BindingShare, Bound::AtLeast(0.8))],
         by_queue_kind: false,
-        once: false,
+        repeat: Repeat::SteleOnly,
+        suits_mirror: false,
         kind: Kind::Topic,
     },
 ];

@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::Url;
+use crate::mirror::{self, Fault};
 use metrics::Metrics;
 use proc::Usage;
 
@@ -55,6 +56,11 @@ impl Server {
         let offset = url.port.checked_sub(AMQP_PORT);
         let metrics = offset.map(|offset| SocketAddr::from(([127, 0, 0, 1], METRICS_PORT + offset)));
         Ok(Self { url, metrics })
+    }
+
+    /// A mirror in this process. Its CPU is the generator's too.
+    pub(crate) fn mirror() -> Result<Self> {
+        Ok(Self { url: mirror::start(Fault::None)?, metrics: None })
     }
 
     /// Reads all counters.

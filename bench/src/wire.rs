@@ -211,11 +211,16 @@ pub(crate) fn put_method(out: &mut Vec<u8>, channel: u16, id: Method, args: impl
 
 /// Appends the three frames of one publish; `mode` is the delivery mode, 1 transient or 2 persistent.
 pub(crate) fn put_publish(out: &mut Vec<u8>, exchange: &str, routing_key: &str, mode: u8, body: &[u8]) {
-    /// Bit 12 of the property flags: the delivery mode is present (§ basic content header).
-    const DELIVERY_MODE: u16 = 1 << 12;
     put_method(out, 1, method::BASIC_PUBLISH, |w| {
         w.u16(0).short_string(exchange).short_string(routing_key).u8(0);
     });
+    put_content(out, mode, body);
+}
+
+/// Appends a content header and one body frame.
+pub(crate) fn put_content(out: &mut Vec<u8>, mode: u8, body: &[u8]) {
+    /// Bit 12 of the property flags: the delivery mode is present (§4.2.6.1, class basic).
+    const DELIVERY_MODE: u16 = 1 << 12;
     put_frame(out, 2, 1, |w| {
         w.u16(method::BASIC_PUBLISH.0).u16(0).u64(body.len() as u64).u16(DELIVERY_MODE).u8(mode);
     });
