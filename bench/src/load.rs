@@ -67,8 +67,8 @@ pub(crate) enum Order {
     Together,
     /// Publishers alone, for a time: rate of confirmed records. Consumers drain and check afterwards.
     PublishThenDrain,
-    /// Publishers first, so many messages each; then consumers, from first to last: rate of draining.
-    DrainBacklog { count: u64 },
+    /// Publishers first, each to its `count_max`; then consumers, from first to last: rate of draining.
+    DrainBacklog,
 }
 
 /// One load: who publishes what, who reads which queue.
@@ -167,7 +167,7 @@ impl Control {
     fn records(&self, order: Order) -> u64 {
         match order {
             Order::PublishThenDrain => self.confirmed.load(Relaxed),
-            Order::Together | Order::DrainBacklog { .. } => self.received.load(Relaxed) / self.copies,
+            Order::Together | Order::DrainBacklog => self.received.load(Relaxed) / self.copies,
         }
     }
 
@@ -220,7 +220,7 @@ fn stages<'scope, S>(
             drain(control)?;
             (window, times)
         }
-        Order::DrainBacklog { .. } => {
+        Order::DrainBacklog => {
             let times = join(control, start_publishers(plan, control, scope)?)?;
             let window = measure(plan, control, sample, || {
                 start_consumers(plan, control, scope)?;
@@ -273,7 +273,7 @@ fn measure<S>(
     sample: &impl Fn() -> Result<S>,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<(Duration, u64, S, S)> {
-    if !matches!(plan.order, Order::DrainBacklog { .. }) {
+    if plan.order != Order::DrainBacklog {
         pause(control, WARM_UP.as_secs_f64())?;
     }
     let before = sample()?;

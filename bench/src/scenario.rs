@@ -217,7 +217,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         by_queue_kind: true,
         repeat: Repeat::Always,
         suits_mirror: false,
-        kind: Kind::Flow(Shape { consuming: ONE_BY_ONE, order: Order::DrainBacklog { count: 0 }, ..DURABLE }),
+        kind: Kind::Flow(Shape { consuming: ONE_BY_ONE, order: Order::DrainBacklog, ..DURABLE }),
     },
     Scenario {
         name: "fanout",

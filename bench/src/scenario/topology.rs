@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 
 use super::Target;
-use crate::client::Connection;
+use crate::client::{Connection, Url};
 use crate::load::Seal;
 
 /// What one run has declared.
@@ -14,6 +14,7 @@ pub(super) struct Topology {
     pub exchange: String,
     pub queues: Vec<String>,
     link: Connection,
+    url: Url,
     run: u64,
 }
 
@@ -24,8 +25,8 @@ impl Topology {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
         let run = now.as_nanos() as u64 + u64::from(RUNS.fetch_add(1, Relaxed));
         let queues: Vec<_> = (0..count).map(|index| format!("stele-bench-{run:x}-{index:05}")).collect();
-        let mut topology =
-            Self { exchange: String::new(), queues, link: Connection::open(&target.server.url)?, run };
+        let url = target.server.url.clone();
+        let mut topology = Self { exchange: String::new(), queues, link: Connection::open(&url)?, url, run };
         topology.link.declare_queues(&topology.queues, target.queue_kind)?;
         Ok(topology)
     }
@@ -58,12 +59,19 @@ impl Topology {
         Ok(())
     }
 
-    /// Deletes everything and keeps the result of the run, or the first error.
+    /// Deletes everything and keeps the result of the run, or the first error. On a connection of its own: after a refusal the
+    /// old one is closed.
     pub(super) fn finish<T>(mut self, result: Result<T>) -> Result<T> {
         let result = result.and_then(|value| self.ensure_empty().map(|()| value));
-        let exchange =
-            if self.exchange.is_empty() { Ok(()) } else { self.link.delete_exchange(&self.exchange) };
-        let queues = self.link.delete_queues(&self.queues);
-        result.and_then(|value| exchange.and(queues).map(|()| value).context("delete what was declared"))
+        let deleted = self.delete().context("delete what was declared");
+        result.and_then(|value| deleted.map(|()| value))
+    }
+
+    fn delete(&self) -> Result<()> {
+        let mut link = Connection::open(&self.url)?;
+        if !self.exchange.is_empty() {
+            link.delete_exchange(&self.exchange)?;
+        }
+        link.delete_queues(&self.queues)
     }
 }
