@@ -62,6 +62,7 @@ proptest! {
         fuzz::contents(&bytes);
         fuzz::tables(&bytes);
         fuzz::records(&bytes);
+        fuzz::sessions(&bytes);
     }
 
     #[test]
@@ -72,6 +73,7 @@ proptest! {
             bytes[at] = octet;
         }
         fuzz::frames(&bytes);
+        fuzz::sessions(&bytes);
     }
 
     #[test]

@@ -6,3 +6,4 @@ mod consumers;
 mod handshake;
 mod publishes;
 mod support;
+mod walk;

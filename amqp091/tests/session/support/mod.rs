@@ -124,6 +124,25 @@ impl Run {
         self.offer();
     }
 
+    /// A connection that is open, without channels.
+    pub(crate) fn opened(one_by_one: bool) -> Self {
+        let mut run = Self::new(one_by_one);
+        run.play(HANDSHAKE);
+        run
+    }
+
+    /// Plays lines without expecting anything; subscribes are agreed to. Returns what was seen.
+    pub(crate) fn steps(&mut self, lines: &str) -> Vec<String> {
+        let lines: Vec<&str> = lines.lines().collect();
+        self.act(&lines);
+        let mut seen = self.seen();
+        while seen.last().is_some_and(|line| line.starts_with("! Subscribe")) {
+            self.act(&["= subscribed queue=7"]);
+            seen.extend(self.seen());
+        }
+        seen
+    }
+
     /// The client's octets come.
     pub(crate) fn send(&mut self, octets: &[u8]) {
         if !self.one_by_one {
