@@ -1,0 +1,230 @@
+//! A shard: the state machine that holds queues, and the table of what it can be asked.
+//!
+//! Called by `crate::runner`, or by a test's journal. One door for change: a verb decides, appends an entry, and changes the logged state
+//! by the same functions that `apply` uses in replay (S1). What must hold: no turn is long (S7): whatever may be large is done in steps
+//! that [`Machine::tick`] goes on with. Each verb has a file; here is only the table. Not here: bytes of records, files, clocks.
+
+mod apply;
+mod attach;
+mod bytes;
+mod define;
+mod deliver;
+mod effect;
+mod entry;
+mod leave;
+mod live;
+mod logged;
+mod publish;
+mod settle;
+mod snapshot;
+mod spec;
+mod work;
+
+pub use logged::{LoggedQueue, LoggedRecord, LoggedState};
+
+use crate::link::Links;
+use crate::queue::Queue;
+use crate::queue::dead_letter::Moves;
+use crate::queue::serve::Readers;
+use ::bytes::Bytes;
+use effect::Turn;
+use live::Live;
+use std::collections::{BTreeMap, BTreeSet};
+use stele_model::id::{Boot, Call, HubId, Lsn, Now, Place, QueueId, Revision, SessionId, ShardId};
+use stele_model::machine::{Effects, Journal, Machine};
+use stele_model::shard::{QueueCounts, ShardEffect, ShardOp};
+use work::Work;
+
+pub(crate) use live::Live as LiveBytes;
+
+/// The durable state of the queues of one shard, and who reads them.
+#[derive(Debug)]
+pub struct Shard {
+    id: ShardId,
+    queues: BTreeMap<QueueId, Box<Queue>>,
+    links: Links,
+    moves: Moves,
+    /// The registry's last word.
+    revision: Revision,
+    boot: Boot,
+    live: Live,
+    attached: Attached,
+    work: Work,
+    /// Memory for entries under construction.
+    scratch: Vec<u8>,
+    mutant: Option<Mutant>,
+}
+
+/// What dies with the process, besides the readers of each queue.
+#[derive(Debug, Default)]
+struct Attached {
+    /// Queues that a session reads or holds records of.
+    sessions: BTreeMap<SessionId, BTreeSet<QueueId>>,
+    /// Who waits for a queue to be gone.
+    closes: BTreeMap<QueueId, Vec<(HubId, Call)>>,
+}
+
+/// A mistake to make on purpose, to see that an oracle notices. Named after the rule that it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Drop-head is not logged (S1).
+    SilentDropHead,
+    /// Confirms wait for nothing (S2).
+    EarlyConfirm,
+    /// Settles start a commit (S3).
+    UrgentSettle,
+    /// A restart forgets that a record was delivered (S4).
+    ForgottenDelivery,
+    /// A repeated submit of a link is taken again (S5).
+    TakenTwice,
+    /// A restart does not send unfinished moves again (S6).
+    LostMove,
+    /// A volatile record does not wait for its predecessors (S14).
+    HastyVolatile,
+    /// Byte credit is not counted (S18).
+    FreeBytes,
+}
+
+impl Shard {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(id: ShardId) -> Self {
+        Self {
+            id,
+            queues: BTreeMap::new(),
+            links: Links::default(),
+            moves: Moves::default(),
+            revision: Revision(0),
+            boot: Boot(0),
+            live: Live::default(),
+            attached: Attached::default(),
+            work: Work::default(),
+            scratch: Vec::new(),
+            mutant: None,
+        }
+    }
+
+    /// Takes up the state of a snapshot; the log from there on is applied next.
+    ///
+    /// # Errors
+    /// What is wrong with the snapshot.
+    pub fn restore(chunks: &[Bytes]) -> Result<Self, String> {
+        snapshot::restore(chunks)
+    }
+
+    /// The same shard, making a mistake on purpose; for tests of tests.
+    #[must_use]
+    pub fn with_mutant(mut self, mutant: Option<Mutant>) -> Self {
+        self.mutant = mutant;
+        self
+    }
+
+    /// Counts of each queue, in the order of their numbers. Costs nothing per record.
+    pub fn counts(&self) -> impl Iterator<Item = QueueCounts> + '_ {
+        self.queues.values().map(|queue| QueueCounts {
+            queue: queue.spec.id,
+            ready: queue.ready.count(),
+            ready_bytes: queue.ready.body_bytes(),
+            unsettled: queue.leases.count(),
+            consumers: queue.readers.count(),
+            published: queue.sums.published,
+            delivered: queue.sums.delivered,
+            accepted: queue.sums.accepted,
+            dead_lettered: queue.sums.dead_lettered,
+        })
+    }
+
+    /// The logged state in a form to compare: what a replay of the log must lead to (S1). Costs time and memory for each record.
+    #[must_use]
+    pub fn logged(&self) -> LoggedState {
+        logged::of(self)
+    }
+
+    fn makes(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    fn perform(&mut self, op: ShardOp, turn: &mut Turn<'_>) {
+        match op {
+            ShardOp::Publish(publish) => self.publish(publish, turn),
+            ShardOp::Settle { session, settles } => self.settle(session, settles, turn),
+            ShardOp::Credit { session, queue, credit } => self.credit(session, queue, credit, turn),
+            ShardOp::Subscribe(subscribe) => self.subscribe(&subscribe, turn),
+            ShardOp::Unsubscribe { call, subscription, queue } => {
+                self.unsubscribe(call, subscription, queue, turn);
+            }
+            ShardOp::Get { call, subscription, queue, no_ack } => {
+                self.get(call, subscription, queue, no_ack, turn);
+            }
+            ShardOp::Purge { hub, call, queue } => self.purge((hub, call), queue, turn),
+            ShardOp::Status { hub, call, queue } => self.status((hub, call), queue, turn),
+            ShardOp::Close { answer, queue, if_unused, if_empty } => {
+                self.close(answer, queue, if_unused, if_empty, turn);
+            }
+            ShardOp::SessionGone { session } => self.session_gone(session, turn),
+            ShardOp::Put { revision, queue } => self.put(revision, queue, turn),
+            ShardOp::Drop { revision, queue } => self.drop_queue(revision, queue, turn),
+            ShardOp::Sync { revision, boot, queues } => self.sync(revision, boot, queues, turn),
+            ShardOp::Moved { number } => self.moved(number, turn),
+        }
+    }
+
+    /// Runs a verb with a turn made of the caller's journal and effects.
+    fn turn(
+        &mut self,
+        journal: &mut dyn Journal,
+        effects: &mut Effects<ShardEffect>,
+        verb: impl FnOnce(&mut Self, &mut Turn<'_>),
+    ) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        verb(self, &mut Turn::new(journal, effects, &mut scratch));
+        self.scratch = scratch;
+    }
+
+    /// Remembers that a session reads the queue or holds something of it.
+    fn note_session(&mut self, session: SessionId, queue: QueueId) {
+        self.attached.sessions.entry(session).or_default().insert(queue);
+    }
+}
+
+impl Machine for Shard {
+    type Op = ShardOp;
+    type Effect = ShardEffect;
+
+    fn take(&mut self, op: ShardOp, journal: &mut dyn Journal, effects: &mut Effects<ShardEffect>) {
+        self.turn(journal, effects, |shard, turn| shard.perform(op, turn));
+    }
+
+    fn tick(&mut self, journal: &mut dyn Journal, effects: &mut Effects<ShardEffect>) {
+        self.turn(journal, effects, Self::step);
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        self.work.deadline()
+    }
+
+    fn apply(&mut self, place: Place, time: Now, entry: &[u8]) -> Result<(), String> {
+        self.replay(place, time, entry)
+    }
+
+    fn started(&mut self, journal: &mut dyn Journal, effects: &mut Effects<ShardEffect>) {
+        self.turn(journal, effects, Self::start);
+    }
+
+    fn snapshot(&self) -> Vec<Bytes> {
+        snapshot::take(self)
+    }
+
+    fn live_changes(&mut self, out: &mut Vec<(Lsn, i64)>) {
+        self.live.take(out);
+    }
+
+    fn live_in(&self, range: (Lsn, Lsn), out: &mut Vec<(Place, u32)>) {
+        logged::in_blocks(self, range, out);
+    }
+}
+
+/// A queue's readers, wherever the queue may be.
+fn readers(queues: &mut BTreeMap<QueueId, Box<Queue>>, queue: QueueId) -> Option<&mut Readers> {
+    queues.get_mut(&queue).map(|queue| &mut queue.readers)
+}

@@ -1,0 +1,113 @@
+//! The logged state of a shard in a form to compare, and the search for records by block.
+//!
+//! For tests, the simulator and promotion; costs time for each record, so never on a turn. Volatile records and queues' attached state are
+//! left out: a replay cannot know them (S1).
+
+use super::Shard;
+use crate::queue::{Queue, Record};
+use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision};
+use stele_model::publish::LinkNumber;
+use stele_model::queue::QueueSpec;
+use stele_model::shard::DeathReason;
+
+/// All that a replay of a shard's log must bring back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedState {
+    /// In the order of their numbers.
+    pub queues: Vec<LoggedQueue>,
+    /// The last number of each link, by sender.
+    pub links: Vec<LinkNumber>,
+    /// Unfinished moves: number, queue, reason, logged records.
+    pub moves: Vec<(u64, QueueId, DeathReason, Vec<LoggedRecord>)>,
+    /// The last number given to a move.
+    pub move_last: u64,
+    /// The registry's last word.
+    pub revision: Revision,
+    /// The last start that was synced.
+    pub boot: Boot,
+}
+
+/// One queue of a [`LoggedState`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedQueue {
+    /// Its settings.
+    pub spec: QueueSpec,
+    /// It waits to be gone.
+    pub closing: bool,
+    /// Ready records by position.
+    pub ready: Vec<LoggedRecord>,
+    /// Leased records by position.
+    pub leased: Vec<LoggedRecord>,
+}
+
+/// One record of a [`LoggedState`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggedRecord {
+    /// In its queue.
+    pub position: Position,
+    /// Of its bytes.
+    pub place: Place,
+    /// Of the whole record, bytes.
+    pub len: u32,
+    /// Of its body, bytes.
+    pub body_len: u64,
+    /// `None`: never.
+    pub expires: Option<Now>,
+    /// As the queue orders by it.
+    pub priority: u8,
+    /// It was delivered before.
+    pub redelivered: bool,
+    /// Deliveries that failed and counted.
+    pub failures: u32,
+}
+
+pub(super) fn of(shard: &Shard) -> LoggedState {
+    let moves = shard.moves.iter().map(|(number, moving)| {
+        let lasting = moving.queue.settings.durable;
+        let records = moving.records.iter().filter(|record| lasting && !record.is_volatile());
+        (number, moving.queue.id, moving.reason, records.map(record).collect())
+    });
+    LoggedState {
+        queues: shard.queues.values().map(|of| queue(of)).collect(),
+        links: shard.links.iter().collect(),
+        moves: moves.collect(),
+        move_last: shard.moves.last(),
+        revision: shard.revision,
+        boot: shard.boot,
+    }
+}
+
+fn queue(of: &Queue) -> LoggedQueue {
+    let mut ready: Vec<LoggedRecord> =
+        of.ready.iter().filter(|record| of.logs(record)).map(|of| record(&of)).collect();
+    ready.sort_unstable_by_key(|record| record.position);
+    let leased = of.leases.iter().map(|lease| &lease.record).filter(|record| of.logs(record));
+    LoggedQueue { spec: (*of.spec).clone(), closing: of.closing, ready, leased: leased.map(record).collect() }
+}
+
+fn record(of: &Record) -> LoggedRecord {
+    LoggedRecord {
+        position: of.position,
+        place: of.place,
+        len: of.len,
+        body_len: of.body_len(),
+        expires: (of.expires != crate::queue::NEVER).then_some(of.expires),
+        priority: of.priority,
+        redelivered: of.redelivered,
+        failures: of.failures,
+    }
+}
+
+/// See [`stele_model::machine::Machine::live_in`].
+pub(super) fn in_blocks(shard: &Shard, range: (Lsn, Lsn), out: &mut Vec<(Place, u32)>) {
+    let within = |record: &Record| (range.0..=range.1).contains(&record.place.lsn);
+    for queue in shard.queues.values() {
+        out.extend(queue.ready.in_blocks(range).map(|record| (record.place, record.len)));
+        let leased = queue.leases.iter().map(|lease| lease.record).filter(within);
+        out.extend(leased.map(|record| (record.place, record.len)));
+    }
+    let moving = shard.moves.iter().flat_map(|(_, moving)| &moving.records);
+    out.extend(moving.filter(|record| within(record)).map(|record| (record.place, record.len)));
+    out.sort_unstable();
+    out.dedup();
+}

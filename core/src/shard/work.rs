@@ -1,0 +1,168 @@
+//! What a turn left over, and what time brings: the steps of [`stele_model::machine::Machine::tick`].
+//!
+//! What must hold: each step is bounded, whatever the backlog (S7); queues with work left take turns. What is kept here is attached
+//! state: after a restart it follows from the logged state.
+
+use super::Shard;
+use super::effect::Turn;
+use crate::queue::Queue;
+use crate::queue::lease::Leases;
+use crate::queue::priority::Ready;
+use std::collections::{BTreeSet, VecDeque};
+use stele_model::id::{Now, QueueId, SessionId};
+use stele_model::settle::Settle;
+
+/// Timers and queues looked at in one step.
+const QUEUES_MAX: usize = 16;
+/// Records of purged and dropped queues let go of in one step.
+const RECLAIM_MAX: usize = 16_384;
+
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    /// One timer per queue at most; [`Queue::timer`] says when.
+    timers: BTreeSet<(Now, QueueId)>,
+    /// Queues with work left.
+    again: BTreeSet<QueueId>,
+    /// Queues with work left that have to wait until a move ends.
+    stalled: BTreeSet<QueueId>,
+    /// The queue that had its turn last.
+    last: QueueId,
+    /// Settles of more records than fit a turn.
+    pub(super) settles: VecDeque<(SessionId, Settle)>,
+    /// Records that nothing refers to any more, but whose bytes are still counted as live.
+    dead: VecDeque<Dead>,
+}
+
+/// What is left of a queue that was purged or dropped.
+#[derive(Debug)]
+struct Dead {
+    ready: Ready,
+    leases: Leases,
+}
+
+impl Work {
+    pub(super) fn deadline(&self) -> Option<Now> {
+        if !self.again.is_empty() || !self.settles.is_empty() || !self.dead.is_empty() {
+            return Some(Now(0));
+        }
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// The queue is looked at again in the next step.
+    pub(super) fn again(&mut self, queue: QueueId) {
+        self.again.insert(queue);
+    }
+
+    /// As [`Self::again`], or when a move has ended.
+    pub(super) fn later(&mut self, queue: QueueId, stalled: bool) {
+        if stalled {
+            self.stalled.insert(queue)
+        } else {
+            self.again.insert(queue)
+        };
+    }
+
+    /// A move has ended: there is room for others.
+    pub(super) fn moves_go_on(&mut self) {
+        self.again.append(&mut self.stalled);
+    }
+
+    /// Records whose queue has let go of them; their bytes are given back step by step.
+    pub(super) fn bury(&mut self, ready: Ready, leases: Leases) {
+        if ready.count() + leases.count() > 0 {
+            self.dead.push_back(Dead { ready, leases });
+        }
+    }
+
+    /// The queue is no more.
+    pub(super) fn forget(&mut self, queue: &Queue) {
+        let id = queue.spec.id;
+        self.again.remove(&id);
+        self.stalled.remove(&id);
+        if let Some(at) = queue.timer {
+            self.timers.remove(&(at, id));
+        }
+    }
+
+    fn next_queue(&mut self) -> Option<QueueId> {
+        let next = self.again.range(QueueId(self.last.0.saturating_add(1))..).next();
+        let next = next.or_else(|| self.again.first()).copied()?;
+        self.again.remove(&next);
+        self.last = next;
+        Some(next)
+    }
+}
+
+impl Shard {
+    /// One step of whatever there is to do.
+    pub(super) fn step(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now();
+        for _ in 0..QUEUES_MAX {
+            let Some(&(at, id)) = self.work.timers.first().filter(|(at, _)| *at <= now) else { break };
+            self.work.timers.remove(&(at, id));
+            if let Some(queue) = self.queues.get_mut(&id) {
+                queue.timer = None;
+            }
+            self.advance(id, turn);
+            self.close_unused(id, turn);
+        }
+        if let Some((session, settle)) = self.work.settles.pop_front() {
+            self.settle(session, vec![settle], turn);
+        }
+        for _ in 0..QUEUES_MAX.min(self.work.again.len()) {
+            let Some(id) = self.work.next_queue() else { break };
+            self.release_gone(id, turn);
+            self.advance(id, turn);
+        }
+        self.reclaim();
+    }
+
+    /// Sets the queue's timer to when it has to be looked at next.
+    pub(super) fn set_timer(&mut self, id: QueueId) {
+        let stalled = self.work.stalled.contains(&id);
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let due = if stalled { queue.unused_at() } else { queue.due() };
+        if due == queue.timer {
+            return;
+        }
+        if let Some(at) = std::mem::replace(&mut queue.timer, due) {
+            self.work.timers.remove(&(at, id));
+        }
+        if let Some(at) = due {
+            self.work.timers.insert((at, id));
+        }
+    }
+
+    /// Replay is over (see [`stele_model::machine::Machine::started`]).
+    pub(super) fn start(&mut self, turn: &mut Turn<'_>) {
+        self.return_leases(turn);
+        self.send_again(turn);
+        let now = turn.now();
+        let ids: Vec<QueueId> = self.queues.keys().copied().collect();
+        for id in ids {
+            if let Some(queue) = self.queues.get_mut(&id) {
+                queue.used = now;
+                if queue.drops_head() {
+                    self.work.again(id);
+                }
+            }
+            self.set_timer(id);
+        }
+    }
+
+    fn reclaim(&mut self) {
+        let mut left = RECLAIM_MAX;
+        while let Some(dead) = self.work.dead.front_mut() {
+            while left > 0 {
+                let record = dead.ready.pop().or_else(|| dead.leases.pop_first().map(|lease| lease.record));
+                let Some(record) = record else { break };
+                self.live.gone(&record);
+                left -= 1;
+            }
+            if left == 0 {
+                return;
+            }
+            self.work.dead.pop_front();
+        }
+    }
+}
