@@ -1,0 +1,164 @@
+//! What an operator's change comes to: the facts to log, or why not. Reads the state, changes nothing.
+
+use super::access::Permits;
+use super::arguments::{Made, check_policy};
+use super::bytes::is_shallow;
+use super::define::{check_room, missing};
+use super::entry::{ExchangeFact, Fact, NamespaceFact};
+use super::policy::CompiledPolicy;
+use super::{Decision, NAME_BYTES_MAX, NAMESPACES_MAX, POLICIES_MAX, Registry, USERS_MAX};
+use crate::registry::snapshot::Namespace;
+use crate::router::ExchangeKind;
+use std::sync::Arc;
+use stele_model::id::{ExchangeId, NamespaceId, PrincipalId};
+use stele_model::refusal::{Access, Object, Refusal};
+use stele_model::registry::{Change, Grant, Policy, User};
+use stele_model::value::Arguments;
+
+/// The exchanges that every namespace has: name, kind, internal. As RabbitMQ's.
+const PREDECLARED: &[(&str, ExchangeKind, bool)] = &[
+    ("", ExchangeKind::Direct, false),
+    ("amq.direct", ExchangeKind::Direct, false),
+    ("amq.fanout", ExchangeKind::Fanout, false),
+    ("amq.headers", ExchangeKind::Headers, false),
+    ("amq.match", ExchangeKind::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+    ("amq.topic", ExchangeKind::Topic, false),
+];
+
+impl Registry {
+    /// See the module.
+    pub(super) fn decide_change(&self, change: Change) -> Result<Decision, Refusal> {
+        let facts = match change {
+            Change::PutNamespace { name, queues_max, connections_max } => {
+                self.put_namespace(&name, queues_max, connections_max)?
+            }
+            Change::DeleteNamespace { name } => {
+                let namespace = self.state.root.namespace(&name);
+                namespace.map(|namespace| Fact::NamespaceGone(namespace.id)).into_iter().collect()
+            }
+            Change::PutUser(user) => self.put_user(user)?,
+            Change::DeleteUser { name } => {
+                self.state.root.user(&name).map(|_| Fact::UserGone(name)).into_iter().collect()
+            }
+            Change::PutGrant(grant) => self.put_grant(grant)?,
+            Change::DeleteGrant { user, namespace } => {
+                let found = self.state.root.namespace(&namespace).and_then(|there| there.permits(&user));
+                found.is_some().then_some(Fact::GrantGone { user, namespace }).into_iter().collect()
+            }
+            Change::PutPolicy(policy) => self.put_policy(policy)?,
+            Change::DeletePolicy { namespace, name, operator } => {
+                let is_it = |policy: &Policy| policy.name == name && policy.operator == operator;
+                let found = self.namespace(&namespace)?.policies().any(is_it);
+                found.then_some(Fact::PolicyGone { namespace, name, operator }).into_iter().collect()
+            }
+        };
+        Ok(Decision::unit(facts))
+    }
+
+    fn namespace(&self, name: &str) -> Result<&Arc<Namespace>, Refusal> {
+        self.state.root.namespace(name).ok_or_else(|| missing(Object::Namespace, name, name))
+    }
+
+    fn put_namespace(
+        &self,
+        name: &str,
+        queues_max: Option<u64>,
+        connections_max: Option<u64>,
+    ) -> Result<Vec<Fact>, Refusal> {
+        if let Some(there) = self.state.root.namespace(name) {
+            let is_same = there.queues_max == queues_max && there.connections_max == connections_max;
+            let fact = NamespaceFact { id: there.id, name: name.to_owned(), queues_max, connections_max };
+            return Ok((!is_same).then_some(Fact::Namespace(fact)).into_iter().collect());
+        }
+        let made = Made { object: Object::Namespace, name, namespace: name };
+        check_name(made)?;
+        check_room("namespaces", self.state.root.namespaces.len() as u64, NAMESPACES_MAX)?;
+        let id = NamespaceId(self.state.next.namespace);
+        Ok(self.namespace_facts(id, name, queues_max, connections_max))
+    }
+
+    /// A new namespace and the exchanges it comes with.
+    pub(super) fn namespace_facts(
+        &self,
+        id: NamespaceId,
+        name: &str,
+        queues_max: Option<u64>,
+        connections_max: Option<u64>,
+    ) -> Vec<Fact> {
+        let fact = NamespaceFact { id, name: name.to_owned(), queues_max, connections_max };
+        let mut facts = vec![Fact::Namespace(fact)];
+        for ((name, kind, internal), number) in PREDECLARED.iter().zip(self.state.next.exchange..) {
+            facts.push(Fact::Exchange(ExchangeFact {
+                id: ExchangeId(number),
+                namespace: id,
+                name: (*name).to_owned(),
+                kind: *kind,
+                durable: true,
+                auto_delete: false,
+                internal: *internal,
+                arguments: Arguments::new(),
+            }));
+        }
+        facts
+    }
+
+    fn put_user(&self, user: User) -> Result<Vec<Fact>, Refusal> {
+        let found = self.state.root.user(&user.name);
+        if found.is_some_and(|there| there.user == user) {
+            return Ok(Vec::new());
+        }
+        check_name(Made { object: Object::Namespace, name: &user.name, namespace: "" })?;
+        let id = match found {
+            Some(there) => there.id,
+            None => {
+                check_room("users", self.state.root.users.len() as u64, USERS_MAX)?;
+                PrincipalId(self.state.next.principal)
+            }
+        };
+        Ok(vec![Fact::User(id, user)])
+    }
+
+    fn put_grant(&self, grant: Grant) -> Result<Vec<Fact>, Refusal> {
+        let namespace = self.namespace(&grant.namespace)?;
+        let made = Made { object: Object::Namespace, name: &grant.namespace, namespace: &grant.namespace };
+        if self.state.root.user(&grant.user).is_none() {
+            return Err(made.invalid("user", format!("there is no user '{}'", grant.user)));
+        }
+        if namespace.permits(&grant.user).is_some_and(|there| there.grant == grant) {
+            return Ok(Vec::new());
+        }
+        Permits::of(grant.clone()).map_err(|(access, why)| {
+            let argument = match access {
+                Access::Configure => "configure",
+                Access::Write => "write",
+                Access::Read => "read",
+            };
+            made.invalid(argument, why)
+        })?;
+        Ok(vec![Fact::Grant(grant)])
+    }
+
+    fn put_policy(&self, policy: Policy) -> Result<Vec<Fact>, Refusal> {
+        let namespace = self.namespace(&policy.namespace)?;
+        let made = Made { object: Object::Namespace, name: &policy.namespace, namespace: &policy.namespace };
+        check_name(Made { name: &policy.name, ..made })?;
+        if !is_shallow(&policy.definition) {
+            return Err(made.invalid("definition", "nested too deeply"));
+        }
+        check_policy(policy.operator, &policy.definition).map_err(|(key, why)| made.invalid(&key, why))?;
+        CompiledPolicy::of(policy.clone()).map_err(|why| made.invalid("pattern", why))?;
+        if namespace.policies().any(|there| *there == policy) {
+            return Ok(Vec::new());
+        }
+        check_room("policies in a namespace", namespace.policies.len() as u64, POLICIES_MAX)?;
+        Ok(vec![Fact::Policy(policy)])
+    }
+}
+
+fn check_name(made: Made<'_>) -> Result<(), Refusal> {
+    if made.name.is_empty() || made.name.len() > NAME_BYTES_MAX {
+        return Err(made.invalid("name", format!("between 1 and {NAME_BYTES_MAX} bytes were expected")));
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! The arguments of queues and exchanges: which are known, of what type and range, and what kind of queue takes them.
+//!
+//! Arguments that nobody knows are kept and shown, and mean nothing, as in RabbitMQ. A known one with a value that cannot be is
+//! refused, never passed over.
+
+use super::bytes::is_shallow;
+use crate::router::ExchangeKind;
+use crate::router::headers::HeaderMatch;
+use stele_model::queue::{Overflow, QueueKind};
+use stele_model::refusal::{Object, Refusal};
+use stele_model::value::{Arguments, Value};
+
+/// Largest number of milliseconds for a time to live or an expiry: as much as a u32 holds, as in RabbitMQ.
+const MS_MAX: i64 = u32::MAX as i64;
+
+/// What is being made, for the refusal.
+#[derive(Clone, Copy)]
+pub(crate) struct Made<'a> {
+    /// What kind of thing.
+    pub(crate) object: Object,
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Where.
+    pub(crate) namespace: &'a str,
+}
+
+impl Made<'_> {
+    /// The refusal of one of its arguments.
+    pub(crate) fn invalid(&self, argument: &str, why: impl Into<String>) -> Refusal {
+        Refusal::InvalidArgument {
+            object: self.object,
+            name: self.name.to_owned(),
+            namespace: self.namespace.to_owned(),
+            argument: argument.to_owned(),
+            why: why.into(),
+        }
+    }
+}
+
+/// What a value must be.
+#[derive(Clone, Copy)]
+enum Want {
+    Int {
+        min: i64,
+        max: i64,
+    },
+    Bool,
+    Text,
+    OneOf(&'static [&'static str]),
+    /// RabbitMQ has it, for streams or for more than one node; kept and shown, without meaning here.
+    Any,
+}
+
+/// Which types of queue take an argument.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Both,
+    Classic,
+    Quorum,
+}
+
+const LENGTH: Want = Want::Int { min: 0, max: i64::MAX };
+
+/// Every argument that a queue's equivalence is judged by.
+const QUEUE_ARGUMENTS: &[(&str, Want, For)] = &[
+    ("x-dead-letter-exchange", Want::Text, For::Both),
+    ("x-dead-letter-routing-key", Want::Text, For::Both),
+    ("x-dead-letter-strategy", Want::OneOf(&["at-most-once", "at-least-once"]), For::Quorum),
+    ("x-delivery-limit", Want::Int { min: i64::MIN, max: u32::MAX as i64 }, For::Quorum),
+    ("x-expires", Want::Int { min: 1, max: MS_MAX }, For::Both),
+    ("x-max-in-memory-bytes", LENGTH, For::Quorum),
+    ("x-max-in-memory-length", LENGTH, For::Quorum),
+    ("x-max-length", LENGTH, For::Both),
+    ("x-max-length-bytes", LENGTH, For::Both),
+    ("x-max-priority", Want::Int { min: 0, max: 255 }, For::Classic),
+    ("x-message-ttl", Want::Int { min: 0, max: MS_MAX }, For::Both),
+    ("x-overflow", Want::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"]), For::Both),
+    ("x-queue-leader-locator", Want::OneOf(&["client-local", "balanced"]), For::Both),
+    ("x-queue-master-locator", Want::Text, For::Classic),
+    ("x-queue-mode", Want::OneOf(&["default", "lazy"]), For::Classic),
+    ("x-queue-type", Want::OneOf(&["classic", "quorum"]), For::Both),
+    ("x-queue-version", Want::Int { min: 1, max: 2 }, For::Classic),
+    ("x-quorum-initial-group-size", Want::Int { min: 1, max: i64::MAX }, For::Quorum),
+    ("x-quorum-target-group-size", Want::Int { min: 1, max: i64::MAX }, For::Quorum),
+    ("x-single-active-consumer", Want::Bool, For::Both),
+    ("x-consumer-timeout", Want::Any, For::Both),
+];
+
+/// Names of the queue arguments that an equivalence check looks at, but for the type.
+pub(crate) fn compared_queue_arguments() -> impl Iterator<Item = &'static str> {
+    QUEUE_ARGUMENTS.iter().map(|(name, ..)| *name).filter(|name| *name != "x-queue-type")
+}
+
+/// Checks the arguments and properties of a queue that is to be made; tells its type.
+///
+/// # Errors
+/// The first that cannot be.
+pub(crate) fn check_queue(
+    made: Made<'_>,
+    durable: bool,
+    exclusive: bool,
+    arguments: &Arguments,
+) -> Result<QueueKind, Refusal> {
+    check_shallow(made, arguments)?;
+    let kind = match arguments.get("x-queue-type").map(|value| value.as_text()) {
+        None | Some(Some("classic")) => QueueKind::Classic,
+        Some(Some("quorum")) => QueueKind::Quorum,
+        Some(Some("stream")) => return Err(Refusal::NotImplemented { what: "queue type 'stream'".into() }),
+        Some(_) => return Err(made.invalid("x-queue-type", "unsupported queue type")),
+    };
+    for (name, want, of) in QUEUE_ARGUMENTS {
+        let Some(value) = arguments.get(*name) else { continue };
+        check_value(value, *want).map_err(|why| made.invalid(name, why))?;
+        match (of, kind) {
+            (For::Classic, QueueKind::Quorum) => return Err(made.invalid(name, "not for a quorum queue")),
+            (For::Quorum, QueueKind::Classic) => return Err(made.invalid(name, "not for a classic queue")),
+            _ => {}
+        }
+    }
+    if arguments.contains_key("x-dead-letter-routing-key")
+        && !arguments.contains_key("x-dead-letter-exchange")
+    {
+        return Err(made.invalid("x-dead-letter-routing-key", "without x-dead-letter-exchange"));
+    }
+    if kind == QueueKind::Quorum && !durable {
+        return Err(made.invalid("durable", "a quorum queue is durable"));
+    }
+    if kind == QueueKind::Quorum && exclusive {
+        return Err(made.invalid("exclusive", "a quorum queue is not exclusive"));
+    }
+    Ok(kind)
+}
+
+/// Checks the arguments of an exchange.
+///
+/// # Errors
+/// The first that cannot be.
+pub(crate) fn check_exchange(made: Made<'_>, arguments: &Arguments) -> Result<(), Refusal> {
+    check_shallow(made, arguments)?;
+    match arguments.get("alternate-exchange") {
+        None | Some(Value::Text(_)) => Ok(()),
+        Some(_) => Err(made.invalid("alternate-exchange", "text was expected")),
+    }
+}
+
+/// Checks the arguments of a rule that leads from an exchange of this kind.
+///
+/// # Errors
+/// What cannot be.
+pub(crate) fn check_rule(made: Made<'_>, source: ExchangeKind, arguments: &Arguments) -> Result<(), Refusal> {
+    check_shallow(made, arguments)?;
+    if source == ExchangeKind::Headers && HeaderMatch::of(arguments).is_none() {
+        return Err(made.invalid("x-match", "expected all, any, all-with-x, or any-with-x"));
+    }
+    Ok(())
+}
+
+fn check_shallow(made: Made<'_>, arguments: &Arguments) -> Result<(), Refusal> {
+    if is_shallow(arguments) { Ok(()) } else { Err(made.invalid("arguments", "nested too deeply")) }
+}
+
+fn check_value(value: &Value, want: Want) -> Result<(), String> {
+    match (want, value) {
+        (Want::Any, _) | (Want::Bool, Value::Bool(_)) | (Want::Text, Value::Text(_)) => Ok(()),
+        (Want::Int { min, .. }, Value::Int(number)) if *number < min => {
+            Err(format!("{number} is less than {min}"))
+        }
+        (Want::Int { max, .. }, Value::Int(number)) if *number > max => {
+            Err(format!("{number} is more than {max}"))
+        }
+        (Want::Int { .. }, Value::Int(_)) => Ok(()),
+        (Want::OneOf(words), Value::Text(word)) if words.contains(&word.as_str()) => Ok(()),
+        (Want::OneOf(words), Value::Text(word)) => Err(format!("'{word}' is none of {}", words.join(", "))),
+        (Want::Int { .. }, _) => Err("a whole number was expected".into()),
+        (Want::Bool, _) => Err("true or false was expected".into()),
+        (Want::Text | Want::OneOf(_), _) => Err("text was expected".into()),
+    }
+}
+
+/// The overflow behaviour that a word stands for.
+pub(crate) fn overflow(word: &str) -> Option<Overflow> {
+    match word {
+        "drop-head" => Some(Overflow::DropHead),
+        "reject-publish" => Some(Overflow::RejectPublish),
+        "reject-publish-dlx" => Some(Overflow::RejectPublishDlx),
+        _ => None,
+    }
+}
+
+/// Settings that a policy may make, each checked as the argument of a queue that it stands for.
+const POLICY_KEYS: &[(&str, Want)] = &[
+    ("alternate-exchange", Want::Text),
+    ("consumer-timeout", Want::Any),
+    ("dead-letter-exchange", Want::Text),
+    ("dead-letter-routing-key", Want::Text),
+    ("dead-letter-strategy", Want::OneOf(&["at-most-once", "at-least-once"])),
+    ("delivery-limit", Want::Int { min: i64::MIN, max: u32::MAX as i64 }),
+    ("expires", Want::Int { min: 1, max: MS_MAX }),
+    ("max-in-memory-bytes", LENGTH),
+    ("max-in-memory-length", LENGTH),
+    ("max-length", LENGTH),
+    ("max-length-bytes", LENGTH),
+    ("message-ttl", Want::Int { min: 0, max: MS_MAX }),
+    ("overflow", Want::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"])),
+    ("queue-leader-locator", Want::OneOf(&["client-local", "balanced"])),
+    ("queue-mode", Want::OneOf(&["default", "lazy"])),
+    ("queue-version", Want::Int { min: 1, max: 2 }),
+    ("target-group-size", Want::Int { min: 1, max: i64::MAX }),
+];
+
+/// The settings among them that an operator may make.
+const OPERATOR_KEYS: &[&str] = &[
+    "delivery-limit",
+    "expires",
+    "max-in-memory-bytes",
+    "max-in-memory-length",
+    "max-length",
+    "max-length-bytes",
+    "message-ttl",
+    "overflow",
+    "queue-version",
+    "target-group-size",
+];
+
+/// Checks what a policy sets.
+///
+/// # Errors
+/// The setting that cannot be, and why.
+pub(crate) fn check_policy(operator: bool, definition: &Arguments) -> Result<(), (String, String)> {
+    if definition.is_empty() {
+        return Err(("definition".into(), "sets nothing".into()));
+    }
+    for (name, value) in definition {
+        let known = POLICY_KEYS.iter().find(|(key, _)| key == name);
+        let known = known.filter(|_| !operator || OPERATOR_KEYS.contains(&name.as_str()));
+        let (_, want) = known.ok_or_else(|| (name.clone(), "not a recognised policy setting".to_owned()))?;
+        check_value(value, *want).map_err(|why| (name.clone(), why))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,640 @@
+//! The registry under a driver that does everything at once: entries are durable and shards answer as soon as asked.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::VecDeque;
+use stele_model::id::PrincipalId;
+use stele_model::op::{Define, DestinationName, Rule};
+use stele_model::queue::Overflow;
+use stele_model::refusal::Object;
+use stele_model::registry::{AppliesTo, Change, Grant, Policy};
+use stele_model::session::Principal;
+use stele_model::value::{Arguments, Value};
+
+/// A log in memory: each entry is a block of its own.
+#[derive(Default)]
+struct Log(Vec<Vec<u8>>);
+
+impl Journal for Log {
+    fn now(&self) -> Now {
+        Now(0)
+    }
+
+    fn tail(&self) -> Lsn {
+        Lsn(self.0.len() as u64)
+    }
+
+    fn append(&mut self, _: Urgency, parts: &[&[u8]]) -> Place {
+        self.0.push(parts.concat());
+        Place { lsn: self.tail(), at: 0 }
+    }
+
+    fn keep(&mut self, _: &[u8]) -> Place {
+        unreachable!("a registry has nothing volatile")
+    }
+
+    fn entry_bytes_max(&self) -> usize {
+        1 << 20
+    }
+}
+
+struct World {
+    registry: Registry,
+    log: Log,
+    /// What the shards have not been told yet; `None`: they are told at once.
+    held: Option<VecDeque<RegistryEffect>>,
+    told: Vec<String>,
+    answers: Vec<(u64, Result<Done, Refusal>)>,
+    calls: u64,
+}
+
+fn setup() -> Setup {
+    let first_user =
+        User { name: "guest".into(), password_hash: "hash".into(), tags: vec!["administrator".into()] };
+    Setup { shards: 2, seed: [1, 2], first_user }
+}
+
+fn session(number: u64) -> SessionId {
+    SessionId { hub: HubId(0), number }
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self::of(Registry::new(setup()), Log::default());
+        world.start();
+        world
+    }
+
+    fn of(registry: Registry, log: Log) -> Self {
+        Self { registry, log, held: None, told: Vec::new(), answers: Vec::new(), calls: 0 }
+    }
+
+    fn start(&mut self) {
+        let mut effects = Vec::new();
+        self.registry.started(&mut self.log, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn take(&mut self, op: RegistryOp) {
+        let mut effects = Vec::new();
+        self.registry.take(op, &mut self.log, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Effects<RegistryEffect>) {
+        for (lsn, effect) in effects {
+            assert!(lsn <= self.log.tail(), "an effect waits for what is logged");
+            match &mut self.held {
+                Some(held) => held.push_back(effect),
+                None => self.deliver(effect),
+            }
+        }
+    }
+
+    fn let_go(&mut self) {
+        for effect in self.held.take().unwrap_or_default() {
+            self.deliver(effect);
+        }
+    }
+
+    fn deliver(&mut self, effect: RegistryEffect) {
+        let applied = |shard, revision, queue| RegistryOp::Applied { shard, revision, queue };
+        match effect {
+            RegistryEffect::Publish { revision } => {
+                assert!(self.registry.current().revision() >= revision);
+                self.told.push(format!("publish {revision}"));
+            }
+            RegistryEffect::Answer { call, answer, .. } => {
+                self.told.push(format!("answer {call}"));
+                self.answers.push((call.0, answer));
+            }
+            RegistryEffect::Put { shard, revision, queue } => {
+                self.told.push(format!("put {} to {shard}", queue.name));
+                self.take(applied(shard, revision, Some(queue.id)));
+            }
+            RegistryEffect::Drop { shard, revision, queue } => {
+                self.told.push(format!("drop from {shard}"));
+                self.take(applied(shard, revision, Some(queue)));
+            }
+            RegistryEffect::Sync { shard, revision, queues, .. } => {
+                let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
+                self.told.push(format!("sync {shard} {names:?}"));
+                self.take(applied(shard, revision, None));
+            }
+            RegistryEffect::Close { .. } | RegistryEffect::ExchangeGone { .. } => {}
+        }
+    }
+
+    fn define_as(&mut self, session: SessionId, user: &str, define: Define) -> Result<Done, Refusal> {
+        self.calls += 1;
+        let principal = Principal { id: PrincipalId(1), name: user.into() };
+        let (hub, call, namespace) = (HubId(0), Call(self.calls), "/".to_owned());
+        self.take(RegistryOp::Define { hub, call, session, principal, namespace, define });
+        match self.answers.last() {
+            Some((number, answer)) if *number == self.calls => answer.clone(),
+            _ => Ok(Done::Unit),
+        }
+    }
+
+    fn define(&mut self, define: Define) -> Result<Done, Refusal> {
+        self.define_as(session(1), "guest", define)
+    }
+
+    fn change(&mut self, change: Change) -> Result<Done, Refusal> {
+        self.calls += 1;
+        self.take(RegistryOp::Administer { hub: HubId(9), call: Call(self.calls), change });
+        self.answers.last().expect("an operator is answered").1.clone()
+    }
+
+    fn queue(&mut self, name: &str, arguments: &[(&str, Value)]) -> Result<Done, Refusal> {
+        self.define(queue(name, arguments))
+    }
+
+    /// The state, as the facts that make it up.
+    fn facts(&self) -> Vec<Fact> {
+        self.registry.state.facts()
+    }
+
+    /// Another registry, from the log alone.
+    fn replayed(&self) -> Registry {
+        let mut registry = Registry::new(setup());
+        for entry in &self.log.0 {
+            registry.apply(Place::default(), Now(0), entry).unwrap();
+        }
+        registry
+    }
+
+    fn settings(&self, name: &str) -> stele_model::queue::QueueSettings {
+        let snapshot = self.registry.current();
+        snapshot.namespace("/").unwrap().queue(name).unwrap().spec.settings.clone()
+    }
+}
+
+fn arguments(pairs: &[(&str, Value)]) -> Arguments {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+fn queue(name: &str, pairs: &[(&str, Value)]) -> Define {
+    Define::DeclareQueue {
+        name: name.into(),
+        passive: false,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments: arguments(pairs),
+    }
+}
+
+fn exclusive(name: &str) -> Define {
+    Define::DeclareQueue {
+        name: name.into(),
+        passive: false,
+        durable: false,
+        exclusive: true,
+        auto_delete: true,
+        arguments: Arguments::new(),
+    }
+}
+
+fn exchange(name: &str, kind: &str, pairs: &[(&str, Value)]) -> Define {
+    Define::DeclareExchange {
+        name: name.into(),
+        kind: kind.into(),
+        passive: false,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: arguments(pairs),
+    }
+}
+
+fn rule(source: &str, queue: &str, key: &str) -> Rule {
+    Rule {
+        source: source.into(),
+        destination: DestinationName::Queue(queue.into()),
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        arguments: Arguments::new(),
+    }
+}
+
+fn policy(name: &str, pattern: &str, operator: bool, pairs: &[(&str, Value)]) -> Change {
+    Change::PutPolicy(Policy {
+        namespace: "/".into(),
+        name: name.into(),
+        pattern: pattern.into(),
+        applies_to: AppliesTo::All,
+        priority: 0,
+        operator,
+        definition: arguments(pairs),
+    })
+}
+
+#[test]
+fn a_new_data_directory_has_a_namespace_its_exchanges_and_a_user_who_may_do_all() {
+    let world = World::new();
+    let snapshot = world.registry.current();
+    let namespace = snapshot.namespace("/").unwrap();
+    let names: Vec<_> = namespace.exchanges().iter().map(|exchange| exchange.name.to_string()).collect();
+    let expected =
+        ["", "amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.rabbitmq.trace", "amq.topic"];
+    assert_eq!(names, expected);
+    assert_eq!(snapshot.user("guest").unwrap().user.tags, ["administrator"]);
+    assert!(namespace.permits("guest").unwrap().allows(stele_model::refusal::Access::Write, ""));
+    assert_eq!(world.told, ["sync 0 []", "sync 1 []", "publish 1"]);
+}
+
+#[test]
+fn a_declaration_is_told_to_its_shard_then_published_then_answered() {
+    let mut world = World::new();
+    world.told.clear();
+    let done = world.queue("q", &[]).unwrap();
+    assert!(matches!(done, Done::Queue { name, .. } if name == "q"));
+    assert_eq!(world.told, ["put q to 0", "publish 2", "answer 1"]);
+    world.told.clear();
+    world.queue("r", &[]).unwrap();
+    world.queue("r", &[]).unwrap();
+    assert_eq!(world.told, ["put r to 1", "publish 3", "answer 2", "answer 3"], "the emptier shard; once");
+}
+
+#[test]
+fn a_later_change_and_a_look_at_an_earlier_one_wait_for_the_shard_that_has_not_answered() {
+    let mut world = World::new();
+    world.told.clear();
+    world.held = Some(VecDeque::new());
+    world.queue("q", &[]).unwrap();
+    world.define(exchange("x", "direct", &[])).unwrap();
+    world.queue("q", &[]).unwrap();
+    assert!(world.registry.current().namespace("/").unwrap().exchange("x").is_none());
+    let held = world.held.as_ref().unwrap().len();
+    assert_eq!(held, 1, "only the shard is told so far");
+    world.let_go();
+    assert_eq!(world.told, ["put q to 0", "publish 2", "answer 1", "publish 3", "answer 2", "answer 3"]);
+}
+
+#[test]
+fn what_goes_is_published_before_the_shard_lets_go_of_it() {
+    let mut world = World::new();
+    world.queue("q", &[]).unwrap();
+    world.define(Define::Bind(rule("amq.topic", "q", "a.#"))).unwrap();
+    world.told.clear();
+    let id = world.registry.current().namespace("/").unwrap().queue("q").unwrap().id();
+    world.take(RegistryOp::Closing { queue: id });
+    world.take(RegistryOp::Closing { queue: id });
+    assert_eq!(world.told, ["publish 4", "drop from 0"]);
+    assert_eq!(
+        world.registry.current().namespace("/").unwrap().exchange("amq.topic").unwrap().rules_len(),
+        0
+    );
+}
+
+#[test]
+fn an_exclusive_queue_is_its_sessions_and_goes_with_it() {
+    let mut world = World::new();
+    let done = world.define_as(session(7), "guest", exclusive("")).unwrap();
+    let Done::Queue { name, .. } = done else { panic!("a queue was declared") };
+    assert!(name.starts_with("amq.gen-") && name.len() == 30, "{name}");
+    let locked = world.define_as(session(8), "guest", Define::Bind(rule("amq.direct", &name, "k")));
+    assert!(matches!(locked, Err(Refusal::Locked { .. })));
+    world.define_as(session(7), "guest", Define::Bind(rule("amq.direct", &name, "k"))).unwrap();
+    world.take(RegistryOp::SessionGone { session: session(8) });
+    assert_eq!(world.registry.current().namespace("/").unwrap().queues().len(), 1);
+    world.take(RegistryOp::SessionGone { session: session(7) });
+    assert_eq!(world.registry.current().namespace("/").unwrap().queues().len(), 0);
+}
+
+#[test]
+fn a_restart_forgets_what_is_not_durable_and_tells_the_shards_the_rest() {
+    let mut world = World::new();
+    world.queue("kept", &[]).unwrap();
+    world.define(exclusive("own")).unwrap();
+    world.define(exchange("x", "topic", &[])).unwrap();
+    world.define(Define::Bind(rule("x", "kept", "#"))).unwrap();
+    world.define(Define::Bind(rule("x", "own", "#"))).unwrap();
+    let registry = world.replayed();
+    let mut world = World::of(registry, world.log);
+    world.start();
+    assert_eq!(world.told, ["sync 0 [\"kept\"]", "sync 1 []", "publish 7"]);
+    assert_eq!(world.registry.current().boot(), Boot(2));
+    assert_eq!(world.registry.current().namespace("/").unwrap().exchange("x").unwrap().rules_len(), 1);
+    world.queue("new", &[]).unwrap();
+    let new = world.registry.current().namespace("/").unwrap().queue("new").unwrap().id();
+    assert_eq!(new, QueueId(3), "numbers are never used again");
+}
+
+#[test]
+fn an_auto_delete_exchange_goes_with_its_last_rule() {
+    let mut world = World::new();
+    world.queue("q", &[]).unwrap();
+    let Define::DeclareExchange { name, kind, passive, durable, internal, arguments, .. } =
+        exchange("x", "direct", &[])
+    else {
+        unreachable!()
+    };
+    let x = Define::DeclareExchange { name, kind, passive, durable, auto_delete: true, internal, arguments };
+    world.define(x).unwrap();
+    world.define(Define::Bind(rule("x", "q", "k"))).unwrap();
+    world.define(Define::Unbind(rule("x", "q", "other"))).unwrap();
+    assert!(world.registry.current().namespace("/").unwrap().exchange("x").is_some());
+    world.define(Define::Unbind(rule("x", "q", "k"))).unwrap();
+    assert!(world.registry.current().namespace("/").unwrap().exchange("x").is_none());
+}
+
+/// `argument asked is` of the refusal, or `ok`.
+fn verdict(answer: Result<Done, Refusal>) -> String {
+    match answer {
+        Ok(_) => "ok".into(),
+        Err(Refusal::Inequivalent { argument, asked, is, .. }) => format!("{argument} {asked} {is}"),
+        Err(Refusal::InvalidArgument { argument, why, .. }) => format!("{argument}: {why}"),
+        Err(Refusal::Locked { .. }) => "locked".into(),
+        Err(Refusal::Reserved { why, .. }) => why,
+        Err(Refusal::Denied { access, object, name, .. }) => format!("{access:?} {object} {name}"),
+        Err(Refusal::Missing { object, name, .. }) => format!("no {object} {name}"),
+        Err(other) => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn declarations_are_compared_with_what_is_there() {
+    let mut world = World::new();
+    let is = [("x-max-length", Value::Int(10)), ("x-unheard-of", Value::Int(1))];
+    world.queue("q", &is).unwrap();
+    world.define(exchange("x", "topic", &[("alternate-exchange", text("ae"))])).unwrap();
+    let mut check = |define, expected: &str| assert_eq!(verdict(world.define(define)), expected);
+    let same = |durable, exclusive, auto_delete| Define::DeclareQueue {
+        name: "q".into(),
+        passive: false,
+        durable,
+        exclusive,
+        auto_delete,
+        arguments: arguments(&is),
+    };
+    check(same(true, false, false), "ok");
+    check(same(false, false, false), "durable false true");
+    check(same(true, true, false), "locked");
+    check(same(true, false, true), "auto_delete true false");
+    check(queue("q", &[("x-max-length", Value::Int(11))]), "x-max-length 11 10");
+    check(queue("q", &[]), "x-max-length none 10");
+    check(queue("q", &[("x-max-length", Value::Int(10)), ("x-unheard-of", Value::Int(2))]), "ok");
+    check(queue("q", &[("x-queue-type", text("quorum"))]), "x-queue-type quorum classic");
+    check(queue("q", &[("x-queue-type", text("classic")), is[0].clone()]), "ok");
+    check(exchange("x", "direct", &[]), "type direct topic");
+    check(exchange("x", "topic", &[]), "alternate-exchange none ae");
+    check(exchange("x", "topic", &[("alternate-exchange", text("ae"))]), "ok");
+    check(exchange("amq.topic", "topic", &[]), "ok");
+    check(exchange("amq.new", "topic", &[]), "exchange name 'amq.new' contains reserved prefix 'amq.*'");
+    check(queue("amq.new", &[]), "queue name 'amq.new' contains reserved prefix 'amq.*'");
+    check(exchange("", "direct", &[]), "operation not permitted on the default exchange");
+}
+
+#[test]
+fn arguments_that_cannot_be_are_refused() {
+    let mut world = World::new();
+    let int = Value::Int;
+    let mut check = |pairs: &[(&str, Value)], expected: &str| {
+        assert_eq!(verdict(world.queue("q", pairs)), expected, "{pairs:?}");
+    };
+    check(&[("x-expires", int(0))], "x-expires: 0 is less than 1");
+    check(&[("x-message-ttl", int(-1))], "x-message-ttl: -1 is less than 0");
+    check(&[("x-message-ttl", text("5"))], "x-message-ttl: a whole number was expected");
+    check(&[("x-max-priority", int(256))], "x-max-priority: 256 is more than 255");
+    check(
+        &[("x-overflow", text("x"))],
+        "x-overflow: 'x' is none of drop-head, reject-publish, reject-publish-dlx",
+    );
+    check(
+        &[("x-dead-letter-routing-key", text("k"))],
+        "x-dead-letter-routing-key: without x-dead-letter-exchange",
+    );
+    check(&[("x-delivery-limit", int(5))], "x-delivery-limit: not for a classic queue");
+    check(&[("x-queue-type", text("other"))], "x-queue-type: unsupported queue type");
+    check(&[("x-queue-type", text("stream"))], "NotImplemented { what: \"queue type 'stream'\" }");
+    check(
+        &[("x-queue-type", text("quorum")), ("x-max-priority", int(5))],
+        "x-max-priority: not for a quorum queue",
+    );
+    check(&[("x-single-active-consumer", int(1))], "x-single-active-consumer: true or false was expected");
+    let transient = Define::DeclareQueue {
+        name: "t".into(),
+        passive: false,
+        durable: false,
+        exclusive: false,
+        auto_delete: false,
+        arguments: arguments(&[("x-queue-type", text("quorum"))]),
+    };
+    assert_eq!(verdict(world.define(transient)), "durable: a quorum queue is durable");
+    let hashed = world.define(exchange("h", "x-consistent-hash", &[]));
+    assert!(matches!(hashed, Err(Refusal::NotImplemented { .. })));
+    let unknown = world.define(exchange("h", "odd", &[]));
+    assert!(matches!(unknown, Err(Refusal::UnknownExchangeKind { .. })));
+}
+
+#[test]
+fn policies_and_arguments_add_up_to_settings_and_a_change_is_told() {
+    let mut world = World::new();
+    world.queue("a1", &[("x-max-length", Value::Int(10)), ("x-queue-type", text("quorum"))]).unwrap();
+    assert_eq!(world.settings("a1").delivery_max, Some(20));
+    world.told.clear();
+    let set = [
+        ("max-length", Value::Int(20)),
+        ("message-ttl", Value::Int(1000)),
+        ("overflow", text("reject-publish")),
+        ("dead-letter-exchange", text("dlx")),
+        ("delivery-limit", Value::Int(3)),
+    ];
+    world.change(policy("p", "^a", false, &set)).unwrap();
+    assert_eq!(world.told, ["put a1 to 0", "publish 3", "answer 2"]);
+    world.change(policy("o", "^a", true, &[("max-length", Value::Int(5))])).unwrap();
+    let settings = world.settings("a1");
+    assert_eq!((settings.length_max, settings.ttl_ms), (Some(5), Some(1000)));
+    assert_eq!((settings.overflow, settings.delivery_max), (Overflow::RejectPublish, Some(3)));
+    assert_eq!(settings.dead_letter.unwrap().exchange, "dlx");
+    let gone = Change::DeletePolicy { namespace: "/".into(), name: "p".into(), operator: false };
+    world.change(gone).unwrap();
+    assert_eq!(world.settings("a1").ttl_ms, None);
+    let odd = world.change(policy("p", "(", false, &set));
+    assert!(verdict(odd).starts_with("pattern: "));
+    let odd = world.change(policy("p", "", true, &[("dead-letter-exchange", text("x"))]));
+    assert_eq!(verdict(odd), "dead-letter-exchange: not a recognised policy setting");
+}
+
+#[test]
+fn each_definition_needs_its_grants() {
+    let mut world = World::new();
+    world.queue("q", &[]).unwrap();
+    world.define(exchange("x", "direct", &[])).unwrap();
+    let user = User { name: "u".into(), password_hash: String::new(), tags: Vec::new() };
+    world.change(Change::PutUser(user)).unwrap();
+    let grant = |configure: &str, write: &str, read: &str| {
+        Change::PutGrant(Grant {
+            user: "u".into(),
+            namespace: "/".into(),
+            configure: configure.into(),
+            write: write.into(),
+            read: read.into(),
+        })
+    };
+    let dlx = || queue("own", &[("x-dead-letter-exchange", text("d"))]);
+    let alternate = || exchange("own", "fanout", &[("alternate-exchange", text("d"))]);
+    let bind = || Define::Bind(rule("x", "q", "k"));
+    let gone = || Define::DeleteExchange { name: "x".into(), if_unused: false };
+    let table = [
+        (grant("^own$", "", ""), dlx(), "Read queue own"),
+        (grant("^own$", "", "own"), dlx(), "Write exchange d"),
+        (grant("^own$", "d", "own"), dlx(), "ok"),
+        (grant("", "", ""), alternate(), "Configure exchange own"),
+        (grant("own", "", ""), alternate(), "Read exchange own"),
+        (grant("own", "", "own"), alternate(), "Write exchange d"),
+        (grant(".*", "", ""), bind(), "Write queue q"),
+        (grant(".*", "q", ""), bind(), "Read exchange x"),
+        (grant("", "q", "x"), bind(), "ok"),
+        (grant("", ".*", ".*"), gone(), "Configure exchange x"),
+        (grant("amq", ".*", ".*"), queue("", &[]), "ok"),
+    ];
+    for (grant, define, expected) in table {
+        world.change(grant).unwrap();
+        assert_eq!(verdict(world.define_as(session(2), "u", define)), expected);
+    }
+    world.change(Change::DeleteGrant { user: "u".into(), namespace: "/".into() }).unwrap();
+    let refused = verdict(world.define_as(session(2), "u", queue("other", &[])));
+    assert_eq!(refused, "Configure queue other");
+}
+
+#[test]
+fn a_namespace_goes_with_all_that_is_in_it() {
+    let mut world = World::new();
+    world.queue("q", &[]).unwrap();
+    world.define(exchange("x", "fanout", &[])).unwrap();
+    world.define(Define::Bind(rule("x", "q", ""))).unwrap();
+    world.change(Change::DeleteNamespace { name: "/".into() }).unwrap();
+    assert!(world.registry.current().namespace("/").is_none());
+    assert!(world.told.contains(&"drop from 0".to_owned()));
+    assert_eq!(verdict(world.queue("q", &[])), format!("no {} /", Object::Namespace));
+    assert_eq!((world.registry.state.rules_len, world.registry.state.exchanges_len()), (0, 0));
+}
+
+fn any_op() -> impl Strategy<Value = RegistryOp> {
+    let name = prop::sample::select(vec!["a", "b", "c"]);
+    let key = prop::sample::select(vec!["", "a.*", "#", "k"]);
+    let any_define =
+        (0..9, name.clone(), name, key, any::<[bool; 3]>()).prop_map(|(what, a, b, key, flags)| {
+            let [durable, exclusive, auto_delete] = flags;
+            let to_exchange = |source: &str| Rule {
+                source: source.into(),
+                destination: DestinationName::Exchange(b.into()),
+                key: Bytes::copy_from_slice(key.as_bytes()),
+                arguments: arguments(&[("x-match", text("any"))]),
+            };
+            match what {
+                0 | 1 => Define::DeclareQueue {
+                    name: a.into(),
+                    passive: false,
+                    durable,
+                    exclusive,
+                    auto_delete,
+                    arguments: arguments(&[("x-max-length", Value::Int(3))]),
+                },
+                2 | 3 => Define::DeclareExchange {
+                    name: a.into(),
+                    kind: ["direct", "topic", "fanout", "headers"][key.len().min(3)].into(),
+                    passive: false,
+                    durable,
+                    auto_delete,
+                    internal: exclusive,
+                    arguments: arguments(&[("alternate-exchange", text(b))]),
+                },
+                4 => Define::DeleteExchange { name: a.into(), if_unused: durable },
+                5 => Define::Bind(rule(a, b, key)),
+                6 => Define::Bind(to_exchange(a)),
+                7 => Define::Unbind(rule(a, b, key)),
+                _ => Define::Unbind(to_exchange(a)),
+            }
+        });
+    let define = (any_define, 0_u64..3).prop_map(|(define, number)| RegistryOp::Define {
+        hub: HubId(0),
+        call: Call(0),
+        session: session(number),
+        principal: Principal { id: PrincipalId(1), name: "guest".into() },
+        namespace: "/".into(),
+        define,
+    });
+    let set = policy("p", "a|b", false, &[("max-length", Value::Int(2))]);
+    let unset = Change::DeletePolicy { namespace: "/".into(), name: "p".into(), operator: false };
+    let change = prop::sample::select(vec![set, unset]).prop_map(|change| RegistryOp::Administer {
+        hub: HubId(0),
+        call: Call(0),
+        change,
+    });
+    prop_oneof![
+        12 => define,
+        1 => change,
+        1 => (1_u64..20).prop_map(|id| RegistryOp::Closing { queue: QueueId(id) }),
+        1 => (0_u64..3).prop_map(|number| RegistryOp::SessionGone { session: session(number) }),
+    ]
+}
+
+/// What a restart must not lose: the definitions, the numbers, and all that is worked out from them.
+fn everything(registry: &Registry) -> impl PartialEq + std::fmt::Debug + use<> {
+    let root = &registry.state.root;
+    let mut queues: Vec<_> = root.queues.values().map(|queue| format!("{queue:?}")).collect();
+    queues.sort();
+    let alternates: Vec<_> = root
+        .namespaces()
+        .iter()
+        .flat_map(|namespace| namespace.exchanges())
+        .map(|exchange| (exchange.id, exchange.alternate.clone(), exchange.rules_len()))
+        .collect();
+    let numbers = (root.revision, root.boot, root.next_queue, registry.state.next, registry.state.rules_len);
+    (registry.state.facts(), numbers, registry.state.shard_queues.clone(), queues, alternates)
+}
+
+proptest! {
+    #[test]
+    fn a_replay_and_a_snapshot_with_the_rest_of_the_log_equal_the_live_state(
+        ops in prop::collection::vec(any_op(), 0..60),
+        cut in 0_usize..60,
+    ) {
+        let mut world = World::new();
+        let mut kept = None;
+        for (at, op) in ops.into_iter().enumerate() {
+            if at == cut {
+                kept = Some((world.registry.snapshot(), world.log.0.len()));
+            }
+            world.take(op);
+        }
+        let live = everything(&world.registry);
+        prop_assert_eq!(&live, &everything(&world.replayed()));
+        if let Some((chunks, from)) = kept {
+            let mut restored = Registry::restore(setup(), &chunks).unwrap();
+            for entry in &world.log.0[from..] {
+                restored.apply(Place::default(), Now(0), entry).unwrap();
+            }
+            prop_assert_eq!(live, everything(&restored));
+        }
+        for entry in &world.log.0 {
+            prop_assert_eq!(&entry::encode(&entry::decode(entry).unwrap())[..], &entry[..]);
+        }
+        prop_assert_eq!(world.facts().len(), world.registry.state.facts().len());
+    }
+
+    #[test]
+    fn a_damaged_entry_is_refused_and_not_believed(
+        ops in prop::collection::vec(any_op(), 1..10),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut world = World::new();
+        ops.into_iter().for_each(|op| world.take(op));
+        for entry in &world.log.0 {
+            let mut entry = entry.clone();
+            for (at, byte) in &flips {
+                let at = at.index(entry.len());
+                entry[at] = *byte;
+            }
+            let _ = entry::decode(&entry);
+            let _ = entry::decode(&entry[..entry.len() / 2]).unwrap_err();
+        }
+    }
+}
