@@ -4,9 +4,11 @@
 //! [`router`] (which rules take a record), [`map`] (what both are made of). This crate depends on `model` and `record` only, so that a
 //! shard cannot route and a hub cannot store (S6).
 
+pub mod hub;
 pub mod map;
 pub mod registry;
 pub mod router;
 
+pub use hub::{Hub, HubMessage, HubOut};
 pub use registry::snapshot::Snapshot;
 pub use registry::{Registry, Setup};

@@ -1,0 +1,339 @@
+//! The hub of one IO thread: takes what its sessions ask, finds out where it goes, and joins the answers.
+//!
+//! Called by the driver of the thread: submits of sessions, answers of shards and of the registry, messages of other hubs, each with
+//! the newest snapshot loaded before ([`Hub::replace_snapshot`], S11). What must hold: names are resolved and grants checked here
+//! and nowhere later; every request of a session gets one answer, in whatever order, unless its lane has failed; nothing here
+//! outlives the process. Not here: what is stored (shards), what is defined (the registry), how it looks on a wire (sessions).
+
+mod define;
+mod flow;
+mod join;
+mod moves;
+mod plan;
+mod publish;
+mod replies;
+mod requests;
+mod routes;
+mod session;
+
+pub use replies::{HubMessage, Reply};
+
+use crate::registry::snapshot::{Namespace, Snapshot};
+use flow::Flows;
+use join::OpenBatch;
+use plan::Plan;
+use requests::Request;
+use routes::Routes;
+use session::Attached;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use stele_model::flow::{Edge, FlowCounts, Party};
+use stele_model::id::{Call, HubId, Now, SessionId, ShardId, Ticket};
+use stele_model::op::{Op, Submit};
+use stele_model::outcome::{Deliveries, Done, Outcome, Wake};
+use stele_model::refusal::{Object, Refusal};
+use stele_model::registry::RegistryOp;
+use stele_model::session::Principal;
+use stele_model::shard::{ShardOp, ToHub};
+
+/// Requests of one session that may be without an answer; beyond it they are refused. Drivers stop reading a session long before
+/// ([`Hub::open_submits`]).
+pub const OPEN_SUBMITS_MAX: usize = 1 << 16;
+
+/// Where a hub writes: the driver carries it out, in the order of each list, completions before deliveries.
+#[derive(Debug, Default)]
+pub struct HubOut {
+    /// For shards.
+    pub shards: Vec<(ShardId, ShardOp)>,
+    /// For the registry.
+    pub registry: Vec<RegistryOp>,
+    /// For other hubs.
+    pub hubs: Vec<(HubId, HubMessage)>,
+    /// Answers for sessions of this hub.
+    pub completions: Vec<(SessionId, Ticket, Outcome)>,
+    /// Records for sessions of this hub.
+    pub deliveries: Vec<(SessionId, Deliveries)>,
+    /// What sessions of this hub did not ask for.
+    pub wakes: Vec<(SessionId, Wake)>,
+}
+
+/// See the module.
+pub struct Hub {
+    id: HubId,
+    hubs: u16,
+    seed: [u64; 2],
+    snapshot: Arc<Snapshot>,
+    sessions: BTreeMap<u64, Attached>,
+    calls: BTreeMap<Call, Open>,
+    call_last: u64,
+    batches: BTreeMap<u64, OpenBatch>,
+    batch_last: u64,
+    /// Shards that have not yet answered for a move.
+    moves: BTreeMap<(ShardId, u64), u32>,
+    routes: Routes,
+    flows: Flows,
+    plan: Plan,
+}
+
+/// What an answer is for.
+enum Open {
+    /// A part of a batch of publishes.
+    Publish {
+        /// Which batch.
+        batch: u64,
+        /// Its items were routed for the second time (S9).
+        again: bool,
+    },
+    /// A part of a move.
+    Move {
+        /// The shard it leaves, and its number there.
+        of: (ShardId, u64),
+    },
+    /// A request of a session.
+    Request {
+        /// Whose.
+        session: SessionId,
+        /// Its name for it.
+        ticket: Ticket,
+        /// What.
+        request: Request,
+    },
+}
+
+impl Hub {
+    /// A hub without sessions. `seed` is random and the same for all hubs of a process: addresses for direct replies are signed
+    /// with it.
+    #[must_use]
+    pub fn new(id: HubId, hubs: u16, shards: u16, seed: [u64; 2], snapshot: Arc<Snapshot>) -> Self {
+        Self {
+            id,
+            hubs,
+            seed,
+            snapshot,
+            sessions: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            call_last: 0,
+            batches: BTreeMap::new(),
+            batch_last: 0,
+            moves: BTreeMap::new(),
+            routes: Routes::new(seed[0]),
+            flows: Flows::default(),
+            plan: Plan::new(shards),
+        }
+    }
+
+    /// Routes by this snapshot from now on. Called after each read and before anything is submitted or handed in (S11); an older
+    /// one than before is passed over.
+    pub fn replace_snapshot(&mut self, snapshot: Arc<Snapshot>) {
+        if snapshot.revision() >= self.snapshot.revision() {
+            self.snapshot = snapshot;
+        }
+    }
+
+    /// A session has authenticated. A second call replaces who it is (its secret was updated).
+    pub fn attach(&mut self, session: SessionId, principal: Principal, party: Party) {
+        assert_eq!(session.hub, self.id, "a session is attached to its own hub");
+        if self.flows.is_full() {
+            self.prune_flows();
+        }
+        match self.sessions.get_mut(&session.number) {
+            Some(attached) => attached.become_other(principal, party),
+            None => {
+                self.sessions.insert(session.number, Attached::new(principal, party));
+            }
+        }
+    }
+
+    /// A session is gone: its subscriptions end, what it owns is removed. What it asked for before is still done.
+    pub fn detach(&mut self, session: SessionId, out: &mut HubOut) {
+        let Some(attached) = self.sessions.get_mut(&session.number) else { return };
+        if attached.held.is_empty() {
+            self.forget(session, out);
+        } else {
+            attached.leaving = true;
+        }
+    }
+
+    fn forget(&mut self, session: SessionId, out: &mut HubOut) {
+        let Some(attached) = self.sessions.remove(&session.number) else { return };
+        for shard in attached.touched {
+            out.shards.push((shard, ShardOp::SessionGone { session }));
+        }
+        if attached.defined {
+            out.registry.push(RegistryOp::SessionGone { session });
+        }
+    }
+
+    /// A request of a session. Requests of one session are taken in order: what depends on definitions waits for the session's
+    /// own that are under way.
+    pub fn submit(&mut self, now: Now, session: SessionId, submit: Submit, out: &mut HubOut) {
+        let Some(attached) = self.sessions.get_mut(&session.number) else { return };
+        if attached.leaving {
+            return;
+        }
+        if attached.must_wait(&submit.op) {
+            attached.held.push_back(submit);
+        } else {
+            self.take(now, session, submit, out);
+        }
+    }
+
+    fn take(&mut self, now: Now, session: SessionId, submit: Submit, out: &mut HubOut) {
+        let Submit { ticket, lane, op } = submit;
+        let Some(attached) = self.sessions.get_mut(&session.number) else { return };
+        if attached.failed.contains(&lane) && !matches!(op, Op::CloseLane | Op::Publish(_)) {
+            return; // dropped unanswered, as everything of a failed lane
+        }
+        if !matches!(op, Op::CloseLane | Op::Settle(_) | Op::Credit(_)) {
+            attached.open += 1;
+            if attached.open > OPEN_SUBMITS_MAX {
+                let what = "open requests of a connection".to_owned();
+                let refusal = Refusal::Limit { what, max: OPEN_SUBMITS_MAX as u64 };
+                return self.complete(session, ticket, Outcome::Refused(refusal), out);
+            }
+        }
+        let refused = match op {
+            Op::Open { namespace } => {
+                let opened = self.open(session, &namespace);
+                self.complete(session, ticket, opened.map_or_else(Outcome::Refused, Outcome::Done), out);
+                Ok(())
+            }
+            Op::CloseLane => {
+                attached.failed.remove(&lane);
+                Ok(())
+            }
+            Op::Publish(batch) => {
+                self.publish(now, session, ticket, batch, out);
+                Ok(())
+            }
+            Op::Settle(settles) => {
+                self.settle(session, settles, out);
+                Ok(())
+            }
+            Op::Credit(credits) => {
+                self.credit(session, &credits, out);
+                Ok(())
+            }
+            Op::Subscribe(subscribe) => self.subscribe(session, ticket, subscribe, out),
+            Op::Unsubscribe { subscription } => {
+                self.unsubscribe(session, ticket, subscription, out);
+                Ok(())
+            }
+            Op::Get(get) => self.get(session, ticket, get, out),
+            Op::Purge { queue } => self.purge(session, ticket, &queue, out),
+            Op::Define(define) => self.define(session, ticket, define, out),
+        };
+        if let Err(refusal) = refused {
+            self.complete(session, ticket, Outcome::Refused(refusal), out);
+        }
+    }
+
+    fn open(&mut self, session: SessionId, name: &str) -> Result<Done, Refusal> {
+        let namespace = self.snapshot.namespace(name).ok_or_else(|| Refusal::Missing {
+            object: Object::Namespace,
+            name: name.to_owned(),
+            namespace: name.to_owned(),
+        })?;
+        let attached = self.sessions.get_mut(&session.number).expect("it was found before");
+        if namespace.permits(&attached.principal.name).is_none() {
+            let user = attached.principal.name.clone();
+            return Err(Refusal::NamespaceDenied { namespace: name.to_owned(), user });
+        }
+        attached.namespace = Some((namespace.id, namespace.name.clone()));
+        Ok(Done::Opened)
+    }
+
+    /// Something a shard has to tell this hub or one of its sessions.
+    pub fn from_shard(&mut self, now: Now, shard: ShardId, message: ToHub, out: &mut HubOut) {
+        match message {
+            ToHub::Published { call, refused, gone } => self.published(now, call, refused, &gone, out),
+            ToHub::Answer { call, answer } => self.answered(now, call, answer, out),
+            ToHub::Got { call, queue, counts_deliveries, record, ready } => {
+                self.got(call, queue, counts_deliveries, record, ready, out);
+            }
+            ToHub::Deliver { session, deliveries } => self.deliver(session, deliveries, out),
+            ToHub::Cancelled { subscription } => self.cancelled(subscription, out),
+            ToHub::Move(records) => {
+                assert_eq!(records.of.from, shard, "a shard moves its own records");
+                self.move_records(now, records, out);
+            }
+        }
+    }
+
+    /// The registry's answer to a definition. Answers to calls that are not this hub's (an operator's) are passed over.
+    pub fn from_registry(&mut self, now: Now, call: Call, answer: Result<Done, Refusal>, out: &mut HubOut) {
+        self.defined(now, call, answer, out);
+    }
+
+    /// What the flow graph has counted so far.
+    #[must_use]
+    pub fn flow(&self) -> FlowCounts {
+        self.flows.counts()
+    }
+
+    /// Requests of a session that have no answer yet, held ones included: the driver stops reading above a bound of its own.
+    #[must_use]
+    pub fn open_submits(&self, session: SessionId) -> usize {
+        self.sessions.get(&session.number).map_or(0, |attached| attached.open + attached.held.len())
+    }
+
+    /// The namespace a session works in, as it is now.
+    fn namespace_of(&self, session: SessionId) -> Result<(&Attached, &Arc<Namespace>), Refusal> {
+        let attached = self.sessions.get(&session.number).ok_or_else(no_namespace)?;
+        let (id, name) = attached.namespace.as_ref().ok_or_else(no_namespace)?;
+        let missing = || Refusal::Missing {
+            object: Object::Namespace,
+            name: name.to_string(),
+            namespace: name.to_string(),
+        };
+        Ok((attached, self.snapshot.namespace_by_id(*id).ok_or_else(missing)?))
+    }
+
+    fn call(&mut self, open: Open) -> Call {
+        self.call_last += 1;
+        let call = Call(self.call_last);
+        self.calls.insert(call, open);
+        call
+    }
+
+    fn complete(&mut self, session: SessionId, ticket: Ticket, outcome: Outcome, out: &mut HubOut) {
+        let Some(attached) = self.sessions.get_mut(&session.number) else { return };
+        attached.open -= 1;
+        if !attached.leaving {
+            out.completions.push((session, ticket, outcome));
+        }
+    }
+
+    /// Takes up what waited for a session's definitions.
+    fn take_held(&mut self, now: Now, session: SessionId, out: &mut HubOut) {
+        while let Some(attached) = self.sessions.get_mut(&session.number) {
+            if attached.defining > 0 && !attached.held.front().is_some_and(session::is_definition) {
+                return;
+            }
+            let Some(submit) = attached.held.pop_front() else {
+                if attached.leaving {
+                    self.forget(session, out);
+                }
+                return;
+            };
+            self.take(now, session, submit, out);
+        }
+    }
+
+    /// Lets go of counts whose party or queue is gone, and of all that points to them.
+    fn prune_flows(&mut self) {
+        let parties: std::collections::BTreeSet<_> =
+            self.sessions.values().map(|attached| attached.party.clone()).collect();
+        let snapshot = &self.snapshot;
+        self.flows.prune(|edge| match edge {
+            Edge::Published { party, .. } | Edge::Delivered { party, .. } => parties.contains(party),
+            Edge::Routed { queue, .. } | Edge::DeadLettered { queue, .. } => snapshot.queue(*queue).is_some(),
+            Edge::Unrouted { .. } => true,
+        });
+        self.routes.clear();
+    }
+}
+
+fn no_namespace() -> Refusal {
+    Refusal::Missing { object: Object::Namespace, name: String::new(), namespace: String::new() }
+}

@@ -1,0 +1,82 @@
+//! The answers of several shards become one answer to a batch (S19).
+
+use super::{Hub, HubOut, Open};
+use std::ops::Range;
+use stele_model::id::{Call, Now, QueueId, SessionId, Ticket};
+use stele_model::outcome::{Outcome, Published};
+use stele_model::refusal::Refusal;
+
+/// A batch of which some shards have not answered yet.
+pub(super) struct OpenBatch {
+    pub(super) session: SessionId,
+    pub(super) ticket: Ticket,
+    /// The answer as far as it is known.
+    pub(super) published: Published,
+    /// Parts without an answer.
+    pub(super) waiting: u32,
+    /// Items that went to more than one shard.
+    pub(super) spread: Vec<Range<u32>>,
+    /// Queues from here on were not there when the batch was routed.
+    pub(super) horizon: QueueId,
+}
+
+impl OpenBatch {
+    /// Whether another shard got the item as well: then it is not unroutable because its queues at one shard are gone. That all
+    /// its shards lost all its queues at the same moment is not looked for.
+    pub(super) fn went_elsewhere(&self, n: u32) -> bool {
+        let at = self.spread.partition_point(|range| range.end <= n);
+        self.spread.get(at).is_some_and(|range| range.contains(&n))
+    }
+}
+
+impl Hub {
+    /// A shard has what it was sent, but for what it lists.
+    pub(super) fn published(
+        &mut self,
+        _: Now,
+        call: Call,
+        refused: Vec<(u32, Refusal)>,
+        gone: &[u32],
+        out: &mut HubOut,
+    ) {
+        match self.calls.remove(&call) {
+            Some(Open::Move { of }) => self.moved(of, out),
+            Some(Open::Publish { batch: number, again }) => {
+                let Some(mut open) = self.batches.remove(&number) else { return };
+                open.waiting -= 1;
+                open.published.refused.extend(refused);
+                if !gone.is_empty() && again {
+                    open.give_up(gone);
+                } else if !gone.is_empty() {
+                    self.route_again(number, &mut open, gone, out);
+                }
+                if open.waiting > 0 {
+                    self.batches.insert(number, open);
+                } else {
+                    let OpenBatch { session, ticket, published, .. } = open.finish();
+                    self.complete(session, ticket, Outcome::Published(published), out);
+                }
+            }
+            Some(Open::Request { .. }) | None => {}
+        }
+    }
+}
+
+impl OpenBatch {
+    /// These were routed twice, and their queues are gone again.
+    fn give_up(&mut self, gone: &[u32]) {
+        let Published { batch, unroutable, .. } = &mut self.published;
+        let is_mandatory = |n: &&u32| batch.items.get(**n as usize).is_some_and(|item| item.mandatory);
+        unroutable.extend(gone.iter().filter(is_mandatory));
+    }
+
+    /// Puts what the shards listed in order; of several refusals of one item the first stands.
+    fn finish(mut self) -> Self {
+        let Published { unroutable, refused, .. } = &mut self.published;
+        unroutable.sort_unstable();
+        unroutable.dedup();
+        refused.sort_by_key(|(n, _)| *n);
+        refused.dedup_by_key(|(n, _)| *n);
+        self
+    }
+}

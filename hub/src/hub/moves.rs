@@ -1,0 +1,142 @@
+//! Moves: records that leave a queue as dead letters find their way here, since a shard cannot route (S6).
+//!
+//! They are routed by what is defined now, in the namespace of the queue they leave. The shards that take them get them over a
+//! numbered link, so that a repeat after a restart is dropped there (S5); what they refuse, and what finds no queue, is gone. When all
+//! have answered, the source lets go.
+
+use super::routes::Resolved;
+use super::{Hub, HubOut, Open};
+use crate::registry::snapshot::Snapshot;
+use crate::router::resolve::Found;
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use stele_model::flow::Edge;
+use stele_model::id::{Call, Now, ShardId};
+use stele_model::publish::{LinkNumber, Publish, Publishes};
+use stele_model::queue::{DeadLetter, QueueSpec};
+use stele_model::shard::{DeathReason, Move, MoveRecords, ShardOp};
+use stele_record::history::{Dying, Reason, routing_keys, with_death};
+use stele_record::{HEAD_BYTES, View};
+
+impl Hub {
+    pub(super) fn move_records(&mut self, now: Now, records: MoveRecords, out: &mut HubOut) {
+        let MoveRecords { of, bytes } = records;
+        let snapshot = self.snapshot.clone();
+        let batch = Arc::new(self.dead_letters(now, &of, &bytes, &snapshot));
+        self.plan.count(&mut self.flows, |_, _, _, _| {});
+        let (source, link) = ((of.from, of.number), LinkNumber { from: of.from, number: of.number });
+        let Self { id, plan, calls, call_last, .. } = self;
+        let part = |_| {
+            *call_last += 1;
+            let call = Call(*call_last);
+            calls.insert(call, Open::Move { of: source });
+            call
+        };
+        let waiting = plan.send(*id, &batch, Some(link), part, &mut out.shards);
+        plan.spread.clear();
+        if waiting == 0 {
+            out.shards.push((of.from, ShardOp::Moved { number: of.number }));
+        } else {
+            self.moves.insert(source, waiting);
+        }
+    }
+
+    /// A shard has its part of a move.
+    pub(super) fn moved(&mut self, of: (ShardId, u64), out: &mut HubOut) {
+        let Some(waiting) = self.moves.get_mut(&of) else { return };
+        *waiting -= 1;
+        if *waiting == 0 {
+            self.moves.remove(&of);
+            out.shards.push((of.0, ShardOp::Moved { number: of.1 }));
+        }
+    }
+
+    /// Writes the records as they go on, and plans where each goes.
+    fn dead_letters(&mut self, now: Now, of: &Move, records: &[Bytes], snapshot: &Snapshot) -> Publishes {
+        let Some(target) = &of.queue.settings.dead_letter else { return Publishes::default() };
+        let mut bytes = BytesMut::with_capacity(records.iter().map(|record| record.len() + 256).sum());
+        let mut items = Vec::with_capacity(records.len());
+        for record in records {
+            let start = bytes.len();
+            if dead_letter(now, of, target, record, &mut bytes).is_none() {
+                continue; // damaged: nothing that could be routed
+            }
+            let item = item(start, bytes.len(), &bytes);
+            items.push(item);
+        }
+        let batch = Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new() };
+        let edge = self.flows.edge(Edge::DeadLettered {
+            queue: of.queue.id,
+            exchange: target.exchange.clone(),
+            reason: reason(of.reason).text(),
+        });
+        self.flows.add(edge, batch.items.len() as u64, batch.bytes.len() as u64);
+        for (n, item) in (0..).zip(&batch.items) {
+            let Some(resolved) = self.resolve_dead_letter(snapshot, &of.queue, target, batch.record(n))
+            else {
+                continue;
+            };
+            let choice = self.plan.choose(&Arc::new(resolved), item.persistent);
+            self.plan.add(choice, n, item.record.end - item.record.start, false);
+        }
+        batch
+    }
+
+    /// The queues that take a dead letter: not those it would only go round through.
+    fn resolve_dead_letter(
+        &mut self,
+        snapshot: &Snapshot,
+        queue: &QueueSpec,
+        target: &DeadLetter,
+        record: &[u8],
+    ) -> Option<Resolved> {
+        let namespace = snapshot.namespace_by_id(queue.namespace)?;
+        let exchange = namespace.exchange(&target.exchange)?;
+        let view = View::parse(record).ok()?;
+        let history = view.history().ok()?;
+        let keys: SmallVec<[&[u8]; 8]> = routing_keys(&view, &history).collect();
+        let mut found = Found::default();
+        found.resolve(namespace, exchange, &keys, view.headers_table());
+        found.hits.retain(|hit| {
+            let name = snapshot.queue(hit.queue).map(|queue| queue.name.as_bytes());
+            !name.is_some_and(|name| history.cycles(name))
+        });
+        Some(Resolved::of(exchange.id, found, &mut self.flows))
+    }
+}
+
+fn dead_letter(now: Now, of: &Move, target: &DeadLetter, record: &[u8], out: &mut BytesMut) -> Option<()> {
+    let view = View::parse(record).ok()?;
+    let dying =
+        Dying { queue: of.queue.name.as_bytes(), reason: reason(of.reason), time_s: now.0 / 1_000_000 };
+    let key = target.key.as_ref().map(String::as_bytes);
+    with_death(&view, dying, target.exchange.as_bytes(), key, out).ok()
+}
+
+/// The item of a record that was just written: exchange and key stand behind its head.
+fn item(start: usize, end: usize, bytes: &[u8]) -> Publish {
+    let view = View::parse(&bytes[start..end]).expect("it was written by us");
+    let at = |offset: usize| u32::try_from(offset).expect("a move is far smaller than 4 GiB");
+    let exchange = start + HEAD_BYTES;
+    let key = exchange + view.exchange().len();
+    Publish {
+        record: at(start)..at(end),
+        exchange: at(exchange)..at(key),
+        key: at(key)..at(key + view.key().len()),
+        extra_keys: 0..0,
+        lane: 0,
+        mandatory: false,
+        awaited: false,
+        persistent: view.persistent(),
+    }
+}
+
+fn reason(of: DeathReason) -> Reason {
+    match of {
+        DeathReason::Rejected => Reason::Rejected,
+        DeathReason::Expired => Reason::Expired,
+        DeathReason::MaxLength => Reason::Maxlen,
+        DeathReason::DeliveryLimit => Reason::DeliveryLimit,
+    }
+}

@@ -1,0 +1,165 @@
+//! Routes that were found, kept as long as they are right: by namespace, exchange and key.
+//!
+//! What must hold: a route is used only if all that it depends on is as it was ([`Because`]); that is looked at once per revision of
+//! the snapshot, so that a declaration somewhere costs each used route a few look-ups and no matching. Routes that depend on headers
+//! are found again for each record.
+
+use super::flow::Flows;
+use crate::registry::snapshot::{Exchange, Namespace};
+use crate::router::resolve::{Because, Found};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use stele_model::flow::Edge;
+use stele_model::id::{ExchangeId, NamespaceId, Revision, ShardId};
+use stele_model::publish::Route;
+use stele_record::table::Table;
+
+/// Most routes that are kept. When they are too many, all are forgotten: each costs one match to be found again.
+const ROUTES_MAX: usize = 1 << 16;
+
+/// What one shard gets of a record.
+#[derive(Clone, Debug)]
+pub(super) struct Leg {
+    pub(super) shard: ShardId,
+    pub(super) volatile: bool,
+    pub(super) route: Route,
+}
+
+/// Where records of one exchange and key go.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// The exchange that was published to.
+    pub(super) exchange: ExchangeId,
+    /// For a persistent record: by shard, queues that keep it apart from those that do not.
+    pub(super) persistent: SmallVec<[Leg; 1]>,
+    /// For another: by shard.
+    pub(super) volatile: SmallVec<[Leg; 1]>,
+    /// It goes to more than one shard.
+    pub(super) is_spread: bool,
+    /// Edges of the flow graph that it goes over.
+    pub(super) edges: SmallVec<[u32; 2]>,
+    /// Another record of the same key may go elsewhere.
+    pub(super) by_headers: bool,
+}
+
+impl Resolved {
+    /// Arranges what was found.
+    pub(super) fn of(exchange: ExchangeId, found: Found, flows: &mut Flows) -> Self {
+        let mut resolved = Self {
+            exchange,
+            persistent: SmallVec::new(),
+            volatile: SmallVec::new(),
+            is_spread: false,
+            edges: SmallVec::new(),
+            by_headers: found.by_headers,
+        };
+        for hit in &found.hits {
+            add(&mut resolved.persistent, hit.shard, !hit.durable, hit.queue);
+            add(&mut resolved.volatile, hit.shard, true, hit.queue);
+        }
+        resolved.is_spread = resolved.volatile.len() > 1;
+        for hit in found.hits {
+            let edge = Edge::Routed { exchange, rule: hit.rule.to_vec(), queue: hit.queue };
+            resolved.edges.push(flows.edge(edge));
+        }
+        if resolved.edges.is_empty() {
+            resolved.edges.push(flows.edge(Edge::Unrouted { exchange }));
+        }
+        resolved
+    }
+
+    pub(super) fn legs(&self, persistent: bool) -> &[Leg] {
+        if persistent { &self.persistent } else { &self.volatile }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.volatile.is_empty()
+    }
+}
+
+fn add(legs: &mut SmallVec<[Leg; 1]>, shard: ShardId, volatile: bool, queue: stele_model::id::QueueId) {
+    match legs.iter_mut().find(|leg| leg.shard == shard && leg.volatile == volatile) {
+        Some(leg) => leg.route.push(queue),
+        None => legs.push(Leg { shard, volatile, route: smallvec::smallvec![queue] }),
+    }
+}
+
+/// A route and what it is for.
+struct Kept {
+    namespace: NamespaceId,
+    exchange: Box<[u8]>,
+    key: Box<[u8]>,
+    /// The revision at which it was last known to be right.
+    checked: Revision,
+    because: SmallVec<[Because; 4]>,
+    resolved: Arc<Resolved>,
+}
+
+/// See the module.
+pub(super) struct Routes {
+    hasher: FixedState,
+    kept: HashTable<Kept>,
+}
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) namespace: &'a Namespace,
+    pub(super) revision: Revision,
+    pub(super) exchange: &'a Exchange,
+    pub(super) key: &'a [u8],
+}
+
+impl Routes {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { hasher: FixedState::with_seed(seed), kept: HashTable::new() }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.kept.clear();
+    }
+
+    /// The route for a record of this key, without looking at its headers; see [`Resolved::by_headers`].
+    pub(super) fn find(&mut self, wanted: Wanted<'_>, flows: &mut Flows) -> Arc<Resolved> {
+        let Wanted { namespace, revision, exchange, key } = wanted;
+        let name = exchange.name.as_bytes();
+        let hash = self.hasher.hash_one((namespace.id, name, key));
+        let is_it =
+            |kept: &Kept| *kept.key == *key && *kept.exchange == *name && kept.namespace == namespace.id;
+        if let Some(kept) = self.kept.find_mut(hash, is_it) {
+            if kept.checked != revision && kept.because.iter().all(|because| because.holds(namespace)) {
+                kept.checked = revision;
+            }
+            if kept.checked == revision {
+                return kept.resolved.clone();
+            }
+        }
+        let mut found = Found::default();
+        found.resolve(namespace, exchange, &[key], Table::default());
+        let because = std::mem::take(&mut found.because);
+        let resolved = Arc::new(Resolved::of(exchange.id, found, flows));
+        let kept = Kept {
+            namespace: namespace.id,
+            exchange: name.into(),
+            key: key.into(),
+            checked: revision,
+            because,
+            resolved: resolved.clone(),
+        };
+        if self.kept.len() >= ROUTES_MAX {
+            self.kept.clear();
+        }
+        let hasher = &self.hasher;
+        let hash_of = |kept: &Kept| hasher.hash_one((kept.namespace, &*kept.exchange, &*kept.key));
+        match self.kept.entry(hash, is_it, hash_of) {
+            hashbrown::hash_table::Entry::Occupied(mut there) => *there.get_mut() = kept,
+            hashbrown::hash_table::Entry::Vacant(room) => {
+                room.insert(kept);
+            }
+        }
+        resolved
+    }
+}

@@ -1,0 +1,120 @@
+//! What a hub knows of one of its sessions.
+
+use crate::registry::access::Permits;
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use stele_model::flow::Party;
+use stele_model::id::{ExchangeId, NamespaceId, QueueId, ShardId};
+use stele_model::op::{Op, Submit};
+use stele_model::refusal::Access;
+use stele_model::session::Principal;
+
+/// Exchanges of which a session keeps whether it may write to them.
+const WRITES_MAX: usize = 64;
+
+/// A live attachment to a queue.
+#[derive(Clone, Copy)]
+pub(super) struct Reader {
+    /// The queue.
+    pub(super) queue: QueueId,
+    /// Where it lives.
+    pub(super) shard: ShardId,
+    /// Number of the flow graph's edge from the queue to the session's party.
+    pub(super) edge: u32,
+}
+
+/// See the module.
+pub(super) struct Attached {
+    pub(super) principal: Principal,
+    pub(super) party: Party,
+    pub(super) namespace: Option<(NamespaceId, Arc<str>)>,
+    /// Lanes that have failed: what they submit is dropped until they are closed. At most as many as there are lanes.
+    pub(super) failed: BTreeSet<u16>,
+    /// Submits without an answer.
+    pub(super) open: usize,
+    /// Definitions among them.
+    pub(super) defining: usize,
+    /// Submits that wait for those definitions.
+    pub(super) held: VecDeque<Submit>,
+    /// The session is gone, but for what is held.
+    pub(super) leaving: bool,
+    pub(super) readers: BTreeMap<u64, Reader>,
+    /// Subscriptions for direct replies.
+    pub(super) replies: BTreeSet<u64>,
+    /// Shards to be told when it goes.
+    pub(super) touched: BTreeSet<ShardId>,
+    /// It asked the registry for something, and may own objects.
+    pub(super) defined: bool,
+    writes: Writes,
+    /// Edges of the flow graph from its party to the exchanges it publishes to.
+    pub(super) published: SmallVec<[(ExchangeId, u32); 4]>,
+}
+
+/// Exchanges that a session may write to, as long as its grant is this one.
+#[derive(Default)]
+struct Writes {
+    permits: Option<Arc<Permits>>,
+    exchanges: SmallVec<[Box<str>; 4]>,
+}
+
+impl Attached {
+    pub(super) fn new(principal: Principal, party: Party) -> Self {
+        Self {
+            principal,
+            party,
+            namespace: None,
+            failed: BTreeSet::new(),
+            open: 0,
+            defining: 0,
+            held: VecDeque::new(),
+            leaving: false,
+            readers: BTreeMap::new(),
+            replies: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            defined: false,
+            writes: Writes::default(),
+            published: SmallVec::new(),
+        }
+    }
+
+    pub(super) fn become_other(&mut self, principal: Principal, party: Party) {
+        self.principal = principal;
+        self.party = party;
+        self.writes = Writes::default();
+        self.published.clear();
+    }
+
+    /// Definitions go to the registry in order; everything else but settles and credit waits for them.
+    pub(super) fn must_wait(&self, op: &Op) -> bool {
+        match op {
+            Op::Settle(_) | Op::Credit(_) => false,
+            Op::Define(_) => !self.held.is_empty(),
+            _ => self.defining > 0 || !self.held.is_empty(),
+        }
+    }
+
+    /// Whether it may write to the exchange, by this grant.
+    pub(super) fn may_write(&mut self, permits: Option<&Arc<Permits>>, exchange: &str) -> bool {
+        let Some(permits) = permits else { return false };
+        let is_same = self.writes.permits.as_ref().is_some_and(|known| Arc::ptr_eq(known, permits));
+        if !is_same {
+            self.writes = Writes { permits: Some(permits.clone()), exchanges: SmallVec::new() };
+        }
+        if self.writes.exchanges.iter().any(|known| **known == *exchange) {
+            return true;
+        }
+        let allowed = permits.allows(Access::Write, exchange);
+        if allowed {
+            if self.writes.exchanges.len() == WRITES_MAX {
+                self.writes.exchanges.clear();
+            }
+            self.writes.exchanges.push(exchange.into());
+        }
+        allowed
+    }
+}
+
+pub(super) fn is_definition(submit: &Submit) -> bool {
+    matches!(submit.op, Op::Define(_))
+}
