@@ -71,7 +71,7 @@ pub struct Options {
     pub shard: u16,
     /// For a new log: a number no other log has.
     pub identity: u64,
-    /// Length of a segment; 64 KiB … 1 GiB, whole pages. A block may have a quarter of it (at most 4 MiB).
+    /// Length of a segment; 64 KiB … 1 GiB, whole pages. A block may have a quarter of it (at most 15.5 MiB).
     pub segment_bytes: u64,
     /// Length of the first segment of a young log, which is zero-written while it opens.
     pub starter_bytes: u64,
@@ -93,7 +93,7 @@ impl Default for Options {
             shard: 0,
             identity: RandomState::new().build_hasher().finish(),
             segment_bytes: 128 << 20,
-            starter_bytes: 16 << 20,
+            starter_bytes: 32 << 20,
             pool_min: 4,
             log_bytes_max: 8 << 30,
             margin_bytes: 256 << 20,
@@ -117,7 +117,7 @@ impl Options {
             || !self.starter_bytes.is_multiple_of(PAGE_BYTES as u64)
         {
             return Err(OpenError::Format(
-                "starter_bytes is half of a segment or 8 MiB at least, in whole pages".into(),
+                "starter_bytes is half of a segment or 31 MiB at least, in whole pages".into(),
             ));
         }
         Ok(())
@@ -316,7 +316,7 @@ impl Embedded {
 
 impl LogStore for Embedded {
     fn limits(&self) -> Limits {
-        let block_bytes_max = u32::try_from(self.options.body_bytes_max()).expect("at most 4 MiB");
+        let block_bytes_max = u32::try_from(self.options.body_bytes_max()).expect("at most 15.5 MiB");
         Limits {
             block_bytes_max,
             block_bytes_best: BODY_BYTES_BEST.min(block_bytes_max),

@@ -14,8 +14,9 @@ use stele_model::id::Lsn;
 pub const HEAD_BYTES: usize = 128;
 /// Bytes of a frame: what one checksum covers, and so the least that is read for one record.
 pub const FRAME_BYTES: usize = 16 << 10;
-/// Largest body. A record of 2 MiB (S31) fits with room to spare.
-pub const BODY_BYTES_MAX: usize = 4 << 20;
+/// Largest body, 15.5 MiB: as many frames as the table beside the header can have. Blocks grow to 1 MiB; only a single large record
+/// makes a longer one.
+pub const BODY_BYTES_MAX: usize = (PAGE_BYTES - HEAD_BYTES) / 4 * FRAME_BYTES;
 /// Bodies up to here follow the header at once; longer ones begin at the second page.
 pub const COMPACT_BODY_BYTES_MAX: usize = 64 << 10;
 
