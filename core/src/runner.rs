@@ -344,19 +344,28 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
             let alone = self.sealed.len() == 1 && self.in_flight.is_empty();
             let inline = idle && alone && block.body.len() <= self.settings.inline_bytes_max;
             let (lsn, bytes, entries) = (block.lsn, block.body.len(), block.entries);
-            match self.log.append(block, inline) {
+            match self.append(block, inline) {
                 Ok(()) => {
-                    self.full = false;
                     self.stats.inline_commits += u64::from(inline);
                     self.handed_over(lsn, bytes, entries, now);
                 }
-                Err(AppendError::Full) => {
-                    self.full = true;
-                    return;
-                }
+                Err(AppendError::Full) => return,
                 Err(error) => self.fail(format!("append block {lsn}: {error:?}")),
             }
         }
+    }
+
+    /// A full log takes what was begun into its reserve; the driver sees [`Self::full`] and sends nothing more that needs space.
+    fn append(&mut self, block: Block, inline: bool) -> Result<(), AppendError> {
+        let result = self.log.append(block.clone(), inline);
+        self.full = result == Err(AppendError::Full);
+        if !self.full {
+            return result;
+        }
+        self.log.use_reserve(true);
+        let result = self.log.append(block, inline);
+        self.log.use_reserve(false);
+        result
     }
 
     fn handed_over(&mut self, lsn: Lsn, bytes: usize, entries: u32, now: Now) {
