@@ -1,13 +1,14 @@
 //! Sockets, threads, TLS, clock, HTTP: the only crate that joins dialects, hub, core and log.
 //!
-//! Read in this order: [`config`] (what can be set), [`inspect`] (what the outer parts ask of a running node), then the outer
-//! parts themselves: [`http`], [`metrics`], [`tls`], [`passwords`], [`logging`], [`ports`].
+//! Read in this order: [`config`] (what can be set), [`node`] (what runs), [`inspect`] (what the outer parts ask of a running node), then
+//! the outer parts themselves: [`http`], [`metrics`], [`tls`], [`passwords`], [`logging`], [`ports`].
 
 pub mod config;
 pub mod http;
 pub mod inspect;
 pub mod logging;
 pub mod metrics;
+pub mod node;
 pub mod passwords;
 pub mod ports;
 pub mod tls;

@@ -20,9 +20,9 @@ pub use start::StartError;
 pub use stop::{Reason, Stop};
 
 use crate::config::Config;
+use crate::tls::{Tls, TlsError};
 use acceptor::Acceptor;
 use arc_swap::ArcSwap;
-use clock::Clock;
 use inbox::Inbox;
 use io::IoMessage;
 use registry::RegistryMessage;
@@ -30,18 +30,18 @@ use shard::ShardMessage;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use stele_hub::registry::Snapshot;
+use stele_hub::Snapshot;
 
 /// A running node.
 pub struct Node {
     stop: Stop,
-    clock: Arc<Clock>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     hubs: Vec<Inbox<IoMessage>>,
     shards: Vec<Inbox<ShardMessage>>,
     registry: Inbox<RegistryMessage>,
     acceptor: Acceptor,
     addresses: Addresses,
+    tls: Option<Arc<Tls>>,
     threads: Mutex<Threads>,
 }
 
@@ -81,6 +81,14 @@ impl Node {
     #[must_use]
     pub fn stop(&self) -> Stop {
         self.stop.clone()
+    }
+
+    /// Reads certificate and key again; new connections get the new ones.
+    ///
+    /// # Errors
+    /// What is wrong with the files; the ones in use stay.
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        self.tls.as_ref().map_or(Ok(()), |tls| tls.reload())
     }
 
     /// Ends in order: no new connections, goodbye to every client, everything taken is made durable. Blocks until it is done. Calling it

@@ -17,7 +17,7 @@ const NO_HANDLES_PAUSE: Duration = Duration::from_millis(100);
 const WAKE: Token = Token(usize::MAX);
 
 /// A port to listen on.
-pub struct Listener {
+pub(crate) struct Listener {
     /// Bound already, so that a taken port was noticed at the start.
     pub socket: TcpListener,
     /// What its clients speak.
@@ -29,13 +29,13 @@ impl Listener {
     ///
     /// # Errors
     /// The address is taken, or not ours.
-    pub fn bind(address: SocketAddr, security: Security) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, security: Security) -> io::Result<Self> {
         Ok(Self { socket: TcpListener::bind(address)?, security })
     }
 }
 
 /// The running acceptor. Dropping it leaves it running; see [`Acceptor::stop`].
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     stopping: Arc<AtomicBool>,
     waker: mio::Waker,
 }
@@ -45,7 +45,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the kernel has no more handles or threads.
-    pub fn start(mut listeners: Vec<Listener>, hubs: Vec<Inbox<IoMessage>>) -> io::Result<Self> {
+    pub(crate) fn start(mut listeners: Vec<Listener>, hubs: Vec<Inbox<IoMessage>>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
         for (n, listener) in listeners.iter_mut().enumerate() {
@@ -53,12 +53,14 @@ impl Acceptor {
         }
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
-        thread::Builder::new().name("acceptor".to_owned()).spawn(move || accept(poll, &listeners, &hubs, &stop))?;
+        thread::Builder::new()
+            .name("acceptor".to_owned())
+            .spawn(move || accept(poll, &listeners, &hubs, &stop))?;
         Ok(Self { stopping, waker })
     }
 
     /// Takes no more connections; the ports are free again soon after.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         if let Err(error) = self.waker.wake() {
             tracing::warn!(%error, "could not wake the acceptor");
@@ -84,7 +86,8 @@ fn accept(mut poll: Poll, listeners: &[Listener], hubs: &[Inbox<IoMessage>], sto
             loop {
                 match listener.socket.accept() {
                     Ok((socket, _)) => {
-                        hubs[next % hubs.len()].send(IoMessage::Connection(socket, listener.security.clone()), 0);
+                        hubs[next % hubs.len()]
+                            .send(IoMessage::Connection(socket, listener.security.clone()), 0);
                         next += 1;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

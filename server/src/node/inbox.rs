@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The sending and the receiving end; cloned to every sender.
-pub struct Inbox<T> {
+pub(crate) struct Inbox<T> {
     shared: Arc<Shared<T>>,
 }
 
@@ -27,7 +27,7 @@ impl<T> Clone for Inbox<T> {
 
 impl<T> Inbox<T> {
     /// `wake` ends the reader's sleep; it may be called when he is awake.
-    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             shared: Arc::new(Shared {
                 items: Mutex::new(Vec::new()),
@@ -39,31 +39,21 @@ impl<T> Inbox<T> {
     }
 
     /// Leaves an item of `bytes` bytes.
-    pub fn send(&self, item: T, bytes: usize) {
+    pub(crate) fn send(&self, item: T, bytes: usize) {
         self.shared.weight.fetch_add(bytes, Ordering::Relaxed);
         self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).push(item);
         self.wake();
     }
 
-    /// Leaves all of `items`, in order, which together have `bytes` bytes.
-    pub fn send_all(&self, items: &mut Vec<T>, bytes: usize) {
-        if items.is_empty() {
-            return;
-        }
-        self.shared.weight.fetch_add(bytes, Ordering::Relaxed);
-        self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).append(items);
-        self.wake();
-    }
-
     /// Ends the reader's sleep.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if self.shared.asleep.swap(false, Ordering::SeqCst) {
             (self.shared.wake)();
         }
     }
 
     /// Bytes that wait, as their senders said.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.shared.weight.load(Ordering::Relaxed)
     }
 
@@ -71,14 +61,14 @@ impl<T> Inbox<T> {
     ///
     /// # Panics
     /// If `into` is not empty.
-    pub fn take(&self, into: &mut Vec<T>) {
+    pub(crate) fn take(&self, into: &mut Vec<T>) {
         assert!(into.is_empty(), "what was taken before has been dealt with");
         std::mem::swap(into, &mut *self.shared.items.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.weight.store(0, Ordering::Relaxed);
     }
 
     /// Says that the reader is about to sleep. `false`: there is something, he should not.
-    pub fn may_sleep(&self) -> bool {
+    pub(crate) fn may_sleep(&self) -> bool {
         self.shared.asleep.store(true, Ordering::SeqCst);
         if self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return true;
@@ -88,12 +78,12 @@ impl<T> Inbox<T> {
     }
 
     /// Says that the reader is awake.
-    pub fn awake(&self) {
+    pub(crate) fn awake(&self) {
         self.shared.asleep.store(false, Ordering::SeqCst);
     }
 
     /// Nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }

@@ -59,7 +59,8 @@ impl Inspect for Node {
         let snapshot = self.snapshot.load();
         let mut names = Names::default();
         for namespace in snapshot.namespaces() {
-            let object = |name: &str| ObjectName { namespace: namespace.name.clone(), name: name.to_owned() };
+            let object =
+                |name: &str| ObjectName { namespace: namespace.name.to_string(), name: name.to_owned() };
             names.exchanges.extend(namespace.exchanges().iter().map(|e| (e.id, object(&e.name))));
             names.queues.extend(namespace.queues().iter().map(|q| (q.spec.id, object(&q.spec.name))));
         }

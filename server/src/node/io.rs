@@ -5,35 +5,31 @@
 //! connection once. What must hold: nothing here waits; every buffer has a bound, and a connection over a bound is not read (S29).
 
 mod connection;
+mod message;
 mod transport;
 
-use crate::node::clock::Clock;
-use crate::node::inbox::Inbox;
 use crate::node::registry::RegistryMessage;
 use crate::node::shard::{self, ShardMessage};
-use crate::node::stop::Stop;
 use crate::passwords;
-use arc_swap::{ArcSwap, Cache};
 use connection::{Connection, ReadEnd};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use slab::Slab;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
-use stele_hub::hub::{Hub, HubMessage, HubOut};
-use stele_hub::registry::Snapshot;
-use stele_model::flow::{FlowCounts, Party};
-use stele_model::id::{Call, HubId, Now, SessionId, ShardId};
+use stele_hub::Snapshot;
+use stele_hub::hub::{Hub, HubOut};
+use stele_model::flow::Party;
+use stele_model::id::{Now, SessionId};
 use stele_model::op::Op;
-use stele_model::outcome::{Done, Wake};
-use stele_model::refusal::Refusal;
-use stele_model::session::{Authenticate, Principal, Rejected, Session};
-use stele_model::shard::{ShardOp, ToHub};
+use stele_model::outcome::Wake;
+use stele_model::session::{Authenticate, Principal, Rejected};
+use stele_model::shard::ShardOp;
 
-pub use transport::Security;
+pub(crate) use message::{IoCounters, IoMessage, IoReport, Sessions, Source, Wiring, mailbox};
+pub(crate) use transport::Security;
 
 /// Bytes asked for in one read of a socket.
 const READ_BYTES: usize = 128 << 10;
@@ -59,107 +55,8 @@ const LINGER_MS: u64 = 1_000;
 /// Longest wait for clients to take their last bytes at shutdown, milliseconds.
 const GOODBYE_MS: u64 = 5_000;
 
-const INBOX: Token = Token(usize::MAX);
-
-/// What an IO thread is sent.
-pub enum IoMessage {
-    /// What a shard has released.
-    Shard(ShardId, Vec<ToHub>),
-    /// An answer of the registry.
-    Registry(Call, Result<Done, Refusal>),
-    /// From another hub.
-    Hub(HubMessage),
-    /// A new connection.
-    Connection(TcpStream, Security),
-    /// Publishers must stop, and why; or may go on.
-    Alarm(Option<String>),
-    /// Tell what you hold.
-    Report(SyncSender<IoReport>),
-    /// Say goodbye to every client, and end.
-    Stop,
-}
-
-/// What an IO thread has done and holds.
-#[derive(Clone, Debug, Default)]
-pub struct IoReport {
-    /// The flow its hub counted.
-    pub flow: FlowCounts,
-    /// Its sums.
-    pub counters: IoCounters,
-    /// Open connections.
-    pub connections: u64,
-}
-
-/// Sums of an IO thread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IoCounters {
-    /// Reads of sockets that brought something.
-    pub reads: u64,
-    /// Bytes they brought.
-    pub read_bytes: u64,
-    /// Records published.
-    pub messages_in: u64,
-    /// Records delivered.
-    pub messages_out: u64,
-    /// Records whose publisher was told that they are safe.
-    pub confirmed: u64,
-    /// Records whose publisher was told that a queue refused them.
-    pub refused: u64,
-    /// Times that publishers were told so: one may stand for many.
-    pub confirm_writes: u64,
-    /// Writes to sockets.
-    pub writes: u64,
-    /// Bytes they took.
-    pub written_bytes: u64,
-    /// Logins refused.
-    pub rejected: u64,
-    /// Connections ever accepted.
-    pub accepted: u64,
-}
-
-/// Where an IO thread's messages go, and what it shares.
-pub struct Wiring {
-    /// Its hub's number.
-    pub hub: HubId,
-    /// Its own inbox.
-    pub inbox: Inbox<IoMessage>,
-    /// By hub, itself included.
-    pub hubs: Vec<Inbox<IoMessage>>,
-    /// By shard.
-    pub shards: Vec<Inbox<ShardMessage>>,
-    /// The registry.
-    pub registry: Inbox<RegistryMessage>,
-    /// Definitions.
-    pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// The time.
-    pub clock: Arc<Clock>,
-    /// Told when the thread cannot go on.
-    pub stop: Stop,
-    /// Makes the session of a new connection.
-    pub sessions: Box<dyn Fn(Now) -> Box<dyn Session> + Send>,
-    /// Largest frame that a session takes, bytes.
-    pub frame_bytes_max: usize,
-    /// Unguessable numbers for names made up here.
-    pub seed: [u64; 2],
-}
-
-/// Makes the poll of an IO thread and the inbox that wakes it.
-///
-/// # Errors
-/// When the kernel has no more handles.
-pub fn mailbox() -> io::Result<(Poll, Inbox<IoMessage>)> {
-    let poll = Poll::new()?;
-    let waker = mio::Waker::new(poll.registry(), INBOX)?;
-    let inbox = Inbox::new(move || {
-        if let Err(error) = waker.wake() {
-            tracing::error!(%error, "could not wake an io thread");
-        }
-    });
-    Ok((poll, inbox))
-}
-
 /// Runs until told to stop; to be called on a thread of its own.
-pub fn run(poll: Poll, wiring: Wiring) {
+pub(crate) fn run(poll: Poll, wiring: Wiring) {
     let stop = wiring.stop.clone();
     let hub = wiring.hub;
     if let Err(error) = Io::new(poll, wiring).run() {
@@ -170,7 +67,7 @@ pub fn run(poll: Poll, wiring: Wiring) {
 struct Io {
     poll: Poll,
     hub: Hub,
-    snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    snapshot: Arc<Snapshot>,
     out: HubOut,
     to_shards: Vec<(Vec<ShardOp>, usize)>,
     connections: Slab<Connection>,
@@ -183,7 +80,7 @@ struct Io {
     dirty: Vec<usize>,
     deadlines: BTreeSet<(Now, usize)>,
     buffer: Vec<u8>,
-    alarm: Option<String>,
+    alarms: BTreeMap<Source, String>,
     stopping: Option<Now>,
     counters: IoCounters,
     wiring: Wiring,
@@ -191,12 +88,11 @@ struct Io {
 
 impl Io {
     fn new(poll: Poll, wiring: Wiring) -> Self {
-        let mut snapshot = Cache::new(Arc::clone(&wiring.snapshot));
-        let first = Arc::clone(snapshot.load());
+        let snapshot = wiring.snapshot.load_full();
         let (hubs, shards) = (wiring.hubs.len() as u16, wiring.shards.len() as u16);
         Self {
             poll,
-            hub: Hub::new(wiring.hub, hubs, shards, wiring.seed, first),
+            hub: Hub::new(wiring.hub, hubs, shards, wiring.seed, Arc::clone(&snapshot)),
             snapshot,
             out: HubOut::default(),
             to_shards: wiring.shards.iter().map(|_| (Vec::new(), 0)).collect(),
@@ -207,7 +103,7 @@ impl Io {
             dirty: Vec::new(),
             deadlines: BTreeSet::new(),
             buffer: vec![0; wiring.frame_bytes_max + TAIL_BYTES + READ_BYTES],
-            alarm: None,
+            alarms: BTreeMap::new(),
             stopping: None,
             counters: IoCounters::default(),
             wiring,
@@ -262,10 +158,9 @@ impl Io {
 
     /// The newest definitions, before anything is routed (S11).
     fn refresh(&mut self) {
-        let before = Arc::as_ptr(self.snapshot.load_no_revalidate());
-        let newest = self.snapshot.load();
-        if !std::ptr::eq(before, Arc::as_ptr(newest)) {
-            self.hub.replace_snapshot(Arc::clone(newest));
+        if !Arc::ptr_eq(&self.snapshot, &self.wiring.snapshot.load()) {
+            self.snapshot = self.wiring.snapshot.load_full();
+            self.hub.replace_snapshot(Arc::clone(&self.snapshot));
         }
     }
 
@@ -279,11 +174,7 @@ impl Io {
             IoMessage::Registry(call, answer) => self.hub.from_registry(now, call, answer, &mut self.out),
             IoMessage::Hub(message) => self.hub.from_hub(now, message, &mut self.out),
             IoMessage::Connection(socket, security) => self.accept(now, socket, security),
-            IoMessage::Alarm(alarm) => {
-                let wake = alarm.clone().map_or(Wake::Unblocked, Wake::Blocked);
-                self.alarm = alarm;
-                self.wake_all(now, &wake);
-            }
+            IoMessage::Alarm(source, why) => self.alarm(now, source, why),
             IoMessage::Report(to) => {
                 let connections = self.connections.len() as u64;
                 let report = IoReport { flow: self.hub.flow().clone(), counters: self.counters, connections };
@@ -294,6 +185,18 @@ impl Io {
                 self.stopping = Some(now.plus_ms(GOODBYE_MS));
                 self.wake_all(now, &Wake::Close("the server is being stopped".to_owned()));
             }
+        }
+    }
+
+    /// Publishers are blocked by the first alarm, and go on after the last.
+    fn alarm(&mut self, now: Now, source: Source, why: Option<String>) {
+        let before = self.alarms.is_empty();
+        match why.clone() {
+            Some(why) => self.alarms.insert(source, why),
+            None => self.alarms.remove(&source),
+        };
+        if before != self.alarms.is_empty() {
+            self.wake_all(now, &why.map_or(Wake::Unblocked, Wake::Blocked));
         }
     }
 
@@ -311,7 +214,7 @@ impl Io {
         let session = (self.wiring.sessions)(now);
         match Connection::open(id, socket, security, session, self.poll.registry(), Token(entry.key())) {
             Ok(mut connection) => {
-                if let Some(why) = &self.alarm {
+                if let Some(why) = self.alarms.values().next() {
                     connection.session.wake(now, Wake::Blocked(why.clone()), &mut connection.outbox);
                 }
                 self.counters.accepted += 1;
@@ -369,6 +272,7 @@ impl Io {
                 }
             }
             self.touched.push(slot);
+            self.refresh();
             self.pump(now);
         }
     }
@@ -376,7 +280,7 @@ impl Io {
     /// Carries what sessions want to the hub and what the hub has to sessions, until both are quiet.
     fn pump(&mut self, now: Now) {
         loop {
-            self.to_sessions(now);
+            self.tell_sessions(now);
             let Some(slot) = self.touched.pop() else { break };
             self.serve(now, slot);
         }
@@ -386,7 +290,7 @@ impl Io {
     fn serve(&mut self, now: Now, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if let Some(credentials) = connection.outbox.authenticate.take() {
-            let result = authenticate(self.snapshot.load_no_revalidate(), &credentials);
+            let result = authenticate(&self.snapshot, &credentials);
             self.counters.rejected += u64::from(result.is_err());
             if let Ok(principal) = &result {
                 let client = connection.session.client().to_owned();
@@ -424,7 +328,7 @@ impl Io {
         }
     }
 
-    fn to_sessions(&mut self, now: Now) {
+    fn tell_sessions(&mut self, now: Now) {
         for (session, ticket, outcome) in self.out.completions.drain(..) {
             let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
             if let stele_model::outcome::Outcome::Published(done) = &outcome {

@@ -14,7 +14,7 @@ const THREADS: usize = 2;
 
 /// Where fetches go. Dropping it ends the pool.
 #[derive(Clone)]
-pub struct Readers {
+pub(crate) struct Readers {
     jobs: Sender<(ShardId, Fetch)>,
 }
 
@@ -23,7 +23,7 @@ impl Readers {
     ///
     /// # Errors
     /// When a thread could not be started.
-    pub fn start(shards: Vec<(Arc<dyn RecordReader>, Inbox<ShardMessage>)>) -> std::io::Result<Self> {
+    pub(crate) fn start(shards: Vec<(Arc<dyn RecordReader>, Inbox<ShardMessage>)>) -> std::io::Result<Self> {
         let (jobs, queue) = channel::<(ShardId, Fetch)>();
         let queue = Arc::new(Mutex::new(queue));
         let shards = Arc::new(shards);
@@ -35,7 +35,7 @@ impl Readers {
     }
 
     /// Asks for records; the answer arrives in the shard's inbox.
-    pub fn fetch(&self, shard: ShardId, fetch: Fetch) {
+    pub(crate) fn fetch(&self, shard: ShardId, fetch: Fetch) {
         // The pool only ends when every sender is gone, so this cannot fail while anybody could still wait for the answer.
         let _ = self.jobs.send((shard, fetch));
     }

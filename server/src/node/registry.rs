@@ -12,19 +12,20 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 use stele_core::runner::Runner;
-use stele_hub::registry::{Registry, Snapshot};
+use stele_hub::{Registry, Snapshot};
 use stele_model::id::{Call, HubId};
 use stele_model::log::LogStore;
 use stele_model::outcome::Done;
+use stele_model::queue::QueueKind;
 use stele_model::refusal::Refusal;
 use stele_model::registry::{Change, RegistryEffect, RegistryOp};
 use stele_model::shard::ShardOp;
 
 /// The hub number by which the node itself asks; no IO thread has it.
-pub const OPERATOR: HubId = HubId(u16::MAX);
+pub(crate) const OPERATOR: HubId = HubId(u16::MAX);
 
 /// What the registry's thread is sent.
-pub enum RegistryMessage {
+pub(crate) enum RegistryMessage {
     /// An operation.
     Op(RegistryOp),
     /// An operator's change; the answer goes back over the channel.
@@ -34,7 +35,7 @@ pub enum RegistryMessage {
 }
 
 /// Where the registry's messages go.
-pub struct Wiring {
+pub(crate) struct Wiring {
     /// Its own inbox.
     pub inbox: Inbox<RegistryMessage>,
     /// By hub.
@@ -47,20 +48,32 @@ pub struct Wiring {
     pub clock: Arc<Clock>,
     /// Told when the log breaks.
     pub stop: Stop,
+    /// Told once, when every shard has taken the registry's word at the start.
+    pub agreed: SyncSender<()>,
 }
 
 /// Runs until told to stop; to be called on a thread of its own.
-pub fn run<L: LogStore>(mut runner: Runner<Registry, L>, wiring: &Wiring) {
+pub(crate) fn run<L: LogStore>(mut runner: Runner<Registry, L>, wiring: &Wiring) {
     let mut messages = Vec::new();
     let mut effects = Vec::new();
     let mut operators = Operators::default();
     let mut stopping = false;
+    let mut to_agree = wiring.shards.len();
     while !(stopping && runner.settled()) {
         wiring.inbox.take(&mut messages);
         for message in messages.drain(..) {
             let now = wiring.clock.now();
             match message {
-                RegistryMessage::Op(op) => runner.take(now, op),
+                RegistryMessage::Op(op) => {
+                    if to_agree > 0 && matches!(op, RegistryOp::Applied { queue: None, .. }) {
+                        to_agree -= 1;
+                        if to_agree == 0 {
+                            // Who started the node may have given up waiting.
+                            let _ = wiring.agreed.try_send(());
+                        }
+                    }
+                    runner.take(now, op);
+                }
                 RegistryMessage::Administer(change, answer) => {
                     let call = operators.expect(answer);
                     runner.take(now, RegistryOp::Administer { hub: OPERATOR, call, change });
@@ -79,7 +92,8 @@ pub fn run<L: LogStore>(mut runner: Runner<Registry, L>, wiring: &Wiring) {
         if let Some(why) = runner.broken() {
             return wiring.stop.fail(format!("registry: {why}"));
         }
-        let wait = runner.deadline().map(|due| Duration::from_micros(due.0.saturating_sub(wiring.clock.now().0)));
+        let wait =
+            runner.deadline().map(|due| Duration::from_micros(due.0.saturating_sub(wiring.clock.now().0)));
         if idle && wait != Some(Duration::ZERO) && wiring.inbox.may_sleep() {
             thread::park_timeout(wait.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1)));
             wiring.inbox.awake();
@@ -122,7 +136,12 @@ fn carry<L: LogStore>(
         RegistryEffect::Answer { hub, call, answer } => {
             wiring.hubs[usize::from(hub.0)].send(IoMessage::Registry(call, answer), 0);
         }
-        RegistryEffect::Put { shard, revision, queue } => to_shard(shard, ShardOp::Put { revision, queue }),
+        RegistryEffect::Put { shard, revision, queue } => {
+            if queue.settings.kind == QueueKind::Quorum {
+                tracing::info!(queue = queue.name, "a quorum queue has one copy here, on this node");
+            }
+            to_shard(shard, ShardOp::Put { revision, queue });
+        }
         RegistryEffect::Drop { shard, revision, queue } => to_shard(shard, ShardOp::Drop { revision, queue }),
         RegistryEffect::Sync { shard, revision, boot, queues } => {
             to_shard(shard, ShardOp::Sync { revision, boot, queues });
@@ -130,6 +149,8 @@ fn carry<L: LogStore>(
         RegistryEffect::Close { shard, queue } => {
             to_shard(shard, ShardOp::Close { answer: None, queue, if_unused: false, if_empty: false });
         }
-        RegistryEffect::ExchangeGone { exchange } => tracing::debug!(%exchange, "auto-delete exchange is gone"),
+        RegistryEffect::ExchangeGone { exchange } => {
+            tracing::debug!(%exchange, "auto-delete exchange is gone")
+        }
     }
 }

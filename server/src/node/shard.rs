@@ -2,7 +2,7 @@
 
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
-use crate::node::io::IoMessage;
+use crate::node::io::{IoMessage, Source};
 use crate::node::readers::Readers;
 use crate::node::registry::RegistryMessage;
 use crate::node::stop::Stop;
@@ -17,6 +17,7 @@ use stele_core::shard::Shard;
 use stele_model::id::ShardId;
 use stele_model::log::{LogStore, ReadError};
 use stele_model::publish::ShardPublish;
+use stele_model::refusal::Refusal;
 use stele_model::shard::{QueueCounts, ShardOp, ToHub};
 
 /// Bytes of blocks that may wait for the disk before the shard stops taking operations (durable-path §3, 12).
@@ -26,7 +27,7 @@ const RUN_AHEAD_BYTES_MAX: usize = 16 << 20;
 const TURN_BYTES: usize = 1 << 20;
 
 /// What a shard's thread is sent.
-pub enum ShardMessage {
+pub(crate) enum ShardMessage {
     /// Operations, in order.
     Ops(Vec<ShardOp>),
     /// Records that were asked for.
@@ -44,19 +45,15 @@ pub enum ShardMessage {
 
 /// What a shard holds and has done.
 #[derive(Clone, Debug)]
-pub struct ShardReport {
-    /// Which.
-    pub shard: ShardId,
+pub(crate) struct ShardReport {
     /// Its queues.
     pub queues: Vec<QueueCounts>,
     /// What its runner did.
     pub stats: Stats,
-    /// The log refuses more.
-    pub full: bool,
 }
 
 /// Where a shard's messages go.
-pub struct Wiring {
+pub(crate) struct Wiring {
     /// Which shard.
     pub shard: ShardId,
     /// Its own inbox.
@@ -75,7 +72,7 @@ pub struct Wiring {
 
 /// Bytes an operation brings, for the bounds.
 #[must_use]
-pub fn weight(op: &ShardOp) -> usize {
+pub(crate) fn weight(op: &ShardOp) -> usize {
     match op {
         ShardOp::Publish(ShardPublish { batch, .. }) => batch.bytes.len(),
         _ => 0,
@@ -83,7 +80,7 @@ pub fn weight(op: &ShardOp) -> usize {
 }
 
 /// Runs until told to stop; to be called on a thread of its own.
-pub fn run<L: LogStore>(mut runner: Runner<Shard, L>, wiring: &Wiring) {
+pub(crate) fn run<L: LogStore>(mut runner: Runner<Shard, L>, wiring: &Wiring) {
     let mut thread = ShardThread {
         dispatch: Dispatch::new(wiring.shard, wiring.hubs.len() as u16),
         wiring,
@@ -91,6 +88,7 @@ pub fn run<L: LogStore>(mut runner: Runner<Shard, L>, wiring: &Wiring) {
         out: Vec::new(),
         to_hubs: wiring.hubs.iter().map(|_| Vec::new()).collect(),
         stopping: false,
+        full: false,
     };
     let mut messages = Vec::new();
     while !(thread.stopping && runner.settled()) {
@@ -122,6 +120,8 @@ struct ShardThread<'w> {
     out: Vec<Out>,
     to_hubs: Vec<Vec<ToHub>>,
     stopping: bool,
+    /// The log has no space: publishers are refused and told to stop, readers drain.
+    full: bool,
 }
 
 impl ShardThread<'_> {
@@ -133,7 +133,13 @@ impl ShardThread<'_> {
                 let mut bytes = 0;
                 for op in ops {
                     bytes += weight(&op);
-                    runner.take(now, op);
+                    match op {
+                        // A dead letter is already stored; it moves even now.
+                        ShardOp::Publish(publish) if self.full && publish.link.is_none() => {
+                            self.refuse(&publish)
+                        }
+                        op => runner.take(now, op),
+                    }
                 }
                 return bytes;
             }
@@ -143,9 +149,8 @@ impl ShardThread<'_> {
                 }
             }
             ShardMessage::Report(to) => {
-                let queues = runner.machine().counts();
-                let full = runner.full();
-                let report = ShardReport { shard: self.wiring.shard, queues, stats: runner.stats(), full };
+                let queues = runner.machine().counts().collect();
+                let report = ShardReport { queues, stats: runner.stats() };
                 // Who asked may have given up waiting.
                 let _ = to.try_send(report);
             }
@@ -167,6 +172,27 @@ impl ShardThread<'_> {
         }
         self.carry();
         runner.set_fetches(self.dispatch.fetches());
+        self.note_full(runner.full());
+    }
+
+    fn note_full(&mut self, full: bool) {
+        if self.full == full {
+            return;
+        }
+        self.full = full;
+        tracing::warn!(shard = %self.wiring.shard, full, "space for the log");
+        let why = full.then(|| "no space for the log".to_owned());
+        for hub in &self.wiring.hubs {
+            hub.send(IoMessage::Alarm(Source::Log(self.wiring.shard), why.clone()), 0);
+        }
+    }
+
+    fn refuse(&mut self, publish: &ShardPublish) {
+        let refusal = Refusal::Unavailable { why: "no space for the log".to_owned() };
+        let items = publish.runs.iter().flat_map(|run| run.items.clone());
+        let refused = items.map(|item| (item, refusal.clone())).collect();
+        let answer = ToHub::Published { call: publish.call, refused, gone: Vec::new() };
+        self.out.push(Out::Hub(publish.hub, answer));
     }
 
     fn carry(&mut self) {

@@ -2,7 +2,7 @@
 
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
-use crate::node::io::IoMessage;
+use crate::node::io::{IoMessage, Source};
 use crate::node::stop::Stop;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 /// What the watch looks at, and whom it tells.
-pub struct Watch {
+pub(crate) struct Watch {
     /// The data directory.
     pub dir: PathBuf,
     /// Free bytes below which publishers are blocked.
@@ -28,7 +28,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the thread could not be started.
-    pub fn start(self) -> std::io::Result<()> {
+    pub(crate) fn start(self) -> std::io::Result<()> {
         thread::Builder::new().name("watch".to_owned()).spawn(move || self.run()).map(drop)
     }
 
@@ -63,6 +63,6 @@ impl Watch {
     fn tell(&self, blocked: bool) {
         let alarm = blocked.then(|| "low on disk".to_owned());
         tracing::warn!(blocked, free_bytes_min = self.free_bytes_min, "disk space");
-        self.hubs.iter().for_each(|hub| hub.send(IoMessage::Alarm(alarm.clone()), 0));
+        self.hubs.iter().for_each(|hub| hub.send(IoMessage::Alarm(Source::Disk, alarm.clone()), 0));
     }
 }

@@ -1,7 +1,8 @@
 //! A connection's socket, plain or with TLS. On a port that allows both, the first byte tells (0x16 begins a TLS handshake).
 
+use crate::tls::Tls;
 use mio::net::TcpStream;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::ServerConnection;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -11,11 +12,11 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What a listener expects of its clients.
 #[derive(Clone)]
-pub enum Security {
+pub(crate) enum Security {
     /// TLS, always.
-    Tls(Arc<ServerConfig>),
-    /// The first byte tells. Without a configuration a TLS handshake is refused.
-    Either(Option<Arc<ServerConfig>>),
+    Tls(Arc<Tls>),
+    /// The first byte tells. Without a certificate a TLS handshake is refused.
+    Either(Option<Arc<Tls>>),
 }
 
 pub(super) struct Transport {
@@ -25,7 +26,7 @@ pub(super) struct Transport {
 
 enum State {
     /// Nothing has come yet.
-    Undecided(Option<Arc<ServerConfig>>),
+    Undecided(Option<Arc<Tls>>),
     Plain,
     Tls(Box<ServerConnection>),
 }
@@ -33,21 +34,21 @@ enum State {
 impl Transport {
     pub(super) fn new(socket: TcpStream, security: Security) -> io::Result<Self> {
         let state = match security {
-            Security::Tls(config) => tls(config)?,
-            Security::Either(config) => State::Undecided(config),
+            Security::Tls(identity) => tls(&identity)?,
+            Security::Either(identity) => State::Undecided(identity),
         };
         Ok(Self { socket, state })
     }
 
     /// Reads what the client said, decrypted. `WouldBlock` only when the socket has nothing more.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if let State::Undecided(config) = &mut self.state {
+        if let State::Undecided(identity) = &mut self.state {
             let mut first = [0];
             if self.socket.peek(&mut first)? == 0 {
                 return Ok(0);
             }
-            self.state = match (first[0], config.take()) {
-                (TLS_HANDSHAKE, Some(config)) => tls(config)?,
+            self.state = match (first[0], identity.take()) {
+                (TLS_HANDSHAKE, Some(identity)) => tls(&identity)?,
                 (TLS_HANDSHAKE, None) => {
                     return Err(io::Error::other("the client speaks TLS, but no certificate is configured"));
                 }
@@ -104,8 +105,8 @@ impl Transport {
     }
 }
 
-fn tls(config: Arc<ServerConfig>) -> io::Result<State> {
-    Ok(State::Tls(Box::new(ServerConnection::new(config).map_err(io::Error::other)?)))
+fn tls(identity: &Tls) -> io::Result<State> {
+    Ok(State::Tls(Box::new(ServerConnection::new(identity.current()).map_err(io::Error::other)?)))
 }
 
 fn read_tls(tls: &mut ServerConnection, socket: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {

@@ -1,0 +1,134 @@
+//! What an IO thread is sent, what it tells, and what it is wired to.
+
+use super::transport::Security;
+use crate::node::clock::Clock;
+use crate::node::inbox::Inbox;
+use crate::node::registry::RegistryMessage;
+use crate::node::shard::ShardMessage;
+use crate::node::stop::Stop;
+use arc_swap::ArcSwap;
+use mio::net::TcpStream;
+use mio::{Poll, Token};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use stele_hub::Snapshot;
+use stele_hub::hub::HubMessage;
+use stele_model::flow::FlowCounts;
+use stele_model::id::{Call, HubId, Now, ShardId};
+use stele_model::outcome::Done;
+use stele_model::refusal::Refusal;
+use stele_model::session::Session;
+use stele_model::shard::ToHub;
+
+/// By it the poll of an IO thread tells that the inbox has something.
+const INBOX: Token = Token(usize::MAX);
+
+/// What an IO thread is sent.
+pub(crate) enum IoMessage {
+    /// What a shard has released.
+    Shard(ShardId, Vec<ToHub>),
+    /// An answer of the registry.
+    Registry(Call, Result<Done, Refusal>),
+    /// From another hub.
+    Hub(HubMessage),
+    /// A new connection.
+    Connection(TcpStream, Security),
+    /// Publishers must stop, and why; or, as far as this source is concerned, may go on.
+    Alarm(Source, Option<String>),
+    /// Tell what you hold.
+    Report(SyncSender<IoReport>),
+    /// Say goodbye to every client, and end.
+    Stop,
+}
+
+/// Who raises an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The watch over the disk.
+    Disk,
+    /// A shard whose log is full.
+    Log(ShardId),
+}
+
+/// What an IO thread has done and holds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IoReport {
+    /// The flow its hub counted.
+    pub flow: FlowCounts,
+    /// Its sums.
+    pub counters: IoCounters,
+    /// Open connections.
+    pub connections: u64,
+}
+
+/// Sums of an IO thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IoCounters {
+    /// Reads of sockets that brought something.
+    pub reads: u64,
+    /// Bytes they brought.
+    pub read_bytes: u64,
+    /// Records published.
+    pub messages_in: u64,
+    /// Records delivered.
+    pub messages_out: u64,
+    /// Records whose publisher was told that they are safe.
+    pub confirmed: u64,
+    /// Records whose publisher was told that a queue refused them.
+    pub refused: u64,
+    /// Times that publishers were told so: one may stand for many.
+    pub confirm_writes: u64,
+    /// Writes to sockets.
+    pub writes: u64,
+    /// Bytes they took.
+    pub written_bytes: u64,
+    /// Logins refused.
+    pub rejected: u64,
+    /// Connections ever accepted.
+    pub accepted: u64,
+}
+
+/// Where an IO thread's messages go, and what it shares.
+pub(crate) struct Wiring {
+    /// Its hub's number.
+    pub hub: HubId,
+    /// Its own inbox.
+    pub inbox: Inbox<IoMessage>,
+    /// By hub, itself included.
+    pub hubs: Vec<Inbox<IoMessage>>,
+    /// By shard.
+    pub shards: Vec<Inbox<ShardMessage>>,
+    /// The registry.
+    pub registry: Inbox<RegistryMessage>,
+    /// Definitions.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The time.
+    pub clock: Arc<Clock>,
+    /// Told when the thread cannot go on.
+    pub stop: Stop,
+    /// Makes the session of a new connection.
+    pub sessions: Sessions,
+    /// Largest frame that a session takes, bytes.
+    pub frame_bytes_max: usize,
+    /// Unguessable numbers for names made up here.
+    pub seed: [u64; 2],
+}
+
+/// Makes sessions.
+pub(crate) type Sessions = Box<dyn FnMut(Now) -> Box<dyn Session> + Send>;
+
+/// Makes the poll of an IO thread and the inbox that wakes it.
+///
+/// # Errors
+/// When the kernel has no more handles.
+pub(crate) fn mailbox() -> io::Result<(Poll, Inbox<IoMessage>)> {
+    let poll = Poll::new()?;
+    let waker = mio::Waker::new(poll.registry(), INBOX)?;
+    let inbox = Inbox::new(move || {
+        if let Err(error) = waker.wake() {
+            tracing::error!(%error, "could not wake an io thread");
+        }
+    });
+    Ok((poll, inbox))
+}

@@ -1,0 +1,440 @@
+//! How a node comes up: locks its directory, brings registry and shards back from their logs, binds its ports, starts its threads.
+
+use super::acceptor::{Acceptor, Listener};
+use super::clock::Clock;
+use super::inbox::Inbox;
+use super::io::{self, Security};
+use super::readers::Readers;
+use super::registry::{self, RegistryMessage};
+use super::shard::{self, ShardMessage};
+use super::stop::Stop;
+use super::watch::Watch;
+use super::{Addresses, Node, Threads};
+use crate::config::{Config, UserSetting};
+use crate::tls::{Tls, TlsError};
+use arc_swap::ArcSwap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+use stele_amqp091::profile::{self, Profile};
+use stele_amqp091::session::Connection;
+use stele_core::runner::{self, Runner, Settings};
+use stele_core::shard::Shard;
+use stele_hub::{Registry, Setup};
+use stele_log::disk::real::RealDisk;
+use stele_log::{Embedded, OpenError, Options, Recovery};
+use stele_model::id::{HubId, Now, ShardId};
+use stele_model::log::RecordReader;
+use stele_model::machine::Machine;
+use stele_model::registry::{Change, Grant, User};
+
+/// Most shards that a node takes by itself; more make blocks smaller (STORAGE §1).
+const SHARDS_MAX: usize = 8;
+
+/// Longest wait for the shards to agree with the registry at the start.
+const AGREE: Duration = Duration::from_secs(60);
+
+/// Largest message: a record is one piece, and a block holds 15.5 MiB.
+const MESSAGE_BYTES_MAX: u32 = 15 << 20;
+
+/// Segments of the registry's log, bytes: it is small and written seldom.
+const REGISTRY_SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A log could not be opened.
+    #[error("could not open the log in {}: {why}", dir.display())]
+    Log {
+        /// Where.
+        dir: PathBuf,
+        /// Why.
+        why: OpenError,
+    },
+    /// A machine could not be brought back.
+    #[error("could not bring back what the log in {} holds: {why}", dir.display())]
+    Replay {
+        /// Where.
+        dir: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A port could not be listened on.
+    #[error("could not listen on {address} ({what}): {why}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// For what.
+        what: &'static str,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// Certificate or key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A user of the configuration was refused.
+    #[error("could not put user {name:?} of the configuration in place: {why}")]
+    User {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The machine gives no more threads or handles, or the directory cannot be used.
+    #[error("could not {what}: {why}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// Why.
+        why: std::io::Error,
+    },
+}
+
+fn system(what: &str) -> impl FnOnce(std::io::Error) -> StartError {
+    move |why| StartError::System { what: what.to_owned(), why }
+}
+
+/// A thread that an inbox is to wake; known only once it runs.
+type Sleeper = Arc<OnceLock<Thread>>;
+
+fn thread_inbox<T: Send + 'static>() -> (Inbox<T>, Sleeper) {
+    let sleeper = Sleeper::default();
+    (Inbox::new(waker(&sleeper)), sleeper)
+}
+
+fn waker(sleeper: &Sleeper) -> impl Fn() + Send + Sync + 'static + use<> {
+    let sleeper = Arc::clone(sleeper);
+    move || {
+        if let Some(thread) = sleeper.get() {
+            thread.unpark();
+        }
+    }
+}
+
+pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
+    let tls = config.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+    let (listeners, addresses) = bind(config, tls.as_ref())?;
+    let shard_count = shard_count(config)?;
+    let hub_count = usize::from(config.threads.io.unwrap_or(0)).max(default_threads().min(SHARDS_MAX));
+    let stop = Stop::default();
+
+    let (registry_inbox, registry_sleeper) = thread_inbox();
+    let (shard_inboxes, shard_sleepers): (Vec<_>, Vec<_>) = (0..shard_count).map(|_| thread_inbox()).unzip();
+
+    let (registry_log, _) =
+        open_log(config, "registry", 0, registry_options(config), waker(&registry_sleeper))?;
+    let mut shard_logs = Vec::new();
+    for (n, sleeper) in shard_sleepers.iter().enumerate() {
+        let options = shard_options(config, n, shard_count);
+        shard_logs.push(open_log(config, &format!("shard-{n}"), n as u16, options, waker(sleeper))?);
+    }
+    let clock = Arc::new(Clock::start());
+
+    let readers = readers(&shard_logs, &shard_inboxes)?;
+    let registry = registry_runner(config, registry_log, &clock, shard_count)?;
+    let mut shards = Vec::new();
+    for (n, (log, _)) in shard_logs.into_iter().enumerate() {
+        shards.push(shard_runner(config, log, &clock, ShardId(n as u16), shard_count)?);
+    }
+    let snapshot = Arc::new(ArcSwap::new(registry.machine().current()));
+
+    let mut polls = Vec::new();
+    let mut hubs = Vec::new();
+    for _ in 0..hub_count {
+        let (poll, inbox) = io::mailbox().map_err(system("make an io thread's mailbox"))?;
+        polls.push(poll);
+        hubs.push(inbox);
+    }
+
+    let mut threads = Threads::default();
+    for ((runner, inbox), (n, sleeper)) in
+        shards.into_iter().zip(&shard_inboxes).zip(shard_sleepers.iter().enumerate())
+    {
+        let wiring = shard::Wiring {
+            shard: ShardId(n as u16),
+            inbox: inbox.clone(),
+            hubs: hubs.clone(),
+            registry: registry_inbox.clone(),
+            readers: readers.clone(),
+            clock: Arc::clone(&clock),
+            stop: stop.clone(),
+        };
+        threads.shards.push(spawn(format!("shard-{n}"), Some(sleeper), move || shard::run(runner, &wiring))?);
+    }
+    let (agreed, agree) = sync_channel(1);
+    let wiring = registry::Wiring {
+        inbox: registry_inbox.clone(),
+        hubs: hubs.clone(),
+        shards: shard_inboxes.clone(),
+        snapshot: Arc::clone(&snapshot),
+        clock: Arc::clone(&clock),
+        stop: stop.clone(),
+        agreed,
+    };
+    let run = move || registry::run(registry, &wiring);
+    threads.registry.push(spawn("registry".to_owned(), Some(&registry_sleeper), run)?);
+    agree.recv_timeout(AGREE).map_err(|_| StartError::Replay {
+        dir: config.data_dir.clone(),
+        why: match stop.reason() {
+            Some(super::Reason::Failed(why)) => why,
+            _ => format!("registry and shards did not agree within {} s", AGREE.as_secs()),
+        },
+    })?;
+    put_users(config, &registry_inbox)?;
+
+    for (n, poll) in polls.into_iter().enumerate() {
+        let wiring = io::Wiring {
+            hub: HubId(n as u16),
+            inbox: hubs[n].clone(),
+            hubs: hubs.clone(),
+            shards: shard_inboxes.clone(),
+            registry: registry_inbox.clone(),
+            snapshot: Arc::clone(&snapshot),
+            clock: Arc::clone(&clock),
+            stop: stop.clone(),
+            sessions: sessions(config)?,
+            frame_bytes_max: config.limits.frame_bytes_max as usize,
+            seed: seed()?,
+        };
+        threads.io.push(spawn(format!("io-{n}"), None, move || io::run(poll, wiring))?);
+    }
+    let watch = Watch {
+        dir: config.data_dir.clone(),
+        free_bytes_min: 2 * config.log.segment_bytes,
+        clock: Arc::clone(&clock),
+        hubs: hubs.clone(),
+        stop: stop.clone(),
+    };
+    watch.start().map_err(system("start the watch"))?;
+    let acceptor = Acceptor::start(listeners, hubs.clone()).map_err(system("start the acceptor"))?;
+    let threads = Mutex::new(threads);
+    Ok(Arc::new(Node {
+        stop,
+        snapshot,
+        hubs,
+        shards: shard_inboxes,
+        registry: registry_inbox,
+        acceptor,
+        addresses,
+        tls,
+        threads,
+    }))
+}
+
+fn spawn(
+    name: String,
+    sleeper: Option<&Sleeper>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let what = format!("start thread {name}");
+    let handle =
+        thread::Builder::new().name(name).spawn(run).map_err(|why| StartError::System { what, why })?;
+    if let Some(sleeper) = sleeper {
+        // The first and only time: a sleeper belongs to one thread.
+        let _ = sleeper.set(handle.thread().clone());
+        handle.thread().unpark();
+    }
+    Ok(handle)
+}
+
+fn default_threads() -> usize {
+    thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}
+
+/// As many as the data directory was made with, else as configured, else by the machine.
+fn shard_count(config: &Config) -> Result<usize, StartError> {
+    let exists = |n: &usize| config.data_dir.join(format!("shard-{n}")).is_dir();
+    let made_with = (0..).take_while(exists).count();
+    if made_with > 0 {
+        return Ok(made_with);
+    }
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(system(&format!("make the data directory {}", config.data_dir.display())))?;
+    Ok(config.threads.shards.map_or_else(|| default_threads().min(SHARDS_MAX), usize::from))
+}
+
+fn shard_options(config: &Config, n: usize, shards: usize) -> Options {
+    Options {
+        shard: n as u16,
+        segment_bytes: config.log.segment_bytes,
+        log_bytes_max: (config.log.budget_bytes / shards as u64).max(4 * config.log.segment_bytes),
+        ..Options::default()
+    }
+}
+
+fn registry_options(config: &Config) -> Options {
+    let segment_bytes = config.log.segment_bytes.min(REGISTRY_SEGMENT_BYTES);
+    Options { segment_bytes, pool_min: 1, log_bytes_max: 4 * segment_bytes, ..Options::default() }
+}
+
+fn open_log(
+    config: &Config,
+    name: &str,
+    shard: u16,
+    options: Options,
+    wake: impl Fn() + Send + Sync + 'static,
+) -> Result<(Embedded, Recovery), StartError> {
+    let dir = config.data_dir.join(name);
+    let disk = RealDisk::open(&dir).map_err(system(&format!("open the directory {}", dir.display())))?;
+    let options = Options { shard, ..options };
+    Embedded::threaded(Arc::new(disk), options, Box::new(wake)).map_err(|why| StartError::Log { dir, why })
+}
+
+fn readers(logs: &[(Embedded, Recovery)], inboxes: &[Inbox<ShardMessage>]) -> Result<Readers, StartError> {
+    let pairs = logs.iter().zip(inboxes);
+    let pairs =
+        pairs.map(|((log, _), inbox)| (Arc::new(log.reader()) as Arc<dyn RecordReader>, inbox.clone()));
+    Readers::start(pairs.collect()).map_err(system("start the reader pool"))
+}
+
+fn settings(config: &Config, shards: usize) -> Settings {
+    Settings { memory_bytes_max: config.log.memory_bytes as usize / shards.max(1), ..Settings::default() }
+}
+
+fn registry_runner(
+    config: &Config,
+    log: Embedded,
+    clock: &Clock,
+    shards: usize,
+) -> Result<Runner<Registry, Embedded>, StartError> {
+    let setup = Setup { shards: shards as u16, seed: seed()?, first_user: first_user(config) };
+    let restore = |chunks: Option<Vec<bytes::Bytes>>| match chunks {
+        Some(chunks) => Registry::restore(setup, &chunks),
+        None => Ok(Registry::new(setup)),
+    };
+    let settings = Settings { memory_bytes_max: 4 << 20, snapshot_bytes: 8 << 20, ..settings(config, 1) };
+    bring_back(&config.data_dir.join("registry"), log, settings, clock.now(), restore)
+}
+
+fn shard_runner(
+    config: &Config,
+    log: Embedded,
+    clock: &Clock,
+    shard: ShardId,
+    shards: usize,
+) -> Result<Runner<Shard, Embedded>, StartError> {
+    let restore = |chunks: Option<Vec<bytes::Bytes>>| match chunks {
+        Some(chunks) => Shard::restore(&chunks),
+        None => Ok(Shard::new(shard)),
+    };
+    let dir = config.data_dir.join(format!("shard-{shard}"));
+    bring_back(&dir, log, settings(config, shards), clock.now(), restore)
+}
+
+fn bring_back<M: Machine>(
+    dir: &Path,
+    log: Embedded,
+    settings: Settings,
+    now: Now,
+    restore: impl FnOnce(Option<Vec<bytes::Bytes>>) -> Result<M, String>,
+) -> Result<Runner<M, Embedded>, StartError> {
+    Runner::start(log, settings, now, restore).map_err(|why| StartError::Replay {
+        dir: dir.to_owned(),
+        why: match why {
+            runner::StartError::Read(error) => format!("{error:?}"),
+            runner::StartError::Snapshot(why) => format!("the snapshot: {why}"),
+            runner::StartError::Entry { place, why } => {
+                format!("block {}, byte {}: {why}", place.lsn, place.at)
+            }
+        },
+    })
+}
+
+fn bind(config: &Config, tls: Option<&Arc<Tls>>) -> Result<(Vec<Listener>, Addresses), StartError> {
+    let mut listeners = Vec::new();
+    let mut addresses = Addresses::default();
+    let mut listen = |address, what, security| {
+        let wrong = |why| StartError::Listen { address, what, why };
+        let listener = Listener::bind(address, security).map_err(wrong)?;
+        let bound = listener.socket.local_addr().map_err(wrong)?;
+        listeners.push(listener);
+        Ok::<_, StartError>(bound)
+    };
+    if let Some(address) = config.listen.amqp {
+        addresses.amqp = Some(listen(address, "amqp", Security::Either(tls.cloned()))?);
+    }
+    if let (Some(address), Some(tls)) = (config.listen.amqps, tls) {
+        addresses.amqps = Some(listen(address, "amqps", Security::Tls(Arc::clone(tls)))?);
+    }
+    Ok((listeners, addresses))
+}
+
+/// What makes the session of each new connection.
+fn sessions(config: &Config) -> Result<io::Sessions, StartError> {
+    let limits = config.limits;
+    let profile = Arc::new(Profile {
+        frame_bytes_max: limits.frame_bytes_max.min(profile::FRAME_BYTES_MAX),
+        channel_max: limits.channels_max.min(profile::CHANNEL_MAX),
+        heartbeat_s: limits.heartbeat_s,
+        message_bytes_max: limits.message_bytes_max.min(MESSAGE_BYTES_MAX),
+        ..Profile::default()
+    });
+    let mut number = seed()?[0];
+    Ok(Box::new(move |now| {
+        number = number.wrapping_add(1);
+        Box::new(Connection::new(Arc::clone(&profile), number, now))
+    }))
+}
+
+/// Numbers that nobody can guess, for names that are made up here.
+fn seed() -> Result<[u64; 2], StartError> {
+    let mut bytes = [0u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| system("draw random numbers")(std::io::Error::other("the generator failed")))?;
+    let number = u128::from_le_bytes(bytes);
+    Ok([number as u64, (number >> 64) as u64])
+}
+
+/// A new data directory has one user. The configuration's administrator takes that place; without one it is `guest`, whom no password
+/// lets in.
+fn first_user(config: &Config) -> User {
+    let administrator =
+        |(_, user): &(&String, &UserSetting)| user.tags.iter().any(|tag| tag == "administrator");
+    match config.users.iter().find(administrator) {
+        Some((name, user)) => {
+            User { name: name.clone(), password_hash: user.password_hash.clone(), tags: user.tags.clone() }
+        }
+        None => User { name: "guest".to_owned(), password_hash: String::new(), tags: Vec::new() },
+    }
+}
+
+/// The users of the configuration, put into the registry at every start.
+fn put_users(config: &Config, registry: &Inbox<RegistryMessage>) -> Result<(), StartError> {
+    for (name, setting) in &config.users {
+        for change in user_changes(name, setting) {
+            let (answer, result) = sync_channel(1);
+            registry.send(RegistryMessage::Administer(change, answer), 0);
+            let why = match result.recv_timeout(AGREE) {
+                Ok(Ok(_)) => continue,
+                Ok(Err(refusal)) => format!("{refusal:?}"),
+                Err(_) => "the registry does not answer".to_owned(),
+            };
+            return Err(StartError::User { name: name.clone(), why });
+        }
+    }
+    Ok(())
+}
+
+fn user_changes(name: &str, setting: &UserSetting) -> [Change; 3] {
+    let user = User {
+        name: name.to_owned(),
+        password_hash: setting.password_hash.clone(),
+        tags: setting.tags.clone(),
+    };
+    let grant = Grant {
+        user: name.to_owned(),
+        namespace: setting.namespace.clone(),
+        configure: setting.configure.clone(),
+        write: setting.write.clone(),
+        read: setting.read.clone(),
+    };
+    let namespace = setting.namespace.clone();
+    [
+        Change::PutNamespace { name: namespace, queues_max: None, connections_max: None },
+        Change::PutUser(user),
+        Change::PutGrant(grant),
+    ]
+}
