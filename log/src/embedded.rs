@@ -104,6 +104,20 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Options that suit a volume of so many bytes: a tenth of it for the log, and segments of which a small disk holds some.
+    #[must_use]
+    pub fn sized(volume_bytes: u64) -> Self {
+        let default = Self::default();
+        let segment_bytes =
+            (volume_bytes / 256).next_multiple_of(1 << 20).clamp(16 << 20, default.segment_bytes);
+        Self {
+            segment_bytes,
+            log_bytes_max: default.log_bytes_max.min(volume_bytes / 10),
+            margin_bytes: default.margin_bytes.min(volume_bytes / 50),
+            ..default
+        }
+    }
+
     fn checked(&self) -> Result<(), OpenError> {
         let pages = self.segment_bytes.is_multiple_of(PAGE_BYTES as u64);
         if !pages || !(64 << 10..=1 << 30).contains(&self.segment_bytes) {

@@ -12,6 +12,14 @@ mod embedded;
 
 pub use embedded::{Damage, Embedded, OpenError, Options, Reader, Recovery, Waker};
 
+pub mod conformance;
+
+#[cfg(feature = "mutants")]
+pub mod mutant;
+
+#[cfg(not(feature = "mutants"))]
+mod mutant;
+
 mod verify;
 
 mod dump;

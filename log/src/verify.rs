@@ -60,6 +60,8 @@ pub struct SegmentReport {
     pub entries: u64,
     /// Bytes of their bodies.
     pub body_bytes: u64,
+    /// Bytes of the file from its begin to the end of the last block or marker; a sealed segment's footer follows.
+    pub used_bytes: u64,
 }
 
 impl Report {
@@ -208,9 +210,17 @@ fn walk(
         let state = lock(&segment.state);
         (state.first, state.last, state.pages, state.sealed)
     };
-    let (kind, file_name) = (segment.kind, name.clone());
-    let mut report =
-        SegmentReport { file: file_name, kind, sealed, first, last, blocks: 0, entries: 0, body_bytes: 0 };
+    let mut report = SegmentReport {
+        file: name.clone(),
+        kind: segment.kind,
+        sealed,
+        first,
+        last,
+        blocks: 0,
+        entries: 0,
+        body_bytes: 0,
+        used_bytes: u64::from(pages) * PAGE_BYTES as u64,
+    };
     let head = scan.first_page()?.as_ref().map_or(Err(Flaw::Short), SegmentHead::decode);
     let mut chain = None;
     match head {
@@ -224,7 +234,7 @@ fn walk(
         }
         Err(flaw) => damage.push(Damage::new(&name, 0, first, flaw)),
     }
-    let mut expected = if kind == Kind::Log { first } else { Lsn(1) };
+    let mut expected = if segment.kind == Kind::Log { first } else { Lsn(1) };
     let mut page = 1;
     while page < u64::from(pages) {
         let met = match scan.block(page)? {
@@ -263,7 +273,7 @@ fn walk(
         }
         page += met.layout().pages as u64;
     }
-    if kind == Kind::Log && expected.0 != last.0 + 1 {
+    if segment.kind == Kind::Log && expected.0 != last.0 + 1 {
         let what = format!("the manifest says that block {last} is the last");
         damage.push(Damage::new(&name, page, expected, what));
     }

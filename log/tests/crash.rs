@@ -5,60 +5,11 @@
 
 mod scene;
 
-use scene::{Driver, Promise, judge, options};
-use std::sync::Arc;
-use stele_log::disk::fault::FaultDisk;
-use stele_log::disk::fault::crash::{Choice, Crashes};
-use stele_log::{Embedded, verify_disk};
+use scene::{Driver, Promise, check, images, options, run};
+use stele_log::verify_disk;
 
 fn images_wanted() -> u64 {
     std::env::var("STELE_CRASH_IMAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
-}
-
-/// Recovers from one image and judges it.
-fn check(image: &FaultDisk, promise: Promise) -> Result<(), String> {
-    let (log, report) = Embedded::polled(Arc::new(image.clone()), options())
-        .map_err(|error| format!("does not open: {error}"))?;
-    judge(&log, &report, promise)
-}
-
-fn run(seed: u64, blocks: u64) -> Driver {
-    let disk = FaultDisk::new();
-    let (mut driver, _) = Driver::open(&disk, options(), seed).unwrap();
-    for _ in 0..blocks {
-        driver.step().unwrap();
-    }
-    for _ in 0..200 {
-        driver.poll();
-    }
-    assert_eq!((driver.failed.clone(), driver.log.damage()), (None, None));
-    driver
-}
-
-/// Walks along a trace and calls `visit` with each image worth looking at, `each` random ones where anything is undecided.
-fn images(
-    mut crashes: Crashes,
-    promises: &[Promise],
-    before: Promise,
-    each: u64,
-    visit: &mut dyn FnMut(&FaultDisk, Promise, usize),
-) -> u64 {
-    let mut count = 0;
-    let mut cut = 0;
-    loop {
-        let promise = crashes.mark().map_or(before, |mark| promises[mark as usize]);
-        let choices = [Choice::Nothing, Choice::Everything]
-            .into_iter()
-            .chain((0..each).map(|i| Choice::Some(i * 7919 + cut)));
-        for choice in choices.take(if crashes.undecided() == 0 { 1 } else { usize::MAX }) {
-            visit(&crashes.image(choice), promise, cut as usize);
-            count += 1;
-        }
-        cut += 1;
-        if !crashes.advance() {
-            return count;
-        }
-    }
 }
 
 #[test]

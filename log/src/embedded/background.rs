@@ -14,9 +14,10 @@ use crate::embedded::snapshot::{Previous, Writing};
 use crate::embedded::supply::{PIECE_PAGES, Ready, Source, Supply, Zeroing, install};
 use crate::embedded::table::{Segment, Table};
 use crate::embedded::{Options, PANICKED, lock};
-use crate::format::manifest::{Manifest, Sealed};
+use crate::format::manifest::Manifest;
 use crate::format::page::PAGE_BYTES;
 use crate::format::segment::Kind;
+use crate::mutant::{self, Mutant};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
@@ -165,7 +166,7 @@ impl Background {
 
     /// Takes segments that nobody needs out of the manifest.
     fn retire(&mut self) -> Step {
-        let durable = self.journal.durable();
+        let durable = if mutant::on(Mutant::RetireEarly) { Lsn(u64::MAX) } else { self.journal.durable() };
         let trim = {
             let mut requests = lock(&self.desk.requests);
             if !std::mem::take(&mut requests.tidy) {
@@ -349,18 +350,14 @@ pub(crate) fn seal(
         Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
         _ => {}
     }
-    let file_pages = file.pages()?;
-    let mut entry = segment.entry();
-    let state = lock(&segment.state);
-    let (first, last, chain) = (state.first, state.last, state.chain);
-    drop(state);
-    entry.sealed = Some(Sealed { first, last, chain, footer_page: at });
+    lock(&segment.state).file_pages = file.pages()?;
+    let entry = segment.entry();
     catalog.commit(disk, |manifest| {
         manifest.segments.retain(|known| known.number != entry.number);
         manifest.segments.push(entry);
     })?;
     let mut state = lock(&segment.state);
-    (state.sealed, state.file_pages, state.index) = (true, file_pages, Vec::new());
+    (state.sealed, state.index) = (true, Vec::new());
     state.footer = Some(Arc::clone(&footer));
     drop(state);
     table.remember(segment, footer.memory_bytes());

@@ -5,6 +5,7 @@ use crate::embedded::lock;
 use crate::format::Flaw;
 use crate::format::manifest::Manifest;
 use crate::format::page::{Page, bytes_of};
+use crate::mutant::{self, Mutant};
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,7 +76,9 @@ pub(crate) fn replace(disk: &dyn Disk, new: &str, name: &str, pages: &[Page]) ->
     }
     let file = disk.open(new, Purpose::Bulk)?;
     file.write(0, pages)?;
-    file.sync()?;
+    if !mutant::on(Mutant::ManifestUnsynced) {
+        file.sync()?;
+    }
     disk.rename(new, name)?;
     disk.sync_dir()
 }

@@ -11,11 +11,12 @@ use crate::embedded::catalog::Catalog;
 use crate::embedded::lock;
 use crate::embedded::supply::install;
 use crate::format::page::{PAGE_BYTES, Page};
+use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stele_model::id::Lsn;
 use stele_model::log::AppendError;
 
@@ -43,6 +44,8 @@ struct Queue {
     busy: bool,
     failed: Option<AppendError>,
     spare: Vec<Vec<Page>>,
+    /// When the last write ended; nobody asks in the polled form.
+    written: Option<Instant>,
     stop: bool,
 }
 
@@ -146,8 +149,10 @@ impl Journal {
                 return;
             }
             let (queue, waited) = self.work.wait_timeout(queue, idle).expect(super::PANICKED);
+            // Commits on the appending thread do not wake this one.
+            let recent = queue.written.is_some_and(|at| at.elapsed() < idle);
             drop(queue);
-            if waited.timed_out() {
+            if waited.timed_out() && !recent {
                 self.mark(tail);
             }
         }
@@ -168,6 +173,7 @@ impl Journal {
         let mut queue = lock(&self.queue);
         assert!(queue.busy, "one write is in flight");
         queue.busy = false;
+        queue.written = Some(Instant::now());
         match (outcome, lsn) {
             (Ok(()), Some(lsn)) => {
                 let before = self.durable.swap(lsn.0, Ordering::AcqRel);
@@ -197,7 +203,12 @@ impl Journal {
         };
         let outcome = file.and_then(|file| {
             lock(&segment.state).file.get_or_insert_with(|| Arc::clone(&file));
-            file.write(u64::from(page), &pages)
+            let outcome = file.write(u64::from(page), &pages);
+            if mutant::on(Mutant::RetryWrite) {
+                outcome.or_else(|_| file.write(u64::from(page), &pages))
+            } else {
+                outcome
+            }
         });
         (pages, outcome)
     }

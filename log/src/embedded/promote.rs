@@ -17,6 +17,7 @@ use crate::format::footer::{Footer, Move};
 use crate::format::manifest::Sealed;
 use crate::format::page::{PAGE_BYTES, Page};
 use crate::format::segment::Kind;
+use crate::mutant::{self, Mutant};
 use std::io;
 use std::sync::Arc;
 use stele_model::id::{Lsn, Place};
@@ -225,7 +226,9 @@ impl Promotion {
         let file = self.file.take().expect("opened with the first step");
         let footer = self.footer.encode();
         file.write(u64::from(self.page), &footer)?;
-        file.sync()?;
+        if !mutant::on(Mutant::PromoteUnsynced) {
+            file.sync()?;
+        }
         disk.sync_dir()?;
         let sealed = Sealed { first: self.range.0, last: self.range.1, chain: 0, footer_page: self.page };
         let mut state = lock(&self.segment.state);

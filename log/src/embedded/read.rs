@@ -10,6 +10,7 @@ use crate::format::Flaw;
 use crate::format::block::{self, FRAME_BYTES, Layout};
 use crate::format::page::{PAGE_BYTES, Page, bytes_of};
 use crate::format::segment::Kind;
+use crate::mutant::{self, Mutant};
 use bytes::Bytes;
 use std::io;
 use std::ops::Range;
@@ -19,6 +20,8 @@ use stele_model::log::{Block, ReadError, RecordReader};
 
 /// Blocks up to so many pages are read in one go; of longer ones the first page and the frames that are needed.
 const WHOLE_PAGES_MAX: u32 = 8;
+/// Records of one block this close together are read in one piece.
+const RUN_BYTES_MAX: usize = 256 << 10;
 
 /// Reads from one log; clones share it. Cheap to clone, may be used on any thread.
 #[derive(Clone)]
@@ -123,17 +126,17 @@ impl Reader {
         Ok(read)
     }
 
-    /// The record at `address`, of which the frames it stands in are checked.
+    /// The bytes `ranges` of a block's body; the frames they stand in are read in one piece and checked.
     fn fetch(
         &self,
         segment: &Segment,
         opened: &Opened,
         place: Place,
-        address: &Address,
-        len: usize,
-    ) -> Result<Bytes, ReadError> {
+        block: usize,
+        ranges: &[Range<usize>],
+    ) -> Result<Vec<Bytes>, ReadError> {
         let used = lock(&segment.state).pages;
-        let span = Segment::span(&opened.footer, address.block, used);
+        let span = Segment::span(&opened.footer, block, used);
         let (page, end) = span.ok_or_else(|| corrupt(segment, place.lsn, 0, Flaw::Short))?;
         let bad = |flaw| corrupt(segment, place.lsn, page, flaw);
         let whole = end - page <= WHOLE_PAGES_MAX;
@@ -147,40 +150,69 @@ impl Reader {
             return Err(bad(Flaw::Misplaced));
         }
         let sums = block::table(&head, bytes).map_err(bad)?;
-        let range = address.at..address.at + len;
-        if range.end > head.body_bytes as usize {
+        let all = hull(ranges);
+        if all.end > head.body_bytes as usize {
             return Err(bad(Flaw::Length));
         }
-        let frames = Layout::frames_of(&range);
+        let frames = Layout::frames_of(&all);
         let covered = frames.start * FRAME_BYTES..(frames.end * FRAME_BYTES).min(head.body_bytes as usize);
         let body_at = head.layout().body_at;
-        if whole {
-            let body = bytes.get(body_at + covered.start..body_at + covered.end).ok_or(bad(Flaw::Short))?;
-            return cut(body, &sums, frames.start, &covered, &range).map_err(bad);
+        let (rest, skip);
+        let bytes = if whole {
+            skip = body_at + covered.start;
+            bytes
+        } else {
+            let from = (body_at + covered.start) / PAGE_BYTES;
+            let to = (body_at + covered.end).div_ceil(PAGE_BYTES);
+            skip = body_at + covered.start - from * PAGE_BYTES;
+            rest = self.pages(segment, opened, page + small(from)..page + small(to))?;
+            bytes_of(&rest)
+        };
+        let body = bytes.get(skip..skip + covered.len()).ok_or(bad(Flaw::Short))?;
+        for (i, frame) in body.chunks(FRAME_BYTES).enumerate() {
+            let sum = crate::format::crc(frame);
+            if sums.get(frames.start + i) != Some(&sum) && !mutant::on(Mutant::SkipFrameCrc) {
+                return Err(bad(Flaw::FrameCrc(small(frames.start + i))));
+            }
         }
-        let from = (body_at + covered.start) / PAGE_BYTES;
-        let to = (body_at + covered.end).div_ceil(PAGE_BYTES);
-        let pages = self.pages(segment, opened, page + small(from)..page + small(to))?;
-        let skip = body_at + covered.start - from * PAGE_BYTES;
-        let body = bytes_of(&pages).get(skip..skip + covered.len()).ok_or(bad(Flaw::Short))?;
-        cut(body, &sums, frames.start, &covered, &range).map_err(bad)
+        let cut = |range: &Range<usize>| {
+            Bytes::copy_from_slice(&body[range.start - covered.start..range.end - covered.start])
+        };
+        Ok(ranges.iter().map(cut).collect())
+    }
+
+    /// As many of `records`, from the first on, as stand close together in one block, and can be read in one piece.
+    fn run(&self, records: &[(Place, u32)], out: &mut Vec<Bytes>) -> Result<(), ReadError> {
+        let (place, len) = records[0];
+        if place.lsn > self.journal.durable() {
+            return Err(ReadError::Unavailable(format!("block {} is not durable yet", place.lsn)));
+        }
+        let trimmed = || ReadError::Trimmed { first: self.first() };
+        let segment = self.table.covering(place.lsn).ok_or_else(trimmed)?;
+        let opened = self.open(&segment, place.lsn)?;
+        let first = Self::address(&segment, &opened, place).ok_or_else(trimmed)?;
+        let mut ranges = Vec::with_capacity(records.len());
+        ranges.push(first.at..first.at + len as usize);
+        for (place, len) in &records[1..] {
+            let in_segment = segment.kind == Kind::Promoted || place.lsn == records[0].0.lsn;
+            let next = Self::address(&segment, &opened, *place)
+                .filter(|next| in_segment && next.block == first.block);
+            let Some(next) = next else { break };
+            let range = next.at..next.at + *len as usize;
+            if range.end.max(first.at) - range.start.min(first.at) > RUN_BYTES_MAX {
+                break;
+            }
+            ranges.push(range);
+        }
+        out.extend(self.fetch(&segment, &opened, place, first.block, &ranges)?);
+        Ok(())
     }
 }
 
-/// Checks the frames in `body`, which are the bytes `covered` of the whole, and copies `range` out of them.
-fn cut(
-    body: &[u8],
-    sums: &[u32],
-    first: usize,
-    covered: &Range<usize>,
-    range: &Range<usize>,
-) -> Result<Bytes, Flaw> {
-    for (i, bytes) in body.chunks(FRAME_BYTES).enumerate() {
-        if sums.get(first + i) != Some(&crate::format::crc(bytes)) {
-            return Err(Flaw::FrameCrc(small(first + i)));
-        }
-    }
-    Ok(Bytes::copy_from_slice(&body[range.start - covered.start..range.end - covered.start]))
+/// The smallest range that covers them all.
+fn hull(ranges: &[Range<usize>]) -> Range<usize> {
+    let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
+    start..ranges.iter().map(|range| range.end).max().unwrap_or(0)
 }
 
 fn small(number: usize) -> u32 {
@@ -198,14 +230,16 @@ fn corrupt(segment: &Segment, at: Lsn, page: u32, flaw: Flaw) -> ReadError {
 
 impl RecordReader for Reader {
     fn record(&self, place: Place, len: u32) -> Result<Bytes, ReadError> {
-        if place.lsn > self.journal.durable() {
-            return Err(ReadError::Unavailable(format!("block {} is not durable yet", place.lsn)));
+        let mut out = Vec::with_capacity(1);
+        self.run(&[(place, len)], &mut out)?;
+        Ok(out.swap_remove(0))
+    }
+
+    fn records(&self, records: &[(Place, u32)]) -> Result<Vec<Bytes>, ReadError> {
+        let mut out = Vec::with_capacity(records.len());
+        while out.len() < records.len() {
+            self.run(&records[out.len()..], &mut out)?;
         }
-        let segment =
-            self.table.covering(place.lsn).ok_or_else(|| ReadError::Trimmed { first: self.first() })?;
-        let opened = self.open(&segment, place.lsn)?;
-        let address = Self::address(&segment, &opened, place);
-        let address = address.ok_or_else(|| ReadError::Trimmed { first: self.first() })?;
-        self.fetch(&segment, &opened, place, &address, len as usize)
+        Ok(out)
     }
 }

@@ -28,16 +28,25 @@ impl<'a> Scan<'a> {
 
     /// Up to `count` pages from `page` on; fewer at the end of the file.
     fn pages(&mut self, page: u64, count: usize) -> io::Result<&[u8]> {
-        let inside = page >= self.begin && page + count as u64 <= self.begin + self.filled as u64;
-        if !inside {
-            let ahead = (self.window.len() * 2).clamp(WINDOW_PAGES_MIN, WINDOW_PAGES_MAX);
-            self.window.resize(count.max(ahead), Page::ZERO);
-            self.filled = self.file.read(page, &mut self.window)?;
-            self.begin = page;
+        let end = self.begin + self.filled as u64;
+        if page < self.begin || page + count as u64 > end {
+            self.slide(page, count)?;
         }
         let from = usize::try_from(page - self.begin).expect("the window holds it");
         let to = (from + count).min(self.filled);
         Ok(bytes_of(&self.window[from.min(to)..to]))
+    }
+
+    /// Moves the window to `page`; what it held from there on is not read again.
+    fn slide(&mut self, page: u64, count: usize) -> io::Result<()> {
+        let ahead = (self.window.len() * 2).clamp(WINDOW_PAGES_MIN, WINDOW_PAGES_MAX).max(count);
+        let skip = usize::try_from(page.wrapping_sub(self.begin)).unwrap_or(usize::MAX).min(self.filled);
+        let kept = self.filled - skip;
+        self.window.copy_within(skip..self.filled, 0);
+        self.window.resize(ahead.max(kept), Page::ZERO);
+        self.filled = kept + self.file.read(page + kept as u64, &mut self.window[kept..])?;
+        self.begin = page;
+        Ok(())
     }
 
     /// The header page's bytes, if the file has one.

@@ -8,6 +8,7 @@ use crate::embedded::supply::PIECE_PAGES;
 use crate::format::page::{PAGE_BYTES, Page, bytes_of, bytes_of_mut, pages_for};
 use crate::format::snapshot::{ChunkAt, SnapshotHead, encode_table};
 use crate::format::{Flaw, crc};
+use crate::mutant::{self, Mutant};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -112,7 +113,9 @@ impl Writing {
         let head =
             SnapshotHead { identity: self.identity, lsn: self.lsn, table_page: self.page, chunks, table_crc };
         self.file.write(0, &[head.encode()])?;
-        self.file.sync()?;
+        if !mutant::on(Mutant::SnapshotUnsynced) {
+            self.file.sync()?;
+        }
         disk.rename(NAME_NEW, &name(self.lsn))?;
         disk.sync_dir()?;
         let needed: BTreeSet<Lsn> = self.table.iter().map(|at| at.file).chain([self.lsn]).collect();

@@ -9,6 +9,7 @@ use crate::embedded::table::file_name;
 use crate::format::manifest::Entry;
 use crate::format::page::{PAGE_BYTES, Page};
 use crate::format::segment::Kind;
+use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -171,17 +172,19 @@ pub(crate) fn install(
     source: Source,
 ) -> io::Result<Arc<dyn DiskFile>> {
     let name = file_name(number);
+    let purpose = if mutant::on(Mutant::CommitUnsynced) { Purpose::Bulk } else { Purpose::Commit };
     let file = match source {
         Source::Prepared(file) => return Ok(file),
         Source::Pool(from) => {
             disk.rename(&from, &name)?;
-            disk.open(&name, Purpose::Commit)?
+            disk.open(&name, purpose)?
         }
-        Source::Grow => disk.open(&name, Purpose::Commit)?,
+        Source::Grow => disk.open(&name, purpose)?,
     };
     disk.sync_dir()?;
-    catalog
-        .commit(disk, |manifest| manifest.segments.push(Entry { number, kind: Kind::Log, sealed: None }))?;
+    let file_pages = u32::try_from(file.pages()?).unwrap_or(u32::MAX);
+    let entry = Entry { number, kind: Kind::Log, file_pages, sealed: None };
+    catalog.commit(disk, |manifest| manifest.segments.push(entry))?;
     Ok(file)
 }
 

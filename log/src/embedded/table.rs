@@ -17,6 +17,8 @@ use stele_model::id::Lsn;
 
 /// Memory for the footers of sealed segments that are being read.
 const FOOTERS_BYTES_MAX: usize = 64 << 20;
+/// Sealed segments that are open at once, each with a file descriptor.
+const FOOTERS_MAX: usize = 256;
 
 /// The name of a segment's file.
 pub(crate) fn file_name(number: u64) -> String {
@@ -75,12 +77,13 @@ impl Segment {
         file_name(self.number)
     }
 
-    /// What the manifest says of it.
+    /// What the manifest will say of it once it is sealed.
     pub(crate) fn entry(&self) -> Entry {
         let state = lock(&self.state);
         let sealed =
             Sealed { first: state.first, last: state.last, chain: state.chain, footer_page: state.pages };
-        Entry { number: self.number, kind: self.kind, sealed: state.sealed.then_some(sealed) }
+        let file_pages = u32::try_from(state.file_pages).unwrap_or(u32::MAX);
+        Entry { number: self.number, kind: self.kind, file_pages, sealed: Some(sealed) }
     }
 
     /// The footer, as far as the segment goes now.
@@ -214,7 +217,9 @@ impl Table {
         let mut loaded = lock(&self.loaded);
         loaded.footers.push_back((Arc::downgrade(segment), bytes));
         loaded.bytes += bytes;
-        while loaded.bytes > FOOTERS_BYTES_MAX && loaded.footers.len() > 1 {
+        while loaded.footers.len() > 1
+            && (loaded.bytes > FOOTERS_BYTES_MAX || loaded.footers.len() > FOOTERS_MAX)
+        {
             let Some((oldest, bytes)) = loaded.footers.pop_front() else { break };
             loaded.bytes -= bytes;
             if let Some(oldest) = oldest.upgrade().filter(|oldest| !Arc::ptr_eq(oldest, segment)) {

@@ -34,6 +34,8 @@ pub struct Entry {
     pub number: u64,
     /// What it holds.
     pub kind: Kind,
+    /// Pages that the file has at least: what it had when it went into use, or when it was sealed.
+    pub file_pages: u32,
     /// Set once no block is added any more.
     pub sealed: Option<Sealed>,
 }
@@ -69,11 +71,8 @@ impl Manifest {
                 .u16(entry.kind.code())
                 .u16(u16::from(entry.sealed.is_some()))
                 .u32(sealed.chain);
-            fields
-                .u64(sealed.first.0)
-                .u64(sealed.last.0)
-                .u32(sealed.footer_page)
-                .bytes([0; ENTRY_BYTES - 36]);
+            fields.u64(sealed.first.0).u64(sealed.last.0).u32(sealed.footer_page).u32(entry.file_pages);
+            fields.bytes([0; ENTRY_BYTES - 40]);
         }
         let crc_at = bytes.len() - 4;
         let sum = crc(&bytes[..crc_at]);
@@ -122,9 +121,10 @@ fn entry(bytes: &[u8]) -> Result<Entry, Flaw> {
     let mut fields = Reader::new(bytes);
     let (number, kind, sealed, chain) = (fields.u64(), fields.u16(), fields.u16(), fields.u32());
     let kind = Kind::of(kind).ok_or(Flaw::Flags(kind))?;
-    let (first, last, footer_page) = (Lsn(fields.u64()), Lsn(fields.u64()), fields.u32());
+    let (first, last) = (Lsn(fields.u64()), Lsn(fields.u64()));
+    let (footer_page, file_pages) = (fields.u32(), fields.u32());
     let sealed = (sealed != 0).then_some(Sealed { first, last, chain, footer_page });
-    Ok(Entry { number, kind, sealed })
+    Ok(Entry { number, kind, file_pages, sealed })
 }
 
 #[cfg(test)]
@@ -142,8 +142,8 @@ mod tests {
             number_next: 4,
             floor: (Lsn(5), 6),
             segments: vec![
-                Entry { number: 1, kind: Kind::Promoted, sealed },
-                Entry { number: 3, kind: Kind::Log, sealed: None },
+                Entry { number: 1, kind: Kind::Promoted, file_pages: 21, sealed },
+                Entry { number: 3, kind: Kind::Log, file_pages: 16, sealed: None },
             ],
         };
         let mut pages = written.encode();

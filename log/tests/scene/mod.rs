@@ -7,6 +7,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stele_log::disk::fault::FaultDisk;
+use stele_log::disk::fault::crash::{Choice, Crashes};
 use stele_log::{Embedded, OpenError, Options, Recovery};
 use stele_model::id::{Lsn, Now, Place};
 use stele_model::log::{AppendError, Block, Completion, LogStore, RecordReader};
@@ -158,6 +159,10 @@ impl Driver {
             let chunks = (0..5).map(|i| self.chunk(chunk(i, at))).collect();
             self.log.snapshot(Lsn(at), chunks);
         }
+        // Background work while writes are waiting, which `poll` does not do.
+        for _ in 0..self.dice(4) {
+            self.log.work();
+        }
         for _ in 0..=self.dice(4) {
             self.poll();
         }
@@ -242,4 +247,51 @@ pub fn judge(log: &Embedded, report: &Recovery, promise: Promise) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Recovers from one image and judges it.
+pub fn check(image: &FaultDisk, promise: Promise) -> Result<(), String> {
+    let (log, report) = Embedded::polled(Arc::new(image.clone()), options())
+        .map_err(|error| format!("does not open: {error}"))?;
+    judge(&log, &report, promise)
+}
+
+/// A run of so many blocks that nothing disturbs.
+pub fn run(seed: u64, blocks: u64) -> Driver {
+    let disk = FaultDisk::new();
+    let (mut driver, _) = Driver::open(&disk, options(), seed).unwrap();
+    for _ in 0..blocks {
+        driver.step().unwrap();
+    }
+    for _ in 0..200 {
+        driver.poll();
+    }
+    assert_eq!((driver.failed.clone(), driver.log.damage()), (None, None));
+    driver
+}
+
+/// Walks along a trace and calls `visit` with each image worth looking at, `each` random ones where anything is undecided.
+pub fn images(
+    mut crashes: Crashes,
+    promises: &[Promise],
+    before: Promise,
+    each: u64,
+    visit: &mut dyn FnMut(&FaultDisk, Promise, usize),
+) -> u64 {
+    let mut count = 0;
+    let mut cut = 0;
+    loop {
+        let promise = crashes.mark().map_or(before, |mark| promises[mark as usize]);
+        let choices = [Choice::Nothing, Choice::Everything]
+            .into_iter()
+            .chain((0..each).map(|i| Choice::Some(i * 7919 + cut)));
+        for choice in choices.take(if crashes.undecided() == 0 { 1 } else { usize::MAX }) {
+            visit(&crashes.image(choice), promise, cut as usize);
+            count += 1;
+        }
+        cut += 1;
+        if !crashes.advance() {
+            return count;
+        }
+    }
 }
