@@ -139,7 +139,7 @@ const TRANSIENT: Shape = Shape { persistent: false, window: None, consuming: AUT
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "idle",
-        about: "idle connections with one channel each, then idle durable queues",
+        about: "idle durable queues, then idle connections with one channel each",
         main: Column::ConnectionBytes,
         aims: &[
             value(Column::ConnectionBytes, Bound::AtMost(20.0)),
