@@ -96,6 +96,7 @@ pub(crate) struct Outcome<S> {
 }
 
 /// Counters and flags that all threads of one load share.
+#[derive(Default)]
 struct Control {
     copies: u64,
     backlog_max: u64,
@@ -110,24 +111,6 @@ struct Control {
 }
 
 impl Control {
-    fn new(copies: u64, backlog_max: u64) -> Self {
-        let (published, confirmed, received) = Default::default();
-        let (measuring, stop_publishers, stop_consumers, failed) = Default::default();
-        let failure = Mutex::new(None);
-        Self {
-            copies,
-            backlog_max,
-            published,
-            confirmed,
-            received,
-            measuring,
-            stop_publishers,
-            stop_consumers,
-            failed,
-            failure,
-        }
-    }
-
     fn publishers_stop(&self) -> bool {
         self.stop_publishers.load(Relaxed)
     }
@@ -157,7 +140,7 @@ impl Control {
     }
 
     fn backlog_room(&self) -> u64 {
-        // Read in this order the backlog is never taken for smaller than it is by more than what other publishers add meanwhile.
+        // What was received is read first: a backlog may look larger than it is, never smaller.
         let received = self.received.load(Relaxed) / self.copies;
         let backlog = self.published.load(Relaxed).saturating_sub(received);
         self.backlog_max.saturating_sub(backlog)
@@ -184,8 +167,8 @@ impl Control {
 
 /// Puts the load on the broker. `sample` is called at both ends of the measured window. An error means that the line is invalid:
 /// a message was lost, doubled, refused or mangled, or the broker closed a connection.
-pub(crate) fn run<S: Send>(plan: &Plan<'_>, sample: impl Fn() -> Result<S>) -> Result<Outcome<S>> {
-    let control = Control::new(plan.copies, plan.backlog_max);
+pub(crate) fn run<S>(plan: &Plan<'_>, sample: impl Fn() -> Result<S>) -> Result<Outcome<S>> {
+    let control = Control { copies: plan.copies, backlog_max: plan.backlog_max, ..Control::default() };
     let outcome = thread::scope(|scope| {
         let outcome = stages(plan, &control, scope, &sample);
         // Whatever went wrong, no thread may be left waiting when the scope ends.

@@ -68,7 +68,7 @@ struct Session {
 impl Session {
     fn new(stream: TcpStream, queues: Queues, fault: Fault) -> Result<Self> {
         stream.set_nodelay(true)?;
-        let (out, batch) = Default::default();
+        let (out, batch) = (Vec::new(), Vec::new());
         Ok(Self { stream, queues, fault, out, batch, route: None, published: 0, confirmed: None })
     }
 
