@@ -150,12 +150,10 @@ fn amqp(options: &Amqp) -> Result<Vec<Section>> {
         ..Settings::new(brokers.seconds, &brokers.scratch())?
     };
     if !brokers.json {
-        println!(
-            "disk probed with {}; {} rounds of {} s",
-            settings.disk.method(),
-            brokers.rounds,
-            brokers.seconds
-        );
+        let (method, load) = (settings.disk.method(), server::proc::load_average()?);
+        let cores = std::thread::available_parallelism()?;
+        println!("{} rounds of {} s; disk probed with {method}", brokers.rounds, brokers.seconds);
+        println!("load average at the start: {load} on {cores} cores");
     }
     let wanted =
         |s: &&Scenario| options.scenario.is_empty() || options.scenario.iter().any(|name| name == s.name);

@@ -36,6 +36,12 @@ impl Usage {
     }
 }
 
+/// Threads that ran or waited for a core or a disk, on average over the last minute.
+pub(crate) fn load_average() -> Result<f64> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    text.split(' ').next().and_then(|first| first.parse().ok()).context("read /proc/loadavg")
+}
+
 /// Processes that listen on a TCP port, over IPv4 or IPv6.
 pub(crate) fn listeners(port: u16) -> Result<Vec<u32>> {
     let mut sockets = BTreeSet::new();
