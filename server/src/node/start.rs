@@ -185,6 +185,8 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     })?;
     put_users(config, &registry_inbox)?;
 
+    // One for all hubs: each must know the addresses for direct replies that another has given out.
+    let hub_seed = seed()?;
     for (n, poll) in polls.into_iter().enumerate() {
         let wiring = io::Wiring {
             hub: HubId(n as u16),
@@ -197,7 +199,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             stop: stop.clone(),
             sessions: sessions(config)?,
             frame_bytes_max: config.limits.frame_bytes_max as usize,
-            seed: seed()?,
+            seed: hub_seed,
         };
         threads.io.push(spawn(format!("io-{n}"), None, move || io::run(poll, wiring))?);
     }

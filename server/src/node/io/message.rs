@@ -111,7 +111,7 @@ pub(crate) struct Wiring {
     pub sessions: Sessions,
     /// Largest frame that a session takes, bytes.
     pub frame_bytes_max: usize,
-    /// Unguessable numbers for names made up here.
+    /// Unguessable numbers for addresses made up here; the same for all hubs of a node.
     pub seed: [u64; 2],
 }
 
