@@ -20,6 +20,12 @@ pub const CLOSING_MS: u64 = 30_000;
 pub const LOST_MS: u64 = 1_000;
 /// Largest body of a message, octets; a driver may set less (RabbitMQ: `max_message_size`).
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
+/// Messages of a connection that have not come whole, octets; beyond, the connection is ended.
+pub const ASSEMBLY_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX as usize;
+/// Publishes of one open transaction, octets.
+pub const TX_BYTES_MAX: usize = 32 << 20;
+/// Further keys (CC, BCC) in a batch that is held; beyond, the socket is not read.
+pub const BLOCKED_KEYS_MAX: usize = u16::MAX as usize / 2;
 /// Records of one read are handed on when they have reached this size, octets.
 pub const BATCH_BYTES: usize = 1 << 20;
 /// Unanswered publishes of a connection, octets: beyond, its socket is not read.
@@ -48,6 +54,14 @@ const _: () = assert!(
     (MESSAGE_BYTES_MAX as u64) + (BATCH_BYTES as u64) + 2 * (FRAME_BYTES_MAX as u64) < u32::MAX as u64
 );
 const _: () = assert!(IN_FLIGHT_BYTES_RESUME < IN_FLIGHT_BYTES_MAX);
+/// Fewest octets of a key in an array: type and length.
+const KEY_BYTES_MIN: usize = 5;
+const _: () = assert!(
+    BLOCKED_KEYS_MAX + (FRAME_BYTES_MAX as usize + OVERHEAD_BYTES as usize) / KEY_BYTES_MIN
+        < u16::MAX as usize,
+    "the keys of one more message fit"
+);
+const _: () = assert!(TX_BYTES_MAX < u32::MAX as usize / 2, "a transaction fits in batches");
 const _: () = assert!(LOST_MS <= CLOSING_MS);
 
 /// What a driver may set for its connections.

@@ -20,6 +20,7 @@ mod publish;
 mod render;
 mod settle;
 mod ticket;
+mod tx;
 mod values;
 
 use crate::codec::frame::{self, Kind};
@@ -67,6 +68,8 @@ pub struct Connection {
     paused: bool,
     /// Octets of unanswered publishes.
     in_flight_bytes: u64,
+    /// Octets of messages that have not come whole.
+    assembly_bytes: usize,
     /// Subscriptions whose byte credit is to be given back.
     owed: Vec<u64>,
     /// Length of the output when the session last returned: if it differs, the driver has taken some.
@@ -122,6 +125,7 @@ impl Connection {
             blocked: false,
             paused: false,
             in_flight_bytes: 0,
+            assembly_bytes: 0,
             owed: Vec::new(),
             written: 0,
             last_ack: None,
@@ -130,13 +134,17 @@ impl Connection {
 
     /// Whether the next frame may be looked at now.
     fn may_parse(&self) -> bool {
-        let held_back = self.blocked && self.batch.bytes_len() > profile::BLOCKED_BYTES_MAX;
         let full = self.in_flight_bytes > profile::IN_FLIGHT_BYTES_MAX;
         self.phase != Phase::Closed
             && self.phase != Phase::Authenticating
             && self.waiting.is_none()
-            && !held_back
+            && !self.holds_enough()
             && !full
+    }
+
+    /// Whether the publishes that are held because the server blocks publishers have reached their bound.
+    fn holds_enough(&self) -> bool {
+        self.blocked && self.batch.is_large()
     }
 
     /// One frame, or as many as belong to one message. Returns the octets used; 0: wait.
@@ -260,12 +268,9 @@ impl Connection {
                 Ok(())
             }
             Method::BasicRecoverAsync { requeue } => self.recover(number, *requeue, out),
-            Method::ConfirmSelect { no_wait } => {
-                self.confirm_select(number, *no_wait, out);
-                Ok(())
-            }
+            Method::ConfirmSelect { no_wait } => self.confirm_select(number, *no_wait, out),
             Method::TxSelect {} | Method::TxCommit {} | Method::TxRollback {} => {
-                Err(Exception::new(Code::NotImplemented, "transactions"))
+                self.tx_method(number, method, out)
             }
             other => Err(Exception::new(
                 Code::CommandInvalid,
@@ -323,9 +328,8 @@ impl Connection {
 
     /// Asks the driver to stop or to go on reading, when that changed.
     fn throttle(&mut self, out: &mut Outbox) {
-        let held_back = self.blocked && self.batch.bytes_len() > profile::BLOCKED_BYTES_MAX;
         let bound = if self.paused { profile::IN_FLIGHT_BYTES_RESUME } else { profile::IN_FLIGHT_BYTES_MAX };
-        let pause = held_back || self.in_flight_bytes > bound;
+        let pause = self.holds_enough() || self.in_flight_bytes > bound;
         if pause != self.paused {
             self.paused = pause;
             out.pause = Some(pause);
@@ -429,6 +433,7 @@ fn method_waits_for_publishes(method: &Method<'_>) -> bool {
             | Method::BasicQos { .. }
             | Method::BasicRecover { .. }
             | Method::AccessRequest { .. }
+            | Method::TxSelect {}
     )
 }
 

@@ -33,7 +33,8 @@ impl Draft<'_> {
         HEAD_BYTES + self.exchange.len() + self.key.len() + self.properties.len() + self.history.len()
     }
 
-    /// Appends the record to `out` up to its body, of which the caller appends exactly `body_len` bytes next.
+    /// Appends the record to `out` up to its body, of which the caller appends exactly `body_len` bytes next. Room is made only for
+    /// what is written: `body_len` is a client's word.
     ///
     /// # Panics
     /// If a part is longer than its length field can say: dialects check sizes where they come in.
@@ -41,7 +42,7 @@ impl Draft<'_> {
         let field = "a record is shorter than 4 GiB";
         let len = u32::try_from(self.head_len() + body_len).expect(field);
         assert_ne!(self.ttl_ms, Some(TTL_NONE), "this number means that there is no time to live");
-        out.reserve(len as usize);
+        out.reserve(self.head_len());
         let mut head = [0; HEAD_BYTES];
         head[0..4].copy_from_slice(&len.to_le_bytes());
         head[4..8].copy_from_slice(&[
@@ -70,6 +71,7 @@ impl Draft<'_> {
     /// # Panics
     /// As [`Self::open`].
     pub fn write(&self, body: &[u8], out: &mut BytesMut) {
+        out.reserve(self.head_len() + body.len());
         self.open(body.len(), out);
         out.put_slice(body);
     }

@@ -21,10 +21,7 @@ impl Connection {
             return self.lane_failed(ticket, lane, &refusal, out);
         }
         match self.tickets.take(ticket) {
-            Some(Pending::Publish(publishing)) => {
-                self.published(&publishing, outcome, out);
-                Ok(())
-            }
+            Some(Pending::Publish(publishing)) => self.published(&publishing, outcome, out),
             Some(Pending::Waiting) => match self.waiting.take_if(|waiting| waiting.ticket == ticket) {
                 Some(waiting) => {
                     let (channel, method) = (waiting.channel, waiting.method);

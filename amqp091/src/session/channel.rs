@@ -5,6 +5,7 @@ use super::confirm::Confirms;
 use super::content::Content;
 use super::deliver::Window;
 use super::settle::Unacked;
+use super::tx::Transaction;
 use crate::codec::field::{LongStr, ShortStr};
 use crate::codec::method::{Method, put_method};
 use crate::refuse::{Code, Exception, refused};
@@ -26,6 +27,8 @@ pub(super) struct Channel {
     pub(super) content: Content,
     /// In confirm mode: what was not confirmed yet.
     pub(super) confirms: Option<Confirms>,
+    /// In transaction mode: what was done since the last commit or rollback.
+    pub(super) tx: Option<Transaction>,
     /// Batches with publishes of this channel that were not answered.
     pub(super) batches: u32,
     /// The last delivery tag given.
@@ -53,6 +56,7 @@ impl Channel {
             closing: false,
             content: Content::default(),
             confirms: None,
+            tx: None,
             batches: 0,
             delivery_tag: 0,
             unacked: Unacked::default(),
@@ -180,6 +184,10 @@ impl Connection {
         let Some(channel) = self.channels.live(number) else { return };
         let next = Channel { closing: true, ..Channel::new(channel.incarnation) };
         let mut gone = std::mem::replace(channel, next);
+        self.assembly_bytes -= gone.content.bytes_len();
+        if let Some(tx) = &gone.tx {
+            gone.unacked.put_back(tx.held());
+        }
         self.tell(number, Op::CloseLane, out);
         for subscription in gone.consumers.into_values() {
             self.consumers.remove(&subscription);

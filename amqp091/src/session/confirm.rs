@@ -9,6 +9,7 @@ use crate::codec::content::{put_body, put_header};
 use crate::codec::field::ShortStr;
 use crate::codec::hot::{ACK_FRAME_BYTES, put_confirm};
 use crate::codec::method::{Method, put_method};
+use crate::refuse::{Code, Exception};
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use stele_model::id::Ticket;
@@ -52,7 +53,12 @@ impl Confirms {
 
 impl Connection {
     /// The answer to a batch.
-    pub(super) fn published(&mut self, publishing: &Publishing, outcome: Outcome, out: &mut Outbox) {
+    pub(super) fn published(
+        &mut self,
+        publishing: &Publishing,
+        outcome: Outcome,
+        out: &mut Outbox,
+    ) -> Result<(), Exception> {
         self.in_flight_bytes -= publishing.bytes;
         let Outcome::Published(published) = outcome else {
             unreachable!("the hub answers publishes with {outcome:?}")
@@ -69,17 +75,32 @@ impl Connection {
             {
                 confirm(lane, confirms.settled(lane.first), &published, &mut self.last_ack, buffer);
             }
+            if let Some(tx) = &mut channel.tx {
+                let is_ours = |n: &u32| {
+                    published.batch.items.get(*n as usize).is_some_and(|item| item.lane == lane.channel)
+                };
+                tx.refused |= published.refused.iter().any(|(n, _)| is_ours(n));
+            }
         }
-        self.publishes_answered();
+        self.publishes_answered(out)
     }
 
     /// If a method waits for the publishes of its channel, it may go on when these are answered.
-    fn publishes_answered(&mut self) {
-        let Some(waiting) = &self.waiting else { return };
-        let answered = self.channels.get(waiting.channel).is_none_or(|channel| channel.batches == 0);
-        if matches!(waiting.what, Awaited::Publishes) && answered {
-            self.waiting = None;
+    fn publishes_answered(&mut self, out: &mut Outbox) -> Result<(), Exception> {
+        let Some(waiting) = &self.waiting else { return Ok(()) };
+        let number = waiting.channel;
+        if self.channels.get(number).is_some_and(|channel| channel.batches > 0) {
+            return Ok(());
         }
+        match waiting.what {
+            Awaited::Publishes => self.waiting = None,
+            Awaited::Committed => {
+                self.waiting = None;
+                return self.committed(number, out).or_else(|exception| self.fail(number, exception, out));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Whether publishes of the channel are under way; then parsing stops until they are answered.
@@ -93,13 +114,25 @@ impl Connection {
         true
     }
 
-    pub(super) fn confirm_select(&mut self, number: u16, no_wait: bool, out: &mut Outbox) {
+    pub(super) fn confirm_select(
+        &mut self,
+        number: u16,
+        no_wait: bool,
+        out: &mut Outbox,
+    ) -> Result<(), Exception> {
         if let Some(channel) = self.channels.live(number) {
+            if channel.tx.is_some() {
+                return Err(Exception::new(
+                    Code::PreconditionFailed,
+                    "cannot switch from tx to confirm mode",
+                ));
+            }
             channel.confirms.get_or_insert_default();
         }
         if !no_wait {
             self.reply(number, &Method::ConfirmSelectOk {}, out);
         }
+        Ok(())
     }
 }
 

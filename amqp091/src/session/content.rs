@@ -7,6 +7,7 @@ use super::{Connection, unexpected};
 use crate::codec::content::{self, CLASS_BASIC, Header};
 use crate::codec::frame::Frame;
 use crate::codec::hot::Publish;
+use crate::profile::ASSEMBLY_BYTES_MAX;
 use crate::refuse::{Code, Exception};
 use bytes::BytesMut;
 use stele_model::id::Now;
@@ -37,6 +38,16 @@ pub(super) struct Addressed {
     exchange: Box<[u8]>,
     routing_key: Box<[u8]>,
     mandatory: bool,
+}
+
+impl Content {
+    /// Octets that are kept of it.
+    pub(super) fn bytes_len(&self) -> usize {
+        match self {
+            Self::Body { record, .. } => record.len(),
+            Self::Idle | Self::Method(_) => 0,
+        }
+    }
 }
 
 impl Addressed {
@@ -88,21 +99,20 @@ impl Connection {
         };
         let header = basic_header(frame)?;
         let publish = addressed.publish();
-        match self.admit(number, &publish, &header) {
-            Ok((admitted, traits)) => {
-                let mut record = BytesMut::new();
-                let missing = usize::try_from(header.body_bytes).expect("admitted bodies are bounded");
-                admitted.draft(&publish, now).open(missing, &mut record);
-                let traits = Box::new(traits);
-                if missing == 0 {
-                    self.store(number, &record, &traits, out);
-                } else if let Some(channel) = self.channels.slot(number) {
-                    channel.content = Content::Body { missing, record, traits };
-                }
-                Ok(())
+        let stored = self.admit(number, &publish, &header).and_then(|(admitted, traits)| {
+            let mut record = BytesMut::new();
+            let missing = usize::try_from(header.body_bytes).expect("admitted bodies are bounded");
+            admitted.draft(&publish, now).open(missing, &mut record);
+            if missing == 0 {
+                return self.store(number, record, traits, out);
             }
-            Err(exception) => self.fail(number, exception.by((60, 40)), out),
-        }
+            self.assembly_bytes += record.len();
+            if let Some(channel) = self.channels.live(number) {
+                channel.content = Content::Body { missing, record, traits: Box::new(traits) };
+            }
+            Ok(())
+        });
+        stored.or_else(|exception| self.fail(number, exception.by((60, 40)), out))
     }
 
     pub(super) fn content_body(&mut self, frame: &Frame<'_>, out: &mut Outbox) -> Result<(), Exception> {
@@ -122,11 +132,19 @@ impl Connection {
         };
         *missing = left;
         record.extend_from_slice(frame.payload);
-        if left == 0
-            && let Content::Body { record, traits, .. } = std::mem::take(&mut channel.content)
-        {
-            self.store(number, &record, &traits, out);
+        self.assembly_bytes += frame.payload.len();
+        if self.assembly_bytes > ASSEMBLY_BYTES_MAX {
+            let text = format!("more than {ASSEMBLY_BYTES_MAX} octets of unfinished messages");
+            return Err(Exception::new(Code::ResourceError, text));
         }
-        Ok(())
+        if left > 0 {
+            return Ok(());
+        }
+        let Content::Body { record, traits, .. } = std::mem::take(&mut channel.content) else {
+            return Ok(());
+        };
+        self.assembly_bytes -= record.len();
+        let stored = self.store(number, record, *traits, out);
+        stored.or_else(|exception| self.fail(number, exception.by((60, 40)), out))
     }
 }

@@ -108,8 +108,9 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn bytes_len(&self) -> usize {
-        self.bytes.len()
+    /// More than is held while the server blocks publishers.
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes.len() > profile::BLOCKED_BYTES_MAX || self.extra_keys.len() > profile::BLOCKED_KEYS_MAX
     }
 }
 
@@ -145,9 +146,16 @@ impl Connection {
             // The content is passed over with the method.
             Err(exception) => return self.fail(number, exception.by((60, 40)), out).map(|()| used),
         };
+        let draft = admitted.draft(publish, now);
+        if self.channels.get(number).is_some_and(|channel| channel.tx.is_some()) {
+            let mut record = BytesMut::new();
+            draft.write(body, &mut record);
+            let stored = self.store(number, record, traits, out);
+            return stored.or_else(|exception| self.fail(number, exception.by((60, 40)), out)).map(|()| used);
+        }
         self.make_room(&traits, out);
         let start = self.batch.bytes.len();
-        admitted.draft(publish, now).write(body, &mut self.batch.bytes);
+        draft.write(body, &mut self.batch.bytes);
         self.enlist(number, start, &traits);
         Ok(used)
     }
@@ -231,8 +239,25 @@ impl Connection {
         }
     }
 
-    /// Puts a record that was put together elsewhere into the batch.
-    pub(super) fn store(&mut self, number: u16, record: &[u8], traits: &Traits, out: &mut Outbox) {
+    /// Takes a record that was put together elsewhere: into the channel's transaction, or into the batch.
+    pub(super) fn store(
+        &mut self,
+        number: u16,
+        record: BytesMut,
+        traits: Traits,
+        out: &mut Outbox,
+    ) -> Result<(), Exception> {
+        if let Some(channel) = self.channels.live(number)
+            && let Some(tx) = &mut channel.tx
+        {
+            return tx.publish(record, traits);
+        }
+        self.append(number, &record, &traits, out);
+        Ok(())
+    }
+
+    /// Puts a record into the batch.
+    pub(super) fn append(&mut self, number: u16, record: &[u8], traits: &Traits, out: &mut Outbox) {
         self.make_room(traits, out);
         let start = self.batch.bytes.len();
         self.batch.bytes.extend_from_slice(record);
@@ -273,7 +298,8 @@ impl Connection {
             }
             lane.awaited += 1;
         }
-        let awaited = channel.confirms.is_some();
+        // A commit waits for its publishes as a confirm does.
+        let awaited = channel.confirms.is_some() || channel.tx.is_some();
         batch.items.push(Item {
             record: offset(start)..offset(batch.bytes.len()),
             exchange: offset(exchange)..offset(key),

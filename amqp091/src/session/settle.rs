@@ -81,6 +81,15 @@ impl Unacked {
         }
     }
 
+    /// Puts entries back that were taken out, to their places.
+    pub(super) fn put_back(&mut self, back: impl Iterator<Item = Held>) {
+        let mut entries: Vec<(bool, Held)> = self.entries.drain(..).filter(|(live, _)| *live).collect();
+        entries.extend(back.map(|held| (true, held)));
+        entries.sort_by_key(|(_, held)| held.tag);
+        self.live = entries.len();
+        self.entries = entries.into();
+    }
+
     fn pack(&mut self) {
         while self.entries.front().is_some_and(|(live, _)| !live) {
             self.entries.pop_front();
@@ -146,9 +155,13 @@ impl Connection {
         let (settles, tag) = (&mut self.settles, settle.delivery_tag);
         let Some(channel) = self.channels.live(number) else { return Ok(()) };
         let mut freed = 0;
-        let mut end = |held: Held| {
-            freed += u32::from(held.in_window);
-            settles.add(held.subscription, held.queue, how, held.position);
+        let tx = &mut channel.tx;
+        let mut end = |held: Held| match tx {
+            Some(tx) => tx.settle(held, how),
+            None => {
+                freed += u32::from(held.in_window);
+                settles.add(held.subscription, held.queue, how, held.position);
+            }
         };
         if tag == 0 && settle.multiple {
             channel.unacked.drain(end);

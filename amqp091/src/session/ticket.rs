@@ -75,6 +75,8 @@ pub(super) enum Awaited {
     Secret,
     /// Publishes of the channel before this are to be answered first; then the method is read again.
     Publishes,
+    /// `tx.commit`: its publishes are to be answered.
+    Committed,
     /// Reply with this, if anything.
     Unit(Option<Method<'static>>),
     /// `queue.declare`.

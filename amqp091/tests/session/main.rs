@@ -6,4 +6,5 @@ mod consumers;
 mod handshake;
 mod publishes;
 mod support;
+mod transactions;
 mod walk;

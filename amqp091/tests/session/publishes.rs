@@ -1,6 +1,6 @@
 //! Publishing: confirms, returns, what is refused.
 
-use crate::support::check;
+use crate::support::{Run, check};
 
 fn check_confirming(transcript: &str) {
     check(&["> confirm.select 1\n< confirm.select-ok 1\n", transcript].concat());
@@ -228,4 +228,23 @@ fn blocked_publishers_are_told_and_their_publishes_held() {
         < connection.unblocked 0
         ",
     );
+}
+
+#[test]
+fn a_blocked_publisher_is_not_read_beyond_a_bound() {
+    let body = "x".repeat(1000);
+    let keys: Vec<String> = (0..2000).map(|n| n.to_string()).collect();
+    let publish = format!("> basic.publish 1 exchange=e CC={} body={body}\n", keys.join(","));
+    let mut run = Run::opened(false);
+    run.steps("> channel.open 1");
+    run.steps("@ blocked low on disk");
+    let mut paused = false;
+    for _ in 0..40 {
+        paused |= run.steps(&publish).contains(&"! pause true".to_owned());
+    }
+    assert!(paused, "the driver was asked to stop reading");
+    let seen = run.steps("@ unblocked");
+    assert!(seen.contains(&"! pause false".to_owned()));
+    let count = seen.iter().filter(|line| line.starts_with("! publish")).count();
+    assert_eq!(count, 40, "everything that was held or not read comes out");
 }

@@ -230,6 +230,8 @@ fn method<'a>(name: &str, words: &Words<'a>, arguments: Table<'a>) -> Method<'a>
         "basic.recover" => Method::BasicRecover { requeue: b("requeue") },
         "confirm.select" => Method::ConfirmSelect { no_wait },
         "tx.select" => Method::TxSelect {},
+        "tx.commit" => Method::TxCommit {},
+        "tx.rollback" => Method::TxRollback {},
         other => panic!("transcripts do not know {other}"),
     }
 }
