@@ -98,8 +98,10 @@ pub struct Runner<M: Machine, L: LogStore> {
     held: VecDeque<Vec<M::Effect>>,
     ready: Vec<M::Effect>,
     memory: Memory,
-    /// Changes that wait until all that was decided before them has left, each with the fetches begun by then.
-    waves: VecDeque<(u64, Wave)>,
+    /// Changes that wait until all that was decided before them has left.
+    waves: VecDeque<Noted>,
+    /// The first waves, so many, wait for fetches only.
+    waves_left: usize,
     /// How far blocks and volatile pieces had come when changes were last noted.
     noted: (Lsn, Lsn),
     fetches: Fetches,
@@ -119,6 +121,18 @@ pub struct Fetches {
     /// Number of the oldest that has not ended; equal to `begun` if there is none.
     pub oldest: u64,
 }
+
+/// What a turn changed, until the log may be told.
+struct Noted {
+    wave: Wave,
+    /// Records that the log has asked for: what is let go of meanwhile stays in place for its readers.
+    survivors: Option<Survivors>,
+    /// Once all that was decided before has left: the fetches begun by then, which may read what the wave lets go of.
+    begun: Option<u64>,
+}
+
+/// The log's range and the records in it.
+type Survivors = ((Lsn, Lsn), Vec<(Place, u32)>);
 
 #[derive(Default)]
 struct SnapshotState {
@@ -164,6 +178,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
             ready: Vec::new(),
             memory: Memory::new(settings.memory_bytes_max),
             waves: VecDeque::new(),
+            waves_left: 0,
             noted: (Lsn(0), Lsn(0)),
             fetches: Fetches::default(),
             snapshot: SnapshotState { last_at: time, ..SnapshotState::default() },
@@ -197,7 +212,6 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         self.collect(now);
         self.commit(now, idle);
         self.collect(now);
-        self.serve_promotion();
         self.advance_snapshot(now);
         self.note_changes();
         out.append(&mut self.ready);
@@ -303,29 +317,40 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         }
         let mut changes = Vec::new();
         self.machine.live_changes(&mut changes);
+        let survivors = self.survivors();
         let come_to = (self.open.tail(), self.open.volatile_tail());
-        if !changes.is_empty() || self.noted != come_to {
+        if !changes.is_empty() || survivors.is_some() || self.noted != come_to {
             self.noted = come_to;
             let wave = Wave { through: come_to.0, volatile_through: come_to.1, changes };
-            self.waves.push_back((self.fetches.begun, wave));
+            self.waves.push_back(Noted { wave, survivors, begun: None });
         }
     }
 
     /// Passes on the changes of earlier turns: their deliveries have left, with the bytes.
     fn let_go(&mut self) {
-        while let Some((begun, wave)) = self.waves.front()
-            && wave.through <= self.durable
-            && *begun <= self.fetches.oldest
-        {
-            self.memory.wave(wave);
-            if !wave.changes.is_empty() {
-                self.log.live(&wave.changes);
+        for noted in self.waves.iter_mut().skip(self.waves_left) {
+            if noted.wave.through > self.durable {
+                break;
             }
-            self.waves.pop_front();
+            // What was decided before has left by the end of the last turn, and its fetches have begun.
+            noted.begun = Some(self.fetches.begun);
+            self.waves_left += 1;
+        }
+        while let Some(noted) = self.waves.front()
+            && noted.begun.is_some_and(|begun| begun <= self.fetches.oldest)
+        {
+            self.memory.wave(&noted.wave);
+            if !noted.wave.changes.is_empty() {
+                self.log.live(&noted.wave.changes);
+            }
+            self.waves_left -= 1;
+            if let Some(Noted { survivors: Some((range, records)), .. }) = self.waves.pop_front() {
+                self.log.survivors(range, records);
+            }
         }
         // The log takes a block of which it was told nothing for dead, so it trims only what it has been told all of.
         if let Some(lsn) = self.snapshot.trim_due
-            && self.waves.front().is_none_or(|(_, wave)| wave.through > lsn)
+            && self.waves.front().is_none_or(|noted| noted.wave.through > lsn)
         {
             self.snapshot.trim_due = None;
             self.log.trim(lsn);
@@ -427,12 +452,12 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         }
     }
 
-    fn serve_promotion(&mut self) {
-        if let Some(range) = self.log.wanted() {
-            let mut records = Vec::new();
-            self.machine.live_in(range, &mut records);
-            self.log.survivors(range, records);
-        }
+    /// What the log wants to know before it moves records, as of now.
+    fn survivors(&mut self) -> Option<Survivors> {
+        let range = self.log.wanted()?;
+        let mut records = Vec::new();
+        self.machine.live_in(range, &mut records);
+        Some((range, records))
     }
 
     /// Takes a snapshot of the state as of the block just sealed, if it is time for one.

@@ -13,6 +13,10 @@ struct Disk {
     synced: u64,
     told: u64,
     full: bool,
+    wanted: Option<(Lsn, Lsn)>,
+    /// What the log was told: changes of liveness, and survivors.
+    lives: Vec<(Lsn, i64)>,
+    survivors: Option<Vec<(Place, u32)>>,
 }
 
 #[derive(Clone, Default)]
@@ -60,11 +64,15 @@ impl LogStore for TestLog {
         Ok(Lsn(self.0.borrow().blocks.len() as u64))
     }
     fn trim(&mut self, _: Lsn) {}
-    fn live(&mut self, _: &[(Lsn, i64)]) {}
-    fn wanted(&mut self) -> Option<(Lsn, Lsn)> {
-        None
+    fn live(&mut self, changes: &[(Lsn, i64)]) {
+        self.0.borrow_mut().lives.extend(changes);
     }
-    fn survivors(&mut self, _: (Lsn, Lsn), _: Vec<(Place, u32)>) {}
+    fn wanted(&mut self) -> Option<(Lsn, Lsn)> {
+        self.0.borrow_mut().wanted.take()
+    }
+    fn survivors(&mut self, _: (Lsn, Lsn), records: Vec<(Place, u32)>) {
+        self.0.borrow_mut().survivors = Some(records);
+    }
     fn snapshot(&mut self, _: Lsn, _: Vec<Bytes>) {}
     fn snapshot_done(&mut self) -> Option<Lsn> {
         None
@@ -212,4 +220,24 @@ fn a_block_whose_entries_do_not_add_up_stops_the_start() {
     let error = Runner::start(log, Settings::default(), Now(1), |_| Ok(Sum::default())).err();
     let place = Place { lsn: Lsn(1), at: 4 };
     assert_eq!(error, Some(StartError::Entry { place, why: "the entry is longer than its block".into() }));
+}
+
+#[test]
+fn the_log_learns_what_was_let_go_of_only_when_no_fetch_can_want_it_any_more() {
+    let log = TestLog::default();
+    let mut runner = start(&log);
+    runner.take(Now(1), Add::Urgent(5));
+    log.0.borrow_mut().wanted = Some((Lsn(1), Lsn(1)));
+    assert_eq!(
+        turn(&mut runner, 1, true),
+        [5],
+        "durable at once; the driver now begins to fetch for this effect"
+    );
+    runner.set_fetches(Fetches { begun: 1, oldest: 0 });
+    turn(&mut runner, 2, true);
+    assert!(log.0.borrow().lives.is_empty() && log.0.borrow().survivors.is_none());
+    runner.set_fetches(Fetches { begun: 2, oldest: 1 });
+    turn(&mut runner, 3, true);
+    assert_eq!(log.0.borrow().lives, [(Lsn(1), 8)], "a later fetch is of no concern");
+    assert_eq!(log.0.borrow().survivors, Some(vec![]));
 }
