@@ -1,0 +1,129 @@
+//! Asking `GET /api/flow`, and telling a person what it says.
+
+use super::shop::PREFIX;
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Longest wait for the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest answer, bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// The graph of a broker whose API is at `address`.
+pub(super) async fn flow(address: &str, user: &str, password: &str) -> anyhow::Result<Value> {
+    let asked = tokio::time::timeout(PATIENCE, get(address, "/api/flow", user, password));
+    let (status, body) = asked.await.context("no answer in time")??;
+    anyhow::ensure!(status == StatusCode::OK, "the answer was {status}");
+    serde_json::from_slice(&body).context("the answer is not JSON")
+}
+
+async fn get(address: &str, path: &str, user: &str, password: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the sender; its error is the sender's too.
+    tokio::spawn(connection);
+    let login = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let request = Request::get(path)
+        .header(header::HOST, address)
+        .header(header::AUTHORIZATION, login)
+        .body(Empty::<Bytes>::new())?;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+    Ok((status, body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes()))
+}
+
+/// The edges that touch the demo's objects, one a line.
+pub(super) fn summary(graph: &Value) -> String {
+    let none = Vec::new();
+    let nodes = graph["nodes"].as_array().unwrap_or(&none);
+    let names: BTreeMap<&str, &str> =
+        nodes.iter().filter_map(|node| Some((node["id"].as_str()?, name(node)?))).collect();
+    let short = |id: &str| {
+        let name = names.get(id).copied().unwrap_or(id);
+        if name.is_empty() {
+            "default".to_owned()
+        } else {
+            name.strip_prefix(PREFIX).unwrap_or(name).to_owned()
+        }
+    };
+    let ours = |id: &str| names.get(id).is_some_and(|name| name.starts_with(PREFIX));
+    let mut text = String::new();
+    for kind in ["published", "routed", "delivered", "dead_lettered"] {
+        for edge in graph["edges"].as_array().unwrap_or(&none).iter().filter(|edge| edge["kind"] == kind) {
+            let (Some(from), Some(to)) = (edge["from"].as_str(), edge["to"].as_str()) else { continue };
+            if !ours(from) && !ours(to) {
+                continue;
+            }
+            let by = edge["rule"]
+                .as_str()
+                .or(edge["reason"].as_str())
+                .map_or_else(String::new, |by| format!("({by})"));
+            let path = format!("{} → {} {by}", short(from), short(to));
+            let records = edge["records"].as_u64().unwrap_or(0);
+            writeln!(text, "  {kind:<14} {path:<48} {records:>8} records").expect("a string takes any text");
+        }
+    }
+    for node in nodes.iter().filter(|node| node["id"].as_str().is_some_and(ours)) {
+        let unrouted = node["unrouted"]["records"].as_u64().unwrap_or(0);
+        if unrouted > 0 {
+            let path = format!("{} → nothing", short(node["id"].as_str().unwrap_or_default()));
+            writeln!(text, "  {:<14} {path:<48} {unrouted:>8} records", "unrouted")
+                .expect("a string takes any text");
+        }
+    }
+    text
+}
+
+fn name(node: &Value) -> Option<&str> {
+    if node["kind"] == "party" { node["client"].as_str() } else { node["name"].as_str() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_shows_our_edges_and_nobody_elses() {
+        let graph = serde_json::json!({
+            "nodes": [
+                { "kind": "party", "id": "p", "client": "shop" },
+                { "kind": "exchange", "id": "e", "name": "stele-demo.shop", "unrouted": { "records": 3 } },
+                { "kind": "exchange", "id": "x", "name": "other", "unrouted": { "records": 9 } },
+                { "kind": "queue", "id": "q", "name": "stele-demo.payment" },
+            ],
+            "edges": [
+                { "kind": "routed", "from": "e", "to": "q", "rule": "order.placed", "records": 7 },
+                { "kind": "published", "from": "p", "to": "e", "records": 10 },
+                { "kind": "published", "from": "p", "to": "x", "records": 11 },
+                { "kind": "dead_lettered", "from": "q", "to": "e", "reason": "rejected", "records": 2 },
+            ],
+        });
+        let text = summary(&graph);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            lines,
+            [
+                vec!["published", "shop", "→", "shop", "10", "records"],
+                vec!["routed", "shop", "→", "payment", "(order.placed)", "7", "records"],
+                vec!["dead_lettered", "payment", "→", "shop", "(rejected)", "2", "records"],
+                vec!["unrouted", "shop", "→", "nothing", "3", "records"],
+            ]
+        );
+    }
+
+    #[test]
+    fn a_graph_of_another_shape_is_an_empty_summary() {
+        assert_eq!(summary(&serde_json::json!({ "nodes": 1, "edges": [{ "kind": "routed" }] })), "");
+    }
+}

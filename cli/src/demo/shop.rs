@@ -1,0 +1,313 @@
+//! The shop: its exchanges and queues, and the services that talk through them, each on a connection of its own.
+//!
+//! ```text
+//! shop ──order.placed──► [shop] ──► payment ──(fails)──► [retry] ──► payment.retry ──(after a while)──► [shop] ──► payment
+//!                          ├──order.*──► recommendation        payment ──(third failure)──► parking ──► support
+//!                          └──order.paid──► inventory          payment ──order.paid──► [shop]
+//! ```
+
+use super::ledger::{Ledger, Step};
+use anyhow::Context as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What the names of all objects of the demo begin with.
+pub(crate) const PREFIX: &str = "stele-demo.";
+
+const SHOP: &str = "stele-demo.shop";
+const RETRY: &str = "stele-demo.retry";
+const PAYMENT: &str = "stele-demo.payment";
+const PAYMENT_RETRY: &str = "stele-demo.payment.retry";
+const PARKING: &str = "stele-demo.parking";
+const INVENTORY: &str = "stele-demo.inventory";
+const RECOMMENDATION: &str = "stele-demo.recommendation";
+
+const EXCHANGES: [(&str, ExchangeKind); 2] = [(SHOP, ExchangeKind::Topic), (RETRY, ExchangeKind::Direct)];
+const QUEUES: [&str; 5] = [PAYMENT, PAYMENT_RETRY, PARKING, INVENTORY, RECOMMENDATION];
+const BINDINGS: [(&str, &str, &str); 5] = [
+    (PAYMENT, SHOP, "order.placed"),
+    (PAYMENT, SHOP, "retry.payment"),
+    (INVENTORY, SHOP, "order.paid"),
+    (RECOMMENDATION, SHOP, "order.*"),
+    (PAYMENT_RETRY, RETRY, "payment"),
+];
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a failed order waits for its next try.
+const RETRY_AFTER_MS: i32 = 400;
+/// Tries of one order.
+const TRIES: u64 = 3;
+/// Deliveries a service has in work at a time.
+const PREFETCH: u16 = 64;
+/// Orders on their way to their confirms.
+const IN_FLIGHT: usize = 256;
+/// Every so many orders the shop also sends a newsletter, which nobody has subscribed to.
+const NEWSLETTER_EVERY: u64 = 20;
+
+/// One run of the demo against one broker.
+#[derive(Clone)]
+pub(crate) struct Shop {
+    url: String,
+    /// Tells this run's messages from others'.
+    run: String,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+/// A service of the shop that reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Takes money, and fails now and then.
+    Payment,
+    /// Ships what is paid.
+    Inventory,
+    /// Looks at all orders.
+    Recommendation,
+    /// Looks at what was parked.
+    Support,
+}
+
+impl Service {
+    pub(crate) const ALL: [Self; 4] = [Self::Payment, Self::Inventory, Self::Recommendation, Self::Support];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Inventory => "inventory",
+            Self::Recommendation => "recommendation",
+            Self::Support => "support",
+        }
+    }
+
+    fn queue(self) -> &'static str {
+        match self {
+            Self::Payment => PAYMENT,
+            Self::Inventory => INVENTORY,
+            Self::Recommendation => RECOMMENDATION,
+            Self::Support => PARKING,
+        }
+    }
+}
+
+impl Shop {
+    pub(crate) fn new(url: &str) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let run = format!("{}-{}", std::process::id(), now.as_micros());
+        Self { url: url.to_owned(), run, ledger: Arc::default() }
+    }
+
+    /// Looks at the ledger.
+    pub(crate) fn ledger<T>(&self, look: impl FnOnce(&mut Ledger) -> T) -> T {
+        look(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn connect(&self, name: &str) -> anyhow::Result<Connection> {
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connecting = tokio::time::timeout(CONNECT, Connection::connect(&self.url, properties));
+        let what = || format!("could not connect as {name}");
+        connecting.await.with_context(what)?.with_context(what)
+    }
+
+    /// Makes all objects anew, so that nothing of an earlier run is counted.
+    pub(crate) async fn open(&self) -> anyhow::Result<()> {
+        self.close().await.context("could not remove what an earlier run left")?;
+        let connection = self.connect("setup").await?;
+        let channel = connection.create_channel().await?;
+        for (name, kind) in EXCHANGES {
+            let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+            channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await?;
+        }
+        for queue in QUEUES {
+            let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(queue.into(), options, arguments(queue)).await?;
+        }
+        for (queue, exchange, key) in BINDINGS {
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default())
+                .await?;
+        }
+        goodbye(&connection).await
+    }
+
+    /// Removes all objects.
+    pub(crate) async fn close(&self) -> anyhow::Result<()> {
+        let connection = self.connect("setup").await?;
+        let channel = connection.create_channel().await?;
+        for queue in QUEUES {
+            channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        }
+        for (name, _) in EXCHANGES {
+            channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await?;
+        }
+        goodbye(&connection).await
+    }
+
+    /// Places `rate` orders per second until `end`, and waits for all confirms.
+    pub(crate) async fn place_orders(&self, rate: u32, end: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let connection = self.connect("shop").await?;
+        let channel = confirming(&connection).await?;
+        let every = tokio::time::interval(Duration::from_secs(1) / rate);
+        let orders = stream::unfold((every, 0u64), |(mut every, last)| async move {
+            every.tick().await;
+            Some((last + 1, (every, last + 1)))
+        });
+        let placing = orders.take_until(end).map(Ok);
+        placing.try_for_each_concurrent(IN_FLIGHT, |order| self.place(&channel, order)).await?;
+        goodbye(&connection).await
+    }
+
+    async fn place(&self, channel: &Channel, order: u64) -> anyhow::Result<()> {
+        self.ledger(|ledger| ledger.place(order));
+        let confirmed = self.publish(channel, SHOP, "order.placed", order).await?;
+        self.ledger(|ledger| ledger.answer(order, confirmed));
+        if order.is_multiple_of(NEWSLETTER_EVERY) {
+            self.publish(channel, SHOP, "newsletter.sent", order).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes a persistent message about an order; the broker's answer.
+    async fn publish(
+        &self,
+        channel: &Channel,
+        exchange: &str,
+        key: &str,
+        order: u64,
+    ) -> anyhow::Result<bool> {
+        let body =
+            format!("{{\"order\":{order},\"items\":{},\"cents\":{}}}", 1 + order % 3, 990 + order % 5000);
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_type("application/json".into())
+            .with_message_id(format!("{}/{order}", self.run).into());
+        let options = BasicPublishOptions::default();
+        let sent =
+            channel.basic_publish(exchange.into(), key.into(), options, body.as_bytes(), properties).await?;
+        Ok(matches!(sent.await?, Confirmation::Ack(_)))
+    }
+
+    /// Runs a service until its connection ends.
+    pub(crate) async fn serve(self, service: Service) -> anyhow::Result<()> {
+        let connection = self.connect(service.name()).await?;
+        let channel = confirming(&connection).await?;
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let (options, table) = (BasicConsumeOptions::default(), FieldTable::default());
+        let tag = service.name();
+        let consumer = channel.basic_consume(service.queue().into(), tag.into(), options, table).await?;
+        let work = consumer.map_err(anyhow::Error::from).try_for_each_concurrent(
+            usize::from(PREFETCH),
+            |delivery| {
+                let (shop, channel) = (&self, &channel);
+                async move { shop.handle(service, channel, delivery).await }
+            },
+        );
+        work.await.with_context(|| format!("{} had to stop", service.name()))?;
+        anyhow::bail!("{} was sent away", service.name())
+    }
+
+    async fn handle(&self, service: Service, channel: &Channel, delivery: Delivery) -> anyhow::Result<()> {
+        let Some(order) = self.order_of(&delivery) else {
+            self.ledger(Ledger::stranger);
+            return Ok(delivery.ack(BasicAckOptions::default()).await.map(drop)?);
+        };
+        let step = match service {
+            Service::Payment => return self.pay(channel, delivery, order).await,
+            Service::Inventory => Step::Shipped,
+            Service::Support => Step::Parked,
+            Service::Recommendation if delivery.routing_key.as_str() == "order.paid" => Step::SawPaid,
+            Service::Recommendation => Step::SawPlaced,
+        };
+        self.ledger(|ledger| ledger.step(order, step, delivery.redelivered));
+        delivery.ack(BasicAckOptions::default()).await?;
+        Ok(())
+    }
+
+    /// Some orders fail at their first try, and a few at every one.
+    async fn pay(&self, channel: &Channel, delivery: Delivery, order: u64) -> anyhow::Result<()> {
+        let tries = 1 + rejections(&delivery);
+        let fails = order % 23 == 5 || (order % 7 == 3 && tries == 1);
+        if !fails {
+            anyhow::ensure!(self.publish(channel, SHOP, "order.paid", order).await?, "a payment was refused");
+            self.ledger(|ledger| ledger.step(order, Step::Paid, delivery.redelivered));
+            delivery.ack(BasicAckOptions::default()).await?;
+            return Ok(());
+        }
+        self.ledger(Ledger::fail);
+        if tries < TRIES {
+            // Dead-lettered to the retry queue, from where it comes back.
+            delivery.reject(BasicRejectOptions { requeue: false }).await?;
+        } else {
+            anyhow::ensure!(self.publish(channel, "", PARKING, order).await?, "a parked order was refused");
+            delivery.ack(BasicAckOptions::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// The order that a message of this run is about.
+    fn order_of(&self, delivery: &Delivery) -> Option<u64> {
+        let id = delivery.properties.message_id().as_ref()?.as_str();
+        id.strip_prefix(&self.run)?.strip_prefix('/')?.parse().ok()
+    }
+}
+
+fn arguments(queue: &str) -> FieldTable {
+    let mut table = FieldTable::default();
+    let mut put = |key: &str, value| {
+        table.insert(key.into(), value);
+    };
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    match queue {
+        PAYMENT => {
+            put("x-dead-letter-exchange", text(RETRY));
+            put("x-dead-letter-routing-key", text("payment"));
+        }
+        PAYMENT_RETRY => {
+            put("x-message-ttl", AMQPValue::LongInt(RETRY_AFTER_MS));
+            put("x-dead-letter-exchange", text(SHOP));
+            put("x-dead-letter-routing-key", text("retry.payment"));
+        }
+        _ => {}
+    }
+    table
+}
+
+async fn confirming(connection: &Connection) -> anyhow::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+async fn goodbye(connection: &Connection) -> anyhow::Result<()> {
+    Ok(connection.close(200, "done".into()).await?)
+}
+
+/// How often the payment queue let go of this message because it was rejected, by its `x-death` header.
+fn rejections(delivery: &Delivery) -> u64 {
+    let headers = delivery.properties.headers().as_ref();
+    let Some(AMQPValue::FieldArray(deaths)) = headers.and_then(|table| table.inner().get("x-death")) else {
+        return 0;
+    };
+    let text_is = |death: &FieldTable, key: &str, wanted: &str| matches!(death.inner().get(key), Some(AMQPValue::LongString(text)) if text.as_bytes() == wanted.as_bytes());
+    let counts = deaths.as_slice().iter().map(|death| match death {
+        AMQPValue::FieldTable(death)
+            if text_is(death, "queue", PAYMENT) && text_is(death, "reason", "rejected") =>
+        {
+            match death.inner().get("count") {
+                Some(AMQPValue::LongLongInt(count)) => u64::try_from(*count).unwrap_or(0),
+                _ => 0,
+            }
+        }
+        _ => 0,
+    });
+    counts.sum()
+}

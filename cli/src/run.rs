@@ -1,0 +1,178 @@
+//! `stele dev` and `stele serve`: settings, listeners, node, banner; then waiting; then the end in reverse order.
+
+use crate::args::{Dev, Serve};
+use crate::banner::Banner;
+use crate::signals::{self, End};
+use crate::{config, say};
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+use stele_server::config::Config;
+use stele_server::http::{HttpServer, Listeners};
+use stele_server::inspect::Gate;
+use stele_server::node::{Node, Reason, StartError};
+use stele_server::{logging, ports};
+
+/// What helps against a taken port, by verb.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Dev,
+    Serve,
+}
+
+pub(crate) fn dev(args: &Dev) -> anyhow::Result<ExitCode> {
+    run(&config::dev(args)?.config, Mode::Dev)
+}
+
+pub(crate) fn serve(args: &Serve) -> anyhow::Result<ExitCode> {
+    let loaded = stele_server::config::load(&config::sources(args))?;
+    run(&loaded.config, Mode::Serve)
+}
+
+fn run(config: &Config, mode: Mode) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    logging::start(&config.logging);
+    let broker = Broker::start(config).map_err(|failure| anyhow::anyhow!("{}", failure.with_help(mode)))?;
+    broker.announce(config, mode, began)?;
+    let stop = broker.node.stop();
+    let end = signals::wait(move || drop(stop.wait()), || broker.reload())?;
+    if let End::Signal(name) = end {
+        tracing::info!(signal = name, "stopping");
+    }
+    Ok(match broker.stop() {
+        Reason::Asked => ExitCode::SUCCESS,
+        Reason::Failed(_) => ExitCode::FAILURE,
+    })
+}
+
+/// A running node with its HTTP listeners.
+pub(crate) struct Broker {
+    gate: Arc<Gate>,
+    http: HttpServer,
+    node: Arc<Node>,
+    api: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+}
+
+impl Broker {
+    /// Binds HTTP first, so that health can be asked while the node recovers.
+    pub(crate) fn start(config: &Config) -> Result<Self, Failure> {
+        let listeners = Listeners::bind(config.listen.http, config.listen.metrics)
+            .map_err(|(address, why)| Failure::of_port(address, &why))?;
+        let at = |listener: &Option<std::net::TcpListener>| listener.as_ref()?.local_addr().ok();
+        let (api, metrics) = (at(&listeners.api), at(&listeners.metrics));
+        let gate = Arc::new(Gate::default());
+        let http = HttpServer::start(listeners, Arc::clone(&gate)).map_err(|why| Failure {
+            text: format!("could not start the http thread: {why}"),
+            port_taken: false,
+        })?;
+        match Node::start(config) {
+            Ok(node) => {
+                gate.open(Arc::clone(&node) as _);
+                Ok(Self { gate, http, node, api, metrics })
+            }
+            Err(error) => {
+                http.stop();
+                Err(match error {
+                    StartError::Listen { address, why, .. } => Failure::of_port(address, &why),
+                    other => Failure { text: other.to_string(), port_taken: false },
+                })
+            }
+        }
+    }
+
+    /// Reads the certificate again; what is wrong with it is logged, and the one in use stays.
+    fn reload(&self) {
+        match self.node.reload_tls() {
+            Ok(()) => tracing::info!("certificate and key were read again"),
+            Err(error) => tracing::error!(%error, "the certificate in use stays"),
+        }
+    }
+
+    /// Where AMQP clients connect.
+    pub(crate) fn amqp(&self) -> Option<SocketAddr> {
+        self.node.addresses().amqp
+    }
+
+    /// Where the HTTP API is.
+    pub(crate) fn api(&self) -> Option<SocketAddr> {
+        self.api
+    }
+
+    /// Ends in order: no health, goodbye to clients, everything taken is durable. Blocks until it is done; the reason why it ended.
+    pub(crate) fn stop(self) -> Reason {
+        self.gate.close();
+        self.node.shutdown();
+        self.http.stop();
+        let reason = self.node.stop().reason().unwrap_or(Reason::Asked);
+        tracing::info!("stopped");
+        reason
+    }
+
+    /// The banner on a terminal; a log line elsewhere.
+    fn announce(&self, config: &Config, mode: Mode, began: Instant) -> io::Result<()> {
+        let addresses = self.node.addresses();
+        let ready_in = began.elapsed();
+        if matches!(mode, Mode::Dev) && io::stdout().is_terminal() {
+            let banner = Banner {
+                data_dir: &config.data_dir,
+                ready_in,
+                amqp: addresses.amqp,
+                amqps: addresses.amqps,
+                http: self.api,
+                metrics: self.metrics,
+            };
+            return say(&banner.text());
+        }
+        let shown = |address: Option<SocketAddr>| address.map_or("off".into(), |address| address.to_string());
+        tracing::info!(
+            version = crate::version::VERSION,
+            data_dir = %config.data_dir.display(),
+            amqp = shown(addresses.amqp),
+            amqps = shown(addresses.amqps),
+            http = shown(self.api),
+            metrics = shown(self.metrics),
+            ready_in_ms = ready_in.as_millis() as u64,
+            "ready"
+        );
+        Ok(())
+    }
+}
+
+/// Why a broker did not start.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    text: String,
+    port_taken: bool,
+}
+
+impl Failure {
+    fn of_port(address: SocketAddr, why: &io::Error) -> Self {
+        let port_taken = why.kind() == io::ErrorKind::AddrInUse;
+        let text = match ports::holder(address) {
+            Some(holder) if port_taken => format!("could not listen on {address}: {holder} listens there"),
+            _ => format!("could not listen on {address}: {why}"),
+        };
+        Self { text, port_taken }
+    }
+
+    fn with_help(&self, mode: Mode) -> String {
+        let help = match mode {
+            _ if !self.port_taken => "",
+            Mode::Dev => "\n  to move all ports: stele dev --port-offset 1000",
+            Mode::Serve => {
+                "\n  to move a port: --set listen.amqp=ADDRESS:PORT, or in [listen] of the configuration"
+            }
+        };
+        format!("{}{help}", self.text)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

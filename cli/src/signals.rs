@@ -1,0 +1,38 @@
+//! Waiting for the end: SIGTERM, SIGINT, or the node's own. SIGHUP meanwhile means "read what can be read again".
+
+use std::io;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Why a running node is to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Somebody asked; the signal's name.
+    Signal(&'static str),
+    /// The node has ended, or cannot go on.
+    Node,
+}
+
+/// Blocks until there is a reason to end. `node_ended` blocks until the node has one of its own; `reload` is called at each SIGHUP.
+///
+/// # Errors
+/// The operating system lets no signal handler in.
+pub(crate) fn wait(node_ended: impl FnOnce() + Send + 'static, reload: impl Fn()) -> io::Result<End> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let end = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut ended = tokio::task::spawn_blocking(node_ended);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(End::Signal("SIGTERM")),
+                _ = interrupt.recv() => return Ok(End::Signal("SIGINT")),
+                _ = &mut ended => return Ok(End::Node),
+                _ = hangup.recv() => reload(),
+            }
+        }
+    });
+    // The thread that waits for the node may go on waiting.
+    runtime.shutdown_background();
+    end
+}

@@ -1,0 +1,249 @@
+//! What the binary says and how it exits, above all when something is wrong. Each case runs the real binary in a directory of its own.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// The binary, run in `dir` without any settings of ours in its environment.
+fn stele(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stele"));
+    command.args(args).current_dir(dir).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Longest run of a command that is to end by itself.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Exit code, standard output and standard error of a run that ends by itself.
+fn ended(command: &mut Command) -> (i32, String, String) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let (done, watched) = mpsc::channel();
+    thread::spawn(move || done.send(child.wait_with_output().unwrap()));
+    let output = watched.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        kill_process(pid, Signal::KILL).unwrap();
+        panic!("the command did not end: {command:?}");
+    });
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// Runs and expects failure with `code`; standard error.
+fn fails(dir: &Path, code: i32, args: &[&str]) -> String {
+    let (found, _, error) = ended(&mut stele(dir, args));
+    assert_eq!(found, code, "{args:?}: {error}");
+    error
+}
+
+/// Settings that keep a broker off the known ports.
+const FREE_PORTS: [&str; 6] = [
+    "--set",
+    "listen.amqp=127.0.0.1:0",
+    "--set",
+    "listen.http=127.0.0.1:0",
+    "--set",
+    "listen.metrics=127.0.0.1:0",
+];
+
+/// A broker that runs until it is told to end.
+struct Running {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    ready: serde_json::Value,
+}
+
+impl Running {
+    fn start(dir: &Path, verb: &str, more: &[&str]) -> Self {
+        let mut command = stele(dir, &[&[verb][..], &FREE_PORTS, more].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut broker = Self { child, log, ready: serde_json::Value::Null };
+        while broker.ready["message"] != "ready" {
+            let mut line = String::new();
+            assert_ne!(broker.log.read_line(&mut line).unwrap(), 0, "the broker ended before it was ready");
+            broker.ready = serde_json::from_str(&line).unwrap();
+        }
+        broker
+    }
+
+    fn address(&self, of: &str) -> SocketAddr {
+        self.ready[of].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Status line and body of a `GET`.
+    fn get(&self, of: &str, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.address(of)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+
+    /// Sends a signal; the exit code and the rest of the log.
+    fn end(mut self, signal: Signal) -> (Option<i32>, String) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+#[test]
+fn the_version_comes_as_text_and_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, text, _) = ended(&mut stele(dir.path(), &["version"]));
+    assert_eq!((code, text.trim()), (0, concat!("stele ", env!("CARGO_PKG_VERSION"))));
+    let (code, text, _) = ended(&mut stele(dir.path(), &["version", "--json"]));
+    let version: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, version["version"].as_str()), (0, Some(env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2_and_names_what_is_near() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(fails(dir.path(), 2, &["serv"]).contains("serve"));
+    assert!(fails(dir.path(), 2, &["dev", "--port-offset", "70000"]).contains("70000"));
+    assert!(fails(dir.path(), 2, &["dev", "--tls-cert", "a.pem"]).contains("--tls-key"));
+    assert!(fails(dir.path(), 2, &["dev", "--set", "x"]).contains("KEY=VALUE"));
+    assert!(fails(dir.path(), 2, &["demo", "--for", "20"]).contains("as in 20s"));
+}
+
+#[test]
+fn a_wrong_configuration_is_told_with_its_place_by_every_verb_that_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("s.toml"), "[listen]\nampq = \":1\"\n").unwrap();
+    for verb in [&["serve"][..], &["config", "check"], &["config", "show"]] {
+        let error = fails(dir.path(), 1, &[verb, &["--config", "s.toml"]].concat());
+        assert!(
+            error.contains("s.toml:2:1: unknown key `listen.ampq`; did you mean `listen.amqp`?"),
+            "{error}"
+        );
+        let error = fails(dir.path(), 1, &[verb, &["--config", "none.toml"]].concat());
+        assert!(error.contains("none.toml") && error.contains("No such file"), "{error}");
+        let error = fails(dir.path(), 1, &[verb, &["--set", "limits.heartbeat_s=soon"]].concat());
+        assert!(error.contains("flag --set: `limits.heartbeat_s`: expected an integer"), "{error}");
+    }
+    let (code, _, error) = ended(stele(dir.path(), &["dev"]).env("STELE__LISTN__AMQP", ":1"));
+    assert_eq!(code, 1);
+    assert!(error.contains("environment STELE__LISTN__AMQP: unknown key `listn.amqp`"), "{error}");
+}
+
+#[test]
+fn the_shown_configuration_says_where_each_value_is_from() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("s.toml"), "data_dir = \"d\"\n").unwrap();
+    let mut show =
+        stele(dir.path(), &["config", "show", "--origin", "--config", "s.toml", "--set", "threads.io=2"]);
+    let (code, text, _) = ended(show.env("STELE__LIMITS__HEARTBEAT_S", "7"));
+    assert_eq!(code, 0);
+    let has =
+        |key: &str, origin: &str| text.lines().any(|line| line.starts_with(key) && line.ends_with(origin));
+    assert!(has("data_dir = \"d\"", "# s.toml:1:1"), "{text}");
+    assert!(has("limits.heartbeat_s = 7", "# environment STELE__LIMITS__HEARTBEAT_S"), "{text}");
+    assert!(has("threads.io = 2", "# flag --set"), "{text}");
+    assert!(has("limits.drain_s = 10", "# default"), "{text}");
+    let (code, text, _) = ended(&mut stele(dir.path(), &["config", "check", "--config", "s.toml"]));
+    assert!(code == 0 && text.starts_with("s.toml: in order\n"), "{text}");
+}
+
+#[test]
+fn dev_stays_on_loopback_whatever_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = fails(dir.path(), 1, &["dev", "--set", "listen.http=0.0.0.0:0"]);
+    assert!(error.contains("flag --set: `stele dev` listens on loopback only, not on 0.0.0.0:0"), "{error}");
+    assert!(fails(dir.path(), 1, &["dev", "--port-offset", "60000"]).contains("above 65535"));
+}
+
+#[test]
+fn a_taken_port_is_named_with_its_holder_and_the_flag_that_helps() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let holder = format!("(process {}) listens there", std::process::id());
+    for key in ["listen.amqp", "listen.http", "listen.metrics"] {
+        for (verb, help) in
+            [("dev", "stele dev --port-offset 1000"), ("serve", "--set listen.amqp=ADDRESS:PORT")]
+        {
+            let set = format!("{key}={address}");
+            let error = fails(dir.path(), 1, &[&[verb][..], &FREE_PORTS, &["--set", &set]].concat());
+            for part in [&format!("could not listen on {address}: "), holder.as_str(), help] {
+                assert!(error.contains(part), "{verb} {key}: no {part:?} in {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let error = fails(dir.path(), 1, &[&["dev"][..], &FREE_PORTS, &["--data-dir", "file"]].concat());
+    assert!(error.contains("file"), "{error}");
+}
+
+#[test]
+fn certificates_that_cannot_be_read_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [&["serve"][..], &FREE_PORTS, &["--set", "tls.cert=c.pem", "--set", "tls.key=k.pem"]].concat();
+    let error = fails(dir.path(), 1, &args);
+    assert!(error.contains("c.pem") && error.contains("No such file"), "{error}");
+}
+
+#[test]
+fn a_broker_is_healthy_when_ready_and_exits_0_at_either_signal() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Running::start(dir.path(), "dev", &[]);
+        assert!(dir.path().join("stele-data").is_dir());
+        assert_eq!(broker.get("http", "/healthz"), ("HTTP/1.1 200 OK".into(), "ready\n".into()));
+        assert_eq!(broker.get("http", "/api/flow").0, "HTTP/1.1 200 OK");
+        assert!(broker.get("metrics", "/metrics").1.contains("\nstele_up 1\n"));
+        let (code, log) = broker.end(signal);
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
+        assert!(log.contains("\"stopped\""), "{log}");
+    }
+}
+
+#[test]
+fn passwords_do_not_reach_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = "auth.users.ann.password=hunter2";
+    let broker = Running::start(dir.path(), "serve", &["--set", secret, "--set", "logging.filter=trace"]);
+    broker.get("http", "/api/flow");
+    let (_, log) = broker.end(Signal::TERM);
+    assert!(!log.contains("hunter2") && !log.contains("Z3Vlc3Q6Z3Vlc3Q="), "{log}");
+}
+
+#[test]
+fn a_doctor_names_who_holds_a_port_and_exits_with_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    // The offset that moves the highest of the known ports, metrics, onto the one we hold.
+    let offset =
+        taken.local_addr().unwrap().port().checked_sub(15692).expect("free ports are given from 32768 up");
+    let (code, text, _) = ended(&mut stele(dir.path(), &["doctor", "--port-offset", &offset.to_string()]));
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
+    assert!(text.contains("open files") && text.contains("GiB free"), "{text}");
+}
+
+#[test]
+fn the_demo_loses_nothing_on_a_broker_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, text, error) = ended(&mut stele(dir.path(), &["demo", "--for", "2s"]));
+    assert_eq!(code, 0, "{text}{error}");
+    assert!(text.contains("0 lost, 0 invented"), "{text}");
+    for edge in ["shop → payment (order.placed)", "payment → retry (rejected)", "shop → nothing"] {
+        assert!(text.contains(edge), "no {edge:?} in {text}");
+    }
+}
