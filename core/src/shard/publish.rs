@@ -127,7 +127,8 @@ impl Shard {
         turn: &mut Turn<'_>,
     ) {
         let body = Head::read(to.batch.record(item), 0).map_or(0, |head| u64::from(head.len - head.overhead));
-        if self.any_full(route, body) && route.iter().any(|id| self.could_make_room(*id)) {
+        let hope = !to.pending.is_empty() || route.iter().any(|id| self.could_make_room(*id));
+        if hope && self.any_full(route, body) {
             self.append(to, false, turn);
             route.iter().for_each(|id| self.advance(*id, turn));
         }
@@ -156,9 +157,9 @@ impl Shard {
         queues.into_iter().any(|queue| queue.may_refuse() && queue.is_full_for(body))
     }
 
-    /// Readers with credit would take what is ready or about to come in.
+    /// Readers with credit, or time, would take what is ready.
     fn could_make_room(&self, id: QueueId) -> bool {
-        self.queues.get(&id).is_some_and(|queue| queue.may_refuse() && queue.readers.any_open())
+        self.queues.get(&id).is_some_and(|queue| queue.readers.any_open() || queue.may_expire)
     }
 
     /// Adds records to what is about to be appended. Positions are given here.

@@ -22,7 +22,9 @@ fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
 
 #[test]
 fn a_shard_does_what_the_model_does_also_after_crashes() {
-    let config = Config { cases: 1000, failure_persistence: None, ..Config::default() };
+    // `PROPTEST_CASES` asks for more.
+    let cases = Config::default().cases.max(1000);
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config)
         .run(&ops(), |ops| run(None, &ops).map_err(|why| TestCaseError::fail(format!("{why}\n{ops:#?}"))));
     if let Err(error) = result {

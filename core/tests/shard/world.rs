@@ -97,7 +97,11 @@ impl World {
             Op::Settings { queue, kind, max } => self.settings(*queue, *kind, *max),
             Op::Recreate { queue } => self.recreate(*queue),
             Op::Moved { nth } => self.moved(*nth),
-            Op::Pass { ms } => self.log.advance_ms(u64::from(*ms)),
+            Op::Pass { ms } => {
+                // Time passes between blocks only, so that it does not jump when an entry opens a block in a turn.
+                self.seal();
+                self.log.advance_ms(u64::from(*ms));
+            }
             Op::Seal => self.seal(),
             Op::Snapshot => {
                 self.seal();
@@ -228,6 +232,8 @@ impl World {
     }
 
     fn compare(&mut self) -> Check {
+        let now = self.now();
+        self.queues.values_mut().for_each(|queue| queue.expire(now, false));
         for counts in self.shard.counts() {
             let queue = self.queues.get(&counts.queue).ok_or("counts of an unknown queue")?;
             let expected = (queue.ready(), queue.ready_bytes(), queue.leased(), queue.readers.len() as u32);
@@ -333,8 +339,12 @@ impl World {
         for id in ids {
             let mut full = route.iter().any(|queue| self.queues[queue].is_full_for(BODY as u64));
             if full {
-                // Readers with credit may have made room.
+                // Readers with credit may have made room, or time has.
+                let all = route.iter().filter(|at| self.queues[at].is_full_for(BODY as u64));
+                let all: Vec<QueueId> = all.copied().collect();
                 self.judge_deliveries(&mut deliveries, id)?;
+                let queues = self.queues.iter_mut().filter(|(at, _)| all.contains(at));
+                queues.for_each(|(_, queue)| queue.expire(now, false));
                 full = route.iter().any(|queue| self.queues[queue].is_full_for(BODY as u64));
             }
             if full {
@@ -369,14 +379,17 @@ impl World {
 
     /// Judges the deliveries of records before `id`, which happened before it was taken in.
     fn judge_deliveries(&mut self, effects: &mut Vec<(Lsn, ShardEffect)>, id: u32) -> Check {
-        let before = |world: &Self, effect: &ShardEffect| match effect {
-            ShardEffect::Deliver { queue, records, .. } if world.queues[queue].is_full_for(BODY as u64) => {
-                records.iter().all(|grant| world.id_of(grant).is_some_and(|of| of < id))
+        let before = |(_, effect): &&(Lsn, ShardEffect)| match effect {
+            ShardEffect::Deliver { records, .. } => {
+                records.iter().all(|grant| self.id_of(grant).is_some_and(|of| of < id))
             }
-            _ => false,
+            _ => true,
         };
-        let (now, later): (Vec<_>, Vec<_>) = effects.drain(..).partition(|(_, effect)| before(self, effect));
-        *effects = later;
+        let later = effects.iter().take_while(before).count();
+        let later = effects.split_off(later);
+        let (now, rest): (Vec<_>, Vec<_>) =
+            effects.drain(..).partition(|(_, effect)| matches!(effect, ShardEffect::Deliver { .. }));
+        *effects = rest.into_iter().chain(later).collect();
         let mut given: BTreeMap<QueueId, Given> = BTreeMap::new();
         for (after, effect) in now {
             let ShardEffect::Deliver { subscription, queue, records } = effect else { continue };
