@@ -2,8 +2,10 @@
 //!
 //! The model sees operations and effects only. Each rule it judges (S1–S6, S14, S18) has a mutant that it must catch.
 
+mod features;
 mod model;
 mod ops;
+mod rig;
 mod world;
 
 use ops::{Op, ops};
