@@ -4,17 +4,17 @@
 //! name it are in the order of the batch.
 
 use super::flow::Flows;
-use super::routes::Resolved;
+use super::routes::{Leg, Resolved};
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, ShardId};
 use stele_model::publish::{LinkNumber, Publishes, Route, RoutedRun, ShardPublish};
+use stele_model::shard::ShardOp;
 
 /// A route that items of the batch take.
 struct Chosen {
     resolved: Arc<Resolved>,
-    persistent: bool,
     legs: SmallVec<[ChosenLeg; 2]>,
     records: u64,
     bytes: u64,
@@ -23,21 +23,59 @@ struct Chosen {
 /// What one shard gets of it.
 struct ChosenLeg {
     shard: ShardId,
-    volatile: bool,
+    /// Index into the shard's routes.
     route: u32,
-    /// The last run of this leg, to be grown as long as neighbours come.
-    run: Option<u32>,
 }
 
+/// One shard's share of the batch.
 #[derive(Default)]
 struct ShardPart {
     runs: Vec<RoutedRun>,
     routes: Vec<Route>,
+    /// For each route: whether it is volatile, and its last run, to be grown as long as neighbours come.
+    last: Vec<(bool, Option<u32>)>,
     awaited: bool,
+}
+
+/// Newest routes of a shard that are compared with one that is taken up. Records of many keys often go to the same queues, and should
+/// be one run; a route that is there twice costs only a longer list.
+const ROUTES_COMPARED: usize = 16;
+
+impl ShardPart {
+    /// The index of a route.
+    fn route(&mut self, leg: &Leg) -> u32 {
+        let newest = self.routes.iter().zip(&self.last).rev().take(ROUTES_COMPARED);
+        let back = newest
+            .into_iter()
+            .position(|(route, (volatile, _))| *volatile == leg.volatile && *route == leg.route);
+        let at = match back {
+            Some(back) => self.routes.len() - 1 - back,
+            None => {
+                self.routes.push(leg.route.clone());
+                self.last.push((leg.volatile, None));
+                self.routes.len() - 1
+            }
+        };
+        u32::try_from(at).expect("a batch has fewer than 4 Gi routes")
+    }
+
+    fn add(&mut self, n: u32, route: u32) {
+        let (volatile, last) = &mut self.last[route as usize];
+        if let Some(run) = last.and_then(|run| self.runs.get_mut(run as usize))
+            && run.items.end == n
+        {
+            run.items.end += 1;
+            return;
+        }
+        *last = u32::try_from(self.runs.len()).ok();
+        self.runs.push(RoutedRun { items: n..n + 1, route, volatile: *volatile });
+    }
 }
 
 /// See the module.
 pub(super) struct Plan {
+    /// Counts plans, so that a kept route knows whether it was taken up in this one.
+    number: u64,
     chosen: Vec<Chosen>,
     shards: Vec<ShardPart>,
     /// Shards that get something, in the order in which they came up.
@@ -46,54 +84,47 @@ pub(super) struct Plan {
     pub(super) spread: Vec<Range<u32>>,
 }
 
-/// A route chosen for the batch at hand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Choice(usize);
+/// A route taken up for the batch at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    plan: u64,
+    index: usize,
+}
 
 impl Plan {
     pub(super) fn new(shards: u16) -> Self {
         let shards = (0..shards).map(|_| ShardPart::default()).collect();
-        Self { chosen: Vec::new(), shards, used: Vec::new(), spread: Vec::new() }
+        Self { number: 1, chosen: Vec::new(), shards, used: Vec::new(), spread: Vec::new() }
     }
 
-    /// Takes up a route. `found` may have been taken up before in this batch.
+    /// Whether a route was taken up in this plan.
+    pub(super) fn knows(&self, choice: Choice) -> bool {
+        choice.plan == self.number
+    }
+
+    /// Takes up a route.
     pub(super) fn choose(&mut self, resolved: &Arc<Resolved>, persistent: bool) -> Choice {
-        let is_it =
-            |chosen: &Chosen| chosen.persistent == persistent && Arc::ptr_eq(&chosen.resolved, resolved);
-        // Newest first: batches mostly alternate between few routes, and a route taken up twice costs only a longer list.
-        if let Some(back) = self.chosen.iter().rev().take(8).position(is_it) {
-            return Choice(self.chosen.len() - 1 - back);
-        }
         let mut legs = SmallVec::new();
         for leg in resolved.legs(persistent) {
             let part = &mut self.shards[usize::from(leg.shard.0)];
             if part.routes.is_empty() {
                 self.used.push(leg.shard);
             }
-            let route = u32::try_from(part.routes.len()).expect("a batch has fewer than 4 Gi routes");
-            part.routes.push(leg.route.clone());
-            legs.push(ChosenLeg { shard: leg.shard, volatile: leg.volatile, route, run: None });
+            legs.push(ChosenLeg { shard: leg.shard, route: part.route(leg) });
         }
-        self.chosen.push(Chosen { resolved: resolved.clone(), persistent, legs, records: 0, bytes: 0 });
-        Choice(self.chosen.len() - 1)
+        self.chosen.push(Chosen { resolved: resolved.clone(), legs, records: 0, bytes: 0 });
+        Choice { plan: self.number, index: self.chosen.len() - 1 }
     }
 
-    /// Sends item `n` along a chosen route.
+    /// Sends item `n` along a route that was taken up.
     pub(super) fn add(&mut self, choice: Choice, n: u32, bytes: u32, awaited: bool) {
-        let Chosen { resolved, legs, records, bytes: sum, .. } = &mut self.chosen[choice.0];
+        let Chosen { resolved, legs, records, bytes: sum } = &mut self.chosen[choice.index];
         *records += 1;
         *sum += u64::from(bytes);
         for leg in legs {
             let part = &mut self.shards[usize::from(leg.shard.0)];
             part.awaited |= awaited;
-            let run = leg.run.and_then(|run| part.runs.get_mut(run as usize));
-            match run {
-                Some(run) if run.items.end == n => run.items.end += 1,
-                _ => {
-                    leg.run = u32::try_from(part.runs.len()).ok();
-                    part.runs.push(RoutedRun { items: n..n + 1, route: leg.route, volatile: leg.volatile });
-                }
-            }
+            part.add(n, leg.route);
         }
         if resolved.is_spread {
             match self.spread.last_mut() {
@@ -105,7 +136,7 @@ impl Plan {
 
     /// Whether no queue takes what goes along this route.
     pub(super) fn is_nowhere(&self, choice: Choice) -> bool {
-        self.chosen[choice.0].resolved.is_empty()
+        self.chosen[choice.index].resolved.is_empty()
     }
 
     /// Counts what was planned, by exchange: `published` is told of records and bytes, and each rule of its share.
@@ -128,20 +159,24 @@ impl Plan {
         batch: &Arc<Publishes>,
         link: Option<LinkNumber>,
         mut part: impl FnMut(ShardId) -> Call,
-        out: &mut Vec<(ShardId, stele_model::shard::ShardOp)>,
+        out: &mut Vec<(ShardId, ShardOp)>,
     ) -> u32 {
         let mut sent = 0;
         for shard in self.used.drain(..) {
-            let ShardPart { runs, routes, awaited } = std::mem::take(&mut self.shards[usize::from(shard.0)]);
+            let part_of = &mut self.shards[usize::from(shard.0)];
+            part_of.last.clear();
+            let (runs, routes) = (std::mem::take(&mut part_of.runs), std::mem::take(&mut part_of.routes));
+            let awaited = std::mem::take(&mut part_of.awaited);
             if runs.is_empty() {
                 continue;
             }
             sent += 1;
             let call = part(shard);
             let publish = ShardPublish { hub, call, awaited, link, batch: batch.clone(), runs, routes };
-            out.push((shard, stele_model::shard::ShardOp::Publish(publish)));
+            out.push((shard, ShardOp::Publish(publish)));
         }
         self.chosen.clear();
+        self.number += 1;
         sent
     }
 }

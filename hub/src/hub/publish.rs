@@ -44,6 +44,7 @@ impl Hub {
         let snapshot = self.snapshot.clone();
         let namespace = attached.namespace.as_ref().and_then(|(id, _)| snapshot.namespace_by_id(*id));
         let mut before: Option<(&Publish, Choice)> = None;
+        let mut to: Option<(&Publish, &Arc<Exchange>)> = None;
         for (n, item) in (0..).zip(&batch.items) {
             if !attached.failed.is_empty() && attached.failed.contains(&item.lane) {
                 notes.dropped.push(n);
@@ -60,7 +61,7 @@ impl Hub {
                         }
                         continue;
                     }
-                    None => match self.route(&mut attached, namespace, &batch, item) {
+                    None => match self.route(&mut attached, namespace, &mut to, &batch, item) {
                         Ok((choice, may_repeat)) => {
                             before = may_repeat.then_some((item, choice));
                             choice
@@ -89,23 +90,33 @@ impl Hub {
         self.send_batch(session, ticket, batch, notes, out);
     }
 
-    /// The route of an item; also whether the next item takes it too if it looks the same.
-    fn route(
+    /// The route of an item; also whether the next item takes it too if it looks the same. `to` is the exchange that the last item
+    /// before it was let through to.
+    fn route<'a>(
         &mut self,
         attached: &mut Attached,
-        namespace: Option<&Arc<Namespace>>,
+        namespace: Option<&'a Arc<Namespace>>,
+        to: &mut Option<(&'a Publish, &'a Arc<Exchange>)>,
         batch: &Publishes,
-        item: &Publish,
+        item: &'a Publish,
     ) -> Result<(Choice, bool), Refusal> {
         let namespace = namespace.ok_or_else(super::no_namespace)?;
-        let exchange = writable(attached, namespace, batch.slice(&item.exchange))?;
-        let key = batch.slice(&item.key);
+        let name = batch.slice(&item.exchange);
+        let exchange = match *to {
+            Some((last, exchange)) if batch.slice(&last.exchange) == name => exchange,
+            _ => writable(attached, namespace, name)?,
+        };
+        *to = Some((item, exchange));
         if item.extra_keys.is_empty() {
-            let revision = self.snapshot.revision();
-            let wanted = Wanted { namespace, revision, exchange, key };
-            let resolved = self.routes.find(wanted, &mut self.flows);
-            if !resolved.by_headers {
-                return Ok((self.plan.choose(&resolved, item.persistent), true));
+            let (revision, key) = (self.snapshot.revision(), batch.slice(&item.key));
+            let kept = self.routes.find(Wanted { namespace, revision, exchange, key }, &mut self.flows);
+            if !kept.resolved.by_headers {
+                let choice = &mut kept.choices[usize::from(item.persistent)];
+                let choice = match *choice {
+                    Some(choice) if self.plan.knows(choice) => choice,
+                    _ => *choice.insert(self.plan.choose(&kept.resolved, item.persistent)),
+                };
+                return Ok((choice, true));
             }
         }
         let resolved = self.resolve_record(namespace, exchange, batch, item, QueueId(0));

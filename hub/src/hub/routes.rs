@@ -5,15 +5,17 @@
 //! are found again for each record.
 
 use super::flow::Flows;
+use super::plan::Choice;
 use crate::registry::snapshot::{Exchange, Namespace};
 use crate::router::resolve::{Because, Found};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use stele_model::flow::Edge;
-use stele_model::id::{ExchangeId, NamespaceId, Revision, ShardId};
+use stele_model::id::{ExchangeId, NamespaceId, QueueId, Revision, ShardId};
 use stele_model::publish::Route;
 use stele_record::table::Table;
 
@@ -80,7 +82,7 @@ impl Resolved {
     }
 }
 
-fn add(legs: &mut SmallVec<[Leg; 1]>, shard: ShardId, volatile: bool, queue: stele_model::id::QueueId) {
+fn add(legs: &mut SmallVec<[Leg; 1]>, shard: ShardId, volatile: bool, queue: QueueId) {
     match legs.iter_mut().find(|leg| leg.shard == shard && leg.volatile == volatile) {
         Some(leg) => leg.route.push(queue),
         None => legs.push(Leg { shard, volatile, route: smallvec::smallvec![queue] }),
@@ -88,14 +90,16 @@ fn add(legs: &mut SmallVec<[Leg; 1]>, shard: ShardId, volatile: bool, queue: ste
 }
 
 /// A route and what it is for.
-struct Kept {
+pub(super) struct Kept {
     namespace: NamespaceId,
     exchange: Box<[u8]>,
     key: Box<[u8]>,
     /// The revision at which it was last known to be right.
     checked: Revision,
     because: SmallVec<[Because; 4]>,
-    resolved: Arc<Resolved>,
+    pub(super) resolved: Arc<Resolved>,
+    /// Where the plan at hand has it: for records that are not persistent, and for those that are.
+    pub(super) choices: [Option<Choice>; 2],
 }
 
 /// See the module.
@@ -123,43 +127,47 @@ impl Routes {
     }
 
     /// The route for a record of this key, without looking at its headers; see [`Resolved::by_headers`].
-    pub(super) fn find(&mut self, wanted: Wanted<'_>, flows: &mut Flows) -> Arc<Resolved> {
+    pub(super) fn find(&mut self, wanted: Wanted<'_>, flows: &mut Flows) -> &mut Kept {
         let Wanted { namespace, revision, exchange, key } = wanted;
         let name = exchange.name.as_bytes();
         let hash = self.hasher.hash_one((namespace.id, name, key));
         let is_it =
             |kept: &Kept| *kept.key == *key && *kept.exchange == *name && kept.namespace == namespace.id;
-        if let Some(kept) = self.kept.find_mut(hash, is_it) {
-            if kept.checked != revision && kept.because.iter().all(|because| because.holds(namespace)) {
-                kept.checked = revision;
-            }
-            if kept.checked == revision {
-                return kept.resolved.clone();
-            }
-        }
-        let mut found = Found::default();
-        found.resolve(namespace, exchange, &[key], Table::default());
-        let because = std::mem::take(&mut found.because);
-        let resolved = Arc::new(Resolved::of(exchange.id, found, flows));
-        let kept = Kept {
-            namespace: namespace.id,
-            exchange: name.into(),
-            key: key.into(),
-            checked: revision,
-            because,
-            resolved: resolved.clone(),
-        };
         if self.kept.len() >= ROUTES_MAX {
             self.kept.clear();
         }
         let hasher = &self.hasher;
         let hash_of = |kept: &Kept| hasher.hash_one((kept.namespace, &*kept.exchange, &*kept.key));
         match self.kept.entry(hash, is_it, hash_of) {
-            hashbrown::hash_table::Entry::Occupied(mut there) => *there.get_mut() = kept,
-            hashbrown::hash_table::Entry::Vacant(room) => {
-                room.insert(kept);
+            Entry::Occupied(there) => {
+                let kept = there.into_mut();
+                if kept.checked != revision {
+                    if !kept.because.iter().all(|because| because.holds(namespace)) {
+                        *kept = Kept::find(wanted, flows);
+                    }
+                    kept.checked = revision;
+                }
+                kept
             }
+            Entry::Vacant(room) => room.insert(Kept::find(wanted, flows)).into_mut(),
         }
-        resolved
+    }
+}
+
+impl Kept {
+    fn find(wanted: Wanted<'_>, flows: &mut Flows) -> Self {
+        let Wanted { namespace, revision, exchange, key } = wanted;
+        let mut found = Found::default();
+        found.resolve(namespace, exchange, &[key], Table::default());
+        let because = std::mem::take(&mut found.because);
+        Self {
+            namespace: namespace.id,
+            exchange: exchange.name.as_bytes().into(),
+            key: key.into(),
+            checked: revision,
+            because,
+            resolved: Arc::new(Resolved::of(exchange.id, found, flows)),
+            choices: [None; 2],
+        }
     }
 }
