@@ -8,6 +8,8 @@ pub mod hub;
 pub mod map;
 pub mod registry;
 pub mod router;
+#[cfg(test)]
+mod testing;
 
 pub use hub::{Hub, HubMessage, HubOut};
 pub use registry::snapshot::Snapshot;

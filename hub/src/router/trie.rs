@@ -54,6 +54,12 @@ impl Trie {
         self.root.remove(&words, rule);
     }
 
+    /// Whether it is as if nothing had ever been in it.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.root.is_empty()
+    }
+
     /// Hands every rule whose pattern matches `key` to `found`, each once.
     pub fn matching<'a>(&'a self, key: &[u8], mut found: impl FnMut(&'a Arc<BoundRule>)) {
         let mut reached = Reached::default();
