@@ -337,3 +337,6 @@ impl Hub {
 fn no_namespace() -> Refusal {
     Refusal::Missing { object: Object::Namespace, name: String::new(), namespace: String::new() }
 }
+
+#[cfg(test)]
+mod tests;
