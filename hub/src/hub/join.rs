@@ -1,7 +1,8 @@
 //! The answers of several shards become one answer to a batch (S19).
 
+use super::plan::Spread;
 use super::{Hub, HubOut, Open};
-use std::ops::Range;
+use std::collections::BTreeMap;
 use stele_model::id::{Call, Now, QueueId, SessionId, Ticket};
 use stele_model::outcome::{Outcome, Published};
 use stele_model::refusal::Refusal;
@@ -14,18 +15,24 @@ pub(super) struct OpenBatch {
     pub(super) published: Published,
     /// Parts without an answer.
     pub(super) waiting: u32,
-    /// Items that went to more than one shard.
-    pub(super) spread: Vec<Range<u32>>,
+    /// Items that went more than one way.
+    pub(super) spread: Spread,
+    /// How many of its ways an item of those found closed.
+    pub(super) closed: BTreeMap<u32, usize>,
     /// Queues from here on were not there when the batch was routed.
     pub(super) horizon: QueueId,
 }
 
 impl OpenBatch {
-    /// Whether another shard got the item as well: then it is not unroutable because its queues at one shard are gone. That all
-    /// its shards lost all its queues at the same moment is not looked for.
-    pub(super) fn went_elsewhere(&self, n: u32) -> bool {
-        let at = self.spread.partition_point(|range| range.end <= n);
-        self.spread.get(at).is_some_and(|range| range.contains(&n))
+    /// A way of item `n` is closed: its queues there are gone. Whether that was the last one, so that nobody has the item.
+    pub(super) fn is_lost(&mut self, n: u32) -> bool {
+        let ways = self.spread.ways(n);
+        if ways == 1 {
+            return true;
+        }
+        let closed = self.closed.entry(n).or_default();
+        *closed += 1;
+        *closed == ways
     }
 }
 

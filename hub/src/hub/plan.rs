@@ -80,8 +80,8 @@ pub(super) struct Plan {
     shards: Vec<ShardPart>,
     /// Shards that get something, in the order in which they came up.
     used: Vec<ShardId>,
-    /// Items that go to more than one shard.
-    pub(super) spread: Vec<Range<u32>>,
+    /// Items that go more than one way, and how many.
+    pub(super) spread: Spread,
 }
 
 /// A route taken up for the batch at hand.
@@ -94,7 +94,7 @@ pub(super) struct Choice {
 impl Plan {
     pub(super) fn new(shards: u16) -> Self {
         let shards = (0..shards).map(|_| ShardPart::default()).collect();
-        Self { number: 1, chosen: Vec::new(), shards, used: Vec::new(), spread: Vec::new() }
+        Self { number: 1, chosen: Vec::new(), shards, used: Vec::new(), spread: Spread::default() }
     }
 
     /// Whether a route was taken up in this plan.
@@ -118,19 +118,16 @@ impl Plan {
 
     /// Sends item `n` along a route that was taken up.
     pub(super) fn add(&mut self, choice: Choice, n: u32, bytes: u32, awaited: bool) {
-        let Chosen { resolved, legs, records, bytes: sum } = &mut self.chosen[choice.index];
+        let Chosen { legs, records, bytes: sum, .. } = &mut self.chosen[choice.index];
         *records += 1;
         *sum += u64::from(bytes);
-        for leg in legs {
+        for leg in legs.iter() {
             let part = &mut self.shards[usize::from(leg.shard.0)];
             part.awaited |= awaited;
             part.add(n, leg.route);
         }
-        if resolved.is_spread {
-            match self.spread.last_mut() {
-                Some(last) if last.end == n => last.end += 1,
-                _ => self.spread.push(n..n + 1),
-            }
+        if legs.len() > 1 {
+            self.spread.add(n, legs.len());
         }
     }
 
@@ -178,5 +175,28 @@ impl Plan {
         self.chosen.clear();
         self.number += 1;
         sent
+    }
+}
+
+/// Items that go more than one way: to more than one shard, or to queues of one that keep them and to some that do not.
+#[derive(Default)]
+pub(super) struct Spread(Vec<(Range<u32>, usize)>);
+
+impl Spread {
+    fn add(&mut self, n: u32, ways: usize) {
+        match self.0.last_mut() {
+            Some((items, same)) if items.end == n && *same == ways => items.end += 1,
+            _ => self.0.push((n..n + 1, ways)),
+        }
+    }
+
+    /// How many ways item `n` goes.
+    pub(super) fn ways(&self, n: u32) -> usize {
+        let at = self.0.partition_point(|(items, _)| items.end <= n);
+        self.0.get(at).filter(|(items, _)| items.contains(&n)).map_or(1, |(_, ways)| *ways)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 }

@@ -177,7 +177,8 @@ impl Hub {
         }
         let spread = std::mem::take(&mut self.plan.spread);
         let horizon = self.snapshot.next_queue;
-        let open = OpenBatch { session, ticket, published, waiting, spread, horizon };
+        let closed = std::collections::BTreeMap::new();
+        let open = OpenBatch { session, ticket, published, waiting, spread, closed, horizon };
         self.batches.insert(self.batch_last, open);
     }
 
@@ -202,7 +203,7 @@ impl Hub {
         let namespace = namespace.and_then(|(id, _)| snapshot.namespace_by_id(*id));
         for n in gone.iter().copied() {
             let Some(item) = batch.items.get(n as usize) else { continue };
-            if open.went_elsewhere(n) {
+            if !open.is_lost(n) {
                 continue;
             }
             let exchange = std::str::from_utf8(batch.slice(&item.exchange)).ok();

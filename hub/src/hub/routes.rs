@@ -39,8 +39,6 @@ pub(super) struct Resolved {
     pub(super) persistent: SmallVec<[Leg; 1]>,
     /// For another: by shard.
     pub(super) volatile: SmallVec<[Leg; 1]>,
-    /// It goes to more than one shard.
-    pub(super) is_spread: bool,
     /// Edges of the flow graph that it goes over.
     pub(super) edges: SmallVec<[u32; 2]>,
     /// Another record of the same key may go elsewhere.
@@ -54,7 +52,6 @@ impl Resolved {
             exchange,
             persistent: SmallVec::new(),
             volatile: SmallVec::new(),
-            is_spread: false,
             edges: SmallVec::new(),
             by_headers: found.by_headers,
         };
@@ -62,7 +59,6 @@ impl Resolved {
             add(&mut resolved.persistent, hit.shard, !hit.durable, hit.queue);
             add(&mut resolved.volatile, hit.shard, true, hit.queue);
         }
-        resolved.is_spread = resolved.volatile.len() > 1;
         for hit in found.hits {
             let edge = Edge::Routed { exchange, rule: hit.rule.to_vec(), queue: hit.queue };
             resolved.edges.push(flows.edge(edge));

@@ -639,6 +639,25 @@ fn an_item_whose_queues_are_gone_is_routed_once_more_to_what_is_new() {
 }
 
 #[test]
+fn an_item_is_unroutable_only_when_every_way_it_went_is_closed() {
+    check(
+        "~ queue a
+         ~ queue b
+         ~ transient t
+         ~ exchange x fanout
+         ~ bind x a k
+         ~ bind x b k
+         ~ bind x t k
+         > 1 publish x|k|m x|k|m
+         ! 0 publish call=1 0-1>a 0-1~>t
+         ! 1 publish call=2 0-1>b
+         = 0 gone 1 0 1 0
+         = 1 gone 2 0 1
+         < 1 1 published unroutable=[0]",
+    );
+}
+
+#[test]
 fn a_route_is_found_again_when_what_it_depends_on_has_changed() {
     check(
         "~ queue a
