@@ -46,7 +46,11 @@ enum Want {
     },
     Bool,
     Text,
-    OneOf(&'static [&'static str]),
+    OneOf {
+        words: &'static [&'static str],
+        /// What is said of another word.
+        otherwise: &'static str,
+    },
     /// RabbitMQ has it, for streams or for more than one node; kept and shown, without meaning here.
     Any,
 }
@@ -59,13 +63,22 @@ enum For {
     Quorum,
 }
 
+const OVERFLOW: Want = Want::OneOf {
+    words: &["drop-head", "reject-publish", "reject-publish-dlx"],
+    otherwise: "invalid_overflow",
+};
+const STRATEGY: Want =
+    Want::OneOf { words: &["at-most-once", "at-least-once"], otherwise: "invalid_dlx_strategy" };
+const LOCATOR: Want =
+    Want::OneOf { words: &["client-local", "balanced"], otherwise: "invalid_queue_locator_arg" };
+const MODE: Want = Want::OneOf { words: &["default", "lazy"], otherwise: "invalid_queue_mode" };
 const LENGTH: Want = Want::Int { min: 0, max: i64::MAX };
 
 /// Every argument that a queue's equivalence is judged by.
 const QUEUE_ARGUMENTS: &[(&str, Want, For)] = &[
     ("x-dead-letter-exchange", Want::Text, For::Both),
     ("x-dead-letter-routing-key", Want::Text, For::Both),
-    ("x-dead-letter-strategy", Want::OneOf(&["at-most-once", "at-least-once"]), For::Quorum),
+    ("x-dead-letter-strategy", STRATEGY, For::Quorum),
     ("x-delivery-limit", Want::Int { min: i64::MIN, max: u32::MAX as i64 }, For::Quorum),
     ("x-expires", Want::Int { min: 1, max: MS_MAX }, For::Both),
     ("x-max-in-memory-bytes", LENGTH, For::Quorum),
@@ -74,11 +87,11 @@ const QUEUE_ARGUMENTS: &[(&str, Want, For)] = &[
     ("x-max-length-bytes", LENGTH, For::Both),
     ("x-max-priority", Want::Int { min: 0, max: 255 }, For::Classic),
     ("x-message-ttl", Want::Int { min: 0, max: MS_MAX }, For::Both),
-    ("x-overflow", Want::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"]), For::Both),
-    ("x-queue-leader-locator", Want::OneOf(&["client-local", "balanced"]), For::Both),
+    ("x-overflow", OVERFLOW, For::Both),
+    ("x-queue-leader-locator", LOCATOR, For::Both),
     ("x-queue-master-locator", Want::Text, For::Classic),
-    ("x-queue-mode", Want::OneOf(&["default", "lazy"]), For::Classic),
-    ("x-queue-type", Want::OneOf(&["classic", "quorum"]), For::Both),
+    ("x-queue-mode", MODE, For::Classic),
+    ("x-queue-type", Want::Text, For::Both),
     ("x-queue-version", Want::Int { min: 1, max: 2 }, For::Classic),
     ("x-quorum-initial-group-size", Want::Int { min: 1, max: i64::MAX }, For::Quorum),
     ("x-quorum-target-group-size", Want::Int { min: 1, max: i64::MAX }, For::Quorum),
@@ -106,27 +119,35 @@ pub(crate) fn check_queue(
         None | Some(Some("classic")) => QueueKind::Classic,
         Some(Some("quorum")) => QueueKind::Quorum,
         Some(Some("stream")) => return Err(Refusal::NotImplemented { what: "queue type 'stream'".into() }),
-        Some(_) => return Err(made.invalid("x-queue-type", "unsupported queue type")),
+        Some(Some(other)) => {
+            let why = format!("\"unsupported queue type '{other}'\"");
+            return Err(made.invalid("x-queue-type", why));
+        }
+        Some(None) => return Err(made.invalid("x-queue-type", "{unacceptable_type,not_longstr}")),
     };
     for (name, want, of) in QUEUE_ARGUMENTS {
         let Some(value) = arguments.get(*name) else { continue };
         check_value(value, *want).map_err(|why| made.invalid(name, why))?;
         match (of, kind) {
-            (For::Classic, QueueKind::Quorum) => return Err(made.invalid(name, "not for a quorum queue")),
-            (For::Quorum, QueueKind::Classic) => return Err(made.invalid(name, "not for a classic queue")),
+            (For::Classic, QueueKind::Quorum) => {
+                return Err(made.invalid(name, "of queue type rabbit_quorum_queue"));
+            }
+            (For::Quorum, QueueKind::Classic) => {
+                return Err(made.invalid(name, "of queue type rabbit_classic_queue"));
+            }
             _ => {}
         }
     }
     if arguments.contains_key("x-dead-letter-routing-key")
         && !arguments.contains_key("x-dead-letter-exchange")
     {
-        return Err(made.invalid("x-dead-letter-routing-key", "without x-dead-letter-exchange"));
+        return Err(made.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
     }
     if kind == QueueKind::Quorum && !durable {
-        return Err(made.invalid("durable", "a quorum queue is durable"));
+        return Err(made.invalid("non-durable", "a quorum queue is durable"));
     }
     if kind == QueueKind::Quorum && exclusive {
-        return Err(made.invalid("exclusive", "a quorum queue is not exclusive"));
+        return Err(made.invalid("exclusive-owner", "a quorum queue is not exclusive"));
     }
     Ok(kind)
 }
@@ -139,7 +160,9 @@ pub(crate) fn check_exchange(made: Made<'_>, arguments: &Arguments) -> Result<()
     check_shallow(made, arguments)?;
     match arguments.get("alternate-exchange") {
         None | Some(Value::Text(_)) => Ok(()),
-        Some(_) => Err(made.invalid("alternate-exchange", "text was expected")),
+        Some(other) => {
+            Err(made.invalid("alternate-exchange", format!("{{unacceptable_type,{}}}", type_word(other))))
+        }
     }
 }
 
@@ -149,31 +172,60 @@ pub(crate) fn check_exchange(made: Made<'_>, arguments: &Arguments) -> Result<()
 /// What cannot be.
 pub(crate) fn check_rule(made: Made<'_>, source: ExchangeKind, arguments: &Arguments) -> Result<(), Refusal> {
     check_shallow(made, arguments)?;
-    if source == ExchangeKind::Headers && HeaderMatch::of(arguments).is_none() {
-        return Err(made.invalid("x-match", "expected all, any, all-with-x, or any-with-x"));
+    if source != ExchangeKind::Headers || HeaderMatch::of(arguments).is_some() {
+        return Ok(());
     }
-    Ok(())
+    let why = match arguments.get("x-match") {
+        Some(Value::Text(word)) => format!(
+            "Invalid x-match field value <<\"{word}\">>; expected all, any, all-with-x, or any-with-x"
+        ),
+        Some(Value::Int(number)) => {
+            format!("Invalid x-match field type signedint (value {number}); expected longstr")
+        }
+        other => {
+            let got = other.map_or("void", type_word);
+            format!("Invalid x-match field type {got}; expected longstr")
+        }
+    };
+    Err(made.invalid("x-match", why))
 }
 
 fn check_shallow(made: Made<'_>, arguments: &Arguments) -> Result<(), Refusal> {
     if is_shallow(arguments) { Ok(()) } else { Err(made.invalid("arguments", "nested too deeply")) }
 }
 
+/// Why a value cannot be, in RabbitMQ's terms, which people search for.
 fn check_value(value: &Value, want: Want) -> Result<(), String> {
+    let got = type_word(value);
     match (want, value) {
         (Want::Any, _) | (Want::Bool, Value::Bool(_)) | (Want::Text, Value::Text(_)) => Ok(()),
         (Want::Int { min, .. }, Value::Int(number)) if *number < min => {
-            Err(format!("{number} is less than {min}"))
+            Err(if *number == 0 { "{value_zero,0}".into() } else { format!("{{value_negative,{number}}}") })
         }
         (Want::Int { max, .. }, Value::Int(number)) if *number > max => {
-            Err(format!("{number} is more than {max}"))
+            Err(format!("{{max_value_exceeded,{number}}}"))
         }
         (Want::Int { .. }, Value::Int(_)) => Ok(()),
-        (Want::OneOf(words), Value::Text(word)) if words.contains(&word.as_str()) => Ok(()),
-        (Want::OneOf(words), Value::Text(word)) => Err(format!("'{word}' is none of {}", words.join(", "))),
-        (Want::Int { .. }, _) => Err("a whole number was expected".into()),
-        (Want::Bool, _) => Err("true or false was expected".into()),
-        (Want::Text | Want::OneOf(_), _) => Err("text was expected".into()),
+        (Want::OneOf { words, .. }, Value::Text(word)) if words.contains(&word.as_str()) => Ok(()),
+        (Want::OneOf { otherwise, .. }, Value::Text(_)) => Err(otherwise.into()),
+        (Want::Int { .. }, _) => Err(format!("\"expected integer, got {got}\"")),
+        (Want::Bool | Want::Text | Want::OneOf { .. }, _) => Err(format!("{{unacceptable_type,{got}}}")),
+    }
+}
+
+/// The word for a value's type, as RabbitMQ's texts have it.
+pub(crate) fn type_word(value: &Value) -> &'static str {
+    match value {
+        Value::Void => "void",
+        Value::Bool(_) => "bool",
+        Value::Int(_) => "signedint",
+        Value::Float(_) => "double",
+        Value::Decimal { .. } => "decimal",
+        Value::Text(_) => "longstr",
+        Value::Bytes(_) => "binary",
+        Value::Timestamp(_) => "timestamp",
+        Value::List(_) => "array",
+        Value::Table(_) => "table",
     }
 }
 
@@ -193,7 +245,7 @@ const POLICY_KEYS: &[(&str, Want)] = &[
     ("consumer-timeout", Want::Any),
     ("dead-letter-exchange", Want::Text),
     ("dead-letter-routing-key", Want::Text),
-    ("dead-letter-strategy", Want::OneOf(&["at-most-once", "at-least-once"])),
+    ("dead-letter-strategy", STRATEGY),
     ("delivery-limit", Want::Int { min: i64::MIN, max: u32::MAX as i64 }),
     ("expires", Want::Int { min: 1, max: MS_MAX }),
     ("max-in-memory-bytes", LENGTH),
@@ -201,9 +253,9 @@ const POLICY_KEYS: &[(&str, Want)] = &[
     ("max-length", LENGTH),
     ("max-length-bytes", LENGTH),
     ("message-ttl", Want::Int { min: 0, max: MS_MAX }),
-    ("overflow", Want::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"])),
-    ("queue-leader-locator", Want::OneOf(&["client-local", "balanced"])),
-    ("queue-mode", Want::OneOf(&["default", "lazy"])),
+    ("overflow", OVERFLOW),
+    ("queue-leader-locator", LOCATOR),
+    ("queue-mode", MODE),
     ("queue-version", Want::Int { min: 1, max: 2 }),
     ("target-group-size", Want::Int { min: 1, max: i64::MAX }),
 ];

@@ -3,7 +3,7 @@
 //! Equivalence, reserved names and which grant is needed for what follow RabbitMQ (`docs/dialects/amqp091.md` lists what its
 //! clients see of it).
 
-use super::arguments::{Made, check_exchange, check_queue, check_rule, compared_queue_arguments};
+use super::arguments::{Made, check_exchange, check_queue, check_rule, compared_queue_arguments, type_word};
 use super::entry::{ExchangeFact, Fact, QueueFact, RuleFact};
 use super::names::{base64, secret};
 use super::snapshot::{Exchange, Namespace, Queue};
@@ -397,15 +397,23 @@ fn equal<T: PartialEq + ToString>(made: Made<'_>, argument: &str, asked: T, is: 
 
 fn equal_argument(made: Made<'_>, name: &str, asked: &Arguments, is: &Arguments) -> Result<(), Refusal> {
     let (asked, is) = (asked.get(name), is.get(name));
-    if asked == is { Ok(()) } else { equal(made, name, as_text(asked), as_text(is)) }
+    if asked == is {
+        return Ok(());
+    }
+    // Where one side has nothing, RabbitMQ tells the other's type.
+    let told = |value: Option<&Value>| match value {
+        None => "none".to_owned(),
+        Some(value) if asked.is_some() && is.is_some() => as_text(value),
+        Some(value) => format!("the value '{}' of type '{}'", as_text(value), type_word(value)),
+    };
+    equal(made, name, told(asked), told(is))
 }
 
-fn as_text(value: Option<&Value>) -> String {
+fn as_text(value: &Value) -> String {
     match value {
-        None => "none".to_owned(),
-        Some(Value::Text(text)) => text.clone(),
-        Some(Value::Int(number)) => number.to_string(),
-        Some(Value::Bool(is)) => is.to_string(),
-        Some(other) => format!("{other:?}"),
+        Value::Text(text) => text.clone(),
+        Value::Int(number) => number.to_string(),
+        Value::Bool(is) => is.to_string(),
+        other => format!("{other:?}"),
     }
 }
