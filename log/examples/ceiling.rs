@@ -1,7 +1,7 @@
 //! How much of the disk's ceiling the engine reaches: `cargo run --release -p stele-log --example ceiling -- DIR [SECONDS]`.
 //!
 //! Appends blocks of 1-KB records through the threaded engine, for several block sizes, segments recycled all the time; the
-//! bare disk is measured before and after each, because disks drift.
+//! bare disk is measured with writes as large before and after each, because disks drift.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -79,14 +79,20 @@ fn run(root: &Path, block_bytes: usize, time: Duration) -> Result<(), Box<dyn st
         // Full: the load is awake, or about to be.
         let _ = sender.try_send(());
     });
-    let options = Options { log_bytes_max: 1 << 30, ..Options::default() };
+    let options =
+        Options { log_bytes_max: 1 << 30, segment_bytes: 64 << 20, pool_min: 2, ..Options::default() };
     let (log, _) = Embedded::threaded(disk, options, waker)?;
     let body = bytes::Bytes::from(vec![0x5a; block_bytes]);
     let mut load = Load { log, wake, next: 1, durable: 0, body, completions: Vec::new() };
-    let before = probe(root, Effort { syncs: 1000, ..Effort::default() })?;
+    // As many pages as the block takes with its header.
+    let (blocks, block_pages) = ((512 << 20) / block_bytes.max(1 << 18), (block_bytes + 4096).div_ceil(4096));
+    let block_len =
+        if block_bytes > 65_536 { block_pages } else { (block_bytes + 200).div_ceil(4096) } * 4096;
+    let effort = Effort { syncs: 1000, blocks, block_bytes: block_len, ..Effort::default() };
+    let before = probe(root, effort)?;
     let inline = block_bytes < 16_000;
     // Once round the ring first, so that all segments have been written before.
-    let warm = if inline { 20_000_000 } else { 2 << 30 };
+    let warm = if inline { 40_000_000 } else { 2 << 30 };
     let (mut counted, mut begin) = (0, Instant::now());
     let mut took = Vec::new();
     let mut snapshot = 0;
@@ -115,7 +121,7 @@ fn run(root: &Path, block_bytes: usize, time: Duration) -> Result<(), Box<dyn st
     let seconds = begin.elapsed().as_secs_f64();
     let blocks = load.durable - counted;
     drop(load);
-    let after = probe(root, Effort { syncs: 1000, ..Effort::default() })?;
+    let after = probe(root, effort)?;
     report(block_bytes, blocks, seconds, &mut took, before, after);
     std::fs::remove_dir_all(dir)?;
     Ok(())

@@ -354,7 +354,9 @@ impl LogStore for Embedded {
         let mut tail = lock(&self.tail);
         let write = tail.place(&block, self.reserve, self.journal.buffer(), around)?;
         self.appended = block.lsn;
-        let left = tail.left();
+        let (left, hurry) = (tail.left(), tail.hurry());
+        // Making a file takes milliseconds: not on this thread.
+        let inline = inline && write.install.is_none();
         if inline && block.body.len() <= INLINE_BYTES_MAX && self.journal.claim() {
             drop(tail);
             self.journal.write_claimed(write);
@@ -364,6 +366,8 @@ impl LogStore for Embedded {
         }
         if let Some(left) = left {
             self.ask(|requests| requests.left.push_back(left));
+        } else if hurry {
+            self.desk.work.notify_one();
         }
         Ok(())
     }

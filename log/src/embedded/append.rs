@@ -43,6 +43,8 @@ pub(crate) struct Tail {
     active: Option<Active>,
     /// The segment that was left with the last block; the background seals it.
     left: Option<Arc<Segment>>,
+    /// The next segment is not ready yet, and soon needed.
+    hurry: bool,
 }
 
 struct Active {
@@ -67,7 +69,7 @@ impl Active {
 
 impl Tail {
     pub(crate) fn new(identity: Identity, lsn: Lsn, chain: u32) -> Self {
-        Self { identity, lsn, chain, time: 0, active: None, left: None }
+        Self { identity, lsn, chain, time: 0, active: None, left: None, hurry: false }
     }
 
     /// Places a block and encodes it into `buffer`. With `reserve` it may use the last ready segment.
@@ -132,6 +134,8 @@ impl Tail {
             return Err(AppendError::Full);
         }
         if fits {
+            let late = self.active.as_ref().is_some_and(|active| active.page / 3 > active.pages / 4);
+            self.hurry |= late && supply.hurry();
             return Ok(());
         }
         let Ready { number, pages: room, source } = supply.take(around.catalog).expect("counted above");
@@ -179,6 +183,11 @@ impl Tail {
         active.marked = true;
         lock(&active.segment.state).pages = active.page;
         Some(Write { segment: Arc::clone(&active.segment), install: None, page, pages, lsn: None })
+    }
+
+    /// Whether the background has to make the next segment ready, if that was not asked before.
+    pub(crate) fn hurry(&mut self) -> bool {
+        std::mem::take(&mut self.hurry)
     }
 
     /// The segment that no block goes to any more since the last call.

@@ -46,6 +46,8 @@ pub(crate) struct Supply {
     growable: u64,
     /// Segments that the background is preparing at the moment.
     in_hand: u64,
+    /// The segment in use is almost full.
+    hurry: bool,
     segment_pages: u32,
     pool_number: u64,
 }
@@ -62,7 +64,7 @@ fn pool_name(number: u64) -> String {
 impl Supply {
     pub(crate) fn new(segment_pages: u32) -> Self {
         let (prepared, pool) = (VecDeque::new(), VecDeque::new());
-        Self { prepared, pool, growable: 0, in_hand: 0, segment_pages, pool_number: 0 }
+        Self { prepared, pool, growable: 0, in_hand: 0, hurry: false, segment_pages, pool_number: 0 }
     }
 
     /// Takes note of a file that was in the pool at the start. `false`: it is none, or is no use.
@@ -112,6 +114,7 @@ impl Supply {
 
     /// The next segment. Its file is made by [`install`] if it is not there yet.
     pub(crate) fn take(&mut self, catalog: &Catalog) -> Option<Ready> {
+        self.hurry = false;
         if let Some(ready) = self.prepared.pop_front() {
             return Some(ready);
         }
@@ -131,11 +134,19 @@ impl Supply {
         Some(Ready { number: catalog.number(), pages, source })
     }
 
-    /// Something to prepare, if too little is prepared. To be installed and brought back by [`Self::prepared`].
+    /// Something to prepare, if too little is prepared. To be installed and brought back by [`Self::prepared`]. A growing file
+    /// is taken late, because by then the pool may have something better.
     pub(crate) fn unprepared(&mut self, catalog: &Catalog) -> Option<Ready> {
-        let ready = if self.prepared.len() >= PREPARED_MAX { None } else { self.draw(catalog) };
+        let from_pool = self.prepared.len() < PREPARED_MAX && !self.pool.is_empty();
+        let late = self.hurry && self.prepared.is_empty();
+        let ready = if from_pool || late { self.draw(catalog) } else { None };
         self.in_hand += u64::from(ready.is_some());
         ready
+    }
+
+    /// The segment in use is almost full. `true`: the background has to make the next one ready.
+    pub(crate) fn hurry(&mut self) -> bool {
+        !std::mem::replace(&mut self.hurry, true) && self.prepared.is_empty()
     }
 
     /// What [`Self::unprepared`] gave is ready, or could not be made ready.
