@@ -24,7 +24,7 @@ const FREE_BYTES_FEW: u64 = 8 << 30;
 const SYNC_SLOW: Duration = Duration::from_millis(10);
 
 /// Enough for a p99, and little enough for a slow disk.
-const PROBE: Effort = Effort { file_bytes: 32 << 20, syncs: 500, blocks: 64 };
+const PROBE: Effort = Effort { file_bytes: 32 << 20, syncs: 500, blocks: 64, block_bytes: 1 << 20 };
 
 pub(crate) fn run(args: &Doctor) -> anyhow::Result<ExitCode> {
     let mut findings = ports_free(args.port_offset)?;
