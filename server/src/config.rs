@@ -8,12 +8,14 @@
 
 mod input;
 mod load;
+mod objects;
 mod settings;
 mod suggest;
 #[cfg(test)]
 mod tests;
 
 pub use load::{ConfigError, ConfigErrors, Flag, Loaded, Origin, Sources, load};
+pub use objects::{NamespaceSetting, PolicySetting};
 pub use settings::{SETTINGS, Setting};
 pub use suggest::nearest;
 
@@ -22,7 +24,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// All settings, in range.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where everything durable lives.
     pub data_dir: PathBuf,
@@ -34,6 +36,10 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Users by name, put into the registry at every start.
     pub users: BTreeMap<String, UserSetting>,
+    /// Namespaces by name, put into the registry at every start.
+    pub namespaces: BTreeMap<String, NamespaceSetting>,
+    /// Policies by name, put into the registry at every start.
+    pub policies: BTreeMap<String, PolicySetting>,
     /// What one client may claim.
     pub limits: Limits,
     /// How much the durable log may use.
@@ -158,6 +164,8 @@ impl Default for Config {
             },
             tls: None,
             users: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            policies: BTreeMap::new(),
             limits: Limits {
                 frame_bytes_max: 128 << 10,
                 channels_max: 2047,

@@ -116,7 +116,7 @@ impl Loaded {
         let mut lines = Vec::new();
         for setting in SETTINGS {
             let names: Vec<&str> = if setting.key.contains("NAME") {
-                self.config.users.keys().map(String::as_str).collect()
+                super::settings::names(&self.config, setting.key)
             } else {
                 vec![""]
             };

@@ -1,6 +1,7 @@
 //! The one list of keys. A row says what a key is called, what it means, how its value is read into [`Config`] and how it is shown.
 
 use super::input::{Input, size_shown};
+use super::objects::{self, NamespaceSetting, PolicySetting};
 use super::{Config, LogFormat, TlsFiles, UserSetting};
 use crate::passwords;
 use std::net::SocketAddr;
@@ -144,6 +145,61 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, name| c.users.get(name).map(|user| quoted(&user.read)),
     },
     Setting {
+        key: "namespaces.NAME.queues_max",
+        about: "a namespace (AMQP: vhost), and how many queues it may have",
+        read: |c, name, v| v.number(0..=u64::MAX).map(|n| namespace(c, name).queues_max = Some(n)),
+        show: |c, name| Some(c.namespaces.get(name)?.queues_max?.to_string()),
+    },
+    Setting {
+        key: "namespaces.NAME.connections_max",
+        about: "how many connections it may have",
+        read: |c, name, v| v.number(0..=u64::MAX).map(|n| namespace(c, name).connections_max = Some(n)),
+        show: |c, name| Some(c.namespaces.get(name)?.connections_max?.to_string()),
+    },
+    Setting {
+        key: "policies.NAME.namespace",
+        about: "namespace of the policy",
+        read: |c, name, v| v.text().map(|namespace| policy(c, name).namespace = namespace),
+        show: |c, name| Some(quoted(&c.policies.get(name)?.namespace)),
+    },
+    Setting {
+        key: "policies.NAME.pattern",
+        about: "regular expression of the queues and exchanges it is for",
+        read: |c, name, v| v.any_text().map(|pattern| policy(c, name).pattern = pattern),
+        show: |c, name| Some(quoted(&c.policies.get(name)?.pattern)),
+    },
+    Setting {
+        key: "policies.NAME.applies_to",
+        about: "\"all\", \"queues\", \"classic_queues\", \"quorum_queues\" or \"exchanges\"",
+        read: |c, name, v| objects::applies_to(&v.text()?).map(|to| policy(c, name).applies_to = to),
+        show: |c, name| Some(quoted(objects::applies_to_word(c.policies.get(name)?.applies_to))),
+    },
+    Setting {
+        key: "policies.NAME.priority",
+        about: "of several policies that match, the highest holds; 0 – 1000000",
+        read: |c, name, v| v.number(0..=1_000_000).map(|n| policy(c, name).priority = n),
+        show: |c, name| Some(c.policies.get(name)?.priority.to_string()),
+    },
+    Setting {
+        key: "policies.NAME.kind",
+        about: "\"user\", or \"operator\": merged with a user's policy, the stricter limit wins",
+        read: |c, name, v| {
+            policy(c, name).operator = match v.text()?.as_str() {
+                "user" => false,
+                "operator" => true,
+                other => return Err(format!("expected \"user\" or \"operator\", found \"{other}\"")),
+            };
+            Ok(())
+        },
+        show: |c, name| Some(quoted(if c.policies.get(name)?.operator { "operator" } else { "user" })),
+    },
+    Setting {
+        key: "policies.NAME.definition",
+        about: "a JSON object of RabbitMQ's policy keys, as in '{\"max-length\": 10}'",
+        read: |c, name, v| objects::definition(&v.text()?).map(|keys| policy(c, name).definition = keys),
+        show: |c, name| Some(quoted(&objects::definition_json(&c.policies.get(name)?.definition))),
+    },
+    Setting {
         key: "limits.frame_bytes_max",
         about: "largest AMQP frame, 4 KiB – 16 MiB",
         read: |c, _, v| v.size(4 * KIB..=16 * MIB).map(|n| c.limits.frame_bytes_max = n),
@@ -241,6 +297,26 @@ fn tls(config: &mut Config) -> &mut TlsFiles {
 
 fn user<'a>(config: &'a mut Config, name: &str) -> &'a mut UserSetting {
     config.users.entry(name.to_owned()).or_default()
+}
+
+fn namespace<'a>(config: &'a mut Config, name: &str) -> &'a mut NamespaceSetting {
+    config.namespaces.entry(name.to_owned()).or_default()
+}
+
+fn policy<'a>(config: &'a mut Config, name: &str) -> &'a mut PolicySetting {
+    config.policies.entry(name.to_owned()).or_default()
+}
+
+/// The names that stand for `NAME` in a key, as far as the configuration has them.
+pub(super) fn names<'a>(config: &'a Config, key: &str) -> Vec<&'a str> {
+    fn keys<T>(map: &std::collections::BTreeMap<String, T>) -> Vec<&str> {
+        map.keys().map(String::as_str).collect()
+    }
+    match key.split('.').next() {
+        Some("namespaces") => keys(&config.namespaces),
+        Some("policies") => keys(&config.policies),
+        _ => keys(&config.users),
+    }
 }
 
 fn quoted(text: &str) -> String {

@@ -133,3 +133,25 @@ fn every_key_has_a_row_in_the_documentation() {
         assert!(page.contains(&row), "docs/configuration.md lacks this row: {row}");
     }
 }
+
+#[test]
+fn namespaces_and_policies_are_read_and_shown_as_they_were_written() {
+    let file = "[namespaces.shop]\nqueues_max = 10\n[policies.short]\nnamespace = 'shop'\npattern = '^a'\n\
+                applies_to = 'classic_queues'\npriority = 3\nkind = 'operator'\n\
+                definition = '{\"max-length\": 10, \"overflow\": \"reject-publish\"}'\n";
+    let loaded = try_load(file, &[], &[]).unwrap();
+    let policy = &loaded.config.policies["short"];
+    assert_eq!(policy.definition["max-length"], stele_model::value::Value::Int(10));
+    assert!(policy.operator);
+    assert_eq!(loaded.config.namespaces["shop"].queues_max, Some(10));
+    let again = try_load(&loaded.show(false), &[], &[]).unwrap();
+    assert_eq!(again.config.policies, loaded.config.policies);
+    for (wrong, why) in [
+        ("policies.p.definition = '[1]'", "expected a JSON object"),
+        ("policies.p.definition = '{\"a\": 1.5}'", "\"a\" is 1.5, not a whole number"),
+        ("policies.p.applies_to = 'streams'", "expected one of \"all\""),
+    ] {
+        let error = try_load(wrong, &[], &[]).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}

@@ -10,7 +10,7 @@ use super::shard::{self, ShardMessage};
 use super::stop::Stop;
 use super::watch::Watch;
 use super::{Addresses, Node, Threads};
-use crate::config::{Config, UserSetting};
+use crate::config::{Config, NamespaceSetting, PolicySetting, UserSetting};
 use crate::tls::{Tls, TlsError};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ use stele_log::{Embedded, OpenError, Options, Recovery};
 use stele_model::id::{HubId, Now, ShardId};
 use stele_model::log::RecordReader;
 use stele_model::machine::Machine;
-use stele_model::registry::{Change, Grant, User};
+use stele_model::registry::{Change, Grant, Policy, User};
 
 /// Most shards that a node takes by itself; more make blocks smaller (STORAGE §1).
 const SHARDS_MAX: usize = 8;
@@ -75,11 +75,11 @@ pub enum StartError {
     /// Certificate or key.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A user of the configuration was refused.
-    #[error("could not put user {name:?} of the configuration in place: {why}")]
-    User {
-        /// Its name.
-        name: String,
+    /// A namespace, user or policy of the configuration was refused.
+    #[error("could not put `{key}` of the configuration in place: {why}")]
+    Object {
+        /// Its section.
+        key: String,
         /// Why.
         why: String,
     },
@@ -183,7 +183,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             _ => format!("registry and shards did not agree within {} s", AGREE.as_secs()),
         },
     })?;
-    put_users(config, &registry_inbox)?;
+    put_objects(config, &registry_inbox)?;
 
     // One for all hubs: each must know the addresses for direct replies that another has given out.
     let hub_seed = seed()?;
@@ -403,24 +403,52 @@ fn first_user(config: &Config) -> User {
     }
 }
 
-/// The users of the configuration, put into the registry at every start.
-fn put_users(config: &Config, registry: &Inbox<RegistryMessage>) -> Result<(), StartError> {
-    for (name, setting) in &config.users {
-        for change in user_changes(name, setting) {
-            let (answer, result) = sync_channel(1);
-            registry.send(RegistryMessage::Administer(change, answer), 0);
-            let why = match result.recv_timeout(AGREE) {
-                Ok(Ok(_)) => continue,
-                Ok(Err(refusal)) => format!("{refusal:?}"),
-                Err(_) => "the registry does not answer".to_owned(),
-            };
-            return Err(StartError::User { name: name.clone(), why });
-        }
+/// What the configuration wants in the registry, put there at every start: namespaces, users, policies.
+fn put_objects(config: &Config, registry: &Inbox<RegistryMessage>) -> Result<(), StartError> {
+    let namespaces = config.namespaces.iter().map(|(name, setting)| {
+        let NamespaceSetting { queues_max, connections_max } = *setting;
+        let change = Change::PutNamespace { name: name.clone(), queues_max, connections_max };
+        (format!("namespaces.{name}"), change)
+    });
+    let users = config.users.iter().flat_map(|(name, setting)| {
+        // A namespace that has no section of its own is made without limits.
+        let made = (!config.namespaces.contains_key(&setting.namespace)).then(|| {
+            let namespace = setting.namespace.clone();
+            Change::PutNamespace { name: namespace, queues_max: None, connections_max: None }
+        });
+        let changes = made.into_iter().chain(user_changes(name, setting));
+        changes.map(move |change| (format!("auth.users.{name}"), change))
+    });
+    let policies = config
+        .policies
+        .iter()
+        .map(|(name, setting)| (format!("policies.{name}"), Change::PutPolicy(policy(name, setting))));
+    for (key, change) in namespaces.chain(users).chain(policies) {
+        let (answer, result) = sync_channel(1);
+        registry.send(RegistryMessage::Administer(change, answer), 0);
+        let why = match result.recv_timeout(AGREE) {
+            Ok(Ok(_)) => continue,
+            Ok(Err(refusal)) => format!("{refusal:?}"),
+            Err(_) => "the registry does not answer".to_owned(),
+        };
+        return Err(StartError::Object { key, why });
     }
     Ok(())
 }
 
-fn user_changes(name: &str, setting: &UserSetting) -> [Change; 3] {
+fn policy(name: &str, setting: &PolicySetting) -> Policy {
+    Policy {
+        namespace: setting.namespace.clone(),
+        name: name.to_owned(),
+        pattern: setting.pattern.clone(),
+        applies_to: setting.applies_to,
+        priority: setting.priority,
+        operator: setting.operator,
+        definition: setting.definition.clone(),
+    }
+}
+
+fn user_changes(name: &str, setting: &UserSetting) -> [Change; 2] {
     let user = User {
         name: name.to_owned(),
         password_hash: setting.password_hash.clone(),
@@ -433,10 +461,5 @@ fn user_changes(name: &str, setting: &UserSetting) -> [Change; 3] {
         write: setting.write.clone(),
         read: setting.read.clone(),
     };
-    let namespace = setting.namespace.clone();
-    [
-        Change::PutNamespace { name: namespace, queues_max: None, connections_max: None },
-        Change::PutUser(user),
-        Change::PutGrant(grant),
-    ]
+    [Change::PutUser(user), Change::PutGrant(grant)]
 }
