@@ -49,7 +49,7 @@ def main():
     only = arguments.only.split(",") if arguments.only else [case.__name__ for case in CASES]
     os.environ["CONFORM_URL"] = arguments.url
     here = pathlib.Path(__file__).parent
-    command = [sys.executable, "-B", "-m", "celery", "-A", "tasks", "worker", "--pool", "threads", "--concurrency", "4", "--loglevel", "CRITICAL"]
+    command = [sys.executable, "-B", "-m", "celery", "--quiet", "-A", "tasks", "worker", "--pool", "threads", "--concurrency", "4", "--loglevel", "CRITICAL"]
     worker = subprocess.Popen(command, cwd=here, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     try:
         import tasks

@@ -16,9 +16,16 @@ pub(super) struct Rule {
     /// Files whose path starts or ends with one of these may say it.
     #[serde(default)]
     except: Vec<String>,
+    /// Lines that hold one of these may say it.
+    #[serde(default)]
+    unless: Vec<String>,
 }
 
 impl Rule {
+    fn hits(&self, line: &str) -> bool {
+        holds(line, &self.text) && !self.unless.iter().any(|part| line.contains(part.as_str()))
+    }
+
     fn concerns(&self, page: &Page) -> bool {
         let starts = |prefix: &String| page.name.starts_with(prefix.as_str());
         let excepted = self
@@ -31,7 +38,7 @@ impl Rule {
 
 pub(super) fn check(page: &Page, rules: &[Rule], faults: &mut Vec<String>) {
     for rule in rules.iter().filter(|rule| rule.concerns(page)) {
-        for (number, line) in page.text.lines().enumerate().filter(|(_, line)| holds(line, &rule.text)) {
+        for (number, line) in page.text.lines().enumerate().filter(|(_, line)| rule.hits(line)) {
             let shown: String = line.trim().chars().take(80).collect();
             faults.push(format!("{}:{}: {:?}: {} ({shown})", page.name, number + 1, rule.text, rule.why));
         }
