@@ -62,8 +62,8 @@ pub struct Connection {
     settles: Settles,
     tickets: Tickets,
     waiting: Option<Waiting>,
-    /// The server wants publishers to stop.
-    blocked: bool,
+    /// The server wants publishers to stop: why.
+    blocked: Option<String>,
     /// The driver was asked not to read.
     paused: bool,
     /// Octets of unanswered publishes.
@@ -122,7 +122,7 @@ impl Connection {
             settles: Settles::default(),
             tickets: Tickets::default(),
             waiting: None,
-            blocked: false,
+            blocked: None,
             paused: false,
             in_flight_bytes: 0,
             assembly_bytes: 0,
@@ -144,7 +144,7 @@ impl Connection {
 
     /// Whether the publishes that are held because the server blocks publishers have reached their bound.
     fn holds_enough(&self) -> bool {
-        self.blocked && self.batch.is_large()
+        self.blocked.is_some() && self.batch.is_large()
     }
 
     /// One frame, or as many as belong to one message. Returns the octets used; 0: wait.
@@ -294,7 +294,7 @@ impl Connection {
 
     /// Hands everything gathered so far to the hub, in the order it matters: publishes, then settles.
     fn flush(&mut self, out: &mut Outbox) {
-        if !self.blocked {
+        if self.blocked.is_none() {
             self.flush_publishes(out);
         }
         self.settles.flush(out);
@@ -400,7 +400,7 @@ impl Session for Connection {
     fn wake(&mut self, now: Now, what: Wake, out: &mut Outbox) {
         self.enter(now, out, |this, out| match what {
             Wake::Cancelled { subscription } => this.cancelled(subscription, out),
-            Wake::Blocked(reason) => this.block(&reason, out),
+            Wake::Blocked(reason) => this.block(reason, out),
             Wake::Unblocked => this.unblock(out),
             Wake::Close(reason) => {
                 this.close_connection(now, &Exception::new(Code::ConnectionForced, reason), out);

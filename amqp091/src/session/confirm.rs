@@ -105,7 +105,7 @@ impl Connection {
 
     /// Whether publishes of the channel are under way; then parsing stops until they are answered.
     pub(super) fn wait_for_publishes(&mut self, number: u16, out: &mut Outbox) -> bool {
-        if self.blocked || self.channels.get(number).is_none_or(|channel| channel.batches == 0) {
+        if self.blocked.is_some() || self.channels.get(number).is_none_or(|channel| channel.batches == 0) {
             return false;
         }
         self.flush(out);

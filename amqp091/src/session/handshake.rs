@@ -226,6 +226,8 @@ impl Connection {
                 put_method(out.write.buffer(), 0, &Method::ConnectionOpenOk { reserved_1: ShortStr(b"") });
                 self.phase = Phase::Running;
                 self.clock.opened();
+                // It may have been blocked before it was open.
+                self.tell_blocked(out);
                 Ok(())
             }
             Outcome::Refused(refusal) => {
@@ -285,20 +287,29 @@ impl Connection {
     }
 
     /// Publishers must stop.
-    pub(super) fn block(&mut self, reason: &str, out: &mut Outbox) {
-        if self.phase == Phase::Running && !self.blocked && self.peer.blocked {
+    pub(super) fn block(&mut self, reason: String, out: &mut Outbox) {
+        let before = self.blocked.replace(reason);
+        if before.is_none() {
+            self.tell_blocked(out);
+        }
+    }
+
+    fn tell_blocked(&mut self, out: &mut Outbox) {
+        if let Some(reason) = &self.blocked
+            && self.phase == Phase::Running
+            && self.peer.blocked
+        {
             let reason = ShortStr(cut(reason).as_bytes());
             put_method(out.write.buffer(), 0, &Method::ConnectionBlocked { reason });
         }
-        self.blocked = true;
     }
 
     /// Publishers may go on.
     pub(super) fn unblock(&mut self, out: &mut Outbox) {
-        if self.phase == Phase::Running && self.blocked && self.peer.blocked {
+        let before = self.blocked.take();
+        if before.is_some() && self.phase == Phase::Running && self.peer.blocked {
             put_method(out.write.buffer(), 0, &Method::ConnectionUnblocked {});
         }
-        self.blocked = false;
         self.flush(out);
     }
 }

@@ -267,7 +267,9 @@ impl Connection {
     /// Hands the batch over if it is large enough already.
     fn make_room(&mut self, traits: &Traits, out: &mut Outbox) {
         let keys = self.batch.extra_keys.len() + traits.extra_keys.len();
-        if !self.blocked && (self.batch.bytes.len() > profile::BATCH_BYTES || keys > usize::from(u16::MAX)) {
+        if self.blocked.is_none()
+            && (self.batch.bytes.len() > profile::BATCH_BYTES || keys > usize::from(u16::MAX))
+        {
             self.flush_publishes(out);
         }
     }

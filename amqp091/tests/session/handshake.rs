@@ -93,6 +93,21 @@ fn an_unknown_vhost_is_not_allowed() {
 }
 
 #[test]
+fn who_comes_while_publishers_are_blocked_is_told() {
+    check_from_tune(
+        "
+        @ blocked low on disk
+        > connection.tune-ok 0 channel_max=2047 frame_max=131072 heartbeat=0
+        > connection.open 0 virtual_host=/
+        ! open / lane=0
+        = opened
+        < connection.open-ok 0 reserved_1: \"\"
+        < connection.blocked 0 reason: \"low on disk\"
+        ",
+    );
+}
+
+#[test]
 fn a_handshake_that_takes_too_long_is_ended() {
     check_from_tune(
         "
