@@ -94,7 +94,7 @@ impl Queue {
                 self.releasing = Some(lease.record.position);
                 break;
             }
-            if self.readers.get(lease.holder).is_some_and(|holder| holder.gone) {
+            if self.readers.holder_at(lease.holder).is_some_and(|holder| holder.gone) {
                 ending.add(self, &lease.record);
             }
         }

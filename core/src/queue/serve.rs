@@ -103,7 +103,7 @@ impl Readers {
             priority: of.priority,
             turn: self.turn,
         };
-        if let Some(holder) = self.get_mut(at)
+        if let Some(holder) = self.holder_at_mut(at)
             && holder.reader.replace(reader).is_none()
         {
             self.count += 1;
@@ -166,11 +166,11 @@ impl Readers {
         self.by_id.range(from..=to).map(|(id, _)| *id).collect()
     }
 
-    pub(crate) fn get_mut(&mut self, at: HolderAt) -> Option<&mut Holder> {
+    pub(crate) fn holder_at_mut(&mut self, at: HolderAt) -> Option<&mut Holder> {
         self.slots.get_mut(at as usize).and_then(Option::as_mut)
     }
 
-    pub(crate) fn get(&self, at: HolderAt) -> Option<&Holder> {
+    pub(crate) fn holder_at(&self, at: HolderAt) -> Option<&Holder> {
         self.slots.get(at as usize).and_then(Option::as_ref)
     }
 
@@ -178,7 +178,7 @@ impl Readers {
     pub(crate) fn reading(&self) -> impl Iterator<Item = SubscriptionId> + '_ {
         self.by_id
             .iter()
-            .filter(|(_, at)| self.get(**at).is_some_and(|holder| holder.reader.is_some()))
+            .filter(|(_, at)| self.holder_at(**at).is_some_and(|holder| holder.reader.is_some()))
             .map(|(id, _)| *id)
     }
 
@@ -192,7 +192,7 @@ impl Readers {
     /// Bytes have left for the client.
     pub(crate) fn give_bytes(&mut self, id: SubscriptionId, bytes: u64) {
         let Some(&at) = self.by_id.get(&id) else { return };
-        if let Some(reader) = self.get_mut(at).and_then(|holder| holder.reader.as_mut()) {
+        if let Some(reader) = self.holder_at_mut(at).and_then(|holder| holder.reader.as_mut()) {
             let given = i64::try_from(bytes).unwrap_or(i64::MAX);
             reader.bytes = reader.bytes.saturating_add(given).min(reader.bytes_max);
         }
@@ -201,7 +201,7 @@ impl Readers {
 
     /// A lease of this holder began.
     pub(crate) fn began(&mut self, at: HolderAt) {
-        if let Some(holder) = self.get_mut(at) {
+        if let Some(holder) = self.holder_at_mut(at) {
             holder.held += 1;
         }
         self.update(at);
@@ -209,7 +209,7 @@ impl Readers {
 
     /// A lease of this holder ended. A holder that neither reads nor holds is forgotten.
     pub(crate) fn ended(&mut self, at: HolderAt, count: u64) {
-        let Some(holder) = self.get_mut(at) else { return };
+        let Some(holder) = self.holder_at_mut(at) else { return };
         assert!(holder.held >= count, "I13: only what is held is settled");
         holder.held -= count;
         self.update(at);
@@ -219,7 +219,7 @@ impl Readers {
     /// The session is gone: it reads no more.
     pub(crate) fn mark_gone(&mut self, id: SubscriptionId, single_active: bool) {
         let Some(at) = self.find(id) else { return };
-        if let Some(holder) = self.get_mut(at) {
+        if let Some(holder) = self.holder_at_mut(at) {
             holder.gone = true;
             holder.grants = Grants::default();
         }
@@ -230,7 +230,7 @@ impl Readers {
     /// Whose turn it is, and how many records of `ready` are its share.
     pub(crate) fn next(&self, ready: u64) -> Option<(HolderAt, u64)> {
         if let Some(active) = self.active {
-            let reader = self.get(active)?;
+            let reader = self.holder_at(active)?;
             return reader.has_credit().then_some((active, ready));
         }
         let mut open = self.open.iter();
@@ -243,12 +243,12 @@ impl Readers {
 
     /// Whether the reader's deliveries end as they are sent; `None`: it does not read.
     pub(crate) fn no_ack(&self, at: HolderAt) -> Option<bool> {
-        self.get(at)?.reader.as_ref().map(|reader| reader.no_ack)
+        self.holder_at(at)?.reader.as_ref().map(|reader| reader.no_ack)
     }
 
     /// Grants a record to a reader with credit, `charged` bytes of it. [`Self::served`] must follow.
     pub(crate) fn grant(&mut self, at: HolderAt, record: &Record, charged: u32, after: Lsn) -> Granted {
-        let Some(holder) = self.get_mut(at) else { return Granted { bytes: 0, open: false } };
+        let Some(holder) = self.holder_at_mut(at) else { return Granted { bytes: 0, open: false } };
         holder.grants.records.push(record.grant());
         holder.grants.bytes += u64::from(record.len);
         holder.grants.after = holder.grants.after.max(after);
@@ -269,7 +269,7 @@ impl Readers {
         self.close(at);
         self.turn += 1;
         let turn = self.turn;
-        if let Some(reader) = self.get_mut(at).and_then(|holder| holder.reader.as_mut()) {
+        if let Some(reader) = self.holder_at_mut(at).and_then(|holder| holder.reader.as_mut()) {
             reader.turn = turn;
         }
         self.update(at);
@@ -277,7 +277,7 @@ impl Readers {
 
     /// Puts the reader in or out of those with credit.
     fn update(&mut self, at: HolderAt) {
-        let Some(holder) = self.get(at) else { return };
+        let Some(holder) = self.holder_at(at) else { return };
         let Some(reader) = &holder.reader else { return };
         let key = (Reverse(reader.priority), reader.turn, at);
         if holder.has_credit() {
@@ -288,7 +288,7 @@ impl Readers {
     }
 
     fn close(&mut self, at: HolderAt) {
-        if let Some(reader) = self.get(at).and_then(|holder| holder.reader.as_ref()) {
+        if let Some(reader) = self.holder_at(at).and_then(|holder| holder.reader.as_ref()) {
             let key = (Reverse(reader.priority), reader.turn, at);
             self.open.remove(&key);
         }
@@ -297,7 +297,7 @@ impl Readers {
     /// The first in line: highest priority, then first come.
     fn next_active(&self) -> Option<HolderAt> {
         let line = self.by_id.values().filter_map(|at| {
-            let reader = self.get(*at)?.reader.as_ref()?;
+            let reader = self.holder_at(*at)?.reader.as_ref()?;
             Some((Reverse(reader.priority), reader.turn, *at))
         });
         line.min().map(|(_, _, at)| at)

@@ -122,7 +122,7 @@ impl Shard {
 /// Sends what a reader was granted so far.
 fn send(queue: &mut Queue, at: HolderAt, turn: &mut Turn<'_>) {
     let queue_id = queue.spec.id;
-    let Some(holder) = queue.readers.get_mut(at) else { return };
+    let Some(holder) = queue.readers.holder_at_mut(at) else { return };
     let grants = std::mem::take(&mut holder.grants);
     if grants.records.is_empty() {
         return;

@@ -350,3 +350,7 @@ fn reason(detail: u8) -> Result<DeathReason, String> {
         _ => Err(format!("moves for unknown reason {detail}")),
     }
 }
+
+#[cfg(test)]
+#[path = "entry_tests.rs"]
+mod tests;

@@ -163,7 +163,11 @@ fn an_owned_queue_is_for_its_session_only_and_goes_when_its_process_has() {
 fn an_unacknowledged_delivery_ends_as_it_is_sent() {
     let mut rig = Rig::with(durable());
     rig.subscribe(10, Reading { no_ack: true, messages_max: Some(1), ..READING });
-    assert_eq!(grants(&rig.publish(&["a", "b"])).len(), 2, "no prefetch without acknowledgements");
+    assert_eq!(
+        grants(&rig.publish(&["a", "b"])).len(),
+        2,
+        "messages are not counted without acknowledgements"
+    );
     rig.restart();
     assert_eq!(rig.ready(), 0);
 }
