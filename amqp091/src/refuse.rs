@@ -130,7 +130,7 @@ pub fn refused(refusal: &Refusal) -> Exception {
             (Code::NotFound, format!("no {object} '{name}' in vhost '{namespace}'"))
         }
         Refusal::Inequivalent { object, name, namespace, argument, asked, is } => {
-            let (asked, is) = (quoted(asked), quoted(is));
+            let (asked, is) = (told(argument, asked), told(argument, is));
             let thing = format!("{object} '{name}' in vhost '{namespace}'");
             let text =
                 format!("inequivalent arg '{argument}' for {thing}: received {asked} but current is {is}");
@@ -190,10 +190,18 @@ pub fn refused(refusal: &Refusal) -> Exception {
     Exception::new(code, text)
 }
 
-/// RabbitMQ quotes plain values, but neither the absence of one nor one that is told with its type.
-fn quoted(value: &str) -> String {
-    let is_told = value == "none" || value.starts_with("the value ");
-    if is_told { value.to_owned() } else { format!("'{value}'") }
+/// RabbitMQ quotes properties, and tells values of arguments with their types. We know a value's text only: a number is called
+/// `signedint`, whatever its width was.
+fn told(argument: &str, value: &str) -> String {
+    let is_argument =
+        argument == "alternate-exchange" || (argument.starts_with("x-") && argument != "x-queue-type");
+    match value {
+        "none" => value.to_owned(),
+        _ if !is_argument => format!("'{value}'"),
+        "true" | "false" => format!("the value '{value}' of type 'bool'"),
+        _ if value.parse::<i64>().is_ok() => format!("the value '{value}' of type 'signedint'"),
+        _ => format!("the value '{value}' of type 'longstr'"),
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +214,28 @@ mod tests {
         let exception = refused(&Refusal::Missing { object: Object::Queue, name, namespace });
         assert_eq!(exception.reply_text(), "NOT_FOUND - no queue 'q' in vhost '/'");
         assert!(!exception.code.is_hard());
+    }
+
+    #[test]
+    fn values_that_differ_are_told_as_in_rabbitmq() {
+        let text = |argument: &str, asked: &str, is: &str| {
+            let (name, namespace) = ("q".to_owned(), "/".to_owned());
+            let (argument, asked, is) = (argument.to_owned(), asked.to_owned(), is.to_owned());
+            let inequivalent =
+                Refusal::Inequivalent { object: Object::Queue, name, namespace, argument, asked, is };
+            refused(&inequivalent).text
+        };
+        let start = "inequivalent arg 'x-expires' for queue 'q' in vhost '/'";
+        let told = text("x-expires", "60000", "none");
+        assert_eq!(
+            told,
+            format!("{start}: received the value '60000' of type 'signedint' but current is none")
+        );
+        let start = "inequivalent arg 'durable' for queue 'q' in vhost '/'";
+        assert_eq!(
+            text("durable", "false", "true"),
+            format!("{start}: received 'false' but current is 'true'")
+        );
     }
 
     #[test]

@@ -233,7 +233,7 @@ impl Connection {
             }
             Method::ChannelFlowOk { .. } => Ok(()),
             Method::ChannelClose { .. } => {
-                self.close_channel(number, out);
+                self.close_channel(number, method, out);
                 Ok(())
             }
             Method::ChannelCloseOk {} => {
@@ -308,13 +308,9 @@ impl Connection {
         self.waiting = Some(Waiting { ticket, ..waiting });
     }
 
-    /// Sends a request whose answer does not matter.
+    /// Sends a request that has no answer.
     fn tell(&mut self, lane: u16, op: Op, out: &mut Outbox) {
-        let ticket = match op {
-            Op::CloseLane | Op::Settle(_) | Op::Credit(_) => Ticket(0),
-            _ => self.tickets.issue(Pending::Ignored),
-        };
-        out.submits.push(Submit { ticket, lane, op });
+        out.submits.push(Submit { ticket: Ticket(0), lane, op });
     }
 
     /// The octets cannot be frames any more.

@@ -31,7 +31,11 @@ impl Connection {
                 // Its channel has failed meanwhile.
                 None => Ok(()),
             },
-            Some(Pending::Ignored) | None => Ok(()),
+            Some(Pending::ConsumerGone) => {
+                self.consumer_gone(ticket, out);
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 

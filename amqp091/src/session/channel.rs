@@ -5,13 +5,14 @@ use super::confirm::Confirms;
 use super::content::Content;
 use super::deliver::Window;
 use super::settle::Unacked;
+use super::ticket::{Awaited, Pending, Waiting};
 use super::tx::Transaction;
 use crate::codec::field::{LongStr, ShortStr};
 use crate::codec::method::{Method, put_method};
 use crate::refuse::{Code, Exception, refused};
 use std::collections::BTreeMap;
 use stele_model::id::Ticket;
-use stele_model::op::Op;
+use stele_model::op::{Op, Submit};
 use stele_model::refusal::Refusal;
 use stele_model::session::Outbox;
 use stele_model::settle::How;
@@ -157,12 +158,31 @@ impl Connection {
         }
     }
 
-    /// `channel.close` by the client.
-    pub(super) fn close_channel(&mut self, number: u16, out: &mut Outbox) {
+    /// `channel.close` by the client. It is answered when its consumers are gone from their queues, so that a queue which lives as
+    /// long as its consumers is gone as well.
+    pub(super) fn close_channel(&mut self, number: u16, method: &Method<'_>, out: &mut Outbox) {
         self.flush(out);
-        self.release_channel(number, out);
-        self.channels.remove(number);
+        let left = self.release_channel(number, out);
         self.settles.flush(out);
+        if left.is_empty() {
+            return self.closed(number, out);
+        }
+        self.waiting = Some(Waiting::new(number, method, Awaited::Closed { left }));
+    }
+
+    /// One consumer of a closed channel is gone.
+    pub(super) fn consumer_gone(&mut self, ticket: Ticket, out: &mut Outbox) {
+        let Some(Waiting { channel, what: Awaited::Closed { left }, .. }) = &mut self.waiting else { return };
+        left.retain(|waited| *waited != ticket);
+        let channel = *channel;
+        if left.is_empty() {
+            self.waiting = None;
+            self.closed(channel, out);
+        }
+    }
+
+    fn closed(&mut self, number: u16, out: &mut Outbox) {
+        self.channels.remove(number);
         self.reply(number, &Method::ChannelCloseOk {}, out);
     }
 
@@ -179,9 +199,9 @@ impl Connection {
         put_method(out.write.buffer(), number, &close);
     }
 
-    /// Gives back what the channel holds, and marks it as closing.
-    pub(super) fn release_channel(&mut self, number: u16, out: &mut Outbox) {
-        let Some(channel) = self.channels.live(number) else { return };
+    /// Gives back what the channel holds, and marks it as closing. Returns the requests by which its consumers end.
+    pub(super) fn release_channel(&mut self, number: u16, out: &mut Outbox) -> Vec<Ticket> {
+        let Some(channel) = self.channels.live(number) else { return Vec::new() };
         let next = Channel { closing: true, ..Channel::new(channel.incarnation) };
         let mut gone = std::mem::replace(channel, next);
         self.assembly_bytes -= gone.content.bytes_len();
@@ -189,9 +209,12 @@ impl Connection {
             gone.unacked.put_back(tx.held());
         }
         self.tell(number, Op::CloseLane, out);
+        let mut ends = Vec::with_capacity(gone.consumers.len());
         for subscription in gone.consumers.into_values() {
             self.consumers.remove(&subscription);
-            self.tell(0, Op::Unsubscribe { subscription }, out);
+            let ticket = self.tickets.issue(Pending::ConsumerGone);
+            out.submits.push(Submit { ticket, lane: 0, op: Op::Unsubscribe { subscription } });
+            ends.push(ticket);
         }
         // RabbitMQ 4.3 counts a closed channel as a failed delivery, where deliveries are counted.
         gone.unacked.drain(|held| {
@@ -203,9 +226,11 @@ impl Connection {
             );
         });
         gone.window.release(&mut self.settles);
-        if self.waiting.as_ref().is_some_and(|waiting| waiting.channel == number) {
-            self.waiting = None;
+        if let Some(waiting) = self.waiting.take_if(|waiting| waiting.channel == number) {
+            // What a failed lane asked for is dropped by the hub: no answer comes.
+            self.tickets.take(waiting.ticket);
         }
+        ends
     }
 
     /// A method on a channel that waits for `channel.close-ok`. Never an error: the two sides talk past one another.

@@ -93,7 +93,7 @@ impl Pending {
             Self::Publish(publishing) => {
                 publishing.lanes.iter().find(|lane| lane.channel == number).map(|lane| lane.incarnation)
             }
-            Self::Waiting | Self::Ignored => None,
+            Self::Waiting | Self::ConsumerGone => None,
         }
     }
 }

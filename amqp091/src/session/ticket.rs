@@ -13,8 +13,8 @@ pub(super) enum Pending {
     Publish(Publishing),
     /// The answer that the parsing waits for: [`Waiting`] knows what to do with it.
     Waiting,
-    /// Nobody cares.
-    Ignored,
+    /// The end of a consumer whose channel was closed.
+    ConsumerGone,
 }
 
 /// Requests under way, by ticket. Tickets are dense, and answers come nearly in order, so this is a window.
@@ -75,6 +75,11 @@ pub(super) enum Awaited {
     Secret,
     /// Publishes of the channel before this are to be answered first; then the method is read again.
     Publishes,
+    /// `channel.close`: these consumers are to be gone.
+    Closed {
+        /// The requests by which they end.
+        left: Vec<Ticket>,
+    },
     /// `tx.commit`: its publishes are to be answered.
     Committed,
     /// Reply with this, if anything.
@@ -121,5 +126,24 @@ impl Waiting {
     /// For a method of a channel; the ticket is filled in when it is sent.
     pub(super) fn new(channel: u16, method: &Method<'_>, what: Awaited) -> Self {
         Self { ticket: Ticket(0), channel, method: method.id(), what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_as_long_as_what_is_under_way() {
+        let mut tickets = Tickets::default();
+        let issued: Vec<Ticket> = (0..4).map(|_| tickets.issue(Pending::Waiting)).collect();
+        assert_eq!(issued[0], Ticket(1), "0 stands for no answer");
+        assert!(tickets.take(Ticket(0)).is_none());
+        for (ticket, left) in [(issued[1], 4), (issued[0], 2), (issued[3], 2), (issued[2], 0)] {
+            assert!(tickets.take(ticket).is_some());
+            assert!(tickets.take(ticket).is_none(), "a request ends once");
+            assert_eq!(tickets.window.len(), left);
+        }
+        assert_eq!(tickets.issue(Pending::Waiting), Ticket(5));
     }
 }

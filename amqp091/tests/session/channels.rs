@@ -116,6 +116,7 @@ fn closing_a_channel_gives_back_what_it_holds() {
         ! unsubscribe sub=1 lane=0
         ! Release { seen: true, counted: true } sub=1 queue=7 positions=4..=4
         ! Release { seen: true, counted: true } sub=1 queue=7 positions=6..=6
+        = unsubscribed
         < channel.close-ok 1
         @ deliver sub=1 queue=7 positions=7 exchange=e key=k
         ! Release { seen: false, counted: false } sub=1 queue=7 positions=7..=7

@@ -131,14 +131,17 @@ impl Run {
         run
     }
 
-    /// Plays lines without expecting anything; subscribes are agreed to. Returns what was seen.
+    /// Plays lines without expecting anything; subscribes and their ends are agreed to. Returns what was seen.
     pub(crate) fn steps(&mut self, lines: &str) -> Vec<String> {
         let lines: Vec<&str> = lines.lines().collect();
         self.act(&lines);
         let mut seen = self.seen();
-        while seen.last().is_some_and(|line| line.starts_with("! Subscribe")) {
-            self.act(&["= subscribed queue=7"]);
-            seen.extend(self.seen());
+        for (asked, answer) in [("! Subscribe", "= subscribed queue=7"), ("! unsubscribe", "= unsubscribed")]
+        {
+            if seen.iter().any(|line| line.starts_with(asked)) {
+                self.act(&[answer]);
+                seen.extend(self.seen());
+            }
         }
         seen
     }
