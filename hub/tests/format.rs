@@ -1,0 +1,127 @@
+//! The bytes of registry entries against golden ones: what a released version wrote stays readable, and is still written so.
+//! The format is described in `docs/format-registry.md`.
+
+use bytes::Bytes;
+use std::fmt::Write as _;
+use stele_hub::registry::entry::{ExchangeFact, Fact, NamespaceFact, QueueFact, RuleFact, decode, encode};
+use stele_hub::router::{ExchangeKind, TargetId};
+use stele_model::id::{Boot, ExchangeId, HubId, NamespaceId, PrincipalId, QueueId, SessionId, ShardId};
+use stele_model::queue::QueueKind;
+use stele_model::registry::{AppliesTo, Grant, Policy, User};
+use stele_model::value::{Arguments, Value};
+
+const GOLDEN: &str = include_str!("golden/registry-v1.txt");
+
+/// One of each kind, with every kind of value somewhere.
+fn facts() -> Vec<(&'static str, Fact)> {
+    let all_values = Arguments::from([
+        ("bool".to_owned(), Value::Bool(true)),
+        ("bytes".to_owned(), Value::Bytes(vec![0, 255])),
+        ("decimal".to_owned(), Value::Decimal { scale: 2, digits: -314 }),
+        ("float".to_owned(), Value::Float(0.5)),
+        ("int".to_owned(), Value::Int(-2)),
+        ("list".to_owned(), Value::List(vec![Value::Int(1), Value::Text("a".into())])),
+        ("table".to_owned(), Value::Table(Arguments::from([("k".to_owned(), Value::Void)]))),
+        ("text".to_owned(), Value::Text("ü".into())),
+        ("timestamp".to_owned(), Value::Timestamp(7)),
+    ]);
+    let exchange = ExchangeFact {
+        id: ExchangeId(8),
+        namespace: NamespaceId(1),
+        name: "x".into(),
+        kind: ExchangeKind::Headers,
+        durable: true,
+        auto_delete: false,
+        internal: true,
+        arguments: all_values,
+    };
+    let queue = QueueFact {
+        id: QueueId(3),
+        namespace: NamespaceId(1),
+        name: "q".into(),
+        shard: ShardId(2),
+        kind: QueueKind::Quorum,
+        durable: true,
+        auto_delete: true,
+        owner: Some(SessionId { hub: HubId(1), number: 9 }),
+        arguments: Arguments::new(),
+    };
+    let rule = |target, key: &'static [u8]| RuleFact {
+        namespace: NamespaceId(1),
+        source: ExchangeId(8),
+        target,
+        key: Bytes::from_static(key),
+        arguments: Arguments::from([("x-match".to_owned(), Value::Text("any".into()))]),
+    };
+    let (id, name) = (NamespaceId(1), "/".to_owned());
+    let user =
+        User { name: "guest".into(), password_hash: "aGFzaA==".into(), tags: vec!["administrator".into()] };
+    let text = |text: &str| text.to_owned();
+    vec![
+        ("boot", Fact::Boot(Boot(4))),
+        (
+            "namespace",
+            Fact::Namespace(NamespaceFact { id, name, queues_max: Some(5), connections_max: None }),
+        ),
+        ("namespace gone", Fact::NamespaceGone(id)),
+        ("exchange", Fact::Exchange(exchange)),
+        ("exchange gone", Fact::ExchangeGone(id, ExchangeId(8))),
+        ("queue", Fact::Queue(queue)),
+        ("queue gone", Fact::QueueGone(QueueId(3))),
+        ("rule", Fact::Rule(rule(TargetId::Queue(QueueId(3)), b"a.#"))),
+        ("rule gone", Fact::RuleGone(rule(TargetId::Exchange(ExchangeId(2)), b""))),
+        ("user", Fact::User(PrincipalId(1), user)),
+        ("user gone", Fact::UserGone(text("guest"))),
+        (
+            "grant",
+            Fact::Grant(Grant {
+                user: text("guest"),
+                namespace: text("/"),
+                configure: text(".*"),
+                write: text("^w"),
+                read: text(""),
+            }),
+        ),
+        ("grant gone", Fact::GrantGone { user: text("guest"), namespace: text("/") }),
+        (
+            "policy",
+            Fact::Policy(Policy {
+                namespace: text("/"),
+                name: text("p"),
+                pattern: text("^q"),
+                applies_to: AppliesTo::QuorumQueues,
+                priority: -1,
+                operator: true,
+                definition: Arguments::from([(text("max-length"), Value::Int(10))]),
+            }),
+        ),
+        ("policy gone", Fact::PolicyGone { namespace: text("/"), name: text("p"), operator: true }),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
+#[test]
+fn facts_are_written_in_the_golden_bytes_of_version_1() {
+    let mut written = String::new();
+    for (name, fact) in facts() {
+        writeln!(written, "{name}: {}", hex(&encode(&[fact]))).expect("a string takes everything");
+    }
+    assert_eq!(written, GOLDEN, "a changed byte is a changed format: see docs/format-registry.md");
+}
+
+#[test]
+fn the_golden_bytes_of_version_1_are_read_as_the_facts_they_are() {
+    for ((name, fact), line) in facts().into_iter().zip(GOLDEN.lines()) {
+        let digits = line.strip_prefix(&format!("{name}: ")).expect("lines are in the order of the facts");
+        let bytes: Vec<u8> = (0..digits.len() / 2)
+            .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("the file is hexadecimal"))
+            .collect();
+        assert_eq!(decode(&bytes), Ok(vec![fact]), "{name}");
+    }
+}
