@@ -101,7 +101,13 @@ fn an_exclusive_queue_is_its_sessions_and_goes_with_it() {
 fn a_restart_forgets_what_is_not_durable_and_tells_the_shards_the_rest() {
     let mut world = World::new();
     world.queue("kept", &[]).unwrap();
-    world.define(exclusive("own")).unwrap();
+    let Define::DeclareQueue { name, passive, exclusive, auto_delete, arguments, .. } = exclusive("own")
+    else {
+        unreachable!()
+    };
+    let durable = true;
+    let own = Define::DeclareQueue { name, passive, durable, exclusive, auto_delete, arguments };
+    world.define(own).unwrap();
     world.define(exchange("x", "topic", &[])).unwrap();
     world.define(Define::Bind(rule("x", "kept", "#"))).unwrap();
     world.define(Define::Bind(rule("x", "own", "#"))).unwrap();
@@ -289,6 +295,20 @@ fn each_definition_needs_its_grants() {
     world.change(Change::DeleteGrant { user: "u".into(), namespace: "/".into() }).unwrap();
     let refused = verdict(world.define_as(session(2), "u", queue("other", &[])));
     assert_eq!(refused, "Configure queue other");
+}
+
+#[test]
+fn a_user_goes_with_the_grants() {
+    let mut world = World::new();
+    world.change(Change::DeleteUser { name: "nobody".into() }).unwrap();
+    world.change(Change::DeleteUser { name: "guest".into() }).unwrap();
+    let snapshot = world.registry.current();
+    assert!(snapshot.user("guest").is_none());
+    assert!(snapshot.namespace("/").unwrap().permits("guest").is_none());
+    assert_eq!(verdict(world.queue("q", &[])), "Configure queue q");
+    let again = User { name: "guest".into(), password_hash: String::new(), tags: Vec::new() };
+    world.change(Change::PutUser(again)).unwrap();
+    assert_eq!(world.registry.current().user("guest").unwrap().id, PrincipalId(2), "not the one before");
 }
 
 #[test]
