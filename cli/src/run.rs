@@ -106,6 +106,7 @@ impl Broker {
     pub(crate) fn stop(self) -> Reason {
         self.gate.close();
         self.node.shutdown();
+        tracing::debug!("the node has stopped");
         self.http.stop();
         let reason = self.node.stop().reason().unwrap_or(Reason::Asked);
         tracing::info!("stopped");
