@@ -102,20 +102,14 @@ pub struct UserSetting {
 /// What one client may claim. What goes beyond is refused in the words of its dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest frame offered to AMQP clients, 4 096–16 777 216 bytes.
+    /// Largest frame offered to AMQP clients, 8 KiB–128 KiB.
     pub frame_bytes_max: u32,
-    /// Most channels of one connection, 1–65 535.
+    /// Most channels of one connection, 1–2047.
     pub channels_max: u16,
     /// Heartbeat offered to clients, 0–3 600 seconds; 0: none.
     pub heartbeat_s: u16,
-    /// From accept to an open connection, 1–600 seconds.
-    pub handshake_s: u16,
-    /// Largest record, 1 KiB–512 MiB.
+    /// Largest record, 1 KiB–15 MiB: it must fit into one block of the log.
     pub message_bytes_max: u32,
-    /// Most connections at a time, 1–1 000 000.
-    pub connections_max: u32,
-    /// How long a stop waits for clients to take leave, 0–600 seconds.
-    pub drain_s: u16,
 }
 
 /// How much the durable log may use.
@@ -170,10 +164,7 @@ impl Default for Config {
                 frame_bytes_max: 128 << 10,
                 channels_max: 2047,
                 heartbeat_s: 60,
-                handshake_s: 10,
-                message_bytes_max: 16 << 20,
-                connections_max: 65_536,
-                drain_s: 10,
+                message_bytes_max: 15 << 20,
             },
             log: LogLimits { segment_bytes: 128 << 20, budget_bytes: 8 << 30, memory_bytes: 256 << 20 },
             logging: Logging { filter: "info".into(), format: LogFormat::Auto },

@@ -269,10 +269,6 @@ impl Loader {
                 "`log.budget_bytes` is less than four times `log.segment_bytes`".into(),
             );
         }
-        if u64::from(config.limits.frame_bytes_max) > u64::from(config.limits.message_bytes_max) {
-            let reason = "`limits.frame_bytes_max` is more than `limits.message_bytes_max`";
-            wrong("limits.frame_bytes_max", reason.into());
-        }
         for (first, second, address) in shared_addresses(&config) {
             wrong(second, format!("`{first}` and `{second}` are both {address}"));
         }

@@ -6,6 +6,7 @@ use super::{Config, LogFormat, TlsFiles, UserSetting};
 use crate::passwords;
 use std::net::SocketAddr;
 use std::path::Path;
+use stele_amqp091::profile;
 
 /// A key that can be set. `NAME` in it stands for any name.
 pub struct Setting {
@@ -24,6 +25,11 @@ impl std::fmt::Debug for Setting {
         f.debug_tuple("Setting").field(&self.key).finish()
     }
 }
+
+// The ranges below promise what the dialect can keep.
+const _: () = assert!(profile::FRAME_BYTES_MIN == 8 << 10 && profile::FRAME_BYTES_MAX == 128 << 10);
+const _: () = assert!(profile::CHANNEL_MAX == 2047);
+const _: () = assert!(profile::MESSAGE_BYTES_MAX >= 15 << 20);
 
 const THREADS_MAX: u64 = 1024;
 const KIB: u64 = 1 << 10;
@@ -201,14 +207,14 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "limits.frame_bytes_max",
-        about: "largest AMQP frame, 4 KiB – 16 MiB",
-        read: |c, _, v| v.size(4 * KIB..=16 * MIB).map(|n| c.limits.frame_bytes_max = n),
+        about: "largest AMQP frame, 8 KiB – 128 KiB",
+        read: |c, _, v| v.size(8 * KIB..=128 * KIB).map(|n| c.limits.frame_bytes_max = n),
         show: |c, _| Some(size(c.limits.frame_bytes_max.into())),
     },
     Setting {
         key: "limits.channels_max",
-        about: "channels of one connection, 1 – 65535",
-        read: |c, _, v| v.number(1..=u16::MAX.into()).map(|n| c.limits.channels_max = n),
+        about: "channels of one connection, 1 – 2047",
+        read: |c, _, v| v.number(1..=2047).map(|n| c.limits.channels_max = n),
         show: |c, _| Some(c.limits.channels_max.to_string()),
     },
     Setting {
@@ -218,28 +224,10 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| Some(c.limits.heartbeat_s.to_string()),
     },
     Setting {
-        key: "limits.handshake_s",
-        about: "time from accept to an open connection, 1 – 600 seconds",
-        read: |c, _, v| v.number(1..=600).map(|n| c.limits.handshake_s = n),
-        show: |c, _| Some(c.limits.handshake_s.to_string()),
-    },
-    Setting {
         key: "limits.message_bytes_max",
-        about: "largest message, 1 KiB – 512 MiB",
-        read: |c, _, v| v.size(KIB..=512 * MIB).map(|n| c.limits.message_bytes_max = n),
+        about: "largest message, 1 KiB – 15 MiB",
+        read: |c, _, v| v.size(KIB..=15 * MIB).map(|n| c.limits.message_bytes_max = n),
         show: |c, _| Some(size(c.limits.message_bytes_max.into())),
-    },
-    Setting {
-        key: "limits.connections_max",
-        about: "connections at a time, 1 – 1000000",
-        read: |c, _, v| v.number(1..=1_000_000).map(|n| c.limits.connections_max = n),
-        show: |c, _| Some(c.limits.connections_max.to_string()),
-    },
-    Setting {
-        key: "limits.drain_s",
-        about: "how long a stop waits for clients to take leave, 0 – 600 seconds",
-        read: |c, _, v| v.number(0..=600).map(|n| c.limits.drain_s = n),
-        show: |c, _| Some(c.limits.drain_s.to_string()),
     },
     Setting {
         key: "log.segment_bytes",

@@ -32,8 +32,8 @@ fn what_is_wrong_is_told_with_its_place() {
         ("limits.heartbeat_s = \"soon\"", "1:8: `limits.heartbeat_s`: expected an integer, found \"soon\""),
         ("limits.heartbeat_s = 3601", "1:8: `limits.heartbeat_s`: 3601 is not in 0 – 3600"),
         ("limits.heartbeat_s = 1.5", "1:8: `limits.heartbeat_s`: expected an integer, found a float"),
-        ("limits.channels_max = 0", "`limits.channels_max`: 0 is not in 1 – 65535"),
-        ("limits.frame_bytes_max = 1", "`limits.frame_bytes_max`: 1 is not in 4 KiB – 16 MiB"),
+        ("limits.channels_max = 0", "`limits.channels_max`: 0 is not in 1 – 2047"),
+        ("limits.frame_bytes_max = 1", "`limits.frame_bytes_max`: 1 is not in 8 KiB – 128 KiB"),
         ("log.segment_bytes = 1048577", "`log.segment_bytes`: 1048577 is not a multiple of 4096"),
         ("log.budget_bytes = \"4 MiB\"", "`log.budget_bytes` is less than four times `log.segment_bytes`"),
         ("listen.amqp = \"5672\"", "`listen.amqp`: expected \"address:port\", \":port\" for all addresses"),
@@ -71,16 +71,16 @@ fn all_that_is_wrong_is_told_at_once() {
 
 #[test]
 fn flags_win_over_environment_over_file_over_defaults() {
-    let file = "[limits]\nheartbeat_s = 1\nchannels_max = 1\nhandshake_s = 1";
+    let file = "[limits]\nheartbeat_s = 1\nchannels_max = 1\nmessage_bytes_max = 2048";
     let env = [("STELE__LIMITS__HEARTBEAT_S", "2"), ("STELE__LIMITS__CHANNELS_MAX", "2"), ("HOME", "/")];
     let loaded = try_load(file, &env, &[("limits.heartbeat_s", "3")]).unwrap();
     let limits = loaded.config.limits;
-    assert_eq!((limits.heartbeat_s, limits.channels_max, limits.handshake_s), (3, 2, 1));
-    assert_eq!(limits.connections_max, Config::default().limits.connections_max);
+    assert_eq!((limits.heartbeat_s, limits.channels_max, limits.message_bytes_max), (3, 2, 2048));
+    assert_eq!(limits.frame_bytes_max, Config::default().limits.frame_bytes_max);
     assert_eq!(loaded.origin("limits.heartbeat_s").to_string(), "flag --set");
     assert_eq!(loaded.origin("limits.channels_max").to_string(), "environment STELE__LIMITS__CHANNELS_MAX");
-    assert!(loaded.origin("limits.handshake_s").to_string().ends_with("stele.toml:4:1"));
-    assert_eq!(loaded.origin("limits.connections_max"), Origin::Default);
+    assert!(loaded.origin("limits.message_bytes_max").to_string().ends_with("stele.toml:4:1"));
+    assert_eq!(loaded.origin("limits.frame_bytes_max"), Origin::Default);
 }
 
 #[test]
