@@ -50,6 +50,8 @@ pub struct Connection {
     /// Makes names that the server gives differ between connections.
     seed: u64,
     phase: Phase,
+    /// `connection.close` was sent; once is enough.
+    close_sent: bool,
     clock: Clock,
     peer: Peer,
     /// As negotiated, octets.
@@ -112,6 +114,7 @@ impl Connection {
             profile,
             seed,
             phase: Phase::Header,
+            close_sent: false,
             clock: Clock::new(now),
             peer: Peer::default(),
             frame_bytes_max: profile::FRAME_BYTES_HANDSHAKE,

@@ -35,7 +35,14 @@ impl fmt::Debug for Secret<'_> {
     }
 }
 
-impl ShortStr<'_> {
+impl<'a> ShortStr<'a> {
+    /// As many octets as a short string holds. Names that clients give fit; a dead-letter key comes from an argument, which may be
+    /// of any length.
+    #[must_use]
+    pub fn cut(octets: &'a [u8]) -> Self {
+        Self(octets.get(..255).unwrap_or(octets))
+    }
+
     /// The text; octets that are not UTF-8 become replacement characters (RabbitMQ does not require UTF-8; names that differ
     /// only in such octets are one name here).
     #[must_use]

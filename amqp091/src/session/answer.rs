@@ -86,11 +86,10 @@ impl Connection {
                 }
                 self.consumers.insert(subscription, *consumer);
             }
-            (Awaited::Unsubscribed { subscription, no_wait }, Done::Unsubscribed) => {
-                if let Some(consumer) = self.forget_consumer(subscription)
-                    && !no_wait
-                {
-                    self.reply(number, &Method::BasicCancelOk { consumer_tag: ShortStr(&consumer.tag) }, out);
+            (Awaited::Unsubscribed { subscription, tag, no_wait }, Done::Unsubscribed) => {
+                self.forget_consumer(subscription);
+                if !no_wait {
+                    self.reply(number, &Method::BasicCancelOk { consumer_tag: ShortStr(&tag) }, out);
                 }
             }
             (Awaited::Got { no_ack }, Done::Got { queue, counts_deliveries, delivery, ready }) => {

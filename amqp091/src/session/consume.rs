@@ -107,7 +107,7 @@ impl Connection {
         let subscription = self.channels.live(number).and_then(|channel| channel.consumers.get(tag).copied());
         match subscription {
             Some(subscription) => {
-                let what = Awaited::Unsubscribed { subscription, no_wait };
+                let what = Awaited::Unsubscribed { subscription, tag: tag.into(), no_wait };
                 self.ask(Waiting::new(number, &method, what), Op::Unsubscribe { subscription }, out);
             }
             None if no_wait => {}

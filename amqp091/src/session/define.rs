@@ -134,7 +134,7 @@ impl Connection {
     ) {
         if !no_wait {
             let message_count = u32::try_from(ready).unwrap_or(u32::MAX);
-            let queue = ShortStr(name.as_bytes());
+            let queue = ShortStr::cut(name.as_bytes());
             self.reply(
                 number,
                 &Method::QueueDeclareOk { queue, message_count, consumer_count: consumers },

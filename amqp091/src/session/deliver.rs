@@ -134,8 +134,8 @@ impl Connection {
                 consumer_tag: &consumer.tag,
                 delivery_tag: channel.delivery_tag,
                 redelivered: delivery.redelivered,
-                exchange: view.exchange(),
-                routing_key: view.key(),
+                exchange: ShortStr::cut(view.exchange()).0,
+                routing_key: ShortStr::cut(view.key()).0,
             };
             put_deliver(out.write.buffer(), consumer.channel, &deliver);
             let failures = if consumer.counts_deliveries { delivery.failures } else { 0 };
@@ -195,8 +195,8 @@ impl Connection {
         let get_ok = Method::BasicGetOk {
             delivery_tag: channel.delivery_tag,
             redelivered: delivery.redelivered,
-            exchange: ShortStr(view.exchange()),
-            routing_key: ShortStr(view.key()),
+            exchange: ShortStr::cut(view.exchange()),
+            routing_key: ShortStr::cut(view.key()),
             message_count: u32::try_from(ready).unwrap_or(u32::MAX),
         };
         put_method(out.write.buffer(), number, &get_ok);

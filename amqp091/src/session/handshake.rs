@@ -244,7 +244,7 @@ impl Connection {
 
     /// Ends the connection with a reason the client is told.
     pub(super) fn close_connection(&mut self, now: Now, exception: &Exception, out: &mut Outbox) {
-        if matches!(self.phase, Phase::Closing | Phase::Closed) {
+        if self.close_sent || self.phase == Phase::Closed {
             return;
         }
         let silent = self.phase == Phase::Header;
@@ -264,6 +264,7 @@ impl Connection {
         let close =
             Method::ConnectionClose { reply_code: exception.code as u16, reply_text, class_id, method_id };
         put_method(out.write.buffer(), 0, &close);
+        self.close_sent = true;
         let lost = self.phase == Phase::Lost;
         self.clock.closing(now, if lost { profile::LOST_MS } else { profile::CLOSING_MS });
         if !lost {

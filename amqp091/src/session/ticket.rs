@@ -112,6 +112,8 @@ pub(super) enum Awaited {
     Unsubscribed {
         /// Whose end it is.
         subscription: u64,
+        /// Its consumer tag: the reply names it, also when the server has ended the consumer meanwhile.
+        tag: Box<[u8]>,
         /// Do not reply.
         no_wait: bool,
     },

@@ -119,6 +119,32 @@ fn the_server_may_end_a_consumer() {
 }
 
 #[test]
+fn a_cancel_is_answered_also_if_the_server_was_faster() {
+    check_consuming(
+        "
+        > basic.cancel 1 consumer_tag=c
+        ! unsubscribe sub=1 lane=1
+        @ cancelled sub=1
+        < basic.cancel 1 consumer_tag: \"c\", no_wait: true
+        = unsubscribed
+        < basic.cancel-ok 1 consumer_tag: \"c\"
+        ",
+    );
+}
+
+#[test]
+fn a_key_longer_than_a_short_string_is_cut() {
+    let (long, cut) = ("k".repeat(300), "k".repeat(255));
+    check_consuming(&format!(
+        "
+        @ deliver sub=1 queue=7 positions=1 exchange=e key={long}
+        < basic.deliver 1 consumer_tag: \"c\", delivery_tag: 1, redelivered: false, exchange: \"e\", routing_key: \"{cut}\"
+        < content 1 body=0:
+        "
+    ));
+}
+
+#[test]
 fn a_consumer_tag_is_used_once_at_a_time() {
     check_consuming(
         "

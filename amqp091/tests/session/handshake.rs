@@ -156,6 +156,21 @@ fn a_client_that_does_not_answer_a_close_is_left() {
 }
 
 #[test]
+fn a_connection_is_closed_once() {
+    check(
+        "
+        > octets 07 00 00 00 00 00 00 ce
+        ! close-lane lane=1
+        < connection.close 0 reply_code: 501, reply_text: \"FRAME_ERROR - unknown frame type 7\", class_id: 0, method_id: 0
+        @ close shutting down
+        > octets ff ff ff
+        @ seconds 2
+        ! end the client did not answer connection.close
+        ",
+    );
+}
+
+#[test]
 fn a_new_secret_is_checked() {
     check(
         "
