@@ -121,8 +121,9 @@ impl Io {
             }
             self.wiring.inbox.awake();
             let now = self.wiring.clock.now();
-            self.refresh();
             self.wiring.inbox.take(&mut messages);
+            // After the inbox: whoever is answered by it that something was declared finds it in the snapshot (S11).
+            self.refresh();
             for message in messages.drain(..) {
                 self.message(now, message);
             }
