@@ -323,7 +323,10 @@ impl Embedded {
     }
 
     fn ask(&self, change: impl FnOnce(&mut background::Requests)) {
-        change(&mut lock(&self.desk.requests));
+        let mut requests = lock(&self.desk.requests);
+        change(&mut requests);
+        requests.asked = true;
+        drop(requests);
         self.desk.work.notify_one();
     }
 }
@@ -367,7 +370,7 @@ impl LogStore for Embedded {
         if let Some(left) = left {
             self.ask(|requests| requests.left.push_back(left));
         } else if hurry {
-            self.desk.work.notify_one();
+            self.ask(|_| {});
         }
         Ok(())
     }

@@ -14,11 +14,7 @@ pub use embedded::{Damage, Embedded, OpenError, Options, Reader, Recovery, Waker
 
 pub mod conformance;
 
-#[cfg(feature = "mutants")]
 pub mod mutant;
-
-#[cfg(not(feature = "mutants"))]
-mod mutant;
 
 mod verify;
 

@@ -62,7 +62,12 @@ impl Disk for RealDisk {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
-            let about = entry.metadata()?;
+            let about = match entry.metadata() {
+                Ok(about) => about,
+                // Renamed or removed by another thread since the directory was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             if let (true, Ok(name)) = (about.is_file(), entry.file_name().into_string()) {
                 found.push(Found { name, bytes: about.len() });
             }

@@ -49,6 +49,8 @@ pub(crate) struct Requests {
     pub(crate) survivors: Option<Vec<(Place, u32)>>,
     /// Damage met while promoting.
     pub(crate) damage: Option<String>,
+    /// Something was asked since the background last looked.
+    pub(crate) asked: bool,
     pub(crate) stop: bool,
 }
 
@@ -92,18 +94,21 @@ impl Background {
     /// The background's thread: until told to stop.
     pub(crate) fn run(&mut self) {
         loop {
-            let bytes = self.step();
-            let wait = match bytes {
-                Some(bytes) => self.budget.take(bytes),
-                None => LOOK_AGAIN,
+            let stopped = {
+                let mut requests = lock(&self.desk.requests);
+                requests.asked = false;
+                requests.stop
             };
-            let requests = lock(&self.desk.requests);
-            if requests.stop {
+            if stopped {
                 return;
             }
-            if !wait.is_zero() {
-                drop(self.desk.work.wait_timeout(requests, wait).expect(PANICKED));
-            }
+            let bytes = self.step();
+            let wait = bytes.map_or(LOOK_AGAIN, |bytes| self.budget.take(bytes));
+            let idle = bytes.is_none();
+            let requests = lock(&self.desk.requests);
+            // What was asked meanwhile is not waited out; what was used of the disk is.
+            let goes_on = |requests: &mut Requests| !requests.stop && !(idle && requests.asked);
+            drop(self.desk.work.wait_timeout_while(requests, wait, goes_on).expect(PANICKED));
         }
     }
 

@@ -21,7 +21,7 @@ use crate::mutant::{self, Mutant};
 use std::io;
 use std::sync::Arc;
 use stele_model::id::{Lsn, Place};
-use stele_model::log::RecordReader;
+use stele_model::log::{ReadError, RecordReader};
 
 /// Segments promoted at once: more gain nothing.
 const SOURCES_MAX: usize = 16;
@@ -170,6 +170,8 @@ impl Promotion {
                     self.body.extend_from_slice(&bytes);
                     self.count += 1;
                 }
+                // Settled since it was told, and its segment was empty and is gone.
+                Err(ReadError::Trimmed { .. }) => {}
                 Err(error) => return Ok(Some(Err(format!("move the record at {place:?}: {error:?}")))),
             }
         }
