@@ -70,7 +70,7 @@ pub fn alive(tail: u64) -> impl Iterator<Item = u64> {
 }
 
 /// What changes in liveness with block `lsn`.
-fn changes(lsn: u64) -> Vec<(Lsn, i64)> {
+pub fn changes(lsn: u64) -> Vec<(Lsn, i64)> {
     let len = |lsn| record(lsn).map_or(0, |(_, bytes)| bytes.len() as i64);
     let settled = (lsn.saturating_sub(41)..lsn).filter(|old| settled_by(*old) == lsn);
     settled
