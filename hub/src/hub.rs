@@ -30,7 +30,7 @@ use std::sync::Arc;
 use stele_model::flow::{Edge, FlowCounts, Party};
 use stele_model::id::{Call, HubId, Now, SessionId, ShardId, Ticket};
 use stele_model::op::{Op, Submit};
-use stele_model::outcome::{Deliveries, Done, Outcome, Wake};
+use stele_model::outcome::{Deliveries, Done, Outcome, Published, Wake};
 use stele_model::refusal::{Object, Refusal};
 use stele_model::registry::RegistryOp;
 use stele_model::session::Principal;
@@ -171,11 +171,29 @@ impl Hub {
         if attached.leaving {
             return;
         }
-        if attached.must_wait(&submit.op) {
+        if !attached.must_wait(&submit.op) {
+            self.take(now, session, submit, out);
+        } else if attached.held.len() < OPEN_SUBMITS_MAX {
             attached.held.push_back(submit);
         } else {
-            self.take(now, session, submit, out);
+            attached.open += 1;
+            self.refuse_one_more(session, submit.ticket, submit.op, out);
         }
+    }
+
+    /// Answers what comes when too much is open already.
+    fn refuse_one_more(&mut self, session: SessionId, ticket: Ticket, op: Op, out: &mut HubOut) {
+        let what = "open requests of a connection".to_owned();
+        let refusal = Refusal::Limit { what, max: OPEN_SUBMITS_MAX as u64 };
+        let outcome = match op {
+            Op::Publish(batch) => {
+                let refused = (0..).zip(&batch.items).map(|(n, _)| (n, refusal.clone())).collect();
+                let (unroutable, dropped) = (Vec::new(), Vec::new());
+                Outcome::Published(Published { batch, unroutable, refused, dropped })
+            }
+            _ => Outcome::Refused(refusal),
+        };
+        self.complete(session, ticket, outcome, out);
     }
 
     fn take(&mut self, now: Now, session: SessionId, submit: Submit, out: &mut HubOut) {
@@ -187,9 +205,7 @@ impl Hub {
         if !matches!(op, Op::CloseLane | Op::Settle(_) | Op::Credit(_)) {
             attached.open += 1;
             if attached.open > OPEN_SUBMITS_MAX {
-                let what = "open requests of a connection".to_owned();
-                let refusal = Refusal::Limit { what, max: OPEN_SUBMITS_MAX as u64 };
-                return self.complete(session, ticket, Outcome::Refused(refusal), out);
+                return self.refuse_one_more(session, ticket, op, out);
             }
         }
         let refused = match op {

@@ -1,5 +1,6 @@
 //! Definitions on their way: most go to the registry; a queue is deleted, and counted, by its shard (S10).
 
+use super::replies::is_reply_name;
 use super::requests::{Request, usable};
 use super::{Hub, HubOut, Open};
 use stele_model::id::{Call, Now, SessionId, Ticket};
@@ -25,7 +26,9 @@ impl Hub {
             Define::DeleteQueue { name, if_unused, if_empty } => {
                 self.delete_queue(session, ticket, &name, (if_unused, if_empty), out)
             }
-            Define::DeclareQueue { name, passive: true, .. } => self.look(session, ticket, &name, out),
+            Define::DeclareQueue { name, passive, .. } if passive || is_reply_name(&name) => {
+                self.look(session, ticket, &name, out)
+            }
             Define::DeclareExchange { name, passive: true, .. } => {
                 let found = self.exchange_is_there(session, &name)?;
                 self.complete(session, ticket, Outcome::Done(found), out);

@@ -3,7 +3,7 @@
 use super::plan::Spread;
 use super::{Hub, HubOut, Open};
 use std::collections::BTreeMap;
-use stele_model::id::{Call, Now, QueueId, SessionId, Ticket};
+use stele_model::id::{Call, NamespaceId, Now, QueueId, SessionId, Ticket};
 use stele_model::outcome::{Outcome, Published};
 use stele_model::refusal::Refusal;
 
@@ -11,6 +11,8 @@ use stele_model::refusal::Refusal;
 pub(super) struct OpenBatch {
     pub(super) session: SessionId,
     pub(super) ticket: Ticket,
+    /// Where it was routed; the session may be gone by now.
+    pub(super) namespace: Option<NamespaceId>,
     /// The answer as far as it is known.
     pub(super) published: Published,
     /// Parts without an answer.

@@ -14,7 +14,7 @@ use crate::router::resolve::Found;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use stele_model::flow::Edge;
-use stele_model::id::{Now, QueueId, SessionId, Ticket};
+use stele_model::id::{NamespaceId, Now, QueueId, SessionId, Ticket};
 use stele_model::outcome::{Outcome, Published};
 use stele_model::publish::{Publish, Publishes};
 use stele_model::refusal::{Access, Object, Refusal};
@@ -27,6 +27,7 @@ struct Notes {
     unroutable: Vec<u32>,
     dropped: Vec<u32>,
     replies: Vec<(u32, Address)>,
+    namespace: Option<NamespaceId>,
 }
 
 impl Hub {
@@ -87,6 +88,7 @@ impl Hub {
             out.completions.retain(|(of, ..)| *of != session);
         }
         self.sessions.insert(session.number, attached);
+        notes.namespace = namespace.map(|namespace| namespace.id);
         self.send_batch(session, ticket, batch, notes, out);
     }
 
@@ -167,7 +169,7 @@ impl Hub {
         notes: Notes,
         out: &mut HubOut,
     ) {
-        let Notes { unroutable, dropped, replies } = notes;
+        let Notes { unroutable, dropped, replies, namespace } = notes;
         self.send_replies(&batch, replies, out);
         let published = Published { batch, unroutable, refused: Vec::new(), dropped };
         self.batch_last += 1;
@@ -178,7 +180,7 @@ impl Hub {
         let spread = std::mem::take(&mut self.plan.spread);
         let horizon = self.snapshot.next_queue;
         let closed = std::collections::BTreeMap::new();
-        let open = OpenBatch { session, ticket, published, waiting, spread, closed, horizon };
+        let open = OpenBatch { session, ticket, namespace, published, waiting, spread, closed, horizon };
         self.batches.insert(self.batch_last, open);
     }
 
@@ -198,9 +200,7 @@ impl Hub {
     pub(super) fn route_again(&mut self, number: u64, open: &mut OpenBatch, gone: &[u32], out: &mut HubOut) {
         let batch = open.published.batch.clone();
         let snapshot = self.snapshot.clone();
-        let attached = self.sessions.get(&open.session.number);
-        let namespace = attached.and_then(|attached| attached.namespace.as_ref());
-        let namespace = namespace.and_then(|(id, _)| snapshot.namespace_by_id(*id));
+        let namespace = open.namespace.and_then(|id| snapshot.namespace_by_id(id));
         for n in gone.iter().copied() {
             let Some(item) = batch.items.get(n as usize) else { continue };
             if !open.is_lost(n) {

@@ -132,6 +132,11 @@ impl Hub {
     }
 }
 
+/// Whether a name is the one that clients subscribe to, or has the form of an address.
+pub(super) fn is_reply_name(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 impl Address {
     fn signature(self, seed: [u64; 2]) -> u64 {
         let Self { session, subscription } = self;

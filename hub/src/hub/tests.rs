@@ -135,6 +135,8 @@ impl Stage {
     }
 
     fn op(&self, words: &[&str]) -> Op {
+        let address =
+            |name: &&str| if **name == *"REPLY" { self.address.clone() } else { (*name).to_owned() };
         match words {
             ["open", namespace] => Op::Open { namespace: (*namespace).into() },
             ["close-lane"] => Op::CloseLane,
@@ -156,10 +158,10 @@ impl Stage {
             ["credit", subscription] => {
                 Op::Credit(vec![Credit { subscription: subscription.parse().unwrap(), bytes: 9 }])
             }
-            ["declare", name] => Op::Define(queue(name, &[])),
+            ["declare", name] => Op::Define(queue(&address(name), &[])),
             ["passive", name] => {
                 let Define::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } =
-                    queue(name, &[])
+                    queue(&address(name), &[])
                 else {
                     unreachable!()
                 };
@@ -302,7 +304,11 @@ impl Stage {
     fn told(&mut self, out: HubOut) -> String {
         let mut told = String::new();
         for (session, ticket, outcome) in out.completions {
-            writeln!(told, "< {} {ticket} {}", session.number, outcome_text(&outcome)).unwrap();
+            let mut outcome = outcome_text(&outcome);
+            if !self.address.is_empty() {
+                outcome = outcome.replace(&self.address, "REPLY");
+            }
+            writeln!(told, "< {} {ticket} {outcome}", session.number).unwrap();
         }
         for (session, deliveries) in out.deliveries {
             let count = deliveries.items.len();
@@ -846,11 +852,13 @@ fn a_reply_reaches_its_requester_and_nobody_else_can() {
          < 2 2 published unroutable=[1, 2]
          < 1 deliver 1 to 7
          > 2 passive REPLY
-         < 2 3 refused no queue REPLY in /
+         < 2 3 Queue { name: \"REPLY\", ready: 0, consumers: 1 }
          > 1 unsubscribe 7
          < 1 4 Unsubscribed
          > 2 publish |REPLY|m
-         < 2 5 published unroutable=[0]",
+         < 2 5 published unroutable=[0]
+         > 2 declare REPLY
+         < 2 6 refused no queue REPLY in /",
     );
     // To another hub's session: signed alike, handed over unseen.
     let mut other = Hub::new(HubId(1), 2, 2, SEED, stage.world.registry.current());
@@ -864,7 +872,7 @@ fn a_reply_reaches_its_requester_and_nobody_else_can() {
     stage.address = address;
     let mut sent = stage.line("> 2 publish |REPLY|m");
     let (hub, message) = sent.hubs.pop().unwrap();
-    assert_eq!((hub, stage.told(sent)), (HubId(1), "< 2 6 published\n".to_owned()));
+    assert_eq!((hub, stage.told(sent)), (HubId(1), "< 2 7 published\n".to_owned()));
     let mut out = HubOut::default();
     other.from_hub(Now(0), message, &mut out);
     assert_eq!(View::parse(&out.deliveries[0].1.blocks[0]).unwrap().body(), b"body");
@@ -944,6 +952,22 @@ fn each_edge_of_the_flow_graph_counts_what_went_over_it() {
     let expected =
         ["published 3", "routed a.* 2", "unrouted 1", "unrouted 1", "delivered 1 4", "dead expired 1"];
     assert_eq!(counted, expected);
+}
+
+#[test]
+fn beyond_the_bound_requests_are_refused_and_publishes_too() {
+    let mut stage = check("> 1 declare q\n ! registry define call=1");
+    let mut out = HubOut::default();
+    for _ in 0..OPEN_SUBMITS_MAX {
+        stage.submit(1, 0, Op::Purge { queue: "q".into() }, &mut out);
+    }
+    assert!(out.completions.is_empty());
+    let batch = Arc::new(stage.batch(&["|q", "|q"]));
+    stage.submit(1, 0, Op::Publish(batch), &mut out);
+    stage.submit(1, 0, Op::Purge { queue: "q".into() }, &mut out);
+    let told = stage.told(out);
+    assert!(told.contains("published refused=[0, 1]"), "{told}");
+    assert!(told.contains("refused Limit"), "{told}");
 }
 
 #[test]
