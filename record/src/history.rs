@@ -232,7 +232,8 @@ pub struct Dying<'a> {
 
 /// Appends to `out` the record that `view` becomes when it is dead-lettered: published to `exchange` with `key`, or with the
 /// keys it has if there is no dead-letter key; without its own time to live; with one death more in its history. Properties,
-/// body, priority and time stay.
+/// body, priority and time stay. Exchange and key come from arguments of any length: what is beyond 65 535 bytes is cut (and
+/// nothing of such a name exists).
 ///
 /// # Errors
 /// [`Damage`] if the history of `view` is damaged; nothing is written then.
@@ -252,8 +253,8 @@ pub fn with_death(
         priority: view.priority(),
         ttl_ms: None,
         time: view.time(),
-        exchange,
-        key: key.unwrap_or(view.key()),
+        exchange: cut(exchange),
+        key: cut(key.unwrap_or(view.key())),
         properties: view.properties_bytes(),
         history: &bytes,
     };
@@ -351,9 +352,13 @@ fn put_death<'a>(death: &Death<'_>, keys: impl Iterator<Item = &'a [u8]>, out: &
 /// A name longer than a length field can say is cut: AMQP's are at most 255 bytes, but an entry of `CC` may be of any length
 /// (and then matches nothing).
 fn put_string(string: &[u8], out: &mut BytesMut) {
-    let len = u16::try_from(string.len()).unwrap_or(u16::MAX);
-    out.put_u16_le(len);
-    out.put_slice(&string[..usize::from(len)]);
+    let string = cut(string);
+    out.put_u16_le(u16::try_from(string.len()).expect("it was cut"));
+    out.put_slice(string);
+}
+
+fn cut(string: &[u8]) -> &[u8] {
+    string.get(..usize::from(u16::MAX)).unwrap_or(string)
 }
 
 /// What is left to read.

@@ -132,6 +132,15 @@ fn a_cycle_needs_nobody_to_have_rejected_since() {
 }
 
 #[test]
+fn names_longer_than_their_length_fields_are_cut() {
+    let long = "k".repeat(100_000);
+    let after = die(&record(b"k", &[], None, b""), &long, Reason::Expired, 1, &long, Some(&long));
+    let view = View::parse(&after).unwrap();
+    assert_eq!((view.exchange().len(), view.key().len()), (65_535, 65_535));
+    assert_eq!(view.history().unwrap().deaths().next().unwrap().queue.len(), 65_535);
+}
+
+#[test]
 fn the_oldest_death_is_forgotten_beyond_the_most() {
     let mut bytes = record(b"k", &[], None, b"");
     for n in 0..=DEATHS_MAX {

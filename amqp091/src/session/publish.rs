@@ -264,12 +264,12 @@ impl Connection {
         self.enlist(number, start, traits);
     }
 
-    /// Hands the batch over if it is large enough already.
+    /// Hands the batch over if it is large enough already. While publishers are blocked it is kept, unless its keys could not be
+    /// counted any more (a transaction may bring many at once).
     fn make_room(&mut self, traits: &Traits, out: &mut Outbox) {
         let keys = self.batch.extra_keys.len() + traits.extra_keys.len();
-        if self.blocked.is_none()
-            && (self.batch.bytes.len() > profile::BATCH_BYTES || keys > usize::from(u16::MAX))
-        {
+        let is_large = self.blocked.is_none() && self.batch.bytes.len() > profile::BATCH_BYTES;
+        if is_large || keys > usize::from(u16::MAX) {
             self.flush_publishes(out);
         }
     }

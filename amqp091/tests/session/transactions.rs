@@ -1,6 +1,6 @@
 //! Transactions: what is kept, what a commit does, what a rollback forgets.
 
-use crate::support::check;
+use crate::support::{Run, check};
 
 fn check_tx(transcript: &str) {
     let start = "
@@ -99,4 +99,19 @@ fn confirms_and_transactions_exclude_each_other() {
         "> confirm.select 1\n< confirm.select-ok 1\n> tx.select 1\n{close} cannot switch from confirm to tx mode\", class_id: 90, method_id: 10"
     ));
     check(&format!("> tx.commit 1\n{close} channel is not transactional\", class_id: 90, method_id: 20"));
+}
+
+#[test]
+fn a_commit_of_many_keys_is_more_than_one_batch_also_while_blocked() {
+    let keys: Vec<String> = (0..2000).map(|n| n.to_string()).collect();
+    let mut run = Run::opened(false);
+    run.steps("> channel.open 1\n> tx.select 1");
+    for _ in 0..40 {
+        run.steps(&format!("> basic.publish 1 exchange=e CC={}", keys.join(",")));
+    }
+    run.steps("@ blocked low on disk");
+    let mut seen = run.steps("> tx.commit 1");
+    seen.extend(run.steps("@ unblocked"));
+    assert_eq!(seen.iter().filter(|line| line.starts_with("! publish")).count(), 40);
+    assert!(run.steps("= published").contains(&"< tx.commit-ok 1".to_owned()));
 }
