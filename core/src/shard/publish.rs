@@ -3,7 +3,7 @@
 //! Neighbours of a batch that go to the same queues are copied to the log in one piece; of each record only the 32 bytes of its head
 //! are read. A queue that refuses when it is full is asked record by record. What must hold: the records of a batch reach a queue in
 //! their order, whether logged or volatile (S14); the confirm waits for the entry (S2); a link's number is logged with the last
-//! records that it brought (S5).
+//! records that it brought, in one entry with all of them unless a queue that may refuse comes between (S5).
 
 use super::effect::Turn;
 use super::entry::{self, Target};
@@ -54,6 +54,8 @@ struct Pending {
     items: Range<u32>,
     bytes: Range<usize>,
     targets: Targets,
+    /// It goes to volatile memory instead of the entry.
+    volatile: bool,
 }
 
 type Targets = SmallVec<[Target; 2]>;
@@ -128,6 +130,8 @@ impl Shard {
     ) {
         let body = Head::read(to.batch.record(item), 0).map_or(0, |head| u64::from(head.len - head.overhead));
         let hope = !to.pending.is_empty() || route.iter().any(|id| self.could_make_room(*id));
+        // Also for what comes over a link, although a crash between the two entries may then bring the first again: that is better
+        // than to refuse, and so to lose, a dead letter that a reader makes room for.
         if hope && self.any_full(route, body) {
             self.append(to, false, turn);
             route.iter().for_each(|id| self.advance(*id, turn));
@@ -193,12 +197,13 @@ impl Shard {
                 continue;
             }
             rest.start = fits.end;
-            if volatile {
+            let at_once = volatile && to.link.is_none();
+            if at_once {
                 self.append(to, false, turn);
             }
             let targets = self.targets(to, &fits, taking, diverting);
-            to.pend(fits, targets, head);
-            if volatile {
+            to.pend(fits, targets, head, volatile);
+            if at_once {
                 self.keep(to, turn);
             }
         }
@@ -238,9 +243,10 @@ impl Shard {
         }
         let pending = std::mem::take(&mut to.pending);
         to.pending_bytes = 0;
-        entry::begin_publish(turn.scratch, link, pending.len() as u32);
+        let logged = || pending.iter().filter(|run| !run.volatile);
+        entry::begin_publish(turn.scratch, link, logged().count() as u32);
         let mut pieces: SmallVec<[Range<usize>; 4]> = SmallVec::new();
-        for run in &pending {
+        for run in logged() {
             let lasting = run.targets.iter().filter(|target| self.lasts(target.queue));
             let lasting: Targets = lasting.copied().collect();
             let count = run.items.end - run.items.start;
@@ -255,6 +261,7 @@ impl Shard {
         parts.push(turn.scratch);
         parts.extend(pieces.into_iter().map(|piece| &to.batch.bytes[piece]));
         let place = turn.journal.append(to.urgency, &parts);
+        drop(parts);
         let time = turn.now();
         if let Some(link) = link {
             self.links.taken(link);
@@ -262,6 +269,10 @@ impl Shard {
         to.after = to.after.max(place.lsn);
         let mut at = place.at + head_len as u32;
         for run in &pending {
+            if run.volatile {
+                self.keep_run(to, run, turn);
+                continue;
+            }
             self.store(to, run, Place { lsn: place.lsn, at }, time);
             at += run.bytes.len() as u32;
         }
@@ -271,10 +282,14 @@ impl Shard {
     fn keep(&mut self, to: &mut Storing<'_>, turn: &mut Turn<'_>) {
         to.pending_bytes = 0;
         for run in std::mem::take(&mut to.pending) {
-            let place = turn.journal.keep(&to.batch.bytes[run.bytes.clone()]);
-            let time = turn.now();
-            self.store(to, &run, place, time);
+            self.keep_run(to, &run, turn);
         }
+    }
+
+    fn keep_run(&mut self, to: &mut Storing<'_>, run: &Pending, turn: &mut Turn<'_>) {
+        let place = turn.journal.keep(&to.batch.bytes[run.bytes.clone()]);
+        let time = turn.now();
+        self.store(to, run, place, time);
     }
 
     fn store(&mut self, to: &mut Storing<'_>, run: &Pending, place: Place, time: Now) {
@@ -376,10 +391,11 @@ impl<'a> Storing<'a> {
         items.start..end
     }
 
-    fn pend(&mut self, items: Range<u32>, targets: Targets, head: usize) {
+    fn pend(&mut self, items: Range<u32>, targets: Targets, head: usize, volatile: bool) {
         let bytes = self.bytes_of(&items);
         self.pending_bytes += bytes.len();
         if let Some(last) = self.pending.last_mut()
+            && last.volatile == volatile
             && last.continues(&items, &targets)
         {
             last.items.end = items.end;
@@ -387,7 +403,7 @@ impl<'a> Storing<'a> {
             return;
         }
         self.pending_bytes += head;
-        self.pending.push(Pending { items, bytes, targets });
+        self.pending.push(Pending { items, bytes, targets, volatile });
     }
 
     /// The first refusal of an item counts; the others are of the same kind.

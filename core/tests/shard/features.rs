@@ -1,13 +1,15 @@
 //! One thing that queues do per test.
 
-use crate::rig::{READING, Reading, Rig, answer, durable, grants, published, session, spec, subscription};
-use stele_model::id::{Lsn, Position, ShardId};
+use crate::rig::{
+    READING, Reading, Rig, answer, batch, durable, grants, published, session, spec, subscription,
+};
+use stele_model::id::{Call, HubId, Lsn, Position, QueueId, ShardId};
 use stele_model::machine::{Journal, Machine};
-use stele_model::publish::LinkNumber;
+use stele_model::publish::{LinkNumber, RoutedRun, ShardPublish};
 use stele_model::queue::{DeadLetter, Overflow, QueueKind, QueueSettings};
 use stele_model::refusal::Refusal;
 use stele_model::settle::How;
-use stele_model::shard::{Answer, DeathReason, ShardEffect};
+use stele_model::shard::{Answer, DeathReason, ShardEffect, ShardOp};
 
 const SEEN: How = How::Release { seen: true, counted: true };
 
@@ -95,6 +97,27 @@ fn a_link_whose_records_were_volatile_is_remembered_too() {
     rig.restart();
     rig.publish_to(&[1], &[("a", 0, None)], true, link);
     assert_eq!(rig.ready(), 0);
+}
+
+/// Found by the simulator, seed 147: the number stood in an entry of its own, behind the volatile record, and a crash between the two
+/// brought the first record twice.
+#[test]
+fn what_a_link_brings_is_one_entry_with_its_number_whatever_is_volatile_of_it() {
+    let mut rig = Rig::with(durable());
+    let before = rig.log.entries().len();
+    let run = |items, volatile| RoutedRun { items, route: 0, volatile };
+    rig.ask(ShardOp::Publish(ShardPublish {
+        hub: HubId(0),
+        call: Call(9),
+        awaited: true,
+        link: Some(LinkNumber { from: ShardId(7), number: 5 }),
+        batch: batch(&[("a", 0, None), ("b", 0, None), ("c", 0, None)], true),
+        runs: vec![run(0..1, false), run(1..2, true), run(2..3, false)],
+        routes: vec![[QueueId(1)].into_iter().collect()],
+    }));
+    assert_eq!(rig.log.entries().len() - before, 1);
+    let said = rig.subscribe(1, READING);
+    assert_eq!(rig.deliveries(&said), [(1, ["a", "b", "c"].map(str::to_owned).to_vec())]);
 }
 
 #[test]
