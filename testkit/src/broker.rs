@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -44,8 +44,12 @@ impl Broker {
     /// Start the program and wait until it says that it is ready.
     ///
     /// # Errors
-    /// The program cannot be started, ends early, or is not ready within [`READY_PATIENCE`]; the end of its output is part of the error.
+    /// A port is in use, the program cannot be started, ends early, or is not ready within [`READY_PATIENCE`]; the end of its output is part of the error.
     pub fn start(settings: Settings) -> Result<Self> {
+        // Or we would wait for, and then test, the broker of somebody else.
+        for port in [AMQP_PORT, HTTP_PORT].map(|port| port + settings.port_offset) {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("use port {port}"))?;
+        }
         std::fs::create_dir_all(&settings.data_dir)
             .with_context(|| format!("make {}", settings.data_dir.display()))?;
         let child = spawn(&settings)?;

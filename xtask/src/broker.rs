@@ -10,8 +10,8 @@ use crate::command;
 use crate::provision;
 use crate::workspace::Workspace;
 
-/// Far from the ports that a developer's own broker or peers use.
-const PORT_OFFSET: u16 = 20_000;
+/// Away from a developer's own broker and the peers, and below the ports that the kernel hands out by itself (from 32 768).
+const PORT_OFFSET: u16 = 11_000;
 
 /// A broker under test.
 pub(crate) enum Subject {

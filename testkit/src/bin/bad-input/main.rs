@@ -48,7 +48,7 @@ struct Arguments {
     #[arg(long)]
     program: Option<PathBuf>,
     /// Added to all ports of the binary.
-    #[arg(long, default_value_t = 22_000)]
+    #[arg(long, default_value_t = 13_000)]
     port_offset: u16,
     /// Another broker: the address of its AMQP port on loopback.
     #[arg(long)]

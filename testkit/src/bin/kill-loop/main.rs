@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long)]
     program: Option<std::path::PathBuf>,
     /// Added to all ports of the binary.
-    #[arg(long, default_value_t = 21_000)]
+    #[arg(long, default_value_t = 12_000)]
     port_offset: u16,
     /// Another broker, amqp://user:password@host:port/
     #[arg(long, requires = "restart")]
