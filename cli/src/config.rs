@@ -73,10 +73,8 @@ pub(crate) fn dev(dev: &Dev) -> anyhow::Result<Loaded> {
 }
 
 fn env() -> Vec<(String, String)> {
-    let variables = std::env::vars_os();
-    variables
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+    let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 fn flags(data_dir: Option<&Path>, set: &[(String, String)]) -> Vec<Flag> {

@@ -28,12 +28,14 @@ const DEMO_LOG: &str = "warn,lapin=off";
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
-    let own = if args.url.is_none() { Some(OwnBroker::start()?) } else { None };
-    let target = match (&own, &args.url) {
-        (Some(own), _) => own.target(),
-        (None, Some(url)) => Target::of(url, args.api.as_deref()),
-        (None, None) => unreachable!("a broker is ours when none is named"),
-    }?;
+    let (own, target) = match &args.url {
+        Some(url) => (None, Target::of(url, args.api.as_deref())?),
+        None => {
+            let own = OwnBroker::start()?;
+            let target = own.target()?;
+            (Some(own), target)
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tally = runtime.block_on(play(args, &target));
     // Lapin's tasks end with the runtime, before the broker.

@@ -82,14 +82,15 @@ impl HttpServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = watch::channel(false);
         let mut serving = Vec::new();
-        let _in_runtime = runtime.enter();
+        // Sockets and tasks belong to the runtime that is entered where they are made.
+        let entered = runtime.enter();
         if let Some(listener) = listeners.api {
             serving.push((into_tokio(listener)?, api::router(Arc::clone(&gate), stopped.clone())));
         }
         if let Some(listener) = listeners.metrics {
             serving.push((into_tokio(listener)?, metrics::router(gate)));
         }
-        drop(_in_runtime);
+        drop(entered);
         let thread = std::thread::Builder::new().name("http".into()).spawn(move || {
             runtime.block_on(async move {
                 let tasks: Vec<_> = serving

@@ -40,8 +40,8 @@ pub struct Snapshot {
     pub resident_bytes: u64,
     /// Files and sockets the process holds open.
     pub files_open: u64,
-    /// Node and process could be asked: 1, otherwise 0.
-    pub ready_to_serve: bool,
+    /// There was a node to ask.
+    pub up: bool,
 }
 
 impl Snapshot {
@@ -51,7 +51,7 @@ impl Snapshot {
         let mut snapshot =
             Self { resident_bytes: resident_bytes(), files_open: files_open(), ..Self::default() };
         let Some(node) = node else { return snapshot };
-        snapshot.ready_to_serve = true;
+        snapshot.up = true;
         snapshot.counters = node.counters();
         for queue in node.queues() {
             snapshot.queues += 1;
@@ -103,7 +103,7 @@ const SECONDS: &[Row<f64>] =
     })];
 
 const GAUGES: &[Row<u64>] = &[
-    ("stele_up", "1 while the node runs", |s| s.ready_to_serve.into()),
+    ("stele_up", "1 while the node runs", |s| s.up.into()),
     ("stele_connections", "Open connections", |s| s.counters.connections_now),
     ("stele_queues", "Queues", |s| s.queues),
     ("stele_queue_ready", "Ready records of all queues", |s| s.ready),

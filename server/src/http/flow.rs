@@ -189,37 +189,29 @@ impl Drawing<'_> {
 
     fn exchange(&mut self, exchange: ExchangeId) -> String {
         let id = format!("exchange/{exchange}");
-        let name = self.names.exchanges.get(&exchange);
-        self.put_exchange(id, name.cloned())
+        let name = self.names.exchanges.get(&exchange).cloned();
+        let gone = name.is_none();
+        let name = name.unwrap_or_else(|| unnamed(&id));
+        self.put_exchange(id, name, gone)
     }
 
     /// The target is known by name only; it may not be there.
     fn dead_letter_target(&mut self, queue: QueueId, exchange: &str) -> String {
         let namespace = self.names.queues.get(&queue).map_or("", |queue| queue.namespace.as_str());
-        let known =
-            self.names.exchanges.iter().find(|(_, it)| it.namespace == namespace && it.name == exchange);
-        match known {
+        let name = ObjectName { namespace: namespace.to_owned(), name: exchange.to_owned() };
+        match self.names.exchanges.iter().find(|(_, known)| **known == name) {
             Some((id, _)) => self.exchange(*id),
-            None => {
-                let id = format!("exchange/{namespace}/{exchange}");
-                let text = id.clone();
-                self.nodes.entry(id.clone()).or_insert_with(|| NodeView::Exchange {
-                    id,
-                    namespace: namespace.to_owned(),
-                    name: exchange.to_owned(),
-                    gone: true,
-                    unrouted: Unrouted::default(),
-                });
-                text
-            }
+            None => self.put_exchange(format!("exchange/{namespace}/{exchange}"), name, true),
         }
     }
 
-    fn put_exchange(&mut self, id: String, name: Option<ObjectName>) -> String {
-        self.nodes.entry(id.clone()).or_insert_with(|| {
-            let gone = name.is_none();
-            let ObjectName { namespace, name } = name.unwrap_or_else(|| unnamed(&id));
-            NodeView::Exchange { id: id.clone(), namespace, name, gone, unrouted: Unrouted::default() }
+    fn put_exchange(&mut self, id: String, name: ObjectName, gone: bool) -> String {
+        self.nodes.entry(id.clone()).or_insert_with(|| NodeView::Exchange {
+            id: id.clone(),
+            namespace: name.namespace,
+            name: name.name,
+            gone,
+            unrouted: Unrouted::default(),
         });
         id
     }
