@@ -125,16 +125,15 @@ fn one(
     let measured = pair.measure(|| {
         let mut passes = 0;
         // A rate over less than a few seconds says little.
-        while passes == 0 || start.elapsed() < CALM {
+        let last = loop {
             passes += 1;
             let outcome = runtime.block_on((attack.run)(address, attack.count, seed.wrapping_add(passes)))?;
-            println!(
-                "{}: {} times, {:.1} s: {outcome}",
-                attack.name,
-                attack.count,
-                start.elapsed().as_secs_f64()
-            );
-        }
+            if start.elapsed() >= CALM {
+                break outcome;
+            }
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{}: {passes} x {} in {seconds:.1} s; of the last: {last}", attack.name, attack.count);
         Ok(())
     });
     match measured {
