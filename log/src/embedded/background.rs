@@ -79,6 +79,7 @@ pub(crate) struct Background {
 /// What is begun and not finished.
 #[derive(Default)]
 pub(crate) struct Work {
+    turn: usize,
     zeroing: Option<Zeroing>,
     writing: Option<Writing>,
     previous: Previous,
@@ -107,7 +108,7 @@ impl Background {
             let idle = bytes.is_none();
             let requests = lock(&self.desk.requests);
             // What was asked meanwhile is not waited out; what was used of the disk is.
-            let goes_on = |requests: &mut Requests| !requests.stop && !(idle && requests.asked);
+            let goes_on = |requests: &mut Requests| !(requests.stop || idle && requests.asked);
             drop(self.desk.work.wait_timeout_while(requests, wait, goes_on).expect(PANICKED));
         }
     }
@@ -117,7 +118,7 @@ impl Background {
         if self.journal.failed().is_some() {
             return None;
         }
-        let order: [fn(&mut Self) -> Step; 7] = [
+        let mut order: [fn(&mut Self) -> Step; 7] = [
             Self::seal,
             Self::prepare,
             Self::retire,
@@ -126,6 +127,12 @@ impl Background {
             Self::promote,
             Self::zero,
         ];
+        // Every other step is for whose turn it is: a stream of urgent work must not keep snapshots and promotions waiting.
+        self.work.turn = self.work.turn.wrapping_add(1);
+        if self.work.turn.is_multiple_of(2) {
+            let whose = self.work.turn / 2 % order.len();
+            order.rotate_left(whose);
+        }
         for work in order {
             match work(self) {
                 Ok(None) => {}

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 const QUIET: Duration = Duration::from_millis(50);
 /// How long commits are counted to learn their rate.
 const WINDOW: Duration = Duration::from_millis(100);
-/// Longest wait told at once, so that the end of a busy time is seen.
-const WAIT_MAX: Duration = Duration::from_millis(20);
+/// Longest wait. Who waits has one piece under way, so the bucket runs ahead of the clock by a few pieces only, and
+/// everybody gets a turn.
+const WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// The bucket.
 pub(crate) struct Budget {
@@ -59,6 +60,9 @@ impl Budget {
     }
 
     fn take_at(&self, bytes: u64, now: Instant) -> Duration {
+        if bytes == 0 {
+            return Duration::ZERO;
+        }
         let mut state = lock(&self.state);
         let quiet = state.committed.is_none_or(|at| now.saturating_duration_since(at) > QUIET);
         if quiet {
@@ -68,8 +72,8 @@ impl Budget {
         // A third of what commits use is a quarter of the whole.
         let rate = self.bytes_per_s.max(state.window.2 / 3);
         let cost = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate);
-        state.paid = state.paid.max(now) + cost;
-        state.paid.saturating_duration_since(now).min(WAIT_MAX)
+        state.paid = (state.paid.max(now) + cost).min(now + WAIT_MAX);
+        state.paid.saturating_duration_since(now)
     }
 }
 
