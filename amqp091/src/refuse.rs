@@ -130,16 +130,15 @@ pub fn refused(refusal: &Refusal) -> Exception {
             (Code::NotFound, format!("no {object} '{name}' in vhost '{namespace}'"))
         }
         Refusal::Inequivalent { object, name, namespace, argument, asked, is } => {
-            let (asked, is) = (told(argument, asked), told(argument, is));
+            let (asked, is) = (quoted(asked), quoted(is));
             let thing = format!("{object} '{name}' in vhost '{namespace}'");
             let text =
                 format!("inequivalent arg '{argument}' for {thing}: received {asked} but current is {is}");
             (Code::PreconditionFailed, text)
         }
         Refusal::InvalidArgument { object, name, namespace, argument, why } => {
-            let text =
-                format!("invalid arg '{argument}' for {object} '{name}' in vhost '{namespace}': {why}");
-            (Code::PreconditionFailed, text)
+            let thing = format!("{object} '{name}' in vhost '{namespace}'");
+            (Code::PreconditionFailed, invalid_argument(&thing, argument, why))
         }
         Refusal::UnknownExchangeKind { kind } => {
             (Code::PreconditionFailed, format!("unknown exchange type '{kind}'"))
@@ -190,17 +189,24 @@ pub fn refused(refusal: &Refusal) -> Exception {
     Exception::new(code, text)
 }
 
-/// RabbitMQ quotes properties, and tells values of arguments with their types. We know a value's text only: a number is called
-/// `signedint`, whatever its width was.
-fn told(argument: &str, value: &str) -> String {
-    let is_argument =
-        argument == "alternate-exchange" || (argument.starts_with("x-") && argument != "x-queue-type");
-    match value {
-        "none" => value.to_owned(),
-        _ if !is_argument => format!("'{value}'"),
-        "true" | "false" => format!("the value '{value}' of type 'bool'"),
-        _ if value.parse::<i64>().is_ok() => format!("the value '{value}' of type 'signedint'"),
-        _ => format!("the value '{value}' of type 'longstr'"),
+/// RabbitMQ quotes plain values, but neither the absence of one nor one that is told with its type.
+fn quoted(value: &str) -> String {
+    let is_told = value == "none" || value.starts_with("the value ");
+    if is_told { value.to_owned() } else { format!("'{value}'") }
+}
+
+/// RabbitMQ has a sentence for each way in which an argument can be wrong.
+fn invalid_argument(thing: &str, argument: &str, why: &str) -> String {
+    let names_exchange = matches!(argument, "x-dead-letter-exchange" | "alternate-exchange");
+    let wrong_type = why.strip_prefix("{unacceptable_type,").and_then(|rest| rest.strip_suffix('}'));
+    match (argument, wrong_type) {
+        ("x-match", _) => why.to_owned(),
+        ("exclusive-owner" | "non-durable", _) => format!("invalid property '{argument}' for {thing}"),
+        (_, Some(wrong)) if names_exchange => {
+            format!("invalid type '{wrong}' for arg '{argument}' in {thing}")
+        }
+        _ if why.starts_with("of queue type ") => format!("invalid arg '{argument}' for {thing} {why}"),
+        _ => format!("invalid arg '{argument}' for {thing}: {why}"),
     }
 }
 
@@ -218,24 +224,33 @@ mod tests {
 
     #[test]
     fn values_that_differ_are_told_as_in_rabbitmq() {
-        let text = |argument: &str, asked: &str, is: &str| {
-            let (name, namespace) = ("q".to_owned(), "/".to_owned());
-            let (argument, asked, is) = (argument.to_owned(), asked.to_owned(), is.to_owned());
-            let inequivalent =
-                Refusal::Inequivalent { object: Object::Queue, name, namespace, argument, asked, is };
-            refused(&inequivalent).text
-        };
-        let start = "inequivalent arg 'x-expires' for queue 'q' in vhost '/'";
-        let told = text("x-expires", "60000", "none");
-        assert_eq!(
-            told,
-            format!("{start}: received the value '60000' of type 'signedint' but current is none")
-        );
-        let start = "inequivalent arg 'durable' for queue 'q' in vhost '/'";
-        assert_eq!(
-            text("durable", "false", "true"),
-            format!("{start}: received 'false' but current is 'true'")
-        );
+        assert_eq!(quoted("false"), "'false'");
+        assert_eq!(quoted("none"), "none");
+        let told = "the value '60000' of type 'signedint'";
+        assert_eq!(quoted(told), told);
+    }
+
+    #[test]
+    fn each_wrong_argument_has_its_sentence() {
+        let cases = [
+            ("x-expires", "{value_zero,0}", "invalid arg 'x-expires' for q: {value_zero,0}"),
+            ("x-match", "Invalid x-match field", "Invalid x-match field"),
+            ("non-durable", "a quorum queue is durable", "invalid property 'non-durable' for q"),
+            ("x-delivery-limit", "of queue type t", "invalid arg 'x-delivery-limit' for q of queue type t"),
+            (
+                "x-dead-letter-exchange",
+                "{unacceptable_type,bool}",
+                "invalid type 'bool' for arg 'x-dead-letter-exchange' in q",
+            ),
+            (
+                "x-overflow",
+                "{unacceptable_type,bool}",
+                "invalid arg 'x-overflow' for q: {unacceptable_type,bool}",
+            ),
+        ];
+        for (argument, why, text) in cases {
+            assert_eq!(invalid_argument("q", argument, why), text);
+        }
     }
 
     #[test]
