@@ -74,7 +74,7 @@ impl ShardPart {
 
 /// See the module.
 pub(super) struct Plan {
-    /// Counts plans, so that a kept route knows whether it was taken up in this one.
+    /// Counts plans from 1, so that a kept route knows whether it was taken up in this one.
     number: u64,
     chosen: Vec<Chosen>,
     shards: Vec<ShardPart>,
@@ -84,11 +84,11 @@ pub(super) struct Plan {
     pub(super) spread: Spread,
 }
 
-/// A route taken up for the batch at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A route taken up for the batch at hand. By default: for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Choice {
     plan: u64,
-    index: usize,
+    index: u32,
 }
 
 impl Plan {
@@ -113,12 +113,13 @@ impl Plan {
             legs.push(ChosenLeg { shard: leg.shard, route: part.route(leg) });
         }
         self.chosen.push(Chosen { resolved: resolved.clone(), legs, records: 0, bytes: 0 });
-        Choice { plan: self.number, index: self.chosen.len() - 1 }
+        let index = u32::try_from(self.chosen.len() - 1).expect("a batch has fewer than 4 Gi routes");
+        Choice { plan: self.number, index }
     }
 
     /// Sends item `n` along a route that was taken up.
     pub(super) fn add(&mut self, choice: Choice, n: u32, bytes: u32, awaited: bool) {
-        let Chosen { legs, records, bytes: sum, .. } = &mut self.chosen[choice.index];
+        let Chosen { legs, records, bytes: sum, .. } = &mut self.chosen[choice.index as usize];
         *records += 1;
         *sum += u64::from(bytes);
         for leg in legs.iter() {
@@ -133,7 +134,7 @@ impl Plan {
 
     /// Whether no queue takes what goes along this route.
     pub(super) fn is_nowhere(&self, choice: Choice) -> bool {
-        self.chosen[choice.index].resolved.is_empty()
+        self.chosen[choice.index as usize].resolved.is_empty()
     }
 
     /// Counts what was planned, by exchange: `published` is told of records and bytes, and each rule of its share.

@@ -114,11 +114,10 @@ impl Hub {
             let kept = self.routes.find(Wanted { namespace, revision, exchange, key }, &mut self.flows);
             if !kept.resolved.by_headers {
                 let choice = &mut kept.choices[usize::from(item.persistent)];
-                let choice = match *choice {
-                    Some(choice) if self.plan.knows(choice) => choice,
-                    _ => *choice.insert(self.plan.choose(&kept.resolved, item.persistent)),
-                };
-                return Ok((choice, true));
+                if !self.plan.knows(*choice) {
+                    *choice = self.plan.choose(&kept.resolved, item.persistent);
+                }
+                return Ok((*choice, true));
             }
         }
         let resolved = self.resolve_record(namespace, exchange, batch, item, QueueId(0));

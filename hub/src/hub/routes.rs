@@ -1,4 +1,4 @@
-//! Routes that were found, kept as long as they are right: by namespace, exchange and key.
+//! Routes that were found, kept as long as they are right: by exchange and key.
 //!
 //! What must hold: a route is used only if all that it depends on is as it was ([`Because`]); that is looked at once per revision of
 //! the snapshot, so that a declaration somewhere costs each used route a few look-ups and no matching. Routes that depend on headers
@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use stele_model::flow::Edge;
-use stele_model::id::{ExchangeId, NamespaceId, QueueId, Revision, ShardId};
+use stele_model::id::{ExchangeId, QueueId, Revision, ShardId};
 use stele_model::publish::Route;
 use stele_record::table::Table;
 
@@ -85,17 +85,16 @@ fn add(legs: &mut SmallVec<[Leg; 1]>, shard: ShardId, volatile: bool, queue: Que
     }
 }
 
-/// A route and what it is for.
+/// A route and what it is for. Kept small: with many keys, what a route costs is the memory it is read from.
 pub(super) struct Kept {
-    namespace: NamespaceId,
-    exchange: Box<[u8]>,
-    key: Box<[u8]>,
+    exchange: ExchangeId,
+    key: SmallVec<[u8; 24]>,
     /// The revision at which it was last known to be right.
     checked: Revision,
-    because: SmallVec<[Because; 4]>,
+    because: SmallVec<[Because; 1]>,
     pub(super) resolved: Arc<Resolved>,
     /// Where the plan at hand has it: for records that are not persistent, and for those that are.
-    pub(super) choices: [Option<Choice>; 2],
+    pub(super) choices: [Choice; 2],
 }
 
 /// See the module.
@@ -125,15 +124,13 @@ impl Routes {
     /// The route for a record of this key, without looking at its headers; see [`Resolved::by_headers`].
     pub(super) fn find(&mut self, wanted: Wanted<'_>, flows: &mut Flows) -> &mut Kept {
         let Wanted { namespace, revision, exchange, key } = wanted;
-        let name = exchange.name.as_bytes();
-        let hash = self.hasher.hash_one((namespace.id, name, key));
-        let is_it =
-            |kept: &Kept| *kept.key == *key && *kept.exchange == *name && kept.namespace == namespace.id;
+        let hash = self.hasher.hash_one((exchange.id, key));
+        let is_it = |kept: &Kept| kept.exchange == exchange.id && kept.key[..] == *key;
         if self.kept.len() >= ROUTES_MAX {
             self.kept.clear();
         }
         let hasher = &self.hasher;
-        let hash_of = |kept: &Kept| hasher.hash_one((kept.namespace, &*kept.exchange, &*kept.key));
+        let hash_of = |kept: &Kept| hasher.hash_one((kept.exchange, &kept.key[..]));
         match self.kept.entry(hash, is_it, hash_of) {
             Entry::Occupied(there) => {
                 let kept = there.into_mut();
@@ -155,15 +152,14 @@ impl Kept {
         let Wanted { namespace, revision, exchange, key } = wanted;
         let mut found = Found::default();
         found.resolve(namespace, exchange, &[key], Table::default());
-        let because = std::mem::take(&mut found.because);
+        let because = std::mem::take(&mut found.because).into_iter().collect();
         Self {
-            namespace: namespace.id,
-            exchange: exchange.name.as_bytes().into(),
+            exchange: exchange.id,
             key: key.into(),
             checked: revision,
             because,
             resolved: Arc::new(Resolved::of(exchange.id, found, flows)),
-            choices: [None; 2],
+            choices: [Choice::default(); 2],
         }
     }
 }
