@@ -10,7 +10,7 @@ use stele_model::id::Position;
 use stele_model::settle::{How, Run};
 
 /// Deliveries that one turn ends.
-pub(crate) const SETTLE_MAX: usize = 8192;
+pub(crate) const SETTLE_MAX: usize = 2048;
 
 /// Deliveries that are about to end, by whether it is logged.
 #[derive(Debug, Default)]

@@ -14,6 +14,9 @@ use stele_model::shard::{Grant, ShardSubscribe};
 /// Records given to one reader before its equals have theirs, at most.
 const SHARE_MAX: u64 = 64;
 
+/// Room that is made for grants before they are counted.
+const GRANTS_EXPECTED_MAX: u64 = 512;
+
 /// The sessions that read a queue or hold something of it.
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
@@ -244,6 +247,17 @@ impl Readers {
     /// Whether the reader's deliveries end as they are sent; `None`: it does not read.
     pub(crate) fn no_ack(&self, at: HolderAt) -> Option<bool> {
         self.holder_at(at)?.reader.as_ref().map(|reader| reader.no_ack)
+    }
+
+    /// Up to `count` grants to this reader follow: room is made once.
+    pub(crate) fn expect(&mut self, at: HolderAt, count: u64) {
+        let Some(holder) = self.holder_at_mut(at) else { return };
+        let Some(reader) = &holder.reader else { return };
+        let room = match reader.messages_max {
+            Some(max) if !reader.no_ack => u64::from(max).saturating_sub(holder.held),
+            _ => u64::MAX,
+        };
+        holder.grants.records.reserve(count.min(room).min(GRANTS_EXPECTED_MAX) as usize);
     }
 
     /// Grants a record to a reader with credit, `charged` bytes of it. [`Self::served`] must follow.

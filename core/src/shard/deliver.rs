@@ -14,7 +14,7 @@ use stele_model::settle::Run;
 use stele_model::shard::ShardEffect;
 
 /// Records given out by one queue in one turn.
-const DELIVER_MAX: u64 = 8192;
+const DELIVER_MAX: u64 = 2048;
 /// How often deliveries and expiries may alternate in one turn.
 const ROUNDS_MAX: u32 = 16;
 /// Bytes of records in one effect, about.
@@ -79,7 +79,9 @@ impl Shard {
             if !served.contains(&at) {
                 served.push(at);
             }
-            for _ in 0..share.min(left) {
+            let share = share.min(left);
+            queue.readers.expect(at, share);
+            for _ in 0..share {
                 if queue.may_expire && queue.ready.head().is_some_and(|head| head.expires < now) {
                     at_expired = true;
                     break 'turns;

@@ -81,8 +81,13 @@ fn queue(of: &Queue) -> LoggedQueue {
     let mut ready: Vec<LoggedRecord> =
         of.ready.iter().filter(|record| of.logs(record)).map(|of| record(&of)).collect();
     ready.sort_unstable_by_key(|record| record.position);
-    let leased = of.leases.iter().map(|lease| &lease.record).filter(|record| of.logs(record));
-    LoggedQueue { spec: (*of.spec).clone(), closing: of.closing, ready, leased: leased.map(record).collect() }
+    let leased = of.leases.iter().map(|lease| lease.record).filter(|record| of.logs(record));
+    LoggedQueue {
+        spec: (*of.spec).clone(),
+        closing: of.closing,
+        ready,
+        leased: leased.map(|of| record(&of)).collect(),
+    }
 }
 
 fn record(of: &Record) -> LoggedRecord {

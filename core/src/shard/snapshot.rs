@@ -116,8 +116,8 @@ fn put_queue(out: &mut Vec<u8>, index: &mut Vec<Bytes>, queue: &Queue) {
     spec::put(out, &queue.spec);
     out.put_u8(u8::from(queue.closing));
     out.put_u64_le(queue.next_logged.0);
-    put_records(out, queue.leases.iter().map(|lease| &lease.record).filter(|record| queue.logs(record)));
-    put_records(out, queue.ready.returned().filter(|record| queue.logs(record)));
+    put_records(out, queue.leases.iter().map(|lease| lease.record).filter(|record| queue.logs(record)));
+    put_records(out, queue.ready.returned().copied().filter(|record| queue.logs(record)));
     let lasting = queue.spec.settings.durable;
     let at = out.len();
     out.put_u32_le(0);
@@ -179,7 +179,7 @@ fn put_move(out: &mut Vec<u8>, number: u64, moving: &Moving) {
     });
     spec::put(out, &moving.queue);
     let lasting = moving.queue.settings.durable;
-    put_records(out, moving.records.iter().filter(|record| lasting && !record.is_volatile()));
+    put_records(out, moving.records.iter().copied().filter(|record| lasting && !record.is_volatile()));
 }
 
 fn read_move(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
@@ -200,7 +200,7 @@ fn read_move(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn put_records<'a>(out: &mut Vec<u8>, records: impl Iterator<Item = &'a Record>) {
+fn put_records(out: &mut Vec<u8>, records: impl Iterator<Item = Record>) {
     let at = out.len();
     out.put_u32_le(0);
     let mut count = 0u32;
