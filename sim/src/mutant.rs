@@ -1,0 +1,255 @@
+//! Mistakes that a node could make, each of which an oracle must notice: kept, and tried in a test, so that we may trust the
+//! oracles' silence.
+//!
+//! Most are made in the joints between the parts (what a shard is told, what it logs, what it says): the parts stay as they are
+//! shipped. A few the shard offers itself.
+
+use crate::rng::Rng;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use stele_core::shard::Mutant as Inside;
+use stele_model::id::{Lsn, Now, Place, Position, QueueId};
+use stele_model::machine::{Effects, Journal, Machine, Urgency};
+use stele_model::shard::{ShardEffect, ShardOp};
+
+/// A kind of mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// S1: what attached state decided is applied and not logged.
+    ApplyOutsideLog,
+    /// S2: a confirm leaves before its entry is durable.
+    ConfirmEarly,
+    /// S3: a settle starts a commit.
+    SettleCommits,
+    /// S4: after a restart nobody remembers what was handed out.
+    ForgetAssign,
+    /// S5: what crosses between logs carries no number, so repeats are not noticed.
+    NoLinkNumbers,
+    /// S6: moves that a crash interrupted are not sent again.
+    MovesNotResent,
+    /// S10: the condition of a delete is not asked for.
+    DeleteAnyway,
+    /// S13: a snapshot shows an earlier state than it says.
+    StaleSnapshot,
+    /// S16: a settle is lost now and then.
+    SettleLost,
+    /// S16: a record is handed out twice now and then.
+    DeliverTwice,
+    /// S16: records of one delivery come in another order.
+    DeliverReversed,
+    /// S19: a refusal by one queue is forgotten.
+    RefusalForgotten,
+    /// S29: a shard waits for a hub that waits for it.
+    WaitInCircle,
+    /// A delivered record differs from the published one in one bit.
+    BitFlipped,
+    /// The disk says that a block is synced before it is.
+    SyncLies,
+    /// One that the shard itself offers.
+    Inside(Inside),
+}
+
+/// All of them, by the names they have on the command line, with the rules that must notice them.
+pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
+    ("apply-outside-log", Mutant::ApplyOutsideLog, &["W12"]),
+    ("confirm-early", Mutant::ConfirmEarly, &["W1"]),
+    ("settle-commits", Mutant::SettleCommits, &["W15"]),
+    ("forget-assign", Mutant::ForgetAssign, &["W6"]),
+    ("no-link-numbers", Mutant::NoLinkNumbers, &["W9"]),
+    ("moves-not-resent", Mutant::MovesNotResent, &["W1"]),
+    ("delete-anyway", Mutant::DeleteAnyway, &["W10"]),
+    ("stale-snapshot", Mutant::StaleSnapshot, &["W13"]),
+    ("settle-lost", Mutant::SettleLost, &["W5"]),
+    ("deliver-twice", Mutant::DeliverTwice, &["W7", "W5"]),
+    ("deliver-reversed", Mutant::DeliverReversed, &["W3"]),
+    ("refusal-forgotten", Mutant::RefusalForgotten, &["W1"]),
+    ("wait-in-circle", Mutant::WaitInCircle, &["W11"]),
+    ("bit-flipped", Mutant::BitFlipped, &["W2"]),
+    ("sync-lies", Mutant::SyncLies, &["W1", "W2", "W16"]),
+    ("silent-drop-head", Mutant::Inside(Inside::SilentDropHead), &["W12"]),
+    ("early-confirm", Mutant::Inside(Inside::EarlyConfirm), &["W1"]),
+    ("urgent-settle", Mutant::Inside(Inside::UrgentSettle), &["W15"]),
+    ("forgotten-delivery", Mutant::Inside(Inside::ForgottenDelivery), &["W12", "W6"]),
+    ("taken-twice", Mutant::Inside(Inside::TakenTwice), &["W9"]),
+    ("lost-move", Mutant::Inside(Inside::LostMove), &["W1"]),
+];
+
+impl Mutant {
+    /// What the shard itself is to do wrong.
+    #[must_use]
+    pub fn inside(self) -> Option<Inside> {
+        match self {
+            Self::Inside(mutant) => Some(mutant),
+            _ => None,
+        }
+    }
+}
+
+/// The mutant of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<Mutant> {
+    MUTANTS.iter().find(|(known, ..)| *known == name).map(|(_, mutant, _)| *mutant)
+}
+
+/// A shard whose ears, pen and mouth may be bent by a mutant.
+pub struct Bent<M> {
+    inner: M,
+    mutant: Option<Mutant>,
+    rng: Rng,
+    /// Handed out since the start.
+    handed_out: BTreeSet<(QueueId, Position)>,
+    first_snapshot: std::cell::RefCell<Option<Vec<Bytes>>>,
+}
+
+impl<M> Bent<M> {
+    /// `inner`, bent.
+    pub fn new(inner: M, mutant: Option<Mutant>, rng: Rng) -> Self {
+        Self { inner, mutant, rng, handed_out: BTreeSet::new(), first_snapshot: None.into() }
+    }
+
+    /// The machine itself.
+    pub fn inner(&self) -> &M {
+        &self.inner
+    }
+}
+
+impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
+    /// What is told, as it is heard; `None`: not at all.
+    fn hear(&mut self, mut op: ShardOp) -> Option<ShardOp> {
+        match (self.mutant, &mut op) {
+            (Some(Mutant::NoLinkNumbers), ShardOp::Publish(publish)) => publish.link = None,
+            (Some(Mutant::DeleteAnyway), ShardOp::Close { if_empty, .. }) => *if_empty = false,
+            (Some(Mutant::SettleLost), ShardOp::Settle { .. }) if self.rng.chance(1, 10) => return None,
+            _ => {}
+        }
+        Some(op)
+    }
+
+    /// What is said, as it leaves.
+    fn speak(&mut self, effects: &mut Effects<ShardEffect>, from: usize) {
+        let mut again = Vec::new();
+        for (after, effect) in effects.iter_mut().skip(from) {
+            match (self.mutant, effect) {
+                (Some(Mutant::ConfirmEarly), ShardEffect::Published { .. }) => *after = Lsn(0),
+                (Some(Mutant::RefusalForgotten), ShardEffect::Published { refused, .. }) => refused.clear(),
+                (Some(Mutant::ForgetAssign), ShardEffect::Deliver { queue, records, .. }) => {
+                    for grant in records {
+                        grant.redelivered &= !self.handed_out.insert((*queue, grant.position));
+                    }
+                }
+                (Some(Mutant::ForgetAssign), ShardEffect::Got { queue, record: Some(grant), .. }) => {
+                    grant.redelivered &= !self.handed_out.insert((*queue, grant.position));
+                }
+                (Some(Mutant::DeliverReversed), ShardEffect::Deliver { records, .. }) => records.reverse(),
+                (Some(Mutant::DeliverTwice), effect @ ShardEffect::Deliver { .. })
+                    if self.rng.chance(1, 10) =>
+                {
+                    again.push((*after, effect.clone()));
+                }
+                _ => {}
+            }
+        }
+        effects.append(&mut again);
+    }
+
+    fn with_pen<T>(
+        &mut self,
+        journal: &mut dyn Journal,
+        write: impl FnOnce(&mut M, &mut dyn Journal) -> T,
+    ) -> T {
+        let mut pen = Pen { journal, mutant: self.mutant, rng: &mut self.rng };
+        write(&mut self.inner, &mut pen)
+    }
+}
+
+impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Machine for Bent<M> {
+    type Op = ShardOp;
+    type Effect = ShardEffect;
+
+    fn take(&mut self, op: ShardOp, journal: &mut dyn Journal, effects: &mut Effects<ShardEffect>) {
+        let from = effects.len();
+        if let Some(op) = self.hear(op) {
+            self.with_pen(journal, |inner, pen| inner.take(op, pen, effects));
+        }
+        self.speak(effects, from);
+    }
+
+    fn tick(&mut self, journal: &mut dyn Journal, effects: &mut Effects<ShardEffect>) {
+        let from = effects.len();
+        self.with_pen(journal, |inner, pen| inner.tick(pen, effects));
+        self.speak(effects, from);
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        self.inner.deadline()
+    }
+
+    fn apply(&mut self, place: Place, time: Now, entry: &[u8]) -> Result<(), String> {
+        self.inner.apply(place, time, entry)
+    }
+
+    fn started(&mut self, journal: &mut dyn Journal, effects: &mut Effects<ShardEffect>) {
+        let from = effects.len();
+        self.with_pen(journal, |inner, pen| inner.started(pen, effects));
+        if self.mutant == Some(Mutant::MovesNotResent) {
+            effects.retain(|(_, effect)| !matches!(effect, ShardEffect::Move(_)));
+        }
+        self.speak(effects, from.min(effects.len()));
+    }
+
+    fn snapshot(&self) -> Vec<Bytes> {
+        let now = self.inner.snapshot();
+        if self.mutant != Some(Mutant::StaleSnapshot) {
+            return now;
+        }
+        self.first_snapshot.borrow_mut().get_or_insert(now).clone()
+    }
+
+    fn live_changes(&mut self, out: &mut Vec<(Lsn, i64)>) {
+        self.inner.live_changes(out);
+    }
+
+    fn live_in(&self, range: (Lsn, Lsn), out: &mut Vec<(Place, u32)>) {
+        self.inner.live_in(range, out);
+    }
+}
+
+/// A journal that may write other things than it is told.
+struct Pen<'a> {
+    journal: &'a mut dyn Journal,
+    mutant: Option<Mutant>,
+    rng: &'a mut Rng,
+}
+
+/// Entries without a record in them are shorter than this, bytes.
+const SHORT_BYTES: usize = 64;
+
+impl Journal for Pen<'_> {
+    fn now(&self) -> Now {
+        self.journal.now()
+    }
+
+    fn tail(&self) -> Lsn {
+        self.journal.tail()
+    }
+
+    fn append(&mut self, urgency: Urgency, parts: &[&[u8]]) -> Place {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let short_ride = urgency == Urgency::Rides && len < SHORT_BYTES;
+        match self.mutant {
+            Some(Mutant::ApplyOutsideLog) if short_ride && self.rng.chance(1, 5) => {
+                Place { lsn: self.journal.tail(), at: 0 }
+            }
+            Some(Mutant::SettleCommits) => self.journal.append(Urgency::Urgent, parts),
+            _ => self.journal.append(urgency, parts),
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Place {
+        self.journal.keep(bytes)
+    }
+
+    fn entry_bytes_max(&self) -> usize {
+        self.journal.entry_bytes_max()
+    }
+}
