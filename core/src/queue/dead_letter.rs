@@ -76,6 +76,11 @@ impl Moves {
         self.open.remove(&number)
     }
 
+    /// Those that have no records.
+    pub(crate) fn empty(&self) -> Vec<u64> {
+        self.iter().filter(|(_, moving)| moving.records.is_empty()).map(|(number, _)| number).collect()
+    }
+
     /// All, in the order of their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Moving)> {
         self.open.iter().map(|(number, moving)| (*number, moving))

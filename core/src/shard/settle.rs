@@ -110,8 +110,12 @@ impl Shard {
         }
     }
 
-    /// Moves that a restart interrupted are sent again (S6), and so are wishes to close (S10).
+    /// Moves that a restart interrupted are sent again (S6), and so are wishes to close (S10). A move whose records were all volatile has
+    /// nothing left to send.
     pub(super) fn send_again(&mut self, turn: &mut Turn<'_>) {
+        for number in self.moves.empty() {
+            self.moved(number, turn);
+        }
         if !self.makes(Mutant::LostMove) {
             for (number, moving) in self.moves.iter() {
                 turn.say_present(ShardEffect::Move(moving.effect(self.id, number)));

@@ -36,21 +36,22 @@ fn a_shard_does_what_the_model_does_also_after_crashes() {
 
 #[test]
 fn the_model_catches_each_mutant() {
-    for mutant in [
-        Mutant::SilentDropHead,
-        Mutant::EarlyConfirm,
-        Mutant::UrgentSettle,
-        Mutant::ForgottenDelivery,
-        Mutant::TakenTwice,
-        Mutant::LostMove,
-        Mutant::HastyVolatile,
-        Mutant::FreeBytes,
+    for (mutant, why) in [
+        (Mutant::SilentDropHead, "replay: "),
+        (Mutant::EarlyConfirm, "confirmed and lost"),
+        (Mutant::UrgentSettle, "a settle started a commit"),
+        (Mutant::ForgottenDelivery, "restart: "),
+        (Mutant::TakenTwice, "counts"),
+        (Mutant::LostMove, "moves sent again"),
+        (Mutant::HastyVolatile, "waits for"),
+        (Mutant::FreeBytes, "without credit"),
     ] {
         let config =
             Config { cases: 2000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
         let caught = TestRunner::deterministic_with(config)
             .run(&ops(), |ops| run(Some(mutant), &ops).map_err(TestCaseError::fail));
-        assert!(caught.is_err(), "{mutant:?} was not noticed");
+        let told = caught.expect_err("a mutant is noticed").to_string();
+        assert!(told.contains(why), "{mutant:?} was noticed by something else: {told}");
     }
 }
 
