@@ -165,6 +165,100 @@ fn headers_are_matched_as_rabbitmq_does() {
     assert!(HeaderMatch::of(&[("x-match".to_owned(), text("odd"))].into()).is_none());
 }
 
+/// Recorded from RabbitMQ 4.3: `topic_wildcards` in `conform/amqp091/answers-rabbitmq-4.3.json`.
+#[test]
+fn topics_take_what_rabbitmq_was_seen_to_take() {
+    let keys = ["", "a", "b", "a.b", "a.b.c", "a.x.y.c", "b.b", "a.", ".", "..", "a..b", "a.c"];
+    let seen: &[(&str, &[&str])] = &[
+        ("", &[""]),
+        ("#", &["", "a", "b", "a.b", "a.b.c", "a.x.y.c", "b.b", "a.", ".", "..", "a..b", "a.c"]),
+        ("#.#", &["", "a", "b", "a.b", "a.b.c", "a.x.y.c", "b.b", "a.", ".", "..", "a..b", "a.c"]),
+        ("#.b", &["b", "a.b", "b.b", "a..b"]),
+        ("*", &["a", "b"]),
+        ("*.#.*", &["a.b", "a.b.c", "a.x.y.c", "b.b", "a.", ".", "..", "a..b", "a.c"]),
+        ("*.*", &["a.b", "b.b", "a.", ".", "a.c"]),
+        ("*.b", &["a.b", "b.b"]),
+        (".", &["."]),
+        ("a", &["a"]),
+        ("a.#", &["a", "a.b", "a.b.c", "a.x.y.c", "a.", "a..b", "a.c"]),
+        ("a.#.c", &["a.b.c", "a.x.y.c", "a.c"]),
+        ("a.*", &["a.b", "a.", "a.c"]),
+        ("a.*.#", &["a.b", "a.b.c", "a.x.y.c", "a.", "a..b", "a.c"]),
+        ("a.*.b", &["a..b"]),
+        ("a..b", &["a..b"]),
+        ("a.b", &["a.b"]),
+    ];
+    for (pattern, expected) in seen {
+        let mut router = Router::new(ExchangeKind::Topic);
+        router.add(bound(1, pattern));
+        let taken: Vec<_> = keys.into_iter().filter(|key| !taken(&router, key).is_empty()).collect();
+        assert_eq!(taken, *expected, "{pattern:?}");
+    }
+}
+
+/// Recorded from RabbitMQ 4.3: `headers_exchange_*` in the same file.
+#[test]
+fn headers_exchanges_take_what_rabbitmq_was_seen_to_take() {
+    let (a, b, x_b) = (("a", Header::I64(1)), ("b", Header::Str(b"x")), ("x-b", Header::Str(b"x")));
+    let records: &[(&str, &[(&str, Header<'_>)])] = &[
+        ("a", &[a]),
+        ("b", &[b]),
+        ("ab", &[a, b]),
+        ("abc", &[a, b, ("c", Header::I64(3))]),
+        ("other a", &[("a", Header::I64(2))]),
+        ("a as text", &[("a", Header::Str(b"1"))]),
+        ("x-b", &[x_b]),
+        ("a x-b", &[a, x_b]),
+        ("empty", &[]),
+    ];
+    let rules: &[(&str, &[&str])] = &[
+        ("one", &["a"]),
+        ("two", &["a", "b"]),
+        ("with_x", &["a", "x-b"]),
+        ("only_x", &["x-b"]),
+        ("nothing", &[]),
+    ];
+    let seen: &[(&str, &str, &[&str])] = &[
+        ("all", "nothing", &["a", "b", "ab", "abc", "other a", "a as text", "x-b", "a x-b", "empty"]),
+        ("all", "one", &["a", "ab", "abc", "a x-b"]),
+        ("all", "only_x", &["a", "b", "ab", "abc", "other a", "a as text", "x-b", "a x-b", "empty"]),
+        ("all", "two", &["ab", "abc"]),
+        ("all", "with_x", &["a", "ab", "abc", "a x-b"]),
+        ("any", "nothing", &[]),
+        ("any", "one", &["a", "ab", "abc", "a x-b"]),
+        ("any", "only_x", &[]),
+        ("any", "two", &["a", "b", "ab", "abc", "a x-b"]),
+        ("any", "with_x", &["a", "ab", "abc", "a x-b"]),
+        ("all-with-x", "nothing", &["a", "b", "ab", "abc", "other a", "a as text", "x-b", "a x-b", "empty"]),
+        ("all-with-x", "one", &["a", "ab", "abc", "a x-b"]),
+        ("all-with-x", "only_x", &["x-b", "a x-b"]),
+        ("all-with-x", "two", &["ab", "abc"]),
+        ("all-with-x", "with_x", &["a x-b"]),
+        ("any-with-x", "nothing", &[]),
+        ("any-with-x", "one", &["a", "ab", "abc", "a x-b"]),
+        ("any-with-x", "only_x", &["x-b", "a x-b"]),
+        ("any-with-x", "two", &["a", "b", "ab", "abc", "a x-b"]),
+        ("any-with-x", "with_x", &["a", "ab", "abc", "x-b", "a x-b"]),
+    ];
+    for (mode, rule, expected) in seen {
+        let (_, names) = rules.iter().find(|(name, _)| name == rule).unwrap();
+        let value = |name: &str| if name == "a" { Value::Int(1) } else { Value::Text("x".into()) };
+        let mut arguments: Arguments = names.iter().map(|name| ((*name).to_owned(), value(name))).collect();
+        arguments.insert("x-match".into(), Value::Text((*mode).into()));
+        let rule = HeaderMatch::of(&arguments).unwrap();
+        let takes = |headers: &[(&str, Header<'_>)]| {
+            let mut bytes = BytesMut::new();
+            put_table(&mut bytes, |table| {
+                headers.iter().for_each(|(name, value)| table.entry(name.as_bytes(), *value));
+            });
+            rule.takes(Table::of(&bytes[4..]))
+        };
+        let taken: Vec<_> =
+            records.iter().filter(|(_, headers)| takes(headers)).map(|(name, _)| *name).collect();
+        assert_eq!(taken, *expected, "{mode} {arguments:?}");
+    }
+}
+
 fn to_exchange(source: &str, destination: &str, key: &str) -> Define {
     Define::Bind(Rule {
         source: source.into(),
