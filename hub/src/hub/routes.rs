@@ -22,6 +22,9 @@ use stele_record::table::Table;
 /// Most routes that are kept. When they are too many, all are forgotten: each costs one match to be found again.
 const ROUTES_MAX: usize = 1 << 16;
 
+/// Most queues that kept routes lead to, together: some 40 bytes each.
+const QUEUES_MAX: usize = 1 << 20;
+
 /// What one shard gets of a record.
 #[derive(Clone, Debug)]
 pub(super) struct Leg {
@@ -101,6 +104,8 @@ pub(super) struct Kept {
 pub(super) struct Routes {
     hasher: FixedState,
     kept: HashTable<Kept>,
+    /// Queues that were found since the last time that all was forgotten.
+    queues: usize,
 }
 
 /// What is looked for.
@@ -114,20 +119,22 @@ pub(super) struct Wanted<'a> {
 
 impl Routes {
     pub(super) fn new(seed: u64) -> Self {
-        Self { hasher: FixedState::with_seed(seed), kept: HashTable::new() }
+        Self { hasher: FixedState::with_seed(seed), kept: HashTable::new(), queues: 0 }
     }
 
     pub(super) fn clear(&mut self) {
         self.kept.clear();
+        self.queues = 0;
     }
 
     /// The route for a record of this key, without looking at its headers; see [`Resolved::by_headers`].
     pub(super) fn find(&mut self, wanted: Wanted<'_>, flows: &mut Flows) -> &mut Kept {
-        let Wanted { namespace, revision, exchange, key } = wanted;
+        let Wanted { namespace, revision, exchange, .. } = wanted;
+        let key = if exchange.ignores_key() { &[] } else { wanted.key };
         let hash = self.hasher.hash_one((exchange.id, key));
         let is_it = |kept: &Kept| kept.exchange == exchange.id && kept.key[..] == *key;
-        if self.kept.len() >= ROUTES_MAX {
-            self.kept.clear();
+        if self.kept.len() >= ROUTES_MAX || self.queues >= QUEUES_MAX {
+            self.clear();
         }
         let hasher = &self.hasher;
         let hash_of = |kept: &Kept| hasher.hash_one((kept.exchange, &kept.key[..]));
@@ -136,13 +143,18 @@ impl Routes {
                 let kept = there.into_mut();
                 if kept.checked != revision {
                     if !kept.because.iter().all(|because| because.holds(namespace)) {
-                        *kept = Kept::find(wanted, flows);
+                        *kept = Kept::find(Wanted { key, ..wanted }, flows);
+                        self.queues += kept.resolved.edges.len();
                     }
                     kept.checked = revision;
                 }
                 kept
             }
-            Entry::Vacant(room) => room.insert(Kept::find(wanted, flows)).into_mut(),
+            Entry::Vacant(room) => {
+                let kept = Kept::find(Wanted { key, ..wanted }, flows);
+                self.queues += kept.resolved.edges.len();
+                room.insert(kept).into_mut()
+            }
         }
     }
 }

@@ -690,6 +690,24 @@ fn a_route_is_found_again_when_what_it_depends_on_has_changed() {
 }
 
 #[test]
+fn a_fanout_ignores_keys_unless_it_leads_to_an_exchange_that_does_not() {
+    check(
+        "~ queue a
+         ~ queue b
+         ~ exchange f fanout
+         ~ exchange d direct
+         ~ bind f a k
+         > 1 publish f|1 f|2
+         ! 0 publish call=1 0-1>a
+         ~ bind-exchange f d k
+         ~ bind d b 2
+         > 1 publish f|1 f|2
+         ! 0 publish call=2 0-1>a
+         ! 1 publish call=3 1>b",
+    );
+}
+
+#[test]
 fn headers_and_further_keys_are_looked_at_record_by_record() {
     check(
         "~ queue a

@@ -77,6 +77,8 @@ pub struct Exchange {
     /// The revision of its last change: routes found at the same one are still right.
     pub version: Revision,
     pub(crate) rules: Rules,
+    /// Rules among them that lead to exchanges.
+    pub(crate) leads_on: u32,
     pub(crate) router: Router,
 }
 
@@ -203,6 +205,13 @@ impl Exchange {
     #[must_use]
     pub fn rules_len(&self) -> usize {
         self.rules.len()
+    }
+
+    /// Whether records go the same way whatever their key.
+    #[must_use]
+    pub(crate) fn ignores_key(&self) -> bool {
+        let falls_through = self.rules.is_empty() && self.alternate.is_some();
+        self.kind == ExchangeKind::Fanout && self.leads_on == 0 && !falls_through
     }
 
     /// The default exchange of a namespace: every queue is bound to it by its name.

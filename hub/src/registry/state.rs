@@ -218,6 +218,7 @@ impl State {
             policy: None,
             version,
             rules: Map::default(),
+            leads_on: 0,
             router: Router::new(fact.kind),
         };
         exchange.follow(for_exchange(&namespace.policies, &fact.name));
@@ -310,6 +311,7 @@ impl State {
         let lead = (fact.source, rule.key.clone(), rule.encoded.clone());
         let exchange = self.exchange_mut(fact.source)?;
         if exchange.rules.insert(rule.clone(), ()).is_none() {
+            exchange.leads_on += u32::from(matches!(fact.target, TargetId::Exchange(_)));
             exchange.router.add(rule);
             self.rules_len += 1;
             self.leads.entry(fact.target).or_default().insert(lead);
@@ -322,6 +324,7 @@ impl State {
         if exchange.rules.remove(rule).is_none() {
             return Ok(());
         }
+        exchange.leads_on -= u32::from(matches!(rule.target, Target::Exchange { .. }));
         exchange.router.remove(rule);
         let is_over = exchange.auto_delete && exchange.rules.is_empty();
         self.forget_lead(source, rule);
