@@ -53,7 +53,7 @@ impl Hub {
             }
             let choice = match before {
                 Some((last, choice)) if batch.is_alike(last, item) => choice,
-                _ => match self.direct_reply(&batch, item) {
+                _ => match self.direct_reply((session, &attached), &batch, item) {
                     Some(address) => {
                         match address {
                             Ok(address) => notes.replies.push((n, address)),

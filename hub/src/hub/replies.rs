@@ -4,6 +4,7 @@
 //! An address is signed with the process's seed, so that nobody can reach a session who was not given its address. A reply to a
 //! session of another hub is handed to that hub; whether it is still there is not known here, so it counts as routed.
 
+use super::session::Attached;
 use super::{Hub, HubOut};
 use crate::registry::names::{base64, from_base64, secret};
 use std::sync::Arc;
@@ -57,13 +58,23 @@ impl Hub {
         self.complete(session, ticket, Outcome::Done(Done::Replies { address }), out);
     }
 
-    /// Whether an item is a direct reply, and to whom; `Err`: to nobody who is there.
-    pub(super) fn direct_reply(&self, batch: &Publishes, item: &Publish) -> Option<Result<Address, ()>> {
+    /// Whether an item is a direct reply, and to whom; `Err`: to nobody who is there. `own` is the publishing session, which may
+    /// answer itself, and which is not among the others while it publishes.
+    pub(super) fn direct_reply(
+        &self,
+        own: (SessionId, &Attached),
+        batch: &Publishes,
+        item: &Publish,
+    ) -> Option<Result<Address, ()>> {
         if !item.exchange.is_empty() {
             return None;
         }
         let token = batch.slice(&item.key).strip_prefix(PREFIX.as_bytes())?.strip_prefix(b".")?;
-        Some(Address::of(token, self.seed).filter(|address| self.is_there(*address)).ok_or(()))
+        let is_there = |address: &Address| {
+            let own_reply = address.session == own.0 && own.1.replies.contains(&address.subscription);
+            own_reply || self.is_there(*address)
+        };
+        Some(Address::of(token, self.seed).filter(is_there).ok_or(()))
     }
 
     /// Whether a queue's name is one that stands for direct replies, and somebody waits for them.

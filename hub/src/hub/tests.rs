@@ -871,12 +871,15 @@ fn a_reply_reaches_its_requester_and_nobody_else_can() {
          < 1 deliver 1 to 7
          > 2 passive REPLY
          < 2 3 Queue { name: \"REPLY\", ready: 0, consumers: 1 }
+         > 1 publish |REPLY|m
+         < 1 4 published
+         < 1 deliver 1 to 7
          > 1 unsubscribe 7
-         < 1 4 Unsubscribed
+         < 1 5 Unsubscribed
          > 2 publish |REPLY|m
-         < 2 5 published unroutable=[0]
+         < 2 6 published unroutable=[0]
          > 2 declare REPLY
-         < 2 6 refused no queue REPLY in /",
+         < 2 7 refused no queue REPLY in /",
     );
     // To another hub's session: signed alike, handed over unseen.
     let mut other = Hub::new(HubId(1), 2, 2, SEED, stage.world.registry.current());
@@ -890,7 +893,7 @@ fn a_reply_reaches_its_requester_and_nobody_else_can() {
     stage.address = address;
     let mut sent = stage.line("> 2 publish |REPLY|m");
     let (hub, message) = sent.hubs.pop().unwrap();
-    assert_eq!((hub, stage.told(sent)), (HubId(1), "< 2 7 published\n".to_owned()));
+    assert_eq!((hub, stage.told(sent)), (HubId(1), "< 2 8 published\n".to_owned()));
     let mut out = HubOut::default();
     other.from_hub(Now(0), message, &mut out);
     assert_eq!(View::parse(&out.deliveries[0].1.blocks[0]).unwrap().body(), b"body");

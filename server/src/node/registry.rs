@@ -94,7 +94,8 @@ pub(crate) fn run<L: LogStore>(mut runner: Runner<Registry, L>, wiring: &Wiring)
         }
         let wait =
             runner.deadline().map(|due| Duration::from_micros(due.0.saturating_sub(wiring.clock.now().0)));
-        if idle && wait != Some(Duration::ZERO) && wiring.inbox.may_sleep() {
+        let done = stopping && runner.settled();
+        if idle && !done && wait != Some(Duration::ZERO) && wiring.inbox.may_sleep() {
             thread::park_timeout(wait.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1)));
             wiring.inbox.awake();
         }

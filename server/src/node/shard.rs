@@ -107,7 +107,7 @@ pub(crate) fn run<L: LogStore>(mut runner: Runner<Shard, L>, wiring: &Wiring) {
         if let Some(why) = runner.broken() {
             return wiring.stop.fail(format!("shard {}: {why}", wiring.shard));
         }
-        if idle {
+        if idle && !(thread.stopping && runner.settled()) {
             thread.sleep(&runner);
         }
     }
