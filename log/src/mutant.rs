@@ -4,7 +4,7 @@
 //! used with the polled form.
 
 /// A mistake.
-#[cfg_attr(not(feature = "mutants"), expect(unreachable_pub, reason = "it is for tests of other crates"))]
+#[cfg_attr(not(feature = "mutants"), allow(unreachable_pub, reason = "it is for tests of other crates"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// Commits are written without a sync.
