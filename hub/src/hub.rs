@@ -355,4 +355,6 @@ fn no_namespace() -> Refusal {
 }
 
 #[cfg(test)]
+mod stage;
+#[cfg(test)]
 mod tests;
