@@ -15,10 +15,10 @@ use stele_model::id::{Call, HubId, Lsn, Now, Place, PrincipalId, SessionId, Tick
 use stele_model::machine::{Journal, Machine, Urgency};
 use stele_model::op::{Define, DestinationName, Op, Rule, Submit};
 use stele_model::publish::{Publish, Publishes};
-use stele_model::registry::{RegistryEffect, RegistryOp, User};
+use stele_model::registry::{AppliesTo, Change, Policy, RegistryEffect, RegistryOp, User};
 use stele_model::session::Principal;
 use stele_model::shard::{ShardOp, ToHub};
-use stele_model::value::Arguments;
+use stele_model::value::{Arguments, Value};
 use stele_record::{Draft, Origin};
 
 const RECORDS: usize = 512;
@@ -99,6 +99,20 @@ impl World {
             auto_delete: false,
             arguments: Arguments::new(),
         });
+    }
+
+    fn policy(&mut self) {
+        let policy = Policy {
+            namespace: "/".into(),
+            name: "p".into(),
+            pattern: "^q".into(),
+            applies_to: AppliesTo::Queues,
+            priority: 0,
+            operator: false,
+            definition: Arguments::from([("max-length".to_owned(), Value::Int(1000))]),
+        };
+        let change = Change::PutPolicy(policy);
+        self.take(RegistryOp::Administer { hub: HubId(0), call: Call(0), change });
     }
 
     fn bind(&mut self, source: &str, queue: &str, key: &str) {
@@ -212,5 +226,17 @@ fn main() {
     let cold: Vec<_> =
         (0..400).map(|b| batch("amq.topic", |n| format!("device.{}.t{b}", n * 193 % 100_000))).collect();
     measure("topic, 100 000 rules, 204 800 keys (none kept)", &world, &cold);
+    let start = Instant::now();
+    let chunks = world.registry.snapshot();
+    let bytes: usize = chunks.iter().map(Bytes::len).sum();
+    println!(
+        "{:<52} {:>8.1} ms, {bytes} bytes",
+        "snapshot of 100 000 rules",
+        start.elapsed().as_secs_f64() * 1e3
+    );
+    (10..10_000).for_each(|n| world.queue(&format!("q{n}")));
+    let start = Instant::now();
+    world.policy();
+    println!("{:<52} {:>8.1} ms", "a policy that changes 10 000 queues", start.elapsed().as_secs_f64() * 1e3);
     println!("100 000 rules to 10: {:.2} (one key), {:.2} (51 200 keys)", one / many_one, few / many);
 }
