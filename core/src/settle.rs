@@ -33,11 +33,34 @@ impl Ending {
     }
 }
 
+/// The same positions, each named once: a client may name one twice, and the log must not.
+pub(crate) fn disjoint(mut runs: Vec<Run>) -> Vec<Run> {
+    let end = |run: &Run| run.first.0.saturating_add(u64::from(run.count));
+    if runs.is_sorted_by(|before, after| end(before) <= after.first.0) {
+        return runs;
+    }
+    runs.sort_unstable_by_key(|run| run.first);
+    let mut from = 0;
+    for run in &mut runs {
+        let (first, end) = (run.first.0.max(from), end(run));
+        run.first = Position(first);
+        run.count = end.saturating_sub(first) as u32;
+        from = from.max(end);
+    }
+    runs.retain(|run| run.count > 0);
+    runs
+}
+
 impl Queue {
-    /// What of `runs` this holder holds, as far as fits a turn; and the runs that are left.
+    /// What of `runs`, which are disjoint, this holder holds, as far as fits a turn; and the runs that are left.
     pub(crate) fn held_by(&self, at: HolderAt, runs: &[Run]) -> (Ending, Vec<Run>) {
         let mut ending = Ending::default();
         for (n, run) in runs.iter().enumerate() {
+            if run.count == 1 && ending.count < SETTLE_MAX {
+                let lease = self.leases.find(run.first).filter(|lease| lease.holder == at);
+                lease.into_iter().for_each(|lease| ending.add(self, &lease.record));
+                continue;
+            }
             let end = Position(run.first.0.saturating_add(u64::from(run.count)));
             for lease in self.leases.range(run.first..end) {
                 if lease.holder != at {
@@ -99,5 +122,20 @@ impl Queue {
             }
         }
         ending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_named_twice_are_named_once() {
+        let run = |first, count| Run { first: Position(first), count };
+        let overlapping = vec![run(5, 1), run(3, 4), run(5, 1), run(4, 1), run(u64::MAX, 9), run(20, 2)];
+        let once: Vec<u64> = positions(&disjoint(overlapping)).map(|at| at.0).collect();
+        assert_eq!(once, [3, 4, 5, 6, 20, 21]);
+        let plain = vec![run(1, 2), run(3, 1), run(9, 1)];
+        assert_eq!(disjoint(plain.clone()), plain);
     }
 }

@@ -105,13 +105,15 @@ impl Page {
         Box::new(Self { number, taken: 0, slots: [Slot::default(); PAGE as usize] })
     }
 
+    fn find(&self, position: Position) -> Option<Lease> {
+        let n = position.0 % PAGE;
+        (self.taken & (1 << n) != 0).then(|| self.slots[n as usize].lease(position))
+    }
+
     fn take(&mut self, position: Position) -> Option<Lease> {
-        let bit = 1 << (position.0 % PAGE);
-        if self.taken & bit == 0 {
-            return None;
-        }
-        self.taken &= !bit;
-        Some(self.slots[(position.0 % PAGE) as usize].lease(position))
+        let lease = self.find(position)?;
+        self.taken &= !(1 << (position.0 % PAGE));
+        Some(lease)
     }
 
     /// Leases from position `from` on.
@@ -171,6 +173,15 @@ impl Leases {
             (self.open, self.spare) = (None, None);
         }
         Some(lease)
+    }
+
+    /// The lease at this position.
+    pub(crate) fn find(&self, position: Position) -> Option<Lease> {
+        let number = position.0 / PAGE;
+        let open = self.open.as_deref().filter(|open| open.number == number);
+        let page = open.or_else(|| self.pages.get(&number).map(|page| &**page));
+        let paged = page.and_then(|page| page.find(position));
+        paged.or_else(|| self.single.get(&position).map(|slot| slot.lease(position)))
     }
 
     /// Leases at these positions, in order.
@@ -289,6 +300,7 @@ mod tests {
                 prop_assert_eq!(leases.count(), model.len() as u64);
             }
             let is: Vec<u64> = leases.range(Position(cut)..Position(cut + 99)).map(|of| of.record.position.0).collect();
+            prop_assert_eq!(leases.find(Position(cut)).map(|of| of.holder), model.get(&cut).copied());
             let should: Vec<u64> = model.range(cut..cut + 99).map(|(n, _)| *n).collect();
             prop_assert_eq!(is, should);
             while let Some(lease) = leases.pop_first() {

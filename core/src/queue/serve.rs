@@ -96,6 +96,7 @@ impl Readers {
             return Err(NotNow::Exclusive);
         }
         let at = self.holder(of.subscription);
+        self.close(at);
         self.turn += 1;
         let bytes_max = i64::try_from(of.bytes_max).unwrap_or(i64::MAX);
         let reader = Reader {

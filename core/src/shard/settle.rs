@@ -7,7 +7,7 @@ use super::entry;
 use super::{Mutant, Shard};
 use crate::queue::Record;
 use crate::queue::lease::{HolderAt, NOBODY};
-use crate::settle::Ending;
+use crate::settle::{Ending, disjoint};
 use stele_model::id::{QueueId, SessionId, SubscriptionId};
 use stele_model::machine::Urgency;
 use stele_model::settle::{How, Settle};
@@ -34,7 +34,7 @@ impl Shard {
         let Settle { subscription, queue: id, how, runs } = settle;
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let Some(at) = queue.readers.find(SubscriptionId { session, number: subscription }) else { return };
-        let (ending, rest) = queue.held_by(at, &runs);
+        let (ending, rest) = queue.held_by(at, &disjoint(runs));
         if ending.count == 0 {
             return;
         }

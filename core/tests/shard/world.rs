@@ -494,7 +494,8 @@ impl World {
             runs.push(Run { first: *position, count: 1 });
             queue.settle(*of, how);
         }
-        // What somebody else holds, or nobody, is passed over.
+        // What is named twice ends once; what somebody else holds, or nobody, is passed over.
+        runs.extend(runs.first().copied());
         runs.push(Run { first: Position(1 << 40), count: 5 });
         let urgent = self.log.urgent();
         let settle = Settle { subscription: holder.number, queue: id, how, runs };
