@@ -23,6 +23,7 @@ use entry::Fact;
 use order::{Order, Pending};
 use snapshot::Snapshot;
 use state::{Consequence, Next, State};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use stele_model::id::{
     Boot, Call, HubId, Lsn, NamespaceId, Now, Place, QueueId, Revision, SessionId, ShardId,
@@ -71,6 +72,9 @@ pub struct Registry {
     order: Order,
     /// Attached: names made up since the start.
     names_made: u64,
+    /// Attached: where the queues that a session declares go. Those that are declared together are often bound together, and a
+    /// record that goes to several queues of one shard is stored once.
+    homes: BTreeMap<SessionId, ShardId>,
 }
 
 impl Registry {
@@ -78,7 +82,7 @@ impl Registry {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let state = State::new(setup.shards);
-        Self { setup, state, order: Order::default(), names_made: 0 }
+        Self { setup, state, order: Order::default(), names_made: 0, homes: BTreeMap::new() }
     }
 
     /// The registry that `chunks`, made by [`Machine::snapshot`], are of.
@@ -249,7 +253,10 @@ impl Machine for Registry {
             RegistryOp::Applied { shard, revision, queue } => {
                 self.order.applied(shard, revision, queue, effects);
             }
-            RegistryOp::SessionGone { session } => self.session_gone(session, journal, effects),
+            RegistryOp::SessionGone { session } => {
+                self.homes.remove(&session);
+                self.session_gone(session, journal, effects);
+            }
         }
     }
 

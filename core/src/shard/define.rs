@@ -207,6 +207,8 @@ impl Shard {
         let now = turn.now();
         let answer = match self.queues.get_mut(&id) {
             None => Err(missing(None)),
+            // On its way out: who declares it meanwhile waits until it is gone (S10).
+            Some(queue) if queue.closing => Err(missing(Some(queue))),
             Some(queue) => {
                 queue.used = now;
                 Ok(Answer::Status {

@@ -143,7 +143,7 @@ impl Registry {
             id: QueueId(self.state.next.queue),
             namespace: who.namespace.id,
             name: asked.name.clone(),
-            shard: self.emptiest_shard(),
+            shard: self.home(who.session),
             kind,
             durable: asked.durable,
             auto_delete: asked.auto_delete,
@@ -151,6 +151,12 @@ impl Registry {
             arguments: asked.arguments,
         };
         Ok(Decision { facts: vec![Fact::Queue(fact)], done: declared(asked.name) })
+    }
+
+    /// The shard of a session's queues: the emptiest one when it declares its first, and then always the same.
+    fn home(&mut self, session: SessionId) -> ShardId {
+        let emptiest = self.emptiest_shard();
+        *self.homes.entry(session).or_insert(emptiest)
     }
 
     fn emptiest_shard(&self) -> ShardId {

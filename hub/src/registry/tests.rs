@@ -107,10 +107,10 @@ fn a_restart_forgets_what_is_not_durable_and_tells_the_shards_the_rest() {
     };
     let durable = true;
     let own = Define::DeclareQueue { name, passive, durable, exclusive, auto_delete, arguments };
-    world.define(own).unwrap();
+    world.define_as(session(7), "guest", own).unwrap();
     world.define(exchange("x", "topic", &[])).unwrap();
     world.define(Define::Bind(rule("x", "kept", "#"))).unwrap();
-    world.define(Define::Bind(rule("x", "own", "#"))).unwrap();
+    world.define_as(session(7), "guest", Define::Bind(rule("x", "own", "#"))).unwrap();
     let registry = world.replayed();
     let mut world = World::of(registry, world.log);
     world.start();
@@ -444,4 +444,17 @@ proptest! {
             let _ = entry::decode(&entry[..entry.len() / 2]).unwrap_err();
         }
     }
+}
+
+#[test]
+fn queues_of_one_session_share_a_shard_and_sessions_spread_over_them() {
+    let mut world = World::new();
+    for (of, name) in [(1, "a"), (1, "b"), (2, "c"), (2, "d"), (1, "e")] {
+        world.define_as(session(of), "guest", queue(name, &[])).unwrap();
+    }
+    let snapshot = world.registry.current();
+    let shard = |name| snapshot.namespace("/").unwrap().queue(name).unwrap().shard;
+    assert_eq!((shard("a"), shard("b"), shard("e")), (shard("a"), shard("a"), shard("a")));
+    assert_eq!((shard("c"), shard("d")), (shard("c"), shard("c")));
+    assert_ne!(shard("a"), shard("c"));
 }

@@ -170,6 +170,8 @@ impl Io {
             IoMessage::Shard(shard, messages) => {
                 for message in messages {
                     self.hub.from_shard(now, shard, message, &mut self.out);
+                    // One by one, so that what a session hears keeps the order in which the shard said it.
+                    self.tell_sessions(now);
                 }
             }
             IoMessage::Registry(call, answer) => self.hub.from_registry(now, call, answer, &mut self.out),
