@@ -36,8 +36,8 @@ fn a_seed_means_one_run() {
 
 #[test]
 fn each_mutant_is_noticed_by_its_oracle() {
-    /// Seeds within which a mutant must be noticed.
-    const SEEDS: u64 = 60;
+    /// Seeds within which a mutant must be noticed. The rarest, a conditional delete that does not look, shows in one of a hundred.
+    const SEEDS: u64 = 300;
     for (name, mutant, rules) in MUTANTS {
         let options = Options { mutant: Some(*mutant), ..Options::default() };
         let mut others = Vec::new();
