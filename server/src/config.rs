@@ -104,6 +104,8 @@ pub struct UserSetting {
 pub struct Limits {
     /// Largest frame offered to AMQP clients, 8 KiB–128 KiB.
     pub frame_bytes_max: u32,
+    /// Most connections at a time, 1–1 000 000; fewer if the process has too few file handles.
+    pub connections_max: u32,
     /// Most channels of one connection, 1–2047.
     pub channels_max: u16,
     /// Heartbeat offered to clients, 0–3 600 seconds; 0: none.
@@ -162,6 +164,7 @@ impl Default for Config {
             policies: BTreeMap::new(),
             limits: Limits {
                 frame_bytes_max: 128 << 10,
+                connections_max: 65_536,
                 channels_max: 2047,
                 heartbeat_s: 60,
                 message_bytes_max: 15 << 20,

@@ -15,6 +15,7 @@ mod tests;
 pub use flow::{EdgeView, Graph, NodeView, Unrouted};
 pub use rates::{Rate, WINDOW_SAMPLES};
 
+use crate::handles;
 use crate::inspect::Gate;
 use crate::metrics;
 use axum::Router;
@@ -123,7 +124,7 @@ fn into_tokio(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
 
 /// Accepts and serves connections of one listener until told to stop.
 async fn serve(listener: tokio::net::TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(handles::http_connections_max(CONNECTIONS_MAX)));
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {

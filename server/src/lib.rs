@@ -4,6 +4,7 @@
 //! the outer parts themselves: [`http`], [`metrics`], [`tls`], [`passwords`], [`logging`], [`ports`].
 
 pub mod config;
+mod handles;
 pub mod http;
 pub mod inspect;
 pub mod logging;

@@ -11,6 +11,7 @@ mod inspect;
 mod io;
 mod readers;
 mod registry;
+mod seats;
 mod shard;
 mod start;
 mod stop;

@@ -212,6 +212,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| Some(size(c.limits.frame_bytes_max.into())),
     },
     Setting {
+        key: "limits.connections_max",
+        about: "connections at a time, 1 – 1000000; fewer if the process has too few file handles",
+        read: |c, _, v| v.number(1..=1_000_000).map(|n| c.limits.connections_max = n),
+        show: |c, _| Some(c.limits.connections_max.to_string()),
+    },
+    Setting {
         key: "limits.channels_max",
         about: "channels of one connection, 1 – 2047",
         read: |c, _, v| v.number(1..=2047).map(|n| c.limits.channels_max = n),

@@ -2,17 +2,21 @@
 
 use crate::node::inbox::Inbox;
 use crate::node::io::{IoMessage, Security};
-use mio::net::TcpListener;
+use crate::node::seats::Seats;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pause after the kernel refused a connection for want of handles, so that others have time to end.
 const NO_HANDLES_PAUSE: Duration = Duration::from_millis(100);
+
+/// Shortest time between two log lines about connections that were not taken.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 
 const WAKE: Token = Token(usize::MAX);
 
@@ -45,7 +49,11 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the kernel has no more handles or threads.
-    pub(crate) fn start(mut listeners: Vec<Listener>, hubs: Vec<Inbox<IoMessage>>) -> io::Result<Self> {
+    pub(crate) fn start(
+        mut listeners: Vec<Listener>,
+        hubs: Vec<Inbox<IoMessage>>,
+        seats: Arc<Seats>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
         for (n, listener) in listeners.iter_mut().enumerate() {
@@ -53,9 +61,10 @@ impl Acceptor {
         }
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
+        let door = Door { hubs, seats, next: 0, complaints: Complaints::default() };
         thread::Builder::new()
             .name("acceptor".to_owned())
-            .spawn(move || accept(poll, &listeners, &hubs, &stop))?;
+            .spawn(move || accept(poll, &listeners, door, &stop))?;
         Ok(Self { stopping, waker })
     }
 
@@ -68,9 +77,8 @@ impl Acceptor {
     }
 }
 
-fn accept(mut poll: Poll, listeners: &[Listener], hubs: &[Inbox<IoMessage>], stop: &AtomicBool) {
+fn accept(mut poll: Poll, listeners: &[Listener], mut door: Door, stop: &AtomicBool) {
     let mut events = Events::with_capacity(16);
-    let mut next = 0;
     // The kernel tells only once of connections that wait; after a refusal for want of handles we ask again by ourselves.
     let mut again = false;
     while !stop.load(Ordering::SeqCst) {
@@ -85,20 +93,55 @@ fn accept(mut poll: Poll, listeners: &[Listener], hubs: &[Inbox<IoMessage>], sto
         for listener in listeners {
             loop {
                 match listener.socket.accept() {
-                    Ok((socket, _)) => {
-                        hubs[next % hubs.len()]
-                            .send(IoMessage::Connection(socket, listener.security.clone()), 0);
-                        next += 1;
-                    }
+                    Ok((socket, _)) => door.admit(socket, &listener.security),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
-                        tracing::warn!(%error, "could not accept a connection");
+                        door.complaints.about(&format!("could not accept a connection: {error}"));
                         again = true;
                         break;
                     }
                 }
             }
         }
+    }
+}
+
+/// Where connections come in.
+struct Door {
+    hubs: Vec<Inbox<IoMessage>>,
+    seats: Arc<Seats>,
+    next: usize,
+    complaints: Complaints,
+}
+
+impl Door {
+    /// To the next IO thread; or closed at once, if there are as many connections as there may be.
+    fn admit(&mut self, socket: TcpStream, security: &Security) {
+        let Some(seat) = self.seats.take() else {
+            let connections_max = self.seats.max();
+            return self.complaints.about(&format!("refused a connection: there are {connections_max}"));
+        };
+        let hub = &self.hubs[self.next % self.hubs.len()];
+        hub.send(IoMessage::Connection(socket, security.clone(), seat), 0);
+        self.next += 1;
+    }
+}
+
+/// Log lines that clients can cause as often as they like.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+    untold: u64,
+}
+
+impl Complaints {
+    fn about(&mut self, what: &str) {
+        if self.last.is_some_and(|last| last.elapsed() < COMPLAINT_PAUSE) {
+            self.untold += 1;
+            return;
+        }
+        tracing::warn!(untold = self.untold, "{what}");
+        *self = Self { last: Some(Instant::now()), untold: 0 };
     }
 }

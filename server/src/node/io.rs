@@ -9,6 +9,7 @@ mod message;
 mod transport;
 
 use crate::node::registry::RegistryMessage;
+use crate::node::seats::Seat;
 use crate::node::shard::{self, ShardMessage};
 use crate::passwords;
 use connection::{Connection, ReadEnd};
@@ -24,7 +25,8 @@ use stele_hub::hub::{Hub, HubOut};
 use stele_model::flow::Party;
 use stele_model::id::{Now, SessionId};
 use stele_model::op::Op;
-use stele_model::outcome::Wake;
+use stele_model::outcome::{Outcome, Wake};
+use stele_model::refusal::Refusal;
 use stele_model::session::{Authenticate, Principal, Rejected};
 use stele_model::shard::ShardOp;
 
@@ -176,7 +178,7 @@ impl Io {
             }
             IoMessage::Registry(call, answer) => self.hub.from_registry(now, call, answer, &mut self.out),
             IoMessage::Hub(message) => self.hub.from_hub(now, message, &mut self.out),
-            IoMessage::Connection(socket, security) => self.accept(now, socket, security),
+            IoMessage::Connection(socket, security, seat) => self.accept(now, socket, security, seat),
             IoMessage::Alarm(source, why) => self.alarm(now, source, why),
             IoMessage::Report(to) => {
                 let connections = self.connections.len() as u64;
@@ -210,12 +212,13 @@ impl Io {
         }
     }
 
-    fn accept(&mut self, now: Now, socket: TcpStream, security: Security) {
+    fn accept(&mut self, now: Now, socket: TcpStream, security: Security, seat: Seat) {
         let entry = self.connections.vacant_entry();
         self.accepted += 1;
         let id = SessionId { hub: self.wiring.hub, number: (self.accepted << 24) | entry.key() as u64 };
         let session = (self.wiring.sessions)(now);
-        match Connection::open(id, socket, security, session, self.poll.registry(), Token(entry.key())) {
+        match Connection::open(id, socket, security, session, seat, self.poll.registry(), Token(entry.key()))
+        {
             Ok(mut connection) => {
                 if let Some(why) = self.alarms.values().next() {
                     connection.session.wake(now, Wake::Blocked(why.clone()), &mut connection.outbox);
@@ -308,6 +311,14 @@ impl Io {
             if let Op::Publish(batch) = &submit.op {
                 self.counters.messages_in += batch.items.len() as u64;
             }
+            if let Op::Open { namespace } = &submit.op
+                && let Err(refusal) = enter(&self.snapshot, &mut connection.seat, namespace)
+            {
+                let outcome = Outcome::Refused(refusal);
+                connection.session.complete(now, submit.ticket, outcome, &mut connection.outbox);
+                connection.resume = true;
+                continue;
+            }
             self.hub.submit(now, connection.id, submit, &mut self.out);
         }
         connection.outbox.submits = submits;
@@ -334,7 +345,7 @@ impl Io {
     fn tell_sessions(&mut self, now: Now) {
         for (session, ticket, outcome) in self.out.completions.drain(..) {
             let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
-            if let stele_model::outcome::Outcome::Published(done) = &outcome {
+            if let Outcome::Published(done) = &outcome {
                 let kept = done.batch.items.len() - done.refused.len() - done.dropped.len();
                 self.counters.confirmed += kept as u64;
                 self.counters.refused += done.refused.len() as u64;
@@ -468,4 +479,11 @@ fn authenticate(snapshot: &Snapshot, credentials: &Authenticate) -> Result<Princ
         return Err(Rejected);
     }
     Ok(Principal { id: account.id, name: account.user.name.clone() })
+}
+
+/// A place in the namespace that a session wants to work in. One that does not exist is the hub's to refuse.
+fn enter(snapshot: &Snapshot, seat: &mut Seat, name: &str) -> Result<(), Refusal> {
+    let Some(namespace) = snapshot.namespace(name) else { return Ok(()) };
+    let full = |max| Refusal::Limit { what: format!("connections in vhost '{name}'"), max };
+    seat.enter(namespace.id, namespace.connections_max).map_err(full)
 }

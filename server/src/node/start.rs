@@ -6,11 +6,13 @@ use super::inbox::Inbox;
 use super::io::{self, Security};
 use super::readers::Readers;
 use super::registry::{self, RegistryMessage};
+use super::seats::Seats;
 use super::shard::{self, ShardMessage};
 use super::stop::Stop;
 use super::watch::Watch;
 use super::{Addresses, Node, Threads};
 use crate::config::{Config, NamespaceSetting, PolicySetting, UserSetting};
+use crate::handles;
 use crate::tls::{Tls, TlsError};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -205,13 +207,14 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     }
     let watch = Watch {
         dir: config.data_dir.clone(),
-        free_bytes_min: 2 * config.log.segment_bytes,
+        free_bytes_min: free_bytes_min(config),
         clock: Arc::clone(&clock),
         hubs: hubs.clone(),
         stop: stop.clone(),
     };
     watch.start().map_err(system("start the watch"))?;
-    let acceptor = Acceptor::start(listeners, hubs.clone()).map_err(system("start the acceptor"))?;
+    let seats = Seats::new(handles::amqp_connections_max(config.limits.connections_max as usize));
+    let acceptor = Acceptor::start(listeners, hubs.clone(), seats).map_err(system("start the acceptor"))?;
     let threads = Mutex::new(threads);
     Ok(Arc::new(Node {
         stop,
@@ -261,6 +264,7 @@ fn shard_count(config: &Config) -> Result<usize, StartError> {
 fn shard_options(config: &Config, n: usize, shards: usize) -> Options {
     Options {
         shard: n as u16,
+        margin_bytes: margin_bytes(config),
         segment_bytes: config.log.segment_bytes,
         log_bytes_max: (config.log.budget_bytes / shards as u64).max(4 * config.log.segment_bytes),
         ..Options::default()
@@ -269,7 +273,18 @@ fn shard_options(config: &Config, n: usize, shards: usize) -> Options {
 
 fn registry_options(config: &Config) -> Options {
     let segment_bytes = config.log.segment_bytes.min(REGISTRY_SEGMENT_BYTES);
-    Options { segment_bytes, pool_min: 1, log_bytes_max: 4 * segment_bytes, ..Options::default() }
+    let (margin_bytes, log_bytes_max) = (margin_bytes(config), 4 * segment_bytes);
+    Options { segment_bytes, margin_bytes, pool_min: 1, log_bytes_max, ..Options::default() }
+}
+
+/// Free bytes that no log takes for records, bytes; small where segments are, so that a small volume can be used at all.
+fn margin_bytes(config: &Config) -> u64 {
+    free_bytes_min(config).min(Options::default().margin_bytes)
+}
+
+/// Free bytes below which publishers are blocked.
+fn free_bytes_min(config: &Config) -> u64 {
+    2 * config.log.segment_bytes
 }
 
 fn open_log(

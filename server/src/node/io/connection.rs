@@ -1,6 +1,7 @@
 //! One connection of an IO thread: its socket, its session, and the bytes between them.
 
 use super::transport::{Security, Transport};
+use crate::node::seats::Seat;
 use bytes::{Buf, Bytes, BytesMut};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     pub(super) lingering: bool,
     /// The deadline in force.
     pub(super) armed: Option<Now>,
+    /// Its right to be here, and in its namespace; given back when it is dropped.
+    pub(super) seat: Seat,
     transport: Transport,
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
@@ -49,6 +52,7 @@ impl Connection {
         mut socket: TcpStream,
         security: Security,
         session: Box<dyn Session>,
+        seat: Seat,
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
@@ -66,6 +70,7 @@ impl Connection {
             undrained: false,
             lingering: false,
             armed: None,
+            seat,
             transport: Transport::new(socket, security)?,
             pending: VecDeque::new(),
             pending_bytes: 0,

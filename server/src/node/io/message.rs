@@ -4,6 +4,7 @@ use super::transport::Security;
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::registry::RegistryMessage;
+use crate::node::seats::Seat;
 use crate::node::shard::ShardMessage;
 use crate::node::stop::Stop;
 use arc_swap::ArcSwap;
@@ -33,7 +34,7 @@ pub(crate) enum IoMessage {
     /// From another hub.
     Hub(HubMessage),
     /// A new connection.
-    Connection(TcpStream, Security),
+    Connection(TcpStream, Security, Seat),
     /// Publishers must stop, and why; or, as far as this source is concerned, may go on.
     Alarm(Source, Option<String>),
     /// Tell what you hold.
