@@ -19,6 +19,9 @@ use stele_model::machine::{Effects, Journal, Machine};
 
 use bytes::Bytes;
 
+/// Time between two snapshots while the log is full and something is still logged, milliseconds.
+const SNAPSHOT_FULL_MS: u64 = 1_000;
+
 /// How a runner behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -210,6 +213,8 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         }
         self.let_go();
         self.collect(now);
+        // Publishers are held back, so perhaps nobody else appends.
+        self.full &= !self.log.has_room();
         self.commit(now, idle);
         self.collect(now);
         self.advance_snapshot(now);
@@ -462,9 +467,12 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
 
     /// Takes a snapshot of the state as of the block just sealed, if it is time for one.
     fn take_snapshot(&mut self, now: Now) {
-        let state = &mut self.snapshot;
+        let (full, state) = (self.full, &mut self.snapshot);
+        // Only a snapshot lets the log give back what readers have drained.
+        let snapshot_ms =
+            if full { SNAPSHOT_FULL_MS.min(self.settings.snapshot_ms) } else { self.settings.snapshot_ms };
         let due = state.bytes_since >= self.settings.snapshot_bytes
-            || (state.bytes_since > 0 && state.last_at.plus_ms(self.settings.snapshot_ms) <= now);
+            || (state.bytes_since > 0 && state.last_at.plus_ms(snapshot_ms) <= now);
         if !due || state.writing || state.pending.is_some() {
             return;
         }

@@ -379,6 +379,11 @@ impl LogStore for Embedded {
         self.reserve = allowed;
     }
 
+    fn has_room(&self) -> bool {
+        // One to go on in, and the reserve.
+        lock(&self.supply).ready() >= 2
+    }
+
     fn poll(&mut self, out: &mut Vec<Completion>) {
         if let Form::Polled { background, held: false } = &mut self.form
             && !self.journal.step()

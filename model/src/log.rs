@@ -118,6 +118,12 @@ pub trait LogStore {
         let _ = allowed;
     }
 
+    /// Whether a log that was full has space again, by more than the reserve. An engine that cannot tell says `false`: then only an append
+    /// finds out.
+    fn has_room(&self) -> bool {
+        false
+    }
+
     /// Moves what has completed since the last call to `out`.
     fn poll(&mut self, out: &mut Vec<Completion>);
 
