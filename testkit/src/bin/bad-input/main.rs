@@ -1,13 +1,16 @@
-//! Hostile, broken and slow clients beside a healthy pair, which must not notice.
+//! Hostile, broken and slow clients beside a healthy pair, which must not notice; then brokers that are short of something.
 //!
 //! `cargo run --release -p stele-testkit --bin bad-input [-- --seed N]` starts the release binary; with `--url` (and `--pid`, to watch its memory)
 //! the same attacks are made on any other broker. What must hold: every attack ends with an error of the protocol or a closed connection,
 //! in time; what the broker says is well-formed; the broker lives; the pair keeps its rate; the broker's memory is afterwards what it was.
-//! The memory is compared with that after a first pass at a tenth of the size, so that what is made once is not taken for a leak.
+//! All attacks are made twice, and the memory after the second pass is compared with that after the first, so that what is made once is
+//! not taken for a leak. The scenes of `tight` start brokers of their own, and are left out with `--address`; the one of the full disk mounts
+//! a small file system, so it needs root, or all of it `unshare -rm`.
 #![expect(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 
 mod attack;
 mod pair;
+mod tight;
 mod wire;
 
 use std::net::SocketAddr;
@@ -20,9 +23,11 @@ use clap::Parser;
 use stele_testkit::broker::{Broker, Settings};
 use stele_testkit::process;
 use stele_testkit::random::Random;
+use tokio::runtime::Runtime;
 
 use crate::attack::{ATTACKS, Attack};
 use crate::pair::Pair;
+use crate::tight::{SCENES, Stage};
 
 /// What the pair must keep of its rate.
 const RATE_KEPT_MIN: f64 = 0.9;
@@ -30,10 +35,12 @@ const RATE_KEPT_MIN: f64 = 0.9;
 const MEMORY_GROWN_MAX: f64 = 1.1;
 /// How long freed memory may take to be given back.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the memory after the first pass is watched for its lowest.
+const MEMORY_CALM: Duration = Duration::from_secs(5);
 /// How long the pair is measured before the attacks.
 const CALM: Duration = Duration::from_secs(3);
-/// The first pass is smaller by this much.
-const WARM_UP_DIVISOR: u32 = 10;
+/// How often all attacks are made.
+const PASSES: u32 = 2;
 
 #[derive(Parser)]
 #[command(about = "Attack a broker with bad input and check that nobody else is harmed")]
@@ -41,7 +48,7 @@ struct Arguments {
     /// Decides what is broken and where.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only this attack.
+    /// Only this attack or scene.
     #[arg(long)]
     only: Option<String>,
     /// The binary; by default the `stele` beside this one.
@@ -69,52 +76,76 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let mut broker = if arguments.address.is_none() { Some(start(arguments)?) } else { None };
+    let wanted = |name: &str| arguments.only.as_ref().is_none_or(|only| only == name);
+    let attacks: Vec<&Attack> = ATTACKS.iter().filter(|attack| wanted(attack.name)).collect();
+    let scenes: Vec<_> =
+        SCENES.iter().filter(|scene| wanted(scene.name) && arguments.address.is_none()).collect();
+    ensure!(!attacks.is_empty() || !scenes.is_empty(), "nothing to do is called {:?}", arguments.only);
+    let start = Instant::now();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut faults = Vec::new();
+    if !attacks.is_empty() {
+        faults.extend(make_attacks(&runtime, arguments, &attacks)?);
+    }
+    for scene in &scenes {
+        let stage = stage(arguments, scene.name)?;
+        match runtime.block_on((scene.run)(stage)) {
+            Ok(seen) => println!("{}: {seen}", scene.name),
+            Err(error) => faults.push(format!("{}: {error:#}", scene.name)),
+        }
+    }
+    if !faults.is_empty() {
+        bail!("seed {}:\n  {}", arguments.seed, faults.join("\n  "));
+    }
+    println!(
+        "{} attacks and {} scenes in {:.0} s: all were answered, the broker lives, the healthy were served",
+        attacks.len(),
+        scenes.len(),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// All attacks on one broker, as many passes as there are; what was wrong.
+fn make_attacks(runtime: &Runtime, arguments: &Arguments, attacks: &[&Attack]) -> Result<Vec<String>> {
+    let mut broker = if arguments.address.is_none() { Some(start_broker(arguments)?) } else { None };
     let address =
         arguments.address.or_else(|| broker.as_ref().map(Broker::amqp)).context("find an address")?;
     ensure!(address.ip().is_loopback(), "attacks are made on loopback only");
     let pid = arguments.pid.or_else(|| broker.as_ref().map(Broker::pid));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let chosen =
-        || ATTACKS.iter().filter(|attack| arguments.only.as_ref().is_none_or(|name| name == attack.name));
-    ensure!(chosen().next().is_some(), "no attack is called {:?}", arguments.only);
-    let mut random = Random::new(arguments.seed);
-    for attack in chosen() {
-        let small = (attack.run)(address, attack.count.div_ceil(WARM_UP_DIVISOR), random.any());
-        runtime.block_on(small).with_context(|| format!("{}, first pass", attack.name))?;
-    }
-
     let pair = Pair::start(address)?;
     let calm = pair.measure(|| {
         std::thread::sleep(CALM); // time is what is measured
         Ok(())
     })?;
     println!("the pair alone: {calm}");
-    let memory = pid.map(process::resident_kib).transpose()?;
+    let mut random = Random::new(arguments.seed);
     let mut faults = Vec::new();
-    for attack in chosen() {
-        faults.extend(one(&runtime, attack, address, &pair, calm.rate, random.any()));
-        if let Some(broker) = &mut broker {
-            ensure!(broker.alive()?, "{}: the broker ended\n{}", attack.name, broker.last_words());
+    let mut before = None;
+    for pass in 1..=PASSES {
+        for attack in attacks {
+            faults.extend(one(runtime, attack, address, &pair, calm.rate, random.any()));
+            if let Some(broker) = &mut broker {
+                ensure!(broker.alive()?, "{}: the broker ended\n{}", attack.name, broker.last_words());
+            }
+            runtime
+                .block_on(wire::Connection::open(address))
+                .with_context(|| format!("connect after {}", attack.name))?;
         }
-        runtime
-            .block_on(wire::Connection::open(address))
-            .with_context(|| format!("connect after {}", attack.name))?;
+        if pass == 1 {
+            before = pid.map(lowest_kib).transpose()?;
+        }
     }
-    pair.stop()?;
-    if let (Some(pid), Some(before)) = (pid, memory) {
+    if let (Some(pid), Some(before)) = (pid, before) {
         faults.extend(memory_fault(pid, before)?);
     }
-    if !faults.is_empty() {
-        bail!("seed {}:\n  {}", arguments.seed, faults.join("\n  "));
-    }
-    println!("every attack was answered, the broker lives, the pair kept its rate");
-    Ok(())
+    pair.stop()?;
+    Ok(faults)
 }
 
 /// One attack beside the pair; what was wrong.
 fn one(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
     attack: &Attack,
     address: SocketAddr,
     pair: &Pair,
@@ -149,6 +180,16 @@ fn one(
     }
 }
 
+/// The least memory in a while: what is given back late is not counted.
+fn lowest_kib(pid: u32) -> Result<u64> {
+    let (start, mut lowest) = (Instant::now(), u64::MAX);
+    while start.elapsed() < MEMORY_CALM {
+        lowest = lowest.min(process::resident_kib(pid)?);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(lowest)
+}
+
 /// Wait until the memory is what it was; what to say if it stays larger.
 fn memory_fault(pid: u32, before: u64) -> Result<Option<String>> {
     let deadline = Instant::now() + MEMORY_PATIENCE;
@@ -156,24 +197,31 @@ fn memory_fault(pid: u32, before: u64) -> Result<Option<String>> {
         let after = process::resident_kib(pid)?;
         let grown = after as f64 / before as f64;
         if grown <= MEMORY_GROWN_MAX {
-            println!("memory: {before} KiB before, {after} KiB after");
+            println!("memory: {before} KiB after the first pass, {after} KiB after the last");
             return Ok(None);
         }
         if Instant::now() > deadline {
             return Ok(Some(format!(
-                "memory: {before} KiB before, {after} KiB after, {grown:.2} times as much"
+                "memory: {before} KiB after the first pass, {after} KiB after the last, {grown:.2} times as much"
             )));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
-fn start(arguments: &Arguments) -> Result<Broker> {
-    let folder = std::env::current_exe()?.parent().context("find the folder of this program")?.to_path_buf();
-    let data_dir = folder.join("bad-input-data");
-    if data_dir.exists() {
-        std::fs::remove_dir_all(&data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
+fn start_broker(arguments: &Arguments) -> Result<Broker> {
+    let Stage { program, folder, port_offset } = stage(arguments, "attacks")?;
+    Broker::start(Settings { program, data_dir: folder.join("data"), port_offset, arguments: Vec::new() })
+}
+
+/// An empty folder, and what is started in it.
+fn stage(arguments: &Arguments, name: &str) -> Result<Stage> {
+    let ours = std::env::current_exe()?.parent().context("find the folder of this program")?.to_path_buf();
+    let folder = ours.join("bad-input-data").join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     }
-    let program = arguments.program.clone().unwrap_or_else(|| folder.join("stele"));
-    Broker::start(Settings { program, data_dir, port_offset: arguments.port_offset, arguments: Vec::new() })
+    std::fs::create_dir_all(&folder)?;
+    let program = arguments.program.clone().unwrap_or_else(|| ours.join("stele"));
+    Ok(Stage { program, folder, port_offset: arguments.port_offset })
 }

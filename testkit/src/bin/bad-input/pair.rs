@@ -63,13 +63,28 @@ impl Pair {
         Ok(Self { shared, thread })
     }
 
+    /// Records consumed so far.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.shared.consumed.load(Ordering::Relaxed)
+    }
+
+    /// Wait until another record was consumed.
+    pub(crate) async fn goes_on(&self) -> Result<()> {
+        let before = self.consumed();
+        while self.consumed() == before {
+            anyhow::ensure!(!self.thread.is_finished(), "the pair was cut off");
+            tokio::time::sleep(TICK).await;
+        }
+        Ok(())
+    }
+
     /// What they do while something else happens.
     pub(crate) fn measure(&self, meanwhile: impl FnOnce() -> Result<()>) -> Result<Measured> {
         self.latencies().clear();
-        let (start, before) = (Instant::now(), self.shared.consumed.load(Ordering::Relaxed));
+        let (start, before) = (Instant::now(), self.consumed());
         meanwhile()?;
         anyhow::ensure!(!self.thread.is_finished(), "the pair was cut off");
-        let consumed = self.shared.consumed.load(Ordering::Relaxed) - before;
+        let consumed = self.consumed() - before;
         let mut latencies = std::mem::take(&mut *self.latencies());
         latencies.sort_unstable();
         let latency = latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default();

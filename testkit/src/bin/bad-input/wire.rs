@@ -34,7 +34,11 @@ pub(crate) mod name {
     pub(crate) const OPEN_OK: (u16, u16) = (10, 41);
     pub(crate) const CONNECTION_CLOSE: (u16, u16) = (10, 50);
     pub(crate) const CHANNEL_CLOSE: (u16, u16) = (20, 40);
+    pub(crate) const BLOCKED: (u16, u16) = (10, 60);
+    pub(crate) const UNBLOCKED: (u16, u16) = (10, 61);
+    pub(crate) const DELIVER: (u16, u16) = (60, 60);
     pub(crate) const ACK: (u16, u16) = (60, 80);
+    pub(crate) const NACK: (u16, u16) = (60, 120);
 }
 
 /// One frame of the broker.
@@ -49,6 +53,13 @@ impl Frame {
     pub(crate) fn method(&self) -> Option<(u16, u16)> {
         let [a, b, c, d, ..] = *self.payload.as_slice() else { return None };
         (self.kind == kind::METHOD).then_some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+    }
+
+    /// The eight bytes at this place of the payload, as a number.
+    pub(crate) fn u64_at(&self, at: usize) -> Result<u64> {
+        let bytes =
+            self.payload.get(at..).and_then(|rest| rest.first_chunk()).context("a frame ends early")?;
+        Ok(u64::from_be_bytes(*bytes))
     }
 }
 
@@ -108,10 +119,14 @@ pub(crate) fn method(channel: u16, class: u16, method: u16, arguments: Arguments
     frame(kind::METHOD, channel, &Arguments::default().u16(class).u16(method).raw(&arguments.0).0)
 }
 
-/// A login with this password; the capability asks for a close with a reason.
+/// A login with this password; the capabilities ask for a close with a reason, and for word when publishers must stop.
 pub(crate) fn start_ok(password: &str) -> Vec<u8> {
-    let capability = Arguments::default().short("authentication_failure_close").raw(b"t\x01");
-    let capabilities = Arguments::default().short("capabilities").raw(b"F").long(&capability.0);
+    let flags = Arguments::default()
+        .short("authentication_failure_close")
+        .raw(b"t\x01")
+        .short("connection.blocked")
+        .raw(b"t\x01");
+    let capabilities = Arguments::default().short("capabilities").raw(b"F").long(&flags.0);
     let response = format!("\0guest\0{password}");
     method(
         0,
@@ -142,9 +157,26 @@ pub(crate) fn consume(queue: &str, no_ack: bool) -> Vec<u8> {
     method(1, 60, 20, Arguments::default().u16(0).short(queue).short("").raw(&[u8::from(no_ack) << 1]).u32(0))
 }
 
+/// Asking for confirms on channel 1.
+pub(crate) fn confirm_select() -> Vec<u8> {
+    method(1, 85, 10, Arguments::default().raw(&[0]))
+}
+
 /// A publish to a queue by its name, as its three frames.
 pub(crate) fn publish(queue: &str, body: &[u8]) -> [Vec<u8>; 3] {
-    let head = Arguments::default().u16(60).u16(0).raw(&(body.len() as u64).to_be_bytes()).u16(0);
+    let properties = Arguments::default().u16(0);
+    publish_with(queue, &properties, body)
+}
+
+/// As [`publish`], of a record that survives a restart.
+pub(crate) fn publish_persistent(queue: &str, body: &[u8]) -> [Vec<u8>; 3] {
+    let properties = Arguments::default().u16(1 << 12).raw(&[2]);
+    publish_with(queue, &properties, body)
+}
+
+fn publish_with(queue: &str, properties: &Arguments, body: &[u8]) -> [Vec<u8>; 3] {
+    let length = (body.len() as u64).to_be_bytes();
+    let head = Arguments::default().u16(60).u16(0).raw(&length).raw(&properties.0);
     [publish_method(queue), frame(kind::HEADER, 1, &head.0), frame(kind::BODY, 1, body)]
 }
 
@@ -158,7 +190,7 @@ pub(crate) fn good_session() -> Vec<Vec<u8>> {
     let mut frames = vec![start_ok("guest")];
     frames.extend(tune_and_open());
     frames.push(channel_open());
-    frames.push(method(1, 85, 10, Arguments::default().raw(&[0]))); // confirm.select
+    frames.push(confirm_select());
     frames.push(method(
         1,
         40,
@@ -208,6 +240,12 @@ impl Connection {
         connection.stream.write_all(&channel_open()).await?;
         connection.until((20, 11)).await?;
         Ok(connection)
+    }
+
+    /// Ask for something small and get it.
+    pub(crate) async fn works(&mut self) -> Result<()> {
+        self.stream.write_all(&own_queue()).await?;
+        self.until((50, 11)).await
     }
 
     /// Read until this method comes.

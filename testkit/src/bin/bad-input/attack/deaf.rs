@@ -23,7 +23,7 @@ pub(super) async fn attempt(address: SocketAddr, number: u32, _: Random) -> Resu
         .write_all(&wire::method(1, 50, 10, wire::Arguments::default().u16(0).short(&queue).raw(&[0]).u32(0)))
         .await?;
     publisher.until((50, 11)).await?;
-    publisher.stream.write_all(&wire::method(1, 85, 10, wire::Arguments::default().raw(&[0]))).await?;
+    publisher.stream.write_all(&wire::confirm_select()).await?;
     publisher.until((85, 11)).await?;
     let record = wire::publish(&queue, &vec![b'x'; RECORD_BYTES]).concat();
     for _ in 0..RECORDS {
