@@ -146,7 +146,9 @@ impl Journal {
                 continue;
             }
             if queue.stop && !queue.busy {
-                return;
+                drop(queue);
+                // An orderly end leaves no doubt about the last block.
+                return self.mark(tail);
             }
             let (queue, waited) = self.work.wait_timeout(queue, idle).expect(super::PANICKED);
             // Commits on the appending thread do not wake this one.

@@ -39,8 +39,11 @@ const SHARDS_MAX: usize = 8;
 /// Longest wait for the shards to agree with the registry at the start.
 const AGREE: Duration = Duration::from_secs(60);
 
-/// Largest message: a record is one piece, and a block holds 15.5 MiB.
+/// Largest message: a record is one piece, and a block holds 15.5 MiB, or a quarter of a segment if that is less.
 const MESSAGE_BYTES_MAX: u32 = 15 << 20;
+
+/// Room in a block for what a record is besides its body, and for its entry.
+const RECORD_OVERHEAD_BYTES: u32 = 160 << 10;
 
 /// Segments of the registry's log, bytes: it is small and written seldom.
 const REGISTRY_SEGMENT_BYTES: u64 = 16 << 20;
@@ -381,12 +384,14 @@ fn bind(config: &Config, tls: Option<&Arc<Tls>>) -> Result<(Vec<Listener>, Addre
 
 /// What makes the session of each new connection.
 fn sessions(config: &Config) -> Result<io::Sessions, StartError> {
+    let block_bytes = u32::try_from(config.log.segment_bytes / 4).unwrap_or(u32::MAX);
+    let message_bytes_max = MESSAGE_BYTES_MAX.min(block_bytes - RECORD_OVERHEAD_BYTES);
     let limits = config.limits;
     let profile = Arc::new(Profile {
         frame_bytes_max: limits.frame_bytes_max.min(profile::FRAME_BYTES_MAX),
         channel_max: limits.channels_max.min(profile::CHANNEL_MAX),
         heartbeat_s: limits.heartbeat_s,
-        message_bytes_max: limits.message_bytes_max.min(MESSAGE_BYTES_MAX),
+        message_bytes_max: limits.message_bytes_max.min(message_bytes_max),
         ..Profile::default()
     });
     let mut number = seed()?[0];
