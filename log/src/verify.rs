@@ -226,7 +226,9 @@ fn walk(
     match head {
         Ok(head) if head.salt != segment.salt => damage.push(Damage::new(&name, 0, first, Flaw::Salt)),
         Ok(head) => {
-            let follows = before.is_none_or(|(last, chain)| last.0 + 1 != first.0 || chain == head.chain);
+            // What was promoted is no part of the chain, also where it takes the place right behind a segment that is.
+            let chained = before.filter(|(last, _)| segment.kind == Kind::Log && last.0 + 1 == first.0);
+            let follows = chained.is_none_or(|(_, chain)| chain == head.chain);
             if !follows || head.first != first {
                 damage.push(Damage::new(&name, 0, first, Flaw::Chain));
             }
