@@ -39,7 +39,7 @@ const ACK_RUN: usize = 10;
 /// How long a client may need to notice that its broker is gone.
 const END_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a queue may be silent before it counts as drained; its count must be 0 then.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(10);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which publisher sends to which queues.
