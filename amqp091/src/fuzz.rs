@@ -147,6 +147,7 @@ fn agree(session: &mut Connection, now: Now, out: &mut Outbox) -> bool {
             Op::Define(Define::DeleteQueue { .. }) => Done::Deleted { ready: 0 },
             Op::Define(_) => Done::Unit,
             Op::CloseLane | Op::Settle(_) | Op::Credit(_) => continue,
+            other => unreachable!("AMQP 0-9-1 has no word for {other:?}"),
         };
         asked = true;
         session.complete(now, submit.ticket, Outcome::Done(done), out);

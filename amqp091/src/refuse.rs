@@ -4,6 +4,7 @@
 
 use crate::profile::TEXT_BYTES_MAX;
 use stele_model::refusal::{Access, Object, Refusal};
+use stele_model::stream::StreamRefusal;
 
 /// Reply codes of AMQP 0-9-1 (section 1.2 of its reference) and RabbitMQ's use of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +120,22 @@ pub fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
 
+/// Why a stream does not take a publish or a reader.
+fn stream_refused(reason: &StreamRefusal) -> String {
+    match reason {
+        StreamRefusal::UnknownStream | StreamRefusal::UnknownUuid => "no such stream".to_owned(),
+        StreamRefusal::UnknownPartition => "the stream has no such partition".to_owned(),
+        StreamRefusal::OutOfRange { ends } => {
+            format!("the offset is not within {} and {}", ends.start, ends.end)
+        }
+        StreamRefusal::TooLarge { max } => format!("message size is larger than the stream's {max} bytes"),
+        StreamRefusal::OutOfSequence | StreamRefusal::ProducerFenced | StreamRefusal::UnknownProducer => {
+            "the producer's numbers do not follow each other".to_owned()
+        }
+        StreamRefusal::KeysMissing(_) => "messages of a compacted stream need keys".to_owned(),
+    }
+}
+
 /// What a refusal is in AMQP.
 #[must_use]
 pub fn refused(refusal: &Refusal) -> Exception {
@@ -126,6 +143,10 @@ pub fn refused(refusal: &Refusal) -> Exception {
         Refusal::Missing { object: Object::Namespace, name, .. } => {
             (Code::NotAllowed, format!("vhost {name} not found"))
         }
+        Refusal::Exists { object, name } => {
+            (Code::PreconditionFailed, format!("{object} '{name}' is there already"))
+        }
+        Refusal::Stream(reason) => (Code::PreconditionFailed, stream_refused(reason)),
         Refusal::Missing { object, name, namespace } => {
             (Code::NotFound, format!("no {object} '{name}' in vhost '{namespace}'"))
         }

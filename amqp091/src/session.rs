@@ -404,6 +404,7 @@ impl Session for Connection {
             Wake::Close(reason) => {
                 this.close_connection(now, &Exception::new(Code::ConnectionForced, reason), out);
             }
+            Wake::Appended { .. } => {} // this dialect reads no streams by position
             Wake::Drained => this.give_back(out),
         });
     }

@@ -114,6 +114,7 @@ impl Bench {
             messages_max: None,
             bytes_max: 1 << 30,
             priority: 0,
+            start: None,
         }));
     }
 

@@ -18,6 +18,7 @@ mod publish;
 mod settle;
 mod snapshot;
 mod spec;
+mod stream;
 mod work;
 
 pub use logged::{LoggedQueue, LoggedRecord, LoggedState};
@@ -164,8 +165,19 @@ impl Shard {
             ShardOp::SessionGone { session } => self.session_gone(session, turn),
             ShardOp::Put { revision, queue } => self.put(revision, queue, turn),
             ShardOp::Drop { revision, queue } => self.drop_queue(revision, queue, turn),
-            ShardOp::Sync { revision, boot, queues } => self.sync(revision, boot, queues, turn),
+            ShardOp::Sync { revision, boot, queues, partitions: _ } => {
+                self.sync(revision, boot, queues, turn)
+            }
             ShardOp::Moved { number } => self.moved(number, turn),
+            op @ (ShardOp::Append(_)
+            | ShardOp::Read(_)
+            | ShardOp::Seek { .. }
+            | ShardOp::Trim { .. }
+            | ShardOp::NewProducer { .. }
+            | ShardOp::Group(_)
+            | ShardOp::Groups { .. }
+            | ShardOp::Unwatch { .. }
+            | ShardOp::PutPartition { .. }) => stream::refuse(op, turn),
         }
     }
 

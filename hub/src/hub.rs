@@ -238,6 +238,15 @@ impl Hub {
             Op::Get(get) => self.get(session, ticket, get, out),
             Op::Purge { queue } => self.purge(session, ticket, &queue, out),
             Op::Define(define) => self.define(session, ticket, define, out),
+            Op::Append(_)
+            | Op::Read(_)
+            | Op::Unwatch { .. }
+            | Op::Seek(_)
+            | Op::Trim(_)
+            | Op::NewProducer
+            | Op::Streams(_)
+            | Op::Group(_)
+            | Op::Groups => Err(Refusal::NotImplemented { what: "streams".to_owned() }),
         };
         if let Err(refusal) = refused {
             self.complete(session, ticket, Outcome::Refused(refusal), out);
@@ -269,6 +278,10 @@ impl Hub {
             }
             ToHub::Deliver { session, deliveries } => self.deliver(session, deliveries, out),
             ToHub::Cancelled { subscription } => self.cancelled(subscription, out),
+            ToHub::Woken { session, watch } => out.wakes.push((session, Wake::Appended { watch })),
+            ToHub::Appended { .. } | ToHub::Read { .. } | ToHub::Sought { .. } => {
+                unreachable!("no hub asks for streams yet")
+            }
             ToHub::Move(records) => {
                 assert_eq!(records.of.from, shard, "a shard moves its own records");
                 self.move_records(now, records, out);

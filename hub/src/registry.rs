@@ -290,7 +290,8 @@ impl Machine for Registry {
         }
         for (shard, queues) in (0..).map(ShardId).zip(by_shard) {
             pending.wait_for(shard, None);
-            effects.push((lsn, RegistryEffect::Sync { shard, revision, boot, queues }));
+            effects
+                .push((lsn, RegistryEffect::Sync { shard, revision, boot, queues, partitions: Vec::new() }));
         }
         self.order.push(pending, effects);
     }

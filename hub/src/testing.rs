@@ -114,6 +114,10 @@ impl World {
                 self.told.push(format!("put {} to {shard}", queue.name));
                 self.take(applied(shard, revision, Some(queue.id)));
             }
+            RegistryEffect::PutPartition { shard, revision, partition } => {
+                self.told.push(format!("put {}-{} to {shard}", partition.stream, partition.index));
+                self.take(applied(shard, revision, Some(partition.id)));
+            }
             RegistryEffect::Drop { shard, revision, queue } => {
                 self.told.push(format!("drop from {shard}"));
                 self.take(applied(shard, revision, Some(queue)));

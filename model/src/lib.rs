@@ -1,10 +1,11 @@
 //! The words that dialects and core share: ids, operations, outcomes, effects. Pure.
 //!
 //! Read in this order: [`session`] (the seam of a dialect), [`op`] and [`outcome`] (what goes over it), [`publish`] and [`settle`]
-//! (the two hot ones), [`shard`] and [`registry`] (what hubs ask of the machines), [`machine`] (the shape of a machine) and [`log`]
+//! (the two hot ones), [`stream`] and [`group`] (what is replayed, and who has read how far), [`shard`] and [`registry`] (what hubs ask of the machines), [`machine`] (the shape of a machine) and [`log`]
 //! (what it stands on). Nothing here has behaviour beyond taking itself apart and together.
 
 pub mod flow;
+pub mod group;
 pub mod id;
 pub mod log;
 pub mod machine;
@@ -17,4 +18,5 @@ pub mod registry;
 pub mod session;
 pub mod settle;
 pub mod shard;
+pub mod stream;
 pub mod value;

@@ -1,8 +1,12 @@
 //! What sessions ask for. Names are the client's; the hub resolves them.
 
-use crate::id::Ticket;
+use crate::group::GroupRequest;
+use crate::id::{Position, Ticket};
 use crate::publish::Publishes;
 use crate::settle::Settle;
+use crate::stream::{
+    Appends, PartitionRef, Reads, SeekBy, StreamRef, StreamSettings, StreamStart, StreamUuid,
+};
 use crate::value::Arguments;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -51,8 +55,38 @@ pub enum Op {
         /// The queue's name.
         queue: String,
     },
-    /// Change or look at definitions. Answer: `Done::Unit`, `Done::Queue` or `Done::Deleted`.
+    /// Change or look at definitions. Answer: `Done::Unit`, `Done::Queue`, `Done::Deleted` or `Done::Stream`.
     Define(Define),
+    /// Append batches to streams. Answer: `Done::Appended`, once everything awaited is durable.
+    Append(Appends),
+    /// Read batches of streams; what is there now. Answer: `Done::Read`.
+    Read(Reads),
+    /// Forget a watch (see [`Reads::watch`]). No answer; the wake may still come.
+    Unwatch {
+        /// Which.
+        watch: u64,
+    },
+    /// Find positions. Answer: `Done::Sought`.
+    Seek(Vec<(PartitionRef, SeekBy)>),
+    /// Remove what is below these positions. Answer: `Done::Trimmed`.
+    Trim(Vec<(PartitionRef, Position)>),
+    /// A number for a producer, never given before. Answer, when durable: `Done::Producer`.
+    NewProducer,
+    /// Look at streams. Answer: `Done::Streams`.
+    Streams(StreamsWanted),
+    /// Ask a group. Answer: `Done::Group`.
+    Group(GroupRequest),
+    /// List all groups that the session may see. Answer: `Done::Groups`.
+    Groups,
+}
+
+/// Which streams to tell of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamsWanted {
+    /// All that the session may see, by name.
+    All,
+    /// These, in this order.
+    These(Vec<StreamRef>),
 }
 
 /// More may be under way to a subscription (S18). Message credit comes back with settles by itself; this is for bytes that
@@ -85,6 +119,8 @@ pub struct Subscribe {
     pub bytes_max: u64,
     /// Higher ones are served first.
     pub priority: i32,
+    /// Where in a stream to begin; passed over for queues. `None`: with what comes next.
+    pub start: Option<StreamStart>,
 }
 
 /// A single read.
@@ -158,10 +194,55 @@ pub enum Define {
         /// Refuse if it has ready records.
         if_empty: bool,
     },
+    /// Make a stream. Answer: `Done::Stream`.
+    CreateStream(CreateStream),
+    /// Change a stream's settings. Answer: `Done::Stream`.
+    AlterStream {
+        /// Which.
+        stream: StreamRef,
+        /// What it does from now on.
+        settings: StreamSettings,
+        /// In place of what the client wrote before.
+        arguments: Arguments,
+        /// Only check whether it could be done.
+        check_only: bool,
+    },
+    /// Add partitions to a stream, up to this number. Answer: `Done::Stream`.
+    AddPartitions {
+        /// Which.
+        stream: StreamRef,
+        /// How many it has afterwards.
+        partitions: u32,
+        /// Only check whether it could be done.
+        check_only: bool,
+    },
+    /// Remove a stream and all in it. Answer: `Done::Stream`, what it was.
+    DeleteStream {
+        /// Which.
+        stream: StreamRef,
+    },
     /// Add a rule.
     Bind(Rule),
     /// Remove a rule; not being there is fine.
     Unbind(Rule),
+}
+
+/// A stream to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateStream {
+    /// Its name.
+    pub name: String,
+    /// Its stable number, made up by the driver's dialect from random bytes that it was given; all zeroes: make one up from the
+    /// registry's revision and boot.
+    pub uuid: StreamUuid,
+    /// How many partitions, at least 1.
+    pub partitions: u32,
+    /// What it does.
+    pub settings: StreamSettings,
+    /// As the client wrote it, under its dialect's names.
+    pub arguments: Arguments,
+    /// Only check whether it could be made.
+    pub check_only: bool,
 }
 
 /// One edge from an exchange.

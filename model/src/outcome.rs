@@ -1,8 +1,10 @@
 //! What sessions are told: answers, deliveries, and what happens to them unasked.
 
+use crate::group::{GroupAnswer, GroupRefusal, Listed};
 use crate::id::{Position, QueueId};
 use crate::publish::Publishes;
 use crate::refusal::Refusal;
+use crate::stream::{Appended, Ends, PartResult, ReadPart, Sought, StreamInfo};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -91,6 +93,24 @@ pub enum Done {
         /// Ready records left.
         ready: u64,
     },
+    /// The stream as it is now (or was, if it is gone).
+    Stream(Arc<StreamInfo>),
+    /// Streams, in the order asked for, or by name.
+    Streams(Vec<PartResult<Arc<StreamInfo>>>),
+    /// One for each part.
+    Appended(Vec<PartResult<Appended>>),
+    /// One for each part.
+    Read(Vec<PartResult<ReadPart>>),
+    /// One for each part.
+    Sought(Vec<PartResult<Sought>>),
+    /// One for each part: the ends after it.
+    Trimmed(Vec<PartResult<Ends>>),
+    /// The number.
+    Producer(u64),
+    /// What the group says.
+    Group(Result<GroupAnswer, GroupRefusal>),
+    /// All groups, by name.
+    Groups(Vec<Listed>),
 }
 
 /// Records for one subscription.
@@ -141,6 +161,11 @@ pub enum Wake {
     Cancelled {
         /// Which.
         subscription: u64,
+    },
+    /// Something was appended to what a read watches (see [`crate::stream::Reads::watch`]), or one of its partitions is gone.
+    Appended {
+        /// Which watch.
+        watch: u64,
     },
     /// Publishers must stop: why.
     Blocked(String),

@@ -1,5 +1,6 @@
 //! Why something is not done. Values, not errors: each dialect maps every one of them to its own words in `refuse.rs`.
 
+use crate::stream::StreamRefusal;
 use std::fmt;
 
 /// What kind of thing a refusal is about.
@@ -11,6 +12,10 @@ pub enum Object {
     Exchange,
     /// A queue.
     Queue,
+    /// A stream.
+    Stream,
+    /// A group.
+    Group,
 }
 
 impl fmt::Display for Object {
@@ -19,6 +24,8 @@ impl fmt::Display for Object {
             Self::Namespace => "vhost",
             Self::Exchange => "exchange",
             Self::Queue => "queue",
+            Self::Stream => "stream",
+            Self::Group => "group",
         })
     }
 }
@@ -37,6 +44,15 @@ pub enum Access {
 /// Why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// A stream's own reasons.
+    Stream(StreamRefusal),
+    /// A thing of that name is there already.
+    Exists {
+        /// What kind.
+        object: Object,
+        /// Its name.
+        name: String,
+    },
     /// There is no such thing in the namespace.
     Missing {
         /// What kind.

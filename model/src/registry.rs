@@ -6,6 +6,7 @@ use crate::outcome::Done;
 use crate::queue::QueueSpec;
 use crate::refusal::Refusal;
 use crate::session::Principal;
+use crate::stream::PartitionSpec;
 use crate::value::Arguments;
 
 /// A request to the registry.
@@ -219,6 +220,17 @@ pub enum RegistryEffect {
         boot: Boot,
         /// Its queues.
         queues: Vec<QueueSpec>,
+        /// Its partitions.
+        partitions: Vec<PartitionSpec>,
+    },
+    /// To a shard. It goes by [`RegistryEffect::Drop`].
+    PutPartition {
+        /// Which.
+        shard: ShardId,
+        /// This change.
+        revision: Revision,
+        /// The partition.
+        partition: PartitionSpec,
     },
     /// To a shard: close a queue whose owner is gone, or that lost its namespace. See [`crate::shard::ShardOp::Close`].
     Close {

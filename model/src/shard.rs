@@ -1,5 +1,6 @@
 //! What hubs and the registry ask of a shard, and what a shard has to tell them.
 
+use crate::group::{GroupRefusal, ShardGroup, ShardGroupAnswer};
 use crate::id::{Boot, Call, HubId, Place, Position, QueueId, Revision, SessionId, ShardId, SubscriptionId};
 use crate::op::Credit;
 use crate::outcome::Deliveries;
@@ -7,6 +8,10 @@ use crate::publish::ShardPublish;
 use crate::queue::QueueSpec;
 use crate::refusal::Refusal;
 use crate::settle::Settle;
+use crate::stream::{
+    Appended, Ends, FoundPart, FoundPosition, PartResult, PartitionSpec, ReadPart, SeekBy, ShardAppend,
+    ShardRead, Sought, StreamStart,
+};
 use bytes::Bytes;
 
 /// A request to a shard.
@@ -110,6 +115,62 @@ pub enum ShardOp {
         boot: Boot,
         /// All queues.
         queues: Vec<QueueSpec>,
+        /// All partitions.
+        partitions: Vec<PartitionSpec>,
+    },
+    /// Append batches to partitions. Answer: [`ShardEffect::Appended`].
+    Append(ShardAppend),
+    /// Read batches of partitions. Answer: [`ShardEffect::Read`].
+    Read(ShardRead),
+    /// Forget a watch. No answer.
+    Unwatch {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        watch: u64,
+    },
+    /// Find positions. Answer: [`ShardEffect::Sought`].
+    Seek {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+        /// Where, and what.
+        parts: Vec<(QueueId, SeekBy)>,
+    },
+    /// Remove what is below positions. Answer: `Answer::Trimmed`.
+    Trim {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+        /// Where, and below what.
+        parts: Vec<(QueueId, Position)>,
+    },
+    /// Give a producer's number. Answer: `Answer::Producer`.
+    NewProducer {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+    },
+    /// Ask a group. Answer: `Answer::Group`.
+    Group(ShardGroup),
+    /// List the groups of a home. Answer: `Answer::Group`.
+    Groups {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+        /// Which partition of the groups' stream.
+        home: QueueId,
+    },
+    /// From the registry: make or change this partition. Answer: [`ShardEffect::Applied`]. It goes by [`ShardOp::Drop`].
+    PutPartition {
+        /// The registry's revision that says so.
+        revision: Revision,
+        /// The partition.
+        partition: PartitionSpec,
     },
     /// From a hub: the records of a move (S6) are where they should be, or nowhere to go. The source lets go of them.
     Moved {
@@ -137,6 +198,8 @@ pub struct ShardSubscribe {
     pub bytes_max: u64,
     /// See [`crate::op::Subscribe`].
     pub priority: i32,
+    /// See [`crate::op::Subscribe`].
+    pub start: Option<StreamStart>,
 }
 
 /// What a shard has to tell.
@@ -152,6 +215,40 @@ pub enum ShardEffect {
         refused: Vec<(u32, Refusal)>,
         /// Items of which a route's queues are all gone by now: to be routed again once (S9).
         gone: Vec<u32>,
+    },
+    /// To the hub of a [`ShardOp::Append`].
+    Appended {
+        /// Who.
+        hub: HubId,
+        /// Which part.
+        call: Call,
+        /// One for each part.
+        parts: Vec<PartResult<Appended>>,
+    },
+    /// To a session: what was found. The runner fetches the bytes and sends them as [`ToHub::Read`].
+    Read {
+        /// Who asked.
+        session: SessionId,
+        /// Which part.
+        call: Call,
+        /// One for each part.
+        parts: Vec<PartResult<FoundPart>>,
+    },
+    /// To the hub of a [`ShardOp::Seek`]. The runner fetches the bytes and sends them as [`ToHub::Sought`].
+    Sought {
+        /// Who.
+        hub: HubId,
+        /// Which part.
+        call: Call,
+        /// One for each part.
+        parts: Vec<PartResult<FoundPosition>>,
+    },
+    /// To a session: something came to what it watches.
+    Woken {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        watch: u64,
     },
     /// To the hub of another request.
     Answer {
@@ -253,6 +350,12 @@ pub enum Answer {
         /// How many.
         ready: u64,
     },
+    /// One for each part: its ends now.
+    Trimmed(Vec<PartResult<Ends>>),
+    /// A producer's number.
+    Producer(u64),
+    /// What a group says.
+    Group(Result<ShardGroupAnswer, GroupRefusal>),
 }
 
 /// Why a record is a dead letter. The words are RabbitMQ's.
@@ -361,4 +464,32 @@ pub enum ToHub {
     },
     /// See [`ShardEffect::Move`].
     Move(MoveRecords),
+    /// See [`ShardEffect::Appended`].
+    Appended {
+        /// Which part.
+        call: Call,
+        /// One for each part.
+        parts: Vec<PartResult<Appended>>,
+    },
+    /// See [`ShardEffect::Read`].
+    Read {
+        /// Which part.
+        call: Call,
+        /// One for each part.
+        parts: Vec<PartResult<ReadPart>>,
+    },
+    /// See [`ShardEffect::Sought`].
+    Sought {
+        /// Which part.
+        call: Call,
+        /// One for each part.
+        parts: Vec<PartResult<Sought>>,
+    },
+    /// See [`ShardEffect::Woken`].
+    Woken {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        watch: u64,
+    },
 }

@@ -390,8 +390,17 @@ impl Node {
             RegistryEffect::Drop { shard, revision, queue } => {
                 joints.registry_shard[usize::from(shard.0)].send(ShardOp::Drop { revision, queue });
             }
-            RegistryEffect::Sync { shard, revision, boot, queues } => {
-                joints.registry_shard[usize::from(shard.0)].send(ShardOp::Sync { revision, boot, queues });
+            RegistryEffect::PutPartition { shard, revision, partition } => {
+                joints.registry_shard[usize::from(shard.0)]
+                    .send(ShardOp::PutPartition { revision, partition });
+            }
+            RegistryEffect::Sync { shard, revision, boot, queues, partitions } => {
+                joints.registry_shard[usize::from(shard.0)].send(ShardOp::Sync {
+                    revision,
+                    boot,
+                    queues,
+                    partitions,
+                });
             }
             RegistryEffect::Close { shard, queue } => {
                 let close = ShardOp::Close { answer: None, queue, if_unused: false, if_empty: false };

@@ -95,6 +95,7 @@ impl Connection {
             messages_max: if no_ack { None } else { prefetch },
             bytes_max: CONSUMER_BYTES_MAX,
             priority,
+            start: None,
         };
         let what = Awaited::Subscribed { subscription, consumer, no_wait };
         self.ask(Waiting::new(number, method, what), Op::Subscribe(subscribe), out);

@@ -173,6 +173,11 @@ impl Dispatch {
                 Out::Hub(hub, ToHub::Published { call, refused, gone })
             }
             ShardEffect::Answer { hub, call, answer } => Out::Hub(hub, ToHub::Answer { call, answer }),
+            ShardEffect::Appended { hub, call, parts } => Out::Hub(hub, ToHub::Appended { call, parts }),
+            ShardEffect::Woken { session, watch } => Out::Hub(session.hub, ToHub::Woken { session, watch }),
+            ShardEffect::Read { .. } | ShardEffect::Sought { .. } => {
+                unreachable!("no shard reads streams yet")
+            }
             ShardEffect::Deliver { subscription, queue, records } => {
                 let items =
                     records.iter().enumerate().map(|(n, grant)| delivery(grant, n as u32, 0)).collect();

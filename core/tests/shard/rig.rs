@@ -106,7 +106,12 @@ impl Rig {
 
     pub(crate) fn sync(&mut self, boot: u64, queues: Vec<QueueSpec>) -> Said {
         self.revision += 1;
-        self.ask(ShardOp::Sync { revision: Revision(self.revision), boot: Boot(boot), queues })
+        self.ask(ShardOp::Sync {
+            revision: Revision(self.revision),
+            boot: Boot(boot),
+            queues,
+            partitions: Vec::new(),
+        })
     }
 
     /// Publishes these bodies to queue 1.
@@ -144,6 +149,7 @@ impl Rig {
             messages_max: reading.messages_max,
             bytes_max: reading.bytes_max,
             priority: reading.priority,
+            start: None,
         }))
     }
 

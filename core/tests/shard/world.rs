@@ -431,6 +431,7 @@ impl World {
             messages_max: messages.map(u32::from),
             bytes_max: u64::from(bytes),
             priority: i32::from(priority),
+            start: None,
         }));
     }
 

@@ -89,6 +89,7 @@ impl Hub {
             messages_max: subscribe.messages_max,
             bytes_max: subscribe.bytes_max,
             priority: subscribe.priority,
+            start: subscribe.start,
         });
         out.shards.push((shard, op));
         Ok(())
@@ -209,6 +210,9 @@ impl Hub {
             Ok(Answer::Status { ready, consumers, .. }) => {
                 let name = request.queue().map(ToString::to_string).unwrap_or_default();
                 return self.conclude(now, session, ticket, Ok(Done::Queue { name, ready, consumers }), out);
+            }
+            Ok(Answer::Trimmed(_) | Answer::Producer(_) | Answer::Group(_)) => {
+                Err(Refusal::NotImplemented { what: "streams".to_owned() })
             }
             Err(refusal) => {
                 let refusal = self.localized(session, request.queue(), refusal);

@@ -447,6 +447,7 @@ pub(super) fn subscribe(subscription: &str, queue: &str) -> Subscribe {
         messages_max: None,
         bytes_max: 1000,
         priority: 0,
+        start: None,
     }
 }
 

@@ -77,6 +77,10 @@ impl Registry {
             Define::DeleteQueue { .. } => {
                 unreachable!("hubs send the deletion of a queue to its shard (S10)")
             }
+            Define::CreateStream(_)
+            | Define::AlterStream { .. }
+            | Define::AddPartitions { .. }
+            | Define::DeleteStream { .. } => Err(Refusal::NotImplemented { what: "streams".to_owned() }),
             Define::Bind(rule) => self.bind(&who, rule),
             Define::Unbind(rule) => unbind(&who, rule),
         }

@@ -144,8 +144,11 @@ fn carry<L: LogStore>(
             to_shard(shard, ShardOp::Put { revision, queue });
         }
         RegistryEffect::Drop { shard, revision, queue } => to_shard(shard, ShardOp::Drop { revision, queue }),
-        RegistryEffect::Sync { shard, revision, boot, queues } => {
-            to_shard(shard, ShardOp::Sync { revision, boot, queues });
+        RegistryEffect::PutPartition { shard, revision, partition } => {
+            to_shard(shard, ShardOp::PutPartition { revision, partition });
+        }
+        RegistryEffect::Sync { shard, revision, boot, queues, partitions } => {
+            to_shard(shard, ShardOp::Sync { revision, boot, queues, partitions });
         }
         RegistryEffect::Close { shard, queue } => {
             to_shard(shard, ShardOp::Close { answer: None, queue, if_unused: false, if_empty: false });

@@ -176,6 +176,7 @@ impl Client {
             messages_max,
             bytes_max: *self.rng.pick(&[500, 8_000, 1 << 20]),
             priority: *self.rng.pick(&[0, 0, 5]),
+            start: None,
         };
         self.ask(0, Op::Subscribe(subscribe), Asked::Subscribe(subscription));
     }
@@ -197,6 +198,7 @@ impl Client {
             messages_max: None,
             bytes_max: 1 << 20,
             priority: 0,
+            start: None,
         };
         self.ask(0, Op::Subscribe(subscribe), Asked::Subscribe(subscription));
     }

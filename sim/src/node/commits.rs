@@ -69,5 +69,9 @@ fn may_be_awaited(op: &ShardOp) -> bool {
         ShardOp::Subscribe(_) | ShardOp::Get { .. } | ShardOp::SessionGone { .. } => false,
         ShardOp::Purge { .. } | ShardOp::Close { .. } | ShardOp::Put { .. } => true,
         ShardOp::Drop { .. } | ShardOp::Sync { .. } | ShardOp::Moved { .. } => true,
+        ShardOp::Append(append) => append.awaited,
+        ShardOp::Read(_) | ShardOp::Unwatch { .. } | ShardOp::Seek { .. } | ShardOp::Groups { .. } => false,
+        ShardOp::Trim { .. } | ShardOp::NewProducer { .. } | ShardOp::PutPartition { .. } => true,
+        ShardOp::Group(_) => true,
     }
 }

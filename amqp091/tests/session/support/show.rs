@@ -111,13 +111,16 @@ pub(crate) fn op(lane: u16, op: &Op, lines: &mut Vec<String>) {
                 lines.push(format!("! credit sub={} bytes={}", credit.subscription, credit.bytes))
             });
         }
-        Op::Subscribe(subscribe) => lines.push(format!("! {subscribe:?} lane={lane}")),
+        Op::Subscribe(subscribe) => {
+            lines.push(format!("! {subscribe:?} lane={lane}").replace(", start: None", ""));
+        }
         Op::Unsubscribe { subscription } => {
             lines.push(format!("! unsubscribe sub={subscription} lane={lane}"))
         }
         Op::Get(get) => lines.push(format!("! {get:?} lane={lane}")),
         Op::Purge { queue } => lines.push(format!("! purge {queue} lane={lane}")),
         Op::Define(define) => lines.push(format!("! {define:?} lane={lane}")),
+        other => unreachable!("AMQP 0-9-1 has no word for {other:?}"),
     }
 }
 
