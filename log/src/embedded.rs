@@ -28,6 +28,7 @@ mod promote;
 
 mod budget;
 
+pub use budget::Budget;
 pub use journal::Waker;
 pub use read::Reader;
 pub use recover::{Damage, OpenError, Recovery};
@@ -37,7 +38,6 @@ use crate::format::block::BODY_BYTES_MAX;
 use crate::format::page::PAGE_BYTES;
 use append::{Around, Identity, Tail};
 use background::{Background, Desk};
-use budget::Budget;
 use bytes::Bytes;
 use catalog::Catalog;
 use journal::Journal;
@@ -81,8 +81,8 @@ pub struct Options {
     pub log_bytes_max: u64,
     /// Space left free on the disk, for snapshots and manifests.
     pub margin_bytes: u64,
-    /// Background reads and writes beside small commits, per second.
-    pub background_bytes_per_s: u64,
+    /// What background work and cold reads may use of the disk; one for all logs on it.
+    pub budget: Arc<Budget>,
     /// After so long without a block a marker proves that the last one was written whole.
     pub idle: Duration,
 }
@@ -97,7 +97,7 @@ impl Default for Options {
             pool_min: 4,
             log_bytes_max: 8 << 30,
             margin_bytes: 256 << 20,
-            background_bytes_per_s: 100_000_000,
+            budget: Arc::default(),
             idle: Duration::from_millis(50),
         }
     }
@@ -219,7 +219,7 @@ impl Embedded {
         let catalog = Arc::new(found.catalog);
         let table = Arc::new(found.table);
         let supply = Arc::new(Mutex::new(found.supply));
-        let budget = Arc::new(Budget::new(options.background_bytes_per_s));
+        let budget = Arc::clone(&options.budget);
         let waits = waker.is_some();
         let journal =
             Journal::new(Arc::clone(&disk), Arc::clone(&catalog), Arc::clone(&budget), report.tail, waker);

@@ -5,7 +5,8 @@ mod scene;
 use scene::{Promise, alive, block, changes, chunks, judge, options, record};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::time::Duration;
 use stele_log::disk::Disk;
 use stele_log::disk::fault::FaultDisk;
 use stele_log::disk::real::RealDisk;
@@ -146,4 +147,37 @@ fn readers_see_every_live_record_while_segments_are_moved_and_recycled() {
 fn the_same_holds_on_a_real_disk() {
     let dir = tempfile::tempdir().unwrap();
     stress(&(Arc::new(RealDisk::open(dir.path()).unwrap()) as Arc<dyn Disk>));
+}
+
+#[test]
+fn a_shard_is_not_held_up_by_a_reader_of_a_footer() {
+    let disk = FaultDisk::new();
+    let (mut shard, _) = open(Arc::new(disk.clone()));
+    while shard.appended < 60 {
+        shard.append();
+    }
+    drop(shard);
+    // The first start seals what was open, and has its footer in memory; the second has none.
+    drop(open(Arc::new(disk.clone())));
+    let (shard, _) = open(Arc::new(disk.clone()));
+    let mut log = shard.log;
+    let reader = log.reader();
+    let (place, bytes) = (1..60).find_map(record).unwrap();
+    disk.stall_reads();
+    let (told, heard) = channel();
+    std::thread::scope(|scope| {
+        let read = scope.spawn(move || reader.record(place, bytes.len() as u32).map(|read| read == bytes));
+        disk.until_stalled(1);
+        let counted = scope.spawn(move || {
+            log.live(&[(place.lsn, 1)]);
+            // The test ends by itself when nobody listens any more.
+            let _ = told.send(());
+            log
+        });
+        let counted_meanwhile = heard.recv_timeout(Duration::from_secs(20));
+        disk.release();
+        assert_eq!(read.join().unwrap(), Ok(true));
+        drop(counted.join().unwrap());
+        assert_eq!(counted_meanwhile, Ok(()), "what is alive is counted while the reader waits for the disk");
+    });
 }

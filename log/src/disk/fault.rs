@@ -62,6 +62,9 @@ struct Inner {
     faults: BTreeMap<u64, Fault>,
     pages_max: Option<usize>,
     stalled: bool,
+    reads_stalled: bool,
+    /// Calls that do not return for now.
+    waiting: usize,
     locked: bool,
 }
 
@@ -120,10 +123,46 @@ impl FaultDisk {
         self.inner().stalled = true;
     }
 
-    /// Ends [`Self::stall`].
+    /// From now on reads do not return, until [`Self::release`].
+    pub fn stall_reads(&self) {
+        self.inner().reads_stalled = true;
+    }
+
+    /// Ends [`Self::stall`] and [`Self::stall_reads`].
     pub fn release(&self) {
-        self.inner().stalled = false;
+        let mut inner = self.inner();
+        (inner.stalled, inner.reads_stalled) = (false, false);
         self.inner.1.notify_all();
+    }
+
+    /// Returns once so many calls are stalled.
+    pub fn until_stalled(&self, count: usize) {
+        let mut inner = self.inner();
+        while inner.waiting < count {
+            inner = self.wait(inner);
+        }
+    }
+
+    fn wait<'a>(&self, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        self.inner.1.wait(inner).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for [`Self::release`] if `stalled` says so.
+    fn wait_while<'a>(
+        &self,
+        mut inner: MutexGuard<'a, Inner>,
+        stalled: impl Fn(&Inner) -> bool,
+    ) -> MutexGuard<'a, Inner> {
+        if !stalled(&inner) {
+            return inner;
+        }
+        inner.waiting += 1;
+        self.inner.1.notify_all();
+        while stalled(&inner) {
+            inner = self.wait(inner);
+        }
+        inner.waiting -= 1;
+        inner
     }
 
     /// Bytes in all files together.
@@ -299,10 +338,7 @@ struct FaultFile {
 
 impl DiskFile for FaultFile {
     fn write(&self, page: u64, pages: &[Page]) -> io::Result<()> {
-        let mut inner = self.disk.inner();
-        while inner.stalled {
-            inner = self.disk.inner.1.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
+        let mut inner = self.disk.wait_while(self.disk.inner(), |inner| inner.stalled);
         let fault = inner.call()?;
         let mut page = usize::try_from(page).expect("an offset in memory");
         let mut data: Vec<Shared> = pages.iter().map(|page| Arc::new(*page)).collect();
@@ -326,7 +362,7 @@ impl DiskFile for FaultFile {
     }
 
     fn read(&self, page: u64, pages: &mut [Page]) -> io::Result<usize> {
-        let mut inner = self.disk.inner();
+        let mut inner = self.disk.wait_while(self.disk.inner(), |inner| inner.reads_stalled);
         let fault = inner.call()?;
         if fault == Some(Fault::Torn) {
             return Err(io::Error::other("injected"));

@@ -5,7 +5,7 @@
 
 use crate::disk::Disk;
 use crate::embedded::append::Identity;
-use crate::embedded::budget::Budget;
+use crate::embedded::budget::{Budget, Share};
 use crate::embedded::catalog::Catalog;
 use crate::embedded::journal::Journal;
 use crate::embedded::promote::{self, Promotion, Wanted};
@@ -104,7 +104,7 @@ impl Background {
                 return;
             }
             let bytes = self.step();
-            let wait = bytes.map_or(LOOK_AGAIN, |bytes| self.budget.take(bytes));
+            let wait = bytes.map_or(LOOK_AGAIN, |bytes| self.budget.take(Share::Writes, bytes));
             let idle = bytes.is_none();
             let requests = lock(&self.desk.requests);
             // What was asked meanwhile is not waited out; what was used of the disk is.

@@ -114,7 +114,10 @@ impl Journal {
         if queue.failed.is_some() {
             queue.writes.clear();
         }
-        let Some(write) = queue.writes.pop_front().filter(|_| !queue.busy) else { return false };
+        if queue.busy {
+            return false;
+        }
+        let Some(write) = queue.writes.pop_front() else { return false };
         queue.busy = true;
         drop(queue);
         self.perform(write);

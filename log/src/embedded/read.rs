@@ -1,7 +1,7 @@
 //! Reading: whole blocks in order for replay, single records for deliveries that memory no longer holds.
 
 use crate::disk::Disk;
-use crate::embedded::budget::Budget;
+use crate::embedded::budget::{Budget, Share};
 use crate::embedded::journal::Journal;
 use crate::embedded::lock;
 use crate::embedded::scan::Scan;
@@ -112,7 +112,7 @@ impl Reader {
 
     fn pages(&self, segment: &Segment, opened: &Opened, pages: Range<u32>) -> Result<Vec<Page>, ReadError> {
         if self.waits {
-            let wait = self.budget.take(u64::from(pages.len() as u32) * PAGE_BYTES as u64);
+            let wait = self.budget.take(Share::Reads, u64::from(pages.len() as u32) * PAGE_BYTES as u64);
             if !wait.is_zero() {
                 std::thread::sleep(wait);
             }

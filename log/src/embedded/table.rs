@@ -192,23 +192,32 @@ impl Table {
     /// # Errors
     /// Those of the file system; `InvalidData` with a [`Flaw`] if neither footer nor blocks can be read.
     pub(crate) fn open(&self, disk: &dyn Disk, segment: &Arc<Segment>) -> io::Result<Opened> {
-        let mut state = lock(&segment.state);
-        let file = match &state.file {
-            Some(file) => Arc::clone(file),
-            None => Arc::clone(state.file.insert(disk.open(&segment.name(), Purpose::Read)?)),
+        let known = lock(&segment.state).file.clone();
+        let file = match known {
+            Some(file) => file,
+            None => {
+                let file = disk.open(&segment.name(), Purpose::Read)?;
+                Arc::clone(lock(&segment.state).file.get_or_insert(file))
+            }
         };
-        if let Some(footer) = &state.footer {
-            return Ok(Opened { file, footer: Arc::clone(footer) });
+        let (blocks, pages) = {
+            let state = lock(&segment.state);
+            if let Some(footer) = &state.footer {
+                return Ok(Opened { file, footer: Arc::clone(footer) });
+            }
+            if !state.sealed {
+                let (first, time, index) = (state.first, state.time, state.index.clone());
+                let footer = Footer { salt: segment.salt, first, time, index, moves: Vec::new() };
+                return Ok(Opened { file, footer: Arc::new(footer) });
+            }
+            ((state.first, state.last), state.pages)
+        };
+        // Not under the lock: a scan of a whole segment takes long, and the appending thread counts what is alive under it.
+        let footer = Arc::new(load_footer(&*file, segment, blocks, pages)?);
+        let before = lock(&segment.state).footer.replace(Arc::clone(&footer));
+        if before.is_none() {
+            self.remember(segment, footer.memory_bytes());
         }
-        if !state.sealed {
-            let (first, time, index) = (state.first, state.time, state.index.clone());
-            let footer = Footer { salt: segment.salt, first, time, index, moves: Vec::new() };
-            return Ok(Opened { file, footer: Arc::new(footer) });
-        }
-        let footer = Arc::new(load_footer(&*file, segment, &state)?);
-        state.footer = Some(Arc::clone(&footer));
-        drop(state);
-        self.remember(segment, footer.memory_bytes());
         Ok(Opened { file, footer })
     }
 
@@ -230,21 +239,26 @@ impl Table {
     }
 }
 
-fn load_footer(file: &dyn DiskFile, segment: &Segment, state: &State) -> io::Result<Footer> {
+fn load_footer(
+    file: &dyn DiskFile,
+    segment: &Segment,
+    (first, last): (Lsn, Lsn),
+    pages: u32,
+) -> io::Result<Footer> {
     let invalid = |flaw: Flaw| io::Error::new(io::ErrorKind::InvalidData, flaw);
-    match read_footer(file, u64::from(state.pages))? {
+    match read_footer(file, u64::from(pages))? {
         Ok(footer) if footer.salt == segment.salt => return Ok(footer),
         Ok(_) if segment.kind == Kind::Promoted => return Err(invalid(Flaw::Salt)),
         Err(flaw) if segment.kind == Kind::Promoted => return Err(invalid(flaw)),
         Ok(_) | Err(_) => {}
     }
     // The footer of a log segment holds nothing that its blocks do not say.
-    let index = Scan::new(file, segment.salt).index(1, state.pages)?.map_err(invalid)?;
-    let count = state.last.0 + 1 - state.first.0;
+    let index = Scan::new(file, segment.salt).index(1, pages)?.map_err(invalid)?;
+    let count = last.0 + 1 - first.0;
     if index.len() as u64 != count {
         return Err(invalid(Flaw::Short));
     }
-    Ok(Footer { salt: segment.salt, first: state.first, time: (0, 0), index, moves: Vec::new() })
+    Ok(Footer { salt: segment.salt, first, time: (0, 0), index, moves: Vec::new() })
 }
 
 /// Reads the footer that begins at `page`.

@@ -27,7 +27,7 @@ use stele_core::runner::{self, Runner, Settings};
 use stele_core::shard::Shard;
 use stele_hub::{Registry, Setup};
 use stele_log::disk::real::RealDisk;
-use stele_log::{Embedded, OpenError, Options, Recovery};
+use stele_log::{Budget, Embedded, OpenError, Options, Recovery};
 use stele_model::id::{HubId, Now, ShardId};
 use stele_model::log::RecordReader;
 use stele_model::machine::Machine;
@@ -129,11 +129,13 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     let (registry_inbox, registry_sleeper) = thread_inbox();
     let (shard_inboxes, shard_sleepers): (Vec<_>, Vec<_>) = (0..shard_count).map(|_| thread_inbox()).unzip();
 
+    // They are on one disk.
+    let budget = Arc::new(Budget::default());
     let (registry_log, _) =
-        open_log(config, "registry", 0, registry_options(config), waker(&registry_sleeper))?;
+        open_log(config, "registry", 0, registry_options(config, &budget), waker(&registry_sleeper))?;
     let mut shard_logs = Vec::new();
     for (n, sleeper) in shard_sleepers.iter().enumerate() {
-        let options = shard_options(config, n, shard_count);
+        let options = shard_options(config, n, shard_count, &budget);
         shard_logs.push(open_log(config, &format!("shard-{n}"), n as u16, options, waker(sleeper))?);
     }
     let clock = Arc::new(Clock::start());
@@ -264,20 +266,22 @@ fn shard_count(config: &Config) -> Result<usize, StartError> {
     Ok(config.threads.shards.map_or_else(|| default_threads().min(SHARDS_MAX), usize::from))
 }
 
-fn shard_options(config: &Config, n: usize, shards: usize) -> Options {
+fn shard_options(config: &Config, n: usize, shards: usize, budget: &Arc<Budget>) -> Options {
     Options {
         shard: n as u16,
         margin_bytes: margin_bytes(config),
         segment_bytes: config.log.segment_bytes,
         log_bytes_max: (config.log.budget_bytes / shards as u64).max(4 * config.log.segment_bytes),
+        budget: Arc::clone(budget),
         ..Options::default()
     }
 }
 
-fn registry_options(config: &Config) -> Options {
+fn registry_options(config: &Config, budget: &Arc<Budget>) -> Options {
     let segment_bytes = config.log.segment_bytes.min(REGISTRY_SEGMENT_BYTES);
     let (margin_bytes, log_bytes_max) = (margin_bytes(config), 4 * segment_bytes);
-    Options { segment_bytes, margin_bytes, pool_min: 1, log_bytes_max, ..Options::default() }
+    let budget = Arc::clone(budget);
+    Options { segment_bytes, margin_bytes, pool_min: 1, log_bytes_max, budget, ..Options::default() }
 }
 
 /// Free bytes that no log takes for records, bytes; small where segments are, so that a small volume can be used at all.
