@@ -77,7 +77,7 @@ pub struct Stats {
     pub commit_bytes: u64,
     /// Their entries.
     pub entries: u64,
-    /// Microseconds from hand-over to durable, added up.
+    /// Microseconds from hand-over to durable, added up; the log measures them.
     pub commit_us: u64,
     /// Blocks written on the machine's own thread.
     pub inline_commits: u64,
@@ -94,8 +94,8 @@ pub struct Runner<M: Machine, L: LogStore> {
     /// Sealed, not yet handed to the log.
     sealed: VecDeque<Block>,
     sealed_bytes: usize,
-    /// Handed to the log, not yet durable: (block, when).
-    in_flight: VecDeque<(Lsn, Now)>,
+    /// Handed to the log, not yet durable.
+    in_flight: VecDeque<Lsn>,
     durable: Lsn,
     /// Effects by the block they wait for: index 0 waits for `durable + 1`.
     held: VecDeque<Vec<M::Effect>>,
@@ -212,11 +212,11 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
             self.hold_effects();
         }
         self.let_go();
-        self.collect(now);
+        self.collect();
         // Publishers are held back, so perhaps nobody else appends.
         self.full &= !self.log.has_room();
         self.commit(now, idle);
-        self.collect(now);
+        self.collect();
         self.advance_snapshot(now);
         self.note_changes();
         out.append(&mut self.ready);
@@ -291,7 +291,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
     /// Sums since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.stats
+        Stats { commit_us: self.log.commit_us(), ..self.stats }
     }
 
     /// The last durable block.
@@ -377,7 +377,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
             match self.append(block, inline) {
                 Ok(()) => {
                     self.stats.inline_commits += u64::from(inline);
-                    self.handed_over(lsn, bytes, entries, now);
+                    self.handed_over(lsn, bytes, entries);
                 }
                 Err(AppendError::Full) => return,
                 Err(error) => self.fail(format!("append block {lsn}: {error:?}")),
@@ -398,14 +398,14 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         result
     }
 
-    fn handed_over(&mut self, lsn: Lsn, bytes: usize, entries: u32, now: Now) {
+    fn handed_over(&mut self, lsn: Lsn, bytes: usize, entries: u32) {
         let block = self.sealed.pop_front();
         assert!(block.as_ref().is_some_and(|block| block.lsn == lsn), "I3: blocks go down in order");
         if let Some(block) = block {
             self.memory.add(lsn, block.body);
         }
         self.sealed_bytes -= bytes;
-        self.in_flight.push_back((lsn, now));
+        self.in_flight.push_back(lsn);
         self.snapshot.bytes_since += bytes as u64;
         self.stats.commits += 1;
         self.stats.commit_bytes += bytes as u64;
@@ -425,23 +425,20 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         true
     }
 
-    fn collect(&mut self, now: Now) {
+    fn collect(&mut self) {
         self.log.poll(&mut self.completions);
         for completion in std::mem::take(&mut self.completions) {
             match completion {
-                Completion::Durable(through) => self.release(through, now),
+                Completion::Durable(through) => self.release(through),
                 Completion::Failed(error) => self.fail(format!("write the log: {error:?}")),
             }
         }
     }
 
     /// What waited for blocks up to `through` may leave.
-    fn release(&mut self, through: Lsn, now: Now) {
-        while let Some((lsn, since)) = self.in_flight.front().copied()
-            && lsn <= through
-        {
+    fn release(&mut self, through: Lsn) {
+        while self.in_flight.front().is_some_and(|lsn| *lsn <= through) {
             self.in_flight.pop_front();
-            self.stats.commit_us += now.0.saturating_sub(since.0);
         }
         while self.durable < through {
             self.durable.0 += 1;

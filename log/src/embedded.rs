@@ -384,6 +384,10 @@ impl LogStore for Embedded {
         lock(&self.supply).ready() >= 2
     }
 
+    fn commit_us(&self) -> u64 {
+        self.journal.commit_us()
+    }
+
     fn poll(&mut self, out: &mut Vec<Completion>) {
         if let Form::Polled { background, held: false } = &mut self.form
             && !self.journal.step()

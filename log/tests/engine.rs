@@ -221,6 +221,24 @@ fn a_block_is_not_durable_before_its_write_has_returned() {
 }
 
 #[test]
+fn the_time_of_a_commit_counts_also_where_the_appending_thread_writes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(RealDisk::open(dir.path()).unwrap());
+    let (mut log, _) =
+        Embedded::threaded(disk, Options { margin_bytes: 0, ..options() }, Box::new(|| {})).unwrap();
+    assert_eq!(log.commit_us(), 0);
+    for lsn in 1..=20 {
+        // The first block of a segment goes to the journal's thread, the others are written at once unless it marks the end just now.
+        log.append(block(lsn, 100), true).unwrap();
+        while log.tail() != Ok(Lsn(lsn)) {
+            std::thread::yield_now();
+        }
+    }
+    // No file system takes less than a microsecond to write and sync.
+    assert!(log.commit_us() >= 20, "{} us for 20 commits", log.commit_us());
+}
+
+#[test]
 fn a_full_disk_refuses_publishes_but_takes_settles_until_space_is_made() {
     let disk = FaultDisk::new();
     disk.limit(1 << 20);

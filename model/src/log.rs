@@ -124,6 +124,12 @@ pub trait LogStore {
         false
     }
 
+    /// Microseconds from append to durable, added up over all blocks since the start; measured where the disk is. Engines without a
+    /// clock say 0.
+    fn commit_us(&self) -> u64 {
+        0
+    }
+
     /// Moves what has completed since the last call to `out`.
     fn poll(&mut self, out: &mut Vec<Completion>);
 

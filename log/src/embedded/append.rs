@@ -12,6 +12,7 @@ use crate::format::footer::Footer;
 use crate::format::page::Page;
 use crate::format::segment::{Kind, SegmentHead};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use stele_model::id::Lsn;
 use stele_model::log::{AppendError, Block};
 
@@ -22,8 +23,8 @@ pub(crate) struct Write {
     pub(crate) install: Option<Source>,
     pub(crate) page: u32,
     pub(crate) pages: Vec<Page>,
-    /// The block that is durable once this is written; `None` for a marker.
-    pub(crate) lsn: Option<Lsn>,
+    /// The block that is durable once this is written, and when it was appended; `None` for a marker.
+    pub(crate) block: Option<(Lsn, Instant)>,
 }
 
 /// What all blocks of a log have in common.
@@ -116,7 +117,13 @@ impl Tail {
         active.note(&head, around.table);
         (self.lsn, self.chain, self.time) = (block.lsn, head.crc, block.time.0);
         let install = active.install.take();
-        Ok(Write { segment: Arc::clone(&active.segment), install, page, pages, lsn: Some(block.lsn) })
+        Ok(Write {
+            segment: Arc::clone(&active.segment),
+            install,
+            page,
+            pages,
+            block: Some((block.lsn, Instant::now())),
+        })
     }
 
     /// Goes on to another segment if the block does not fit into this one.
@@ -182,7 +189,7 @@ impl Tail {
         active.page += 1;
         active.marked = true;
         lock(&active.segment.state).pages = active.page;
-        Some(Write { segment: Arc::clone(&active.segment), install: None, page, pages, lsn: None })
+        Some(Write { segment: Arc::clone(&active.segment), install: None, page, pages, block: None })
     }
 
     /// Whether the background has to make the next segment ready, if that was not asked before.

@@ -34,6 +34,8 @@ pub(crate) struct Journal {
     queue: Mutex<Queue>,
     work: Condvar,
     durable: AtomicU64,
+    /// From append to durable, over all blocks.
+    commit_us: AtomicU64,
     waker: Option<Waker>,
 }
 
@@ -58,12 +60,18 @@ impl Journal {
         waker: Option<Waker>,
     ) -> Self {
         let durable = AtomicU64::new(durable.0);
-        Self { disk, catalog, budget, queue: Mutex::default(), work: Condvar::new(), durable, waker }
+        let (queue, work, commit_us) = (Mutex::default(), Condvar::new(), AtomicU64::new(0));
+        Self { disk, catalog, budget, queue, work, durable, commit_us, waker }
     }
 
     /// The last durable block.
     pub(crate) fn durable(&self) -> Lsn {
         Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Microseconds from append to durable, added up.
+    pub(crate) fn commit_us(&self) -> u64 {
+        self.commit_us.load(Ordering::Relaxed)
     }
 
     /// Why nothing may be appended any more, if so.
@@ -171,7 +179,7 @@ impl Journal {
 
     /// Writes, with `busy` set by the caller, and tells the outcome.
     fn perform(&self, write: Write) {
-        let lsn = write.lsn;
+        let block = write.block;
         let (pages, outcome) = self.write(write);
         let bytes = (pages.len() * PAGE_BYTES) as u64;
         self.budget.committed(bytes);
@@ -179,10 +187,12 @@ impl Journal {
         assert!(queue.busy, "one write is in flight");
         queue.busy = false;
         queue.written = Some(Instant::now());
-        match (outcome, lsn) {
-            (Ok(()), Some(lsn)) => {
+        match (outcome, block) {
+            (Ok(()), Some((lsn, since))) => {
                 let before = self.durable.swap(lsn.0, Ordering::AcqRel);
                 assert_eq!(before + 1, lsn.0, "blocks become durable in order");
+                let us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.commit_us.fetch_add(us, Ordering::Relaxed);
             }
             (Ok(()), None) => {}
             // A failed sync tells nothing of what the disk holds: the range is never written again.
