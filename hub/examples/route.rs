@@ -53,7 +53,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let first_user = User { name: "guest".into(), password_hash: String::new(), tags: Vec::new() };
+        let first_user =
+            User { name: "guest".into(), password_hash: String::new(), tags: Vec::new(), scram: Vec::new() };
         let setup = Setup { shards: 2, seed: [1, 2], first_user };
         let mut world = Self { registry: Registry::new(setup), log: NoLog(0), calls: 0 };
         let mut effects = Vec::new();

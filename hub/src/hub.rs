@@ -246,6 +246,8 @@ impl Hub {
             | Op::NewProducer
             | Op::Streams(_)
             | Op::Group(_)
+            | Op::Administer(_)
+            | Op::Accounts
             | Op::Groups => Err(Refusal::NotImplemented { what: "streams".to_owned() }),
         };
         if let Err(refusal) = refused {
@@ -357,6 +359,9 @@ impl Hub {
         self.flows.prune(|edge| match edge {
             Edge::Published { party, .. } | Edge::Delivered { party, .. } => parties.contains(party),
             Edge::Routed { queue, .. } | Edge::DeadLettered { queue, .. } => snapshot.queue(*queue).is_some(),
+            Edge::Appended { party, .. } | Edge::Read { party, .. } | Edge::Committed { party, .. } => {
+                parties.contains(party)
+            }
             Edge::Unrouted { .. } => true,
         });
         self.routes.clear();

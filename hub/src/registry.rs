@@ -240,6 +240,10 @@ impl Machine for Registry {
                     .and_then(|()| self.decide_define(session, &principal, &namespace, define));
                 self.conclude((hub, call), decided, journal, effects);
             }
+            RegistryOp::GroupStream { hub, call, .. } => {
+                let refusal = Refusal::NotImplemented { what: "streams".to_owned() };
+                self.conclude((hub, call), Err(refusal), journal, effects);
+            }
             RegistryOp::Administer { hub, call, change } => {
                 let decided = self.order.has_room().and_then(|()| self.decide_change(change));
                 self.conclude((hub, call), decided, journal, effects);

@@ -51,8 +51,12 @@ pub(crate) struct World {
 }
 
 pub(crate) fn setup() -> Setup {
-    let first_user =
-        User { name: "guest".into(), password_hash: "hash".into(), tags: vec!["administrator".into()] };
+    let first_user = User {
+        name: "guest".into(),
+        password_hash: "hash".into(),
+        tags: vec!["administrator".into()],
+        scram: Vec::new(),
+    };
     Setup { shards: 2, seed: [1, 2], first_user }
 }
 

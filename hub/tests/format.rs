@@ -54,8 +54,12 @@ fn facts() -> Vec<(&'static str, Fact)> {
         arguments: Arguments::from([("x-match".to_owned(), Value::Text("any".into()))]),
     };
     let (id, name) = (NamespaceId(1), "/".to_owned());
-    let user =
-        User { name: "guest".into(), password_hash: "aGFzaA==".into(), tags: vec!["administrator".into()] };
+    let user = User {
+        name: "guest".into(),
+        password_hash: "aGFzaA==".into(),
+        tags: vec!["administrator".into()],
+        scram: Vec::new(),
+    };
     let text = |text: &str| text.to_owned();
     vec![
         ("boot", Fact::Boot(Boot(4))),

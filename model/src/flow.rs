@@ -3,6 +3,7 @@
 //! Kept per IO thread as plain numbers, merged when somebody asks.
 
 use crate::id::{ExchangeId, QueueId};
+use crate::stream::StreamUuid;
 use std::collections::BTreeMap;
 
 /// A party outside: who publishes or reads.
@@ -25,6 +26,29 @@ pub enum Edge {
         party: Party,
         /// Through what.
         exchange: ExchangeId,
+    },
+    /// A party appended to a stream.
+    Appended {
+        /// Who.
+        party: Party,
+        /// Into what.
+        stream: StreamUuid,
+    },
+    /// A party read a stream.
+    Read {
+        /// From what.
+        stream: StreamUuid,
+        /// Who.
+        party: Party,
+    },
+    /// A party committed positions of a stream for a group: records count the commits.
+    Committed {
+        /// Which stream.
+        stream: StreamUuid,
+        /// For which group.
+        group: String,
+        /// Who.
+        party: Party,
     },
     /// A rule of an exchange took records into a queue. The key is the rule's, not the record's.
     Routed {

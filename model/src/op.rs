@@ -3,6 +3,7 @@
 use crate::group::GroupRequest;
 use crate::id::{Position, Ticket};
 use crate::publish::Publishes;
+use crate::registry::Change;
 use crate::settle::Settle;
 use crate::stream::{
     Appends, PartitionRef, Reads, SeekBy, StreamRef, StreamSettings, StreamStart, StreamUuid,
@@ -76,6 +77,10 @@ pub enum Op {
     Streams(StreamsWanted),
     /// Ask a group. Answer: `Done::Group`.
     Group(GroupRequest),
+    /// An administrator's change. Answer: `Done::Unit`.
+    Administer(Change),
+    /// List all users with their grants, for an administrator. Answer: `Done::Accounts`.
+    Accounts,
     /// List all groups that the session may see. Answer: `Done::Groups`.
     Groups,
 }

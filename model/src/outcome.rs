@@ -4,6 +4,7 @@ use crate::group::{GroupAnswer, GroupRefusal, Listed};
 use crate::id::{Position, QueueId};
 use crate::publish::Publishes;
 use crate::refusal::Refusal;
+use crate::registry::AccountInfo;
 use crate::stream::{Appended, Ends, PartResult, ReadPart, Sought, StreamInfo};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -111,6 +112,8 @@ pub enum Done {
     Group(Result<GroupAnswer, GroupRefusal>),
     /// All groups, by name.
     Groups(Vec<Listed>),
+    /// All users, by name.
+    Accounts(Vec<AccountInfo>),
 }
 
 /// Records for one subscription.

@@ -1,6 +1,6 @@
 //! What hubs and operators ask of the registry, and what it has to tell.
 
-use crate::id::{Boot, Call, ExchangeId, HubId, QueueId, Revision, SessionId, ShardId};
+use crate::id::{Boot, Call, ExchangeId, HubId, NamespaceId, QueueId, Revision, SessionId, ShardId};
 use crate::op::Define;
 use crate::outcome::Done;
 use crate::queue::QueueSpec;
@@ -28,6 +28,16 @@ pub enum RegistryOp {
         namespace: String,
         /// What.
         define: Define,
+    },
+    /// A hub needs the internal stream of a namespace where groups live ([`crate::group::GROUP_STREAM`]). Answer: `Done::Stream`, at
+    /// once if it is there.
+    GroupStream {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+        /// Where.
+        namespace: NamespaceId,
     },
     /// An operator's work: users, grants, namespaces, policies. Same answer; `hub` and `call` as the driver likes them.
     Administer {
@@ -83,6 +93,20 @@ pub enum Change {
         /// Name.
         name: String,
     },
+    /// Keep this of a user's password for SCRAM, in place of what is kept for the same hash. The user is made if it is not there.
+    PutScram {
+        /// The user.
+        user: String,
+        /// What.
+        secret: ScramSecret,
+    },
+    /// Forget what is kept of a user's password for SCRAM with this hash.
+    DeleteScram {
+        /// The user.
+        user: String,
+        /// Which.
+        hash: ScramHash,
+    },
     /// Give a user grants in a namespace, in place of earlier ones.
     PutGrant(Grant),
     /// Take the grants of a user in a namespace away.
@@ -115,6 +139,55 @@ pub struct User {
     pub password_hash: String,
     /// Tags, such as `administrator`.
     pub tags: Vec<String>,
+    /// What is kept of the password for SCRAM, at most one for each hash.
+    pub scram: Vec<ScramSecret>,
+}
+
+/// The hash of a SCRAM mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ScramHash {
+    /// SCRAM-SHA-256 (RFC 7677).
+    Sha256,
+    /// SCRAM-SHA-512.
+    Sha512,
+}
+
+/// What a server keeps of a password for SCRAM (RFC 5802, 3): enough to check a proof and to prove that it knows the user, and not
+/// enough to log in with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramSecret {
+    /// By which hash.
+    pub hash: ScramHash,
+    /// Random.
+    pub salt: Vec<u8>,
+    /// Rounds of PBKDF2, at least 4096.
+    pub iterations: u32,
+    /// H(client key).
+    pub stored_key: Vec<u8>,
+    /// HMAC(salted password, "Server Key").
+    pub server_key: Vec<u8>,
+}
+
+impl std::fmt::Debug for ScramSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScramSecret")
+            .field("hash", &self.hash)
+            .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A user as an administrator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountInfo {
+    /// Name.
+    pub name: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// For which hashes something is kept for SCRAM, and with how many iterations.
+    pub scram: Vec<(ScramHash, u32)>,
+    /// Its grants, by namespace.
+    pub grants: Vec<Grant>,
 }
 
 impl std::fmt::Debug for User {

@@ -6,6 +6,7 @@
 use crate::id::{Now, PrincipalId, Ticket};
 use crate::op::Submit;
 use crate::outcome::{Deliveries, Outcome, Wake};
+use crate::registry::{ScramHash, ScramSecret};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
 
@@ -19,8 +20,11 @@ pub trait Session {
     /// The answer to a submit.
     fn complete(&mut self, now: Now, ticket: Ticket, outcome: Outcome, out: &mut Outbox);
 
-    /// The answer to [`Outbox::authenticate`].
+    /// The answer to [`Outbox::authenticate`], but for [`Authenticate::Scram`].
     fn authenticated(&mut self, now: Now, result: Result<Principal, Rejected>, out: &mut Outbox);
+
+    /// The answer to [`Authenticate::Scram`]. A dialect that never asks is never told.
+    fn scram(&mut self, _: Now, _: Result<ScramSecret, Rejected>, _: &mut Outbox) {}
 
     /// Records for a subscription.
     fn deliver(&mut self, now: Now, batch: &Deliveries, out: &mut Outbox);
@@ -51,19 +55,46 @@ pub struct Principal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected;
 
-/// A request to check credentials. The driver answers with [`Session::authenticated`]. A session sends it again when a
-/// secret is updated.
+/// A request to find out who the client is. The driver answers with [`Session::authenticated`] or, where it says so, with
+/// [`Session::scram`]. A session asks again when a secret is updated.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Authenticate {
-    /// User name as given.
-    pub user: String,
-    /// Password as given; never printed.
-    pub password: String,
+pub enum Authenticate {
+    /// Check a password.
+    Password {
+        /// User name as given.
+        user: String,
+        /// Password as given; never printed.
+        password: String,
+    },
+    /// Tell what is kept of a user's password for SCRAM (RFC 5802), so that the session can check the client's proof. Answer:
+    /// [`Session::scram`].
+    Scram {
+        /// User name as given.
+        user: String,
+        /// By which hash.
+        hash: ScramHash,
+    },
+    /// The client has proved to the session that it is this user.
+    Proven {
+        /// The user.
+        user: String,
+    },
+    /// The client says nothing of itself. Rejected unless the driver is set to take such clients for somebody.
+    Nobody,
 }
 
 impl fmt::Debug for Authenticate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticate").field("user", &self.user).field("password", &"…").finish()
+        match self {
+            Self::Password { user, .. } => {
+                f.debug_struct("Password").field("user", user).finish_non_exhaustive()
+            }
+            Self::Scram { user, hash } => {
+                f.debug_struct("Scram").field("user", user).field("hash", hash).finish()
+            }
+            Self::Proven { user } => f.debug_struct("Proven").field("user", user).finish(),
+            Self::Nobody => f.write_str("Nobody"),
+        }
     }
 }
 
@@ -74,7 +105,7 @@ pub struct Outbox {
     pub write: Output,
     /// Requests, in order.
     pub submits: Vec<Submit>,
-    /// Check these credentials.
+    /// Find out who the client is.
     pub authenticate: Option<Authenticate>,
     /// End the connection after the bytes have left; the reason, for the log.
     pub close: Option<String>,

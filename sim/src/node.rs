@@ -463,6 +463,7 @@ fn setup(plan: &Plan) -> Setup {
         name: "guest".to_owned(),
         password_hash: String::new(),
         tags: vec!["administrator".to_owned()],
+        scram: Vec::new(),
     };
     Setup { shards: plan.shards, seed: [1, 2], first_user }
 }

@@ -118,7 +118,7 @@ impl Connection {
             }
             (Phase::Running, Method::ConnectionUpdateSecret { new_secret, .. }) => {
                 let password = String::from_utf8_lossy(new_secret.0).into_owned();
-                out.authenticate = Some(Authenticate { user: self.peer.user.clone(), password });
+                out.authenticate = Some(Authenticate::Password { user: self.peer.user.clone(), password });
                 self.waiting = Some(Waiting::new(0, &method, Awaited::Secret));
                 Ok(())
             }
@@ -157,10 +157,10 @@ impl Connection {
             }
         };
         let text = "response to the authentication mechanism cannot be read";
-        let credentials = credentials.ok_or_else(|| Exception::new(Code::SyntaxError, text))?;
+        let (user, password) = credentials.ok_or_else(|| Exception::new(Code::SyntaxError, text))?;
         self.peer.mechanism = name;
-        self.peer.user.clone_from(&credentials.user);
-        out.authenticate = Some(credentials);
+        self.peer.user.clone_from(&user);
+        out.authenticate = Some(Authenticate::Password { user, password });
         self.phase = Phase::Authenticating;
         Ok(())
     }
@@ -342,14 +342,14 @@ fn negotiated(field: &str, value: u32, range: RangeInclusive<u32>) -> Result<(),
 }
 
 /// `[identity] NUL user NUL password` (RFC 4616).
-fn plain(response: &[u8]) -> Option<Authenticate> {
+fn plain(response: &[u8]) -> Option<(String, String)> {
     let mut parts = response.splitn(3, |octet| *octet == 0);
     let (_identity, user, password) = (parts.next()?, parts.next()?, parts.next()?);
     credentials(user, password)
 }
 
 /// A table's entries `LOGIN` and `PASSWORD`, without the table's length.
-fn amqplain(response: &[u8]) -> Option<Authenticate> {
+fn amqplain(response: &[u8]) -> Option<(String, String)> {
     let table = Table::of(response);
     match (table.find(b"LOGIN")?, table.find(b"PASSWORD")?) {
         (Value::Str(user), Value::Str(password)) => credentials(user, password),
@@ -357,7 +357,8 @@ fn amqplain(response: &[u8]) -> Option<Authenticate> {
     }
 }
 
-fn credentials(user: &[u8], password: &[u8]) -> Option<Authenticate> {
+/// User and password.
+fn credentials(user: &[u8], password: &[u8]) -> Option<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    Some(Authenticate { user: text(user)?, password: text(password)? })
+    Some((text(user)?, text(password)?))
 }

@@ -41,7 +41,8 @@ pub(super) fn party() -> Party {
 impl Stage {
     pub(super) fn new() -> Self {
         let mut world = World::new();
-        let user = User { name: "low".into(), password_hash: String::new(), tags: Vec::new() };
+        let user =
+            User { name: "low".into(), password_hash: String::new(), tags: Vec::new(), scram: Vec::new() };
         world.change(Change::PutUser(user)).unwrap();
         let grant = |write: &str| Permission {
             user: "low".into(),

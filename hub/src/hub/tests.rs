@@ -455,6 +455,9 @@ fn each_edge_of_the_flow_graph_counts_what_went_over_it() {
             Edge::Routed { rule, .. } => {
                 format!("routed {} {}", String::from_utf8_lossy(&rule), flow.records)
             }
+            Edge::Appended { .. } | Edge::Read { .. } | Edge::Committed { .. } => {
+                panic!("no stream is used here")
+            }
             Edge::Unrouted { .. } => format!("unrouted {}", flow.records),
             Edge::Delivered { .. } => format!("delivered {} {}", flow.records, flow.bytes),
             Edge::DeadLettered { reason, .. } => format!("dead {reason} {}", flow.records),

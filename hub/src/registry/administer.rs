@@ -41,6 +41,9 @@ impl Registry {
             Change::DeleteUser { name } => {
                 self.state.root.user(&name).map(|_| Fact::UserGone(name)).into_iter().collect()
             }
+            Change::PutScram { .. } | Change::DeleteScram { .. } => {
+                return Err(Refusal::NotImplemented { what: "SCRAM".to_owned() });
+            }
             Change::PutGrant(grant) => self.put_grant(grant)?,
             Change::DeleteGrant { user, namespace } => {
                 let found = self.state.root.namespace(&namespace).and_then(|there| there.permits(&user));

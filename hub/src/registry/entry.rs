@@ -258,7 +258,7 @@ impl Fact {
                 let id = PrincipalId(input.u64()?);
                 let (name, password_hash, count) = (input.text()?, input.text()?, input.count()?);
                 let tags = (0..count).map(|_| input.text()).collect::<Result<_, _>>()?;
-                Self::User(id, User { name, password_hash, tags })
+                Self::User(id, User { name, password_hash, tags, scram: Vec::new() })
             }
             11 => Self::UserGone(input.text()?),
             12 => Self::Grant(Grant {

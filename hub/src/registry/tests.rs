@@ -260,7 +260,7 @@ fn each_definition_needs_its_grants() {
     let mut world = World::new();
     world.queue("q", &[]).unwrap();
     world.define(exchange("x", "direct", &[])).unwrap();
-    let user = User { name: "u".into(), password_hash: String::new(), tags: Vec::new() };
+    let user = User { name: "u".into(), password_hash: String::new(), tags: Vec::new(), scram: Vec::new() };
     world.change(Change::PutUser(user)).unwrap();
     let grant = |configure: &str, write: &str, read: &str| {
         Change::PutGrant(Grant {
@@ -306,7 +306,8 @@ fn a_user_goes_with_the_grants() {
     assert!(snapshot.user("guest").is_none());
     assert!(snapshot.namespace("/").unwrap().permits("guest").is_none());
     assert_eq!(verdict(world.queue("q", &[])), "Configure queue q");
-    let again = User { name: "guest".into(), password_hash: String::new(), tags: Vec::new() };
+    let again =
+        User { name: "guest".into(), password_hash: String::new(), tags: Vec::new(), scram: Vec::new() };
     world.change(Change::PutUser(again)).unwrap();
     assert_eq!(world.registry.current().user("guest").unwrap().id, PrincipalId(2), "not the one before");
 }

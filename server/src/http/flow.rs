@@ -165,6 +165,7 @@ impl Drawing<'_> {
                 let target = self.dead_letter_target(*queue, exchange);
                 Some(EdgeView { reason: Some(reason), ..view("dead_lettered", self.queue(*queue), target) })
             }
+            Edge::Appended { .. } | Edge::Read { .. } | Edge::Committed { .. } => None,
             Edge::Unrouted { exchange } => {
                 let id = self.exchange(*exchange);
                 if let Some(NodeView::Exchange { unrouted, .. }) = self.nodes.get_mut(&id) {

@@ -68,7 +68,7 @@ impl Inspect for Fake {
             _ => return None,
         };
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        Some(User { name: name.into(), password_hash: passwords::hash("pw"), tags })
+        Some(User { name: name.into(), password_hash: passwords::hash("pw"), tags, scram: Vec::new() })
     }
 }
 

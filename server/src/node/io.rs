@@ -295,8 +295,9 @@ impl Io {
     /// What one session wants.
     fn serve(&mut self, now: Now, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        if let Some(credentials) = connection.outbox.authenticate.take() {
-            let result = authenticate(&self.snapshot, &credentials);
+        while let Some(ask) = connection.outbox.authenticate.take() {
+            connection.resume = true;
+            let Some(result) = authenticate(&self.snapshot, now, &ask, connection) else { continue };
             self.counters.rejected += u64::from(result.is_err());
             if let Ok(principal) = &result {
                 let client = connection.session.client().to_owned();
@@ -304,7 +305,6 @@ impl Io {
                 self.hub.attach(connection.id, principal.clone(), party);
             }
             connection.session.authenticated(now, result, &mut connection.outbox);
-            connection.resume = true;
         }
         let mut submits = std::mem::take(&mut connection.outbox.submits);
         for submit in submits.drain(..) {
@@ -473,12 +473,29 @@ fn find(connections: &mut Slab<Connection>, session: SessionId) -> Option<(usize
     (connection.id == session && !connection.lingering).then_some((slot, connection))
 }
 
-fn authenticate(snapshot: &Snapshot, credentials: &Authenticate) -> Result<Principal, Rejected> {
-    let account = snapshot.user(&credentials.user).ok_or(Rejected)?;
-    if !passwords::verify(&credentials.password, &account.user.password_hash) {
-        return Err(Rejected);
-    }
-    Ok(Principal { id: account.id, name: account.user.name.clone() })
+/// Who the client is; `None`: the session was told what it needs to find out.
+fn authenticate(
+    snapshot: &Snapshot,
+    now: Now,
+    ask: &Authenticate,
+    connection: &mut Connection,
+) -> Option<Result<Principal, Rejected>> {
+    let user = match ask {
+        Authenticate::Password { user, password } => {
+            let account = snapshot.user(user);
+            account.filter(|account| passwords::verify(password, &account.user.password_hash))
+        }
+        Authenticate::Proven { user } => snapshot.user(user),
+        Authenticate::Nobody => None,
+        Authenticate::Scram { user, hash } => {
+            let kept = snapshot.user(user).map(|account| account.user.scram.as_slice()).unwrap_or_default();
+            let secret = kept.iter().find(|secret| secret.hash == *hash).cloned().ok_or(Rejected);
+            connection.session.scram(now, secret, &mut connection.outbox);
+            return None;
+        }
+    };
+    let principal = user.map(|account| Principal { id: account.id, name: account.user.name.clone() });
+    Some(principal.ok_or(Rejected))
 }
 
 /// A place in the namespace that a session wants to work in. One that does not exist is the hub's to refuse.

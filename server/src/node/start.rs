@@ -420,10 +420,13 @@ fn first_user(config: &Config) -> User {
     let administrator =
         |(_, user): &(&String, &UserSetting)| user.tags.iter().any(|tag| tag == "administrator");
     match config.users.iter().find(administrator) {
-        Some((name, user)) => {
-            User { name: name.clone(), password_hash: user.password_hash.clone(), tags: user.tags.clone() }
-        }
-        None => User { name: "guest".to_owned(), password_hash: String::new(), tags: Vec::new() },
+        Some((name, user)) => user_of(name, user),
+        None => User {
+            name: "guest".to_owned(),
+            password_hash: String::new(),
+            tags: Vec::new(),
+            scram: Vec::new(),
+        },
     }
 }
 
@@ -472,12 +475,13 @@ fn policy(name: &str, setting: &PolicySetting) -> Policy {
     }
 }
 
+fn user_of(name: &str, setting: &UserSetting) -> User {
+    let UserSetting { password_hash, tags, .. } = setting.clone();
+    User { name: name.to_owned(), password_hash, tags, scram: Vec::new() }
+}
+
 fn user_changes(name: &str, setting: &UserSetting) -> [Change; 2] {
-    let user = User {
-        name: name.to_owned(),
-        password_hash: setting.password_hash.clone(),
-        tags: setting.tags.clone(),
-    };
+    let user = user_of(name, setting);
     let grant = Grant {
         user: name.to_owned(),
         namespace: setting.namespace.clone(),

@@ -21,7 +21,7 @@ use stele_amqp091::{Connection, Profile};
 use stele_model::id::{Now, Ticket};
 use stele_model::op::{Op, Submit};
 use stele_model::publish::Publishes;
-use stele_model::session::{Outbox, Session};
+use stele_model::session::{Authenticate, Outbox, Session};
 
 /// A session under test, and what its driver knows.
 pub(crate) struct Run {
@@ -168,7 +168,8 @@ impl Run {
     /// Takes what the session asks for.
     fn collect(&mut self) {
         if let Some(ask) = self.out.authenticate.take() {
-            self.ops.push(format!("! authenticate {} {}", ask.user, ask.password));
+            let Authenticate::Password { user, password } = ask else { panic!("not a password: {ask:?}") };
+            self.ops.push(format!("! authenticate {user} {password}"));
         }
         for Submit { ticket, lane, op } in std::mem::take(&mut self.out.submits) {
             show::op(lane, &op, &mut self.ops);
