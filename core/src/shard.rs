@@ -177,6 +177,7 @@ impl Shard {
             | ShardOp::Group(_)
             | ShardOp::Groups { .. }
             | ShardOp::Unwatch { .. }
+            | ShardOp::Clock { .. }
             | ShardOp::PutPartition { .. }) => stream::refuse(op, turn),
         }
     }

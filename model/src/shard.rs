@@ -9,8 +9,8 @@ use crate::queue::QueueSpec;
 use crate::refusal::Refusal;
 use crate::settle::Settle;
 use crate::stream::{
-    Appended, Ends, FoundPart, FoundPosition, PartResult, PartitionSpec, ReadPart, SeekBy, ShardAppend,
-    ShardRead, Sought, StreamStart,
+    Appended, Ends, FoundPart, FoundPosition, FoundRecords, PartResult, PartitionSpec, ReadPart, SeekBy,
+    ShardAppend, ShardRead, Sought, StreamStart,
 };
 use bytes::Bytes;
 
@@ -172,6 +172,12 @@ pub enum ShardOp {
         /// The partition.
         partition: PartitionSpec,
     },
+    /// From the driver: the wall clock has jumped, or is trusted again (S28). What goes by age stays meanwhile. No answer; not logged,
+    /// so it is said again after a restart.
+    Clock {
+        /// It has.
+        jumped: bool,
+    },
     /// From a hub: the records of a move (S6) are where they should be, or nowhere to go. The source lets go of them.
     Moved {
         /// Which move.
@@ -267,6 +273,16 @@ pub enum ShardEffect {
         queue: QueueId,
         /// What, in queue order.
         records: Vec<Grant>,
+    },
+    /// To a session: records of a stream. The runner fetches and opens the batches and sends the records as
+    /// [`crate::outcome::Deliveries`].
+    DeliverBatches {
+        /// To whom.
+        subscription: SubscriptionId,
+        /// From which partition.
+        partition: QueueId,
+        /// What, in order.
+        batches: Vec<FoundRecords>,
     },
     /// Answer to [`ShardOp::Get`].
     Got {

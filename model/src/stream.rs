@@ -49,7 +49,7 @@ pub struct StreamSettings {
     pub batch_bytes_max: u32,
     /// Other dialects' publishes to the stream's name are appended to it (S26).
     pub capture: bool,
-    /// Which time of a batch the rules above and [`SeekBy::Time`] go by.
+    /// Which time of a batch retention and [`SeekBy::Time`] go by. The two times of compaction count from the append.
     pub time: TimeKind,
 }
 
@@ -357,8 +357,10 @@ pub struct ShardAppend {
     pub awaited: bool,
     /// What and where to, in order.
     pub parts: Vec<(QueueId, Batch)>,
-    /// For readers of other dialects, with this append (in one entry where they fit).
-    pub records: Vec<crate::publish::ShardPublish>,
+    /// For readers of other dialects: what to store of a part (its index) with it, if the part is stored now: not if it is refused or a
+    /// repeat. Each is answered as if it had been asked by itself. They are logged before the batches, so that no crash leaves a batch
+    /// without them.
+    pub records: Vec<(u32, crate::publish::ShardPublish)>,
 }
 
 /// What one shard shall read. Answer: [`crate::shard::ShardEffect::Read`].
@@ -406,6 +408,19 @@ pub struct Found {
     pub epoch: u32,
     /// When it was appended.
     pub appended: Now,
+}
+
+/// Records of a batch that a subscription gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundRecords {
+    /// The batch.
+    pub batch: Found,
+    /// The first position, within the batch.
+    pub from: Position,
+    /// How many positions, at least 1.
+    pub count: u32,
+    /// Bytes of credit that were taken for them; what they turn out to have is put right when they are opened.
+    pub charged: u64,
 }
 
 /// What a shard found of one partition.

@@ -175,7 +175,7 @@ impl Dispatch {
             ShardEffect::Answer { hub, call, answer } => Out::Hub(hub, ToHub::Answer { call, answer }),
             ShardEffect::Appended { hub, call, parts } => Out::Hub(hub, ToHub::Appended { call, parts }),
             ShardEffect::Woken { session, watch } => Out::Hub(session.hub, ToHub::Woken { session, watch }),
-            ShardEffect::Read { .. } | ShardEffect::Sought { .. } => {
+            ShardEffect::Read { .. } | ShardEffect::Sought { .. } | ShardEffect::DeliverBatches { .. } => {
                 unreachable!("no shard reads streams yet")
             }
             ShardEffect::Deliver { subscription, queue, records } => {

@@ -71,6 +71,7 @@ fn may_be_awaited(op: &ShardOp) -> bool {
         ShardOp::Drop { .. } | ShardOp::Sync { .. } | ShardOp::Moved { .. } => true,
         ShardOp::Append(append) => append.awaited,
         ShardOp::Read(_) | ShardOp::Unwatch { .. } | ShardOp::Seek { .. } | ShardOp::Groups { .. } => false,
+        ShardOp::Clock { .. } => false,
         ShardOp::Trim { .. } | ShardOp::NewProducer { .. } | ShardOp::PutPartition { .. } => true,
         ShardOp::Group(_) => true,
     }
