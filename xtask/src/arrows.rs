@@ -23,6 +23,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("stelemq", &["stele-model", "stele-record", "stele-log", "stele-server"]),
     ("stele-sim", &["stele-model", "stele-record", "stele-log", "stele-core", "stele-hub", "stele-amqp091"]),
+    // The bus knows brokers by their protocols alone: it is complete on any of them, and shares no code with this one.
+    ("stele-bus-derive", &[]),
+    ("stele-bus", &["stele-bus-derive"]),
+    ("stele-bus-test", &["stele-bus"]),
     // What judges the broker from outside must not share a mistake with it.
     ("stele-testkit", &[]),
     ("stele-bench", &[]),

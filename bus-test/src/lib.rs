@@ -1,0 +1,1 @@
+//! Tests of a bus: the same pipeline in memory.

@@ -1,0 +1,47 @@
+//! A bus for typed messages over any broker: publish, send, request, retry, schedule, saga; outbox and inbox with `stele-bus-sql`.
+//!
+//! Used by services; it shares no code with the Stele broker and is complete on RabbitMQ alone. On the wire it speaks MassTransit v8's
+//! envelope, raw JSON and CloudEvents. Read the modules in this order: [`message`] (what travels), [`handler`] (who takes it),
+//! [`context`] (what a handler may say), then `bus` (how it is put together).
+//!
+//! Deliberately not here: databases (`stele-bus-sql`), the test harness (`stele-bus-test`), anything of the broker.
+
+pub mod compose;
+pub mod context;
+pub mod decimal;
+pub mod delivery;
+pub mod envelope;
+pub mod failure;
+pub mod fault;
+pub mod fold;
+pub mod handler;
+pub mod headers;
+pub mod ids;
+pub mod message;
+pub mod name;
+pub mod outgoing;
+pub mod store;
+mod telemetry;
+pub mod time;
+pub mod topology;
+pub mod transport;
+pub mod wire;
+
+pub use compose::{Composer, EncodeError, SendOptions};
+pub use context::Context;
+pub use delivery::Delivery;
+pub use failure::Failure;
+pub use fault::{AnyFault, Fault};
+pub use handler::{Consumer, Either, Extract, Handler, Meta, Msg, Respond, State};
+pub use message::Message;
+pub use name::TypeName;
+pub use outgoing::{Destination, Outgoing, ScheduleToken};
+#[cfg(feature = "derive")]
+pub use stele_bus_derive::Message;
+pub use time::Timestamp;
+
+/// What the derives write refers to.
+#[doc(hidden)]
+pub mod __private {
+    pub use uuid::Uuid;
+}
