@@ -25,7 +25,7 @@ use plan::Plan;
 use requests::Request;
 use routes::Routes;
 use session::Attached;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stele_model::flow::{Edge, FlowCounts, Party};
 use stele_model::id::{Call, HubId, Now, SessionId, ShardId, Ticket};
@@ -133,7 +133,7 @@ impl Hub {
     /// A session has authenticated. A second call replaces who it is (its secret was updated).
     pub fn attach(&mut self, session: SessionId, principal: Principal, party: Party) {
         assert_eq!(session.hub, self.id, "a session is attached to its own hub");
-        if self.flows.is_full() {
+        if self.flows.wants_pruning() {
             self.prune_flows();
         }
         match self.sessions.get_mut(&session.number) {
@@ -353,11 +353,19 @@ impl Hub {
 
     /// Lets go of counts whose party or queue is gone, and of all that points to them.
     fn prune_flows(&mut self) {
-        let parties: std::collections::BTreeSet<_> =
-            self.sessions.values().map(|attached| attached.party.clone()).collect();
+        let parties: BTreeSet<_> = self.sessions.values().map(|attached| attached.party.clone()).collect();
+        let readers = self.sessions.values().flat_map(|attached| attached.readers.values());
+        let asked = self.calls.values().filter_map(|open| match open {
+            Open::Request { request, .. } => request.edge(),
+            Open::Publish { .. } | Open::Move { .. } => None,
+        });
+        let held: BTreeSet<_> = readers.map(|reader| reader.edge).chain(asked).collect();
         let snapshot = &self.snapshot;
-        self.flows.prune(|edge| match edge {
-            Edge::Published { party, .. } | Edge::Delivered { party, .. } => parties.contains(party),
+        self.flows.prune(|edge, number| match edge {
+            Edge::Published { party, .. } => parties.contains(party),
+            Edge::Delivered { party, queue } => {
+                held.contains(&number) || (parties.contains(party) && snapshot.queue(*queue).is_some())
+            }
             Edge::Routed { queue, .. } | Edge::DeadLettered { queue, .. } => snapshot.queue(*queue).is_some(),
             Edge::Appended { party, .. } | Edge::Read { party, .. } | Edge::Committed { party, .. } => {
                 parties.contains(party)

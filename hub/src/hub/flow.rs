@@ -7,6 +7,9 @@ use stele_model::flow::{Edge, Flow, FlowCounts};
 /// Most edges that one hub counts. Beyond it new edges are not counted apart until some are gone.
 const EDGES_MAX: usize = 1 << 16;
 
+/// Fewest edges worth looking through for those that are gone.
+const EDGES_PRUNED_MIN: usize = 1 << 10;
+
 /// Number of the edge that stands for all that found no room; it is not shown.
 const REST: u32 = 0;
 
@@ -15,17 +18,26 @@ pub(super) struct Flows {
     numbers: BTreeMap<Edge, u32>,
     flows: Vec<Flow>,
     free: Vec<u32>,
+    /// Edges at which the next look is due: twice as many as the last one left, so that a look costs little for each new edge and what
+    /// is gone never outweighs what is there.
+    prune_at: usize,
 }
 
 impl Default for Flows {
     fn default() -> Self {
-        Self { numbers: BTreeMap::new(), flows: vec![Flow::default()], free: Vec::new() }
+        Self {
+            numbers: BTreeMap::new(),
+            flows: vec![Flow::default()],
+            free: Vec::new(),
+            prune_at: EDGES_PRUNED_MIN,
+        }
     }
 }
 
 impl Flows {
-    pub(super) fn is_full(&self) -> bool {
-        self.numbers.len() >= EDGES_MAX
+    /// Edges may have gone since the last [`Self::prune`]: enough were added.
+    pub(super) fn wants_pruning(&self) -> bool {
+        self.numbers.len() >= self.prune_at
     }
 
     /// The number of an edge.
@@ -33,7 +45,7 @@ impl Flows {
         if let Some(number) = self.numbers.get(&edge) {
             return *number;
         }
-        if self.is_full() {
+        if self.numbers.len() >= EDGES_MAX {
             return REST;
         }
         let number = self.free.pop().unwrap_or_else(|| {
@@ -52,20 +64,60 @@ impl Flows {
     }
 
     /// Forgets edges that are not live. Nobody may hold their numbers any more.
-    pub(super) fn prune(&mut self, is_live: impl Fn(&Edge) -> bool) {
-        let Self { numbers, flows, free } = self;
+    pub(super) fn prune(&mut self, is_live: impl Fn(&Edge, u32) -> bool) {
+        let Self { numbers, flows, free, prune_at } = self;
         numbers.retain(|edge, number| {
-            let keep = is_live(edge);
+            let keep = is_live(edge, *number);
             if !keep {
                 flows[*number as usize] = Flow::default();
                 free.push(*number);
             }
             keep
         });
+        *prune_at = (2 * numbers.len()).clamp(EDGES_PRUNED_MIN, EDGES_MAX);
     }
 
     pub(super) fn counts(&self) -> FlowCounts {
         let counted = self.numbers.iter().map(|(edge, number)| (edge.clone(), self.flows[*number as usize]));
         FlowCounts { edges: counted.filter(|(_, flow)| flow.records > 0).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stele_model::flow::Party;
+    use stele_model::id::QueueId;
+
+    fn edge(queue: u64) -> Edge {
+        let party = Party { principal: "u".to_owned(), client: "c".to_owned(), dialect: "amqp091" };
+        Edge::Delivered { queue: QueueId(queue), party }
+    }
+
+    #[test]
+    fn edges_of_queues_that_come_and_go_do_not_pile_up() {
+        let mut flows = Flows::default();
+        for queue in 0..100_000 {
+            if flows.wants_pruning() {
+                flows.prune(|edge, _| matches!(edge, Edge::Delivered { queue: of, .. } if of.0 + 10 > queue));
+            }
+            let number = flows.edge(edge(queue));
+            assert_ne!(number, REST);
+            flows.add(number, 1, 1);
+        }
+        assert!(flows.flows.len() <= EDGES_PRUNED_MIN + 1, "{} edges have memory", flows.flows.len());
+    }
+
+    #[test]
+    fn an_edge_that_is_kept_keeps_its_count() {
+        let mut flows = Flows::default();
+        let (kept, gone) = (flows.edge(edge(1)), flows.edge(edge(2)));
+        flows.add(kept, 3, 30);
+        flows.add(gone, 4, 40);
+        flows.prune(|_, number| number == kept);
+        let again = flows.edge(edge(3));
+        flows.add(again, 5, 50);
+        let counts: Vec<_> = flows.counts().edges.into_values().map(|flow| flow.records).collect();
+        assert_eq!(counts, [3, 5]);
     }
 }

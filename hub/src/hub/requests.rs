@@ -37,6 +37,15 @@ impl Request {
         matches!(self, Self::Define { .. } | Self::Declared { .. } | Self::Delete { .. })
     }
 
+    /// The edge that its answer will count on.
+    pub(super) fn edge(&self) -> Option<u32> {
+        match self {
+            Self::Subscribe { reader, .. } => Some(reader.edge),
+            Self::Get { edge, .. } => Some(*edge),
+            _ => None,
+        }
+    }
+
     fn queue(&self) -> Option<&Arc<str>> {
         match self {
             Self::Subscribe { queue, .. }
