@@ -147,6 +147,8 @@ pub fn refused(refusal: &Refusal) -> Exception {
             (Code::PreconditionFailed, format!("{object} '{name}' is there already"))
         }
         Refusal::Stream(reason) => (Code::PreconditionFailed, stream_refused(reason)),
+        // No request of this dialect names a group.
+        Refusal::Group(reason) => (Code::InternalError, format!("group refused: {reason:?}")),
         Refusal::Missing { object, name, namespace } => {
             (Code::NotFound, format!("no {object} '{name}' in vhost '{namespace}'"))
         }

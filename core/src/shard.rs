@@ -176,6 +176,8 @@ impl Shard {
             | ShardOp::NewProducer { .. }
             | ShardOp::Group(_)
             | ShardOp::Groups { .. }
+            | ShardOp::GroupChanges { .. }
+            | ShardOp::PartitionsGone { .. }
             | ShardOp::Unwatch { .. }
             | ShardOp::Clock { .. }
             | ShardOp::PutPartition { .. }) => stream::refuse(op, turn),

@@ -248,7 +248,8 @@ impl Hub {
             | Op::Group(_)
             | Op::Administer(_)
             | Op::Accounts
-            | Op::Groups => Err(Refusal::NotImplemented { what: "streams".to_owned() }),
+            | Op::Groups
+            | Op::GroupChanges { .. } => Err(Refusal::NotImplemented { what: "streams".to_owned() }),
         };
         if let Err(refusal) = refused {
             self.complete(session, ticket, Outcome::Refused(refusal), out);

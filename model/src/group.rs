@@ -7,8 +7,12 @@
 //!
 //! A group lives on the shard of the partition of the internal stream that its name leads to, beside that partition (S12): which one, the
 //! hub decides and tells by [`ShardGroup::home`].
+//!
+//! Nothing is stored in the partitions of the internal stream. Who wants to read them (tools do) is shown what the groups know instead:
+//! whatever is logged of a group takes the next place of its home, and [`crate::op::Op::GroupChanges`] tells, in this order, what still holds,
+//! as a log that keeps the last value of each key. The dialect writes it in the bytes that its clients expect.
 
-use crate::id::{Call, HubId, Position, QueueId, SessionId};
+use crate::id::{Call, HubId, Now, Position, QueueId, SessionId};
 use crate::stream::PartitionRef;
 use bytes::Bytes;
 
@@ -63,7 +67,7 @@ pub enum GroupVerb {
     },
     /// Remember how far partitions were read. Answer when durable: [`GroupAnswer::Committed`].
     Commit {
-        /// Who; generation −1 and no member: somebody who divides by hand, allowed while the group has no members.
+        /// Who; a negative generation: somebody who divides by hand, allowed while the group has no members.
         of: MemberRef,
         /// What.
         positions: Vec<Commit>,
@@ -73,7 +77,8 @@ pub enum GroupVerb {
         /// Which; `None`: all known.
         of: Option<Vec<PartitionRef>>,
     },
-    /// Forget positions of streams that no member reads. Answer: [`GroupAnswer::Committed`].
+    /// Forget positions of streams that no member reads. Answer: [`GroupAnswer::Committed`]; a group with members of which nobody can tell
+    /// what they read refuses it as [`GroupRefusal::NotEmpty`]. The hub names streams by name here, also those asked for by their stable number.
     Forget {
         /// Which.
         of: Vec<PartitionRef>,
@@ -103,6 +108,9 @@ pub struct Join {
     pub kind: String,
     /// The ways of dividing that it knows, best first, each with its metadata.
     pub protocols: Vec<(String, Bytes)>,
+    /// Names of the streams that it means to read, as its dialect finds them in the metadata; `None`: nobody can tell. What members read
+    /// is not forgotten (see [`GroupVerb::Forget`]).
+    pub reads: Option<Vec<String>>,
 }
 
 /// See [`GroupVerb::Leave`].
@@ -249,10 +257,56 @@ pub enum GroupRefusal {
     Full,
     /// Its members read the stream.
     Subscribed,
-    /// The remark is too long.
+    /// The remark, or what the leader brought, is too long.
     MetadataTooLarge,
-    /// The name is not possible (empty).
+    /// The name of the group, or of the member's instance, is not possible (empty, too long).
     InvalidName,
+}
+
+/// What is known of the groups of a home, by [`crate::op::Op::GroupChanges`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupChanges {
+    /// The place after the last one.
+    pub end: Position,
+    /// What still holds, by place.
+    pub changes: Vec<GroupChange>,
+}
+
+/// One thing known of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupChange {
+    /// Its place among all that was logged of the groups of this home: grows, never used again.
+    pub at: Position,
+    /// When it was logged.
+    pub time: Now,
+    /// The group.
+    pub group: String,
+    /// What.
+    pub what: Known,
+}
+
+/// See [`GroupChange`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// How far a partition was read. Between shard and hub the stream has no name, see [`KnownChange`].
+    Position(Commit),
+    /// The last generation that is complete.
+    Generation(KnownGeneration),
+}
+
+/// A generation that is complete. Without members the group is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownGeneration {
+    /// Its number.
+    pub generation: i32,
+    /// Kind of protocol.
+    pub kind: String,
+    /// The way of dividing; empty without members.
+    pub protocol: String,
+    /// Who divided; empty without members.
+    pub leader: String,
+    /// Its members, with [`Join::session_ms`] and [`Join::rebalance_ms`] of each.
+    pub members: Vec<(DescribedMember, u32, u32)>,
 }
 
 // What follows is between hubs and shards.
@@ -298,4 +352,19 @@ pub enum ShardGroupAnswer {
     Positions(Vec<KnownPosition>),
     /// All groups of a home.
     Listed(Vec<Listed>),
+    /// What is known of the groups of a home, whose streams the hub names: the place after the last one, and what still holds, by place.
+    Changes(Position, Vec<KnownChange>),
+}
+
+/// As [`GroupChange`], positions by number of the partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownChange {
+    /// See [`GroupChange::at`].
+    pub at: Position,
+    /// See [`GroupChange::time`].
+    pub time: Now,
+    /// See [`GroupChange::group`].
+    pub group: String,
+    /// See [`GroupChange::what`].
+    pub what: Result<KnownPosition, KnownGeneration>,
 }

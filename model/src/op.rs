@@ -83,6 +83,16 @@ pub enum Op {
     Accounts,
     /// List all groups that the session may see. Answer: `Done::Groups`.
     Groups,
+    /// What is known of the groups of a home, from a place on: what a reader of that partition of the internal stream is shown.
+    /// Answer: `Done::GroupChanges`.
+    GroupChanges {
+        /// Which partition of [`crate::group::GROUP_STREAM`].
+        home: u32,
+        /// From which place.
+        from: Position,
+        /// At most so many.
+        count_max: u32,
+    },
 }
 
 /// Which streams to tell of.

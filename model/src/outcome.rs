@@ -1,6 +1,6 @@
 //! What sessions are told: answers, deliveries, and what happens to them unasked.
 
-use crate::group::{GroupAnswer, GroupRefusal, Listed};
+use crate::group::{GroupAnswer, GroupChanges, GroupRefusal, Listed};
 use crate::id::{Position, QueueId};
 use crate::publish::Publishes;
 use crate::refusal::Refusal;
@@ -114,6 +114,8 @@ pub enum Done {
     Groups(Vec<Listed>),
     /// All users, by name.
     Accounts(Vec<AccountInfo>),
+    /// What is known of the groups of a home.
+    GroupChanges(GroupChanges),
 }
 
 /// Records for one subscription.

@@ -1,5 +1,6 @@
 //! Why something is not done. Values, not errors: each dialect maps every one of them to its own words in `refuse.rs`.
 
+use crate::group::GroupRefusal;
 use crate::stream::StreamRefusal;
 use std::fmt;
 
@@ -46,6 +47,8 @@ pub enum Access {
 pub enum Refusal {
     /// A stream's own reasons.
     Stream(StreamRefusal),
+    /// A group's own reasons, for one of several positions.
+    Group(GroupRefusal),
     /// A thing of that name is there already.
     Exists {
         /// What kind.

@@ -165,6 +165,25 @@ pub enum ShardOp {
         /// Which partition of the groups' stream.
         home: QueueId,
     },
+    /// Tell what is known of the groups of a home. Answer: `Answer::Group`.
+    GroupChanges {
+        /// Who is answered.
+        hub: HubId,
+        /// Number for the answer.
+        call: Call,
+        /// Which partition of the groups' stream.
+        home: QueueId,
+        /// From which place.
+        from: Position,
+        /// At most so many.
+        count_max: u32,
+    },
+    /// From a hub: these partitions are not there any more, wherever they were. What groups know of them is forgotten. No answer, and no
+    /// harm if it is missed: then it goes with the group.
+    PartitionsGone {
+        /// Which.
+        partitions: Vec<QueueId>,
+    },
     /// From the registry: make or change this partition. Answer: [`ShardEffect::Applied`]. It goes by [`ShardOp::Drop`].
     PutPartition {
         /// The registry's revision that says so.

@@ -13,7 +13,8 @@ pub(super) fn refuse(op: ShardOp, turn: &mut Turn<'_>) {
         ShardOp::Seek { hub, call, .. }
         | ShardOp::Trim { hub, call, .. }
         | ShardOp::NewProducer { hub, call }
-        | ShardOp::Groups { hub, call, .. } => (hub, call),
+        | ShardOp::Groups { hub, call, .. }
+        | ShardOp::GroupChanges { hub, call, .. } => (hub, call),
         _ => return,
     };
     turn.say_present(ShardEffect::Answer { hub, call, answer: Err(refusal) });

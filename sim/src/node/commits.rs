@@ -70,9 +70,13 @@ fn may_be_awaited(op: &ShardOp) -> bool {
         ShardOp::Purge { .. } | ShardOp::Close { .. } | ShardOp::Put { .. } => true,
         ShardOp::Drop { .. } | ShardOp::Sync { .. } | ShardOp::Moved { .. } => true,
         ShardOp::Append(append) => append.awaited,
-        ShardOp::Read(_) | ShardOp::Unwatch { .. } | ShardOp::Seek { .. } | ShardOp::Groups { .. } => false,
+        ShardOp::Read(_)
+        | ShardOp::Unwatch { .. }
+        | ShardOp::Seek { .. }
+        | ShardOp::Groups { .. }
+        | ShardOp::GroupChanges { .. } => false,
         ShardOp::Clock { .. } => false,
         ShardOp::Trim { .. } | ShardOp::NewProducer { .. } | ShardOp::PutPartition { .. } => true,
-        ShardOp::Group(_) => true,
+        ShardOp::Group(_) | ShardOp::PartitionsGone { .. } => true,
     }
 }
