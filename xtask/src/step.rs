@@ -19,7 +19,7 @@ pub(crate) struct Step {
 /// Run all, print a table and, as the last line, `N passed, N failed`. Returns the number that failed.
 pub(crate) fn run<'a>(workspace: &Workspace, steps: impl Iterator<Item = &'a Step>) -> usize {
     let mut lines = Vec::new();
-    let mut failed = 0;
+    let mut failures = Vec::new();
     for step in steps {
         println!("\n=== {}: {}", step.name, step.shows);
         let start = Instant::now();
@@ -27,12 +27,13 @@ pub(crate) fn run<'a>(workspace: &Workspace, steps: impl Iterator<Item = &'a Ste
         let word = if result.is_ok() { "passed" } else { "FAILED" };
         let line = format!("{word} {:<16} {:>7.1} s", step.name, start.elapsed().as_secs_f64());
         if let Err(error) = result {
-            failed += 1;
-            eprintln!("{error:#}");
+            failures.push(format!("{}: {error:#}", step.name));
         }
         println!("=== {line}");
         lines.push(line);
     }
-    println!("\n{}\n{} passed, {failed} failed", lines.join("\n"), lines.len() - failed);
-    failed
+    // Once more at the end, where a reader of a long log looks first.
+    failures.iter().for_each(|failure| println!("\n{failure}"));
+    println!("\n{}\n{} passed, {} failed", lines.join("\n"), lines.len() - failures.len(), failures.len());
+    failures.len()
 }
