@@ -27,8 +27,11 @@
 //! hidden keys; its layout stands in [`history`]. The length of a record never changes; a dead-letter move writes a new one
 //! ([`history::with_death`]).
 //!
+//! A stream of Kafka's keeps whole batches as their producer sent them; [`batch`] reads and writes those.
+//!
 //! Not here: where records lie, how long they live, who holds them (core); frames (dialects).
 
+pub mod batch;
 mod damage;
 mod draft;
 pub mod history;
