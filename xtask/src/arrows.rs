@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stele-core", &["stele-model", "stele-record"]),
     ("stele-hub", &["stele-model", "stele-record"]),
     ("stele-amqp091", &["stele-model", "stele-record"]),
+    ("stele-kafka", &["stele-model", "stele-record"]),
     (
         "stele-server",
         &["stele-model", "stele-record", "stele-log", "stele-core", "stele-hub", "stele-amqp091"],

@@ -1,4 +1,4 @@
-//! The project's chores, one command each: `cargo xtask test | arrows | tidy | conform | ci`.
+//! The project's chores, one command each: `cargo xtask test | arrows | tidy | conform | codegen | ci`.
 //!
 //! Called by people and by `.ci/run`. Every chore ends non-zero when it found something, and names it on standard error. Nothing here
 //! is linked into the broker, and nothing here knows a wire format: the conformance scripts do, and this crate only compares answers.
@@ -6,6 +6,7 @@
 
 mod arrows;
 mod broker;
+mod codegen;
 mod command;
 mod conform;
 mod provision;
@@ -40,6 +41,8 @@ enum Chore {
     Tidy,
     /// Run the official clients of a dialect and compare what they observe with what the real broker answers.
     Conform(conform::Options),
+    /// Write the code that is made from a protocol's own definitions.
+    Codegen(codegen::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,5 +63,6 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Arrows => arrows::check(&workspace),
         Chore::Tidy => tidy::check(&workspace),
         Chore::Conform(options) => conform::run(&workspace, &options),
+        Chore::Codegen(options) => codegen::run(&workspace, &options),
     }
 }

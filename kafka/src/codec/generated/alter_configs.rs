@@ -1,0 +1,34 @@
+//! AlterConfigs (key 33): the messages of Kafka 4.3.1. Made by `cargo xtask codegen kafka`; change the generator, not this.
+
+use crate::codec::message::messages;
+use crate::codec::wire::Text;
+
+messages! {
+    AlterableConfig<'a> {
+        name: Text<'a>;
+        value: Option<Text<'a>>, null 0..;
+    }
+
+    AlterConfigsResource<'a> {
+        resource_type: i8;
+        resource_name: Text<'a>;
+        configs: Vec<AlterableConfig<'a>>;
+    }
+
+    AlterConfigsRequest<'a> {
+        resources: Vec<AlterConfigsResource<'a>>;
+        validate_only: bool;
+    }
+
+    AlterConfigsResourceResponse<'a> {
+        error_code: i16;
+        error_message: Option<Text<'a>>, null 0..;
+        resource_type: i8;
+        resource_name: Text<'a>;
+    }
+
+    AlterConfigsResponse<'a> {
+        throttle_time_ms: i32;
+        responses: Vec<AlterConfigsResourceResponse<'a>>;
+    }
+}
