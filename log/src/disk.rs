@@ -8,6 +8,7 @@ pub mod real;
 pub mod fault;
 
 use crate::format::page::Page;
+use rustix::io::Errno;
 use std::io;
 use std::sync::Arc;
 
@@ -20,6 +21,13 @@ pub enum Purpose {
     Commit,
     /// Writing much, durable after [`DiskFile::sync`]. The file is created if it is missing.
     Bulk,
+}
+
+/// Whether the process, or the machine, has no more handles for files. Nothing was done; it may go well later.
+#[must_use]
+pub fn is_out_of_handles(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// A file in the directory.
@@ -112,6 +120,12 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// Those of the file system.
     fn sync(&self) -> io::Result<()>;
+
+    /// Cuts the file after so many pages. Durable after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn cut(&self, pages: u64) -> io::Result<()>;
 
     /// Whole pages in the file.
     ///

@@ -28,13 +28,15 @@ mod promote;
 
 mod budget;
 
-pub use budget::Budget;
+mod volume;
+
 pub use journal::Waker;
 pub use read::Reader;
 pub use recover::{Damage, OpenError, Recovery};
+pub use volume::Volume;
 
 use crate::disk::{Disk, Lock};
-use crate::format::block::BODY_BYTES_MAX;
+use crate::format::block::{BODY_BYTES_MAX, Layout};
 use crate::format::page::PAGE_BYTES;
 use append::{Around, Identity, Tail};
 use background::{Background, Desk};
@@ -60,6 +62,10 @@ const INLINE_BYTES_MAX: usize = 16 << 10;
 /// Blocks appended and not completed: one being written, the next ready to follow without a pause.
 const IN_FLIGHT_MAX: u32 = 2;
 
+/// How long a commit or a read waits for a file handle, and how often it asks.
+const HANDLES_PATIENCE: Duration = Duration::from_secs(60);
+const HANDLES_AGAIN: Duration = Duration::from_millis(20);
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect(PANICKED)
 }
@@ -81,8 +87,8 @@ pub struct Options {
     pub log_bytes_max: u64,
     /// Space left free on the disk, for snapshots and manifests.
     pub margin_bytes: u64,
-    /// What background work and cold reads may use of the disk; one for all logs on it.
-    pub budget: Arc<Budget>,
+    /// The disk; one for all logs on it.
+    pub volume: Arc<Volume>,
     /// After so long without a block a marker proves that the last one was written whole.
     pub idle: Duration,
 }
@@ -97,7 +103,7 @@ impl Default for Options {
             pool_min: 4,
             log_bytes_max: 8 << 30,
             margin_bytes: 256 << 20,
-            budget: Arc::default(),
+            volume: Arc::default(),
             idle: Duration::from_millis(50),
         }
     }
@@ -137,6 +143,13 @@ impl Options {
         Ok(())
     }
 
+    /// The shortest file that can be a segment: it holds a block of the largest size.
+    fn least_bytes(&self) -> u64 {
+        let body = usize::try_from(self.body_bytes_max()).expect("at most 15.5 MiB");
+        // Header, marker, footer, and one to spare.
+        ((Layout::of(body).pages + 4) * PAGE_BYTES) as u64
+    }
+
     fn body_bytes_max(&self) -> u64 {
         (self.segment_bytes / 4).min(BODY_BYTES_MAX as u64)
     }
@@ -150,7 +163,6 @@ pub struct Embedded {
     catalog: Arc<Catalog>,
     supply: Arc<Mutex<Supply>>,
     journal: Arc<Journal>,
-    budget: Arc<Budget>,
     desk: Arc<Desk>,
     tail: Arc<Mutex<Tail>>,
     appended: Lsn,
@@ -219,11 +231,16 @@ impl Embedded {
         let catalog = Arc::new(found.catalog);
         let table = Arc::new(found.table);
         let supply = Arc::new(Mutex::new(found.supply));
-        let budget = Arc::clone(&options.budget);
         let waits = waker.is_some();
-        let journal =
-            Journal::new(Arc::clone(&disk), Arc::clone(&catalog), Arc::clone(&budget), report.tail, waker);
-        let journal = Arc::new(journal);
+        let journal = Arc::new(Journal::new(
+            Arc::clone(&disk),
+            Arc::clone(&catalog),
+            Arc::clone(&supply),
+            Arc::clone(&table),
+            Arc::clone(&options.volume),
+            report.tail,
+            waker,
+        ));
         let desk = Arc::new(Desk::default());
         lock(&desk.requests).snapshot_durable = report.snapshot.unwrap_or_default();
         let mut log = Self {
@@ -233,7 +250,6 @@ impl Embedded {
             catalog,
             supply,
             journal,
-            budget,
             desk,
             tail,
             appended: report.tail,
@@ -258,7 +274,6 @@ impl Embedded {
             table: Arc::clone(&self.table),
             supply: Arc::clone(&self.supply),
             journal: Arc::clone(&self.journal),
-            budget: Arc::clone(&self.budget),
             desk: Arc::clone(&self.desk),
             // The background pays for what it did after each step.
             reader: Reader { waits: false, ..self.reader_that(waits) },
@@ -271,7 +286,7 @@ impl Embedded {
             disk: Arc::clone(&self.disk),
             table: Arc::clone(&self.table),
             journal: Arc::clone(&self.journal),
-            budget: Arc::clone(&self.budget),
+            volume: Arc::clone(&self.options.volume),
             waits,
         }
     }
@@ -353,7 +368,8 @@ impl LogStore for Embedded {
             return Err(AppendError::TooLarge);
         }
         assert_eq!(block.lsn.0, self.appended.0 + 1, "S20: blocks are appended in order, each once");
-        let around = Around { supply: &self.supply, catalog: &self.catalog, table: &self.table };
+        let around =
+            Around { disk: &*self.disk, supply: &self.supply, catalog: &self.catalog, table: &self.table };
         let mut tail = lock(&self.tail);
         let write = tail.place(&block, self.reserve, self.journal.buffer(), around)?;
         self.appended = block.lsn;
@@ -381,7 +397,7 @@ impl LogStore for Embedded {
 
     fn has_room(&self) -> bool {
         // One to go on in, and the reserve.
-        lock(&self.supply).ready() >= 2
+        lock(&self.supply).has(&*self.disk, 1)
     }
 
     fn commit_us(&self) -> u64 {

@@ -10,7 +10,7 @@ pub mod disk;
 
 mod embedded;
 
-pub use embedded::{Budget, Damage, Embedded, OpenError, Options, Reader, Recovery, Waker};
+pub use embedded::{Damage, Embedded, OpenError, Options, Reader, Recovery, Volume, Waker};
 
 pub mod conformance;
 

@@ -47,7 +47,7 @@ fn synced(disk: &FaultDisk) -> FaultDisk {
 
 #[test]
 fn after_an_error_at_any_call_nothing_acknowledged_is_lost() {
-    for (i, fault) in [Fault::Error, Fault::NoSpace, Fault::Torn].into_iter().enumerate() {
+    for (i, fault) in [Fault::Error, Fault::NoSpace, Fault::NoHandle, Fault::Torn].into_iter().enumerate() {
         for call in (i as u64..calls()).step_by(2) {
             let disk = FaultDisk::new();
             disk.fail(call, fault);

@@ -7,6 +7,7 @@ pub mod crash;
 
 use super::{Disk, DiskFile, Found, Lock, LockError, Purpose};
 use crate::format::page::{PAGE_BYTES, Page};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -25,6 +26,7 @@ enum Op {
     Sync { inode: Inode },
     Rename { from: String, to: String },
     Remove { name: String },
+    Cut { inode: Inode, len: usize },
     SyncDir,
     Mark(u64),
 }
@@ -36,6 +38,8 @@ pub enum Fault {
     Error,
     /// No space; nothing was done.
     NoSpace,
+    /// An open fails for want of a handle; any other call is as usual.
+    NoHandle,
     /// A write does its first half only and then fails; any other call fails at once.
     Torn,
     /// A write says that it is done, but nothing was written. Other calls are as usual.
@@ -63,6 +67,9 @@ struct Inner {
     pages_max: Option<usize>,
     stalled: bool,
     reads_stalled: bool,
+    /// Every open fails.
+    no_handles: bool,
+    refused: u64,
     /// Calls that do not return for now.
     waiting: usize,
     locked: bool,
@@ -116,6 +123,17 @@ impl FaultDisk {
     /// Limits the disk to so many bytes of files.
     pub fn limit(&self, bytes: u64) {
         self.inner().pages_max = Some(usize::try_from(bytes).unwrap_or(usize::MAX) / PAGE_BYTES);
+    }
+
+    /// From now on no file can be opened, or one can again.
+    pub fn set_no_handles(&self, none: bool) {
+        self.inner().no_handles = none;
+    }
+
+    /// How often a file could not be opened because of [`Self::set_no_handles`].
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.inner().refused
     }
 
     /// From now on writes do not return, until [`Self::release`].
@@ -217,6 +235,12 @@ impl Tree {
         file[page..page + data.len()].clone_from_slice(data);
     }
 
+    fn cut(&mut self, inode: Inode, len: usize) {
+        if let Some(file) = self.files.get_mut(&inode) {
+            file.truncate(len);
+        }
+    }
+
     fn rename(&mut self, from: &str, to: &str) -> bool {
         let Some(inode) = self.names.remove(from) else { return false };
         self.names.insert(to.to_owned(), inode);
@@ -248,7 +272,15 @@ impl Inner {
 impl Disk for FaultDisk {
     fn open(&self, name: &str, purpose: Purpose) -> io::Result<Arc<dyn DiskFile>> {
         let mut inner = self.inner();
-        inner.plain_call()?;
+        match inner.call()? {
+            Some(Fault::Torn) => return Err(io::Error::other("injected")),
+            Some(Fault::NoHandle) => return Err(Errno::MFILE.into()),
+            _ if inner.no_handles => {
+                inner.refused += 1;
+                return Err(Errno::MFILE.into());
+            }
+            _ => {}
+        }
         let inode = match inner.tree.names.get(name) {
             Some(inode) => *inode,
             None if purpose == Purpose::Read => return Err(io::ErrorKind::NotFound.into()),
@@ -383,6 +415,15 @@ impl DiskFile for FaultFile {
         let mut inner = self.disk.inner();
         inner.plain_call()?;
         inner.trace.push(Op::Sync { inode: self.inode });
+        Ok(())
+    }
+
+    fn cut(&self, pages: u64) -> io::Result<()> {
+        let mut inner = self.disk.inner();
+        inner.plain_call()?;
+        let len = usize::try_from(pages).expect("a length in memory");
+        inner.tree.cut(self.inode, len);
+        inner.trace.push(Op::Cut { inode: self.inode, len });
         Ok(())
     }
 

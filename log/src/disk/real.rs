@@ -165,6 +165,10 @@ impl DiskFile for RealFile {
         Ok(fs::fdatasync(&self.fd)?)
     }
 
+    fn cut(&self, pages: u64) -> io::Result<()> {
+        Ok(fs::ftruncate(&self.fd, pages * PAGE_BYTES as u64)?)
+    }
+
     fn pages(&self) -> io::Result<u64> {
         let about = fs::fstat(&self.fd)?;
         Ok(u64::try_from(about.st_size).unwrap_or(0) / PAGE_BYTES as u64)

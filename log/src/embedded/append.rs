@@ -3,6 +3,7 @@
 //! Encoding here, not on the journal's thread, lets the next block be made while the last one is being written: with 1-MB
 //! blocks the copy would otherwise cost an eighth of the disk's ceiling.
 
+use crate::disk::Disk;
 use crate::embedded::catalog::Catalog;
 use crate::embedded::lock;
 use crate::embedded::supply::{Ready, Source, Supply};
@@ -136,8 +137,8 @@ impl Tail {
     ) -> Result<(), AppendError> {
         let mut supply = lock(around.supply);
         let fits = self.active.as_ref().is_some_and(|active| active.fits(pages));
-        let needed = u64::from(!fits) + u64::from(!reserve);
-        if supply.ready() < needed || (!fits && supply.available() == 0) {
+        let segments = usize::from(!fits);
+        if (!reserve && !supply.has(around.disk, segments)) || (!fits && !supply.has_any(around.disk)) {
             return Err(AppendError::Full);
         }
         if fits {
@@ -145,13 +146,14 @@ impl Tail {
             self.hurry |= late && supply.hurry();
             return Ok(());
         }
-        let Ready { number, pages: room, source } = supply.take(around.catalog).expect("counted above");
+        let Ready { number, pages: room, source } =
+            supply.take(around.disk, around.catalog).expect("counted above");
         drop(supply);
         // Nothing is in it yet: `last` stands below `first`.
         let mut state = State { first: lsn, last: Lsn(lsn.0 - 1), chain: self.chain, ..State::default() };
         let install = match source {
-            Source::Prepared(file) => {
-                state.file = Some(file);
+            Source::Prepared(file, promise) => {
+                (state.file, state.promise) = (Some(file), promise);
                 None
             }
             other => Some(other),
@@ -206,6 +208,7 @@ impl Tail {
 /// What the tail needs to know of its surroundings.
 #[derive(Clone, Copy)]
 pub(crate) struct Around<'a> {
+    pub(crate) disk: &'a dyn Disk,
     pub(crate) supply: &'a Mutex<Supply>,
     pub(crate) catalog: &'a Catalog,
     pub(crate) table: &'a Table,

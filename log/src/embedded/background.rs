@@ -1,17 +1,18 @@
 //! Everything that is not a commit: sealing segments, preparing the next ones, recycling, snapshots, promotion, zeroing.
 //!
 //! One bounded step at a time, most urgent first; on a thread of its own or, in the polled form, when told. What it writes is
-//! paid for from the budget. No space is waited out; any other error poisons the log, for nobody knows what the disk holds.
+//! paid for from the budget. No space and no handles are waited out: every piece of work can be begun again where it stopped. Any
+//! other error poisons the log, for nobody knows what the disk holds.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, is_out_of_handles};
 use crate::embedded::append::Identity;
-use crate::embedded::budget::{Budget, Share};
+use crate::embedded::budget::Share;
 use crate::embedded::catalog::Catalog;
 use crate::embedded::journal::Journal;
 use crate::embedded::promote::{self, Promotion, Wanted};
 use crate::embedded::read::Reader;
 use crate::embedded::snapshot::{Previous, Writing};
-use crate::embedded::supply::{PIECE_PAGES, Ready, Source, Supply, Zeroing, install};
+use crate::embedded::supply::{PIECE_PAGES, Supply, Zeroing, install};
 use crate::embedded::table::{Segment, Table};
 use crate::embedded::{Options, PANICKED, lock};
 use crate::format::manifest::Manifest;
@@ -70,7 +71,6 @@ pub(crate) struct Background {
     pub(crate) table: Arc<Table>,
     pub(crate) supply: Arc<Mutex<Supply>>,
     pub(crate) journal: Arc<Journal>,
-    pub(crate) budget: Arc<Budget>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) reader: Reader,
     pub(crate) work: Work,
@@ -86,6 +86,8 @@ pub(crate) struct Work {
     promotion: Option<Promotion>,
     /// Out of the manifest, perhaps still being read.
     retired: Vec<Arc<Segment>>,
+    /// Something waits for space or for handles, and that was said.
+    waits: bool,
 }
 
 /// What a step did: bytes written or read; `None`: there is nothing to do.
@@ -104,7 +106,8 @@ impl Background {
                 return;
             }
             let bytes = self.step();
-            let wait = bytes.map_or(LOOK_AGAIN, |bytes| self.budget.take(Share::Writes, bytes));
+            let wait =
+                bytes.map_or(LOOK_AGAIN, |bytes| self.options.volume.budget.take(Share::Writes, bytes));
             let idle = bytes.is_none();
             let requests = lock(&self.desk.requests);
             // What was asked meanwhile is not waited out; what was used of the disk is.
@@ -133,18 +136,46 @@ impl Background {
             let whose = self.work.turn / 2 % order.len();
             order.rotate_left(whose);
         }
+        let mut waits = false;
         for work in order {
-            match work(self) {
+            let outcome = work(self).or_else(|error| {
+                waits |= self.can_wait(&error);
+                if self.can_wait(&error) { self.relieve(&error) } else { Err(error) }
+            });
+            match outcome {
                 Ok(None) => {}
                 Ok(Some(bytes)) => return Some(bytes),
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
                 Err(error) => {
                     self.journal.poison(format!("keep the log in order: {error}"));
                     return None;
                 }
             }
         }
+        if self.work.waits && !waits {
+            tracing::info!(shard = self.identity.shard, "the log's background work goes on");
+        }
+        self.work.waits = waits;
         None
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a question to the background")]
+    fn can_wait(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::StorageFull || is_out_of_handles(error)
+    }
+
+    /// Work has met a lack that may pass: says so once, and gives up what can be spared.
+    fn relieve(&mut self, error: &io::Error) -> Step {
+        if !self.work.waits {
+            self.work.waits = true;
+            tracing::warn!(shard = self.identity.shard, %error, "the log's background work waits");
+        }
+        if is_out_of_handles(error) {
+            self.table.close_idle();
+            return Ok(None);
+        }
+        let Some(spare) = lock(&self.supply).give_up() else { return Ok(None) };
+        self.disk.remove(&spare)?;
+        Ok(Some(0))
     }
 
     /// Writes the footer of a segment that was left, and lets the manifest know that it is sealed.
@@ -152,7 +183,7 @@ impl Background {
         let durable = self.journal.durable();
         let left = lock(&self.desk.requests).left.front().cloned();
         let Some(segment) = left.filter(|left| lock(&left.state).last <= durable) else { return Ok(None) };
-        let bytes = seal(&*self.disk, &self.catalog, &self.table, &segment)?;
+        let bytes = seal(&*self.disk, &self.catalog, &self.table, &segment, false)?;
         let mut requests = lock(&self.desk.requests);
         requests.left.pop_front();
         requests.tidy = true;
@@ -161,19 +192,11 @@ impl Background {
 
     /// Gives ready files their final names ahead of use.
     fn prepare(&mut self) -> Step {
-        if lock(&self.supply).ready() < 2 {
-            let free = self.free()?;
-            lock(&self.supply).set_free(free);
-        }
-        let Some(ready) = lock(&self.supply).unprepared(&self.catalog) else { return Ok(None) };
-        let Ready { number, pages, source } = ready;
-        let installed = install(&*self.disk, &self.catalog, number, source);
-        let (ready, outcome) = match installed {
-            Ok(file) => (Some(Ready { number, pages, source: Source::Prepared(file) }), Ok(Some(0))),
-            Err(error) => (None, Err(error)),
-        };
+        let unprepared = lock(&self.supply).unprepared(&*self.disk, &self.catalog);
+        let Some(mut ready) = unprepared else { return Ok(None) };
+        let installed = install(&*self.disk, &self.catalog, ready.number, &mut ready.source);
         lock(&self.supply).prepared(ready);
-        outcome
+        installed.map(|_| Some(0))
     }
 
     /// Takes segments that nobody needs out of the manifest.
@@ -200,7 +223,10 @@ impl Background {
         if empty.is_empty() {
             return Ok(None);
         }
-        self.catalog.commit(&*self.disk, |manifest| drop_segments(manifest, &empty))?;
+        if let Err(error) = self.catalog.commit(&*self.disk, |manifest| drop_segments(manifest, &empty)) {
+            lock(&self.desk.requests).tidy = true;
+            return Err(error);
+        }
         self.table.replace(&empty, None);
         self.work.retired.append(&mut empty);
         Ok(Some(0))
@@ -252,16 +278,15 @@ impl Background {
                 return Ok(Some(0));
             }
             drop(requests);
-            let begun =
-                Writing::begin(&*self.disk, self.identity.identity, lsn, chunks, &self.work.previous)?;
-            self.work.writing = Some(begun);
+            self.work.writing = Some(Writing::of(self.identity.identity, lsn, chunks, &self.work.previous));
         }
         let Some(writing) = &mut self.work.writing else { return Ok(None) };
-        if let Some(bytes) = writing.step()? {
+        if let Some(bytes) = writing.step(&*self.disk)? {
             return Ok(Some(bytes));
         }
+        writing.finish(&*self.disk)?;
         let Some(writing) = self.work.writing.take() else { return Ok(None) };
-        let (lsn, previous) = writing.finish(&*self.disk)?;
+        let (lsn, previous) = writing.done();
         self.work.previous = previous;
         let mut requests = lock(&self.desk.requests);
         (requests.snapshot_durable, requests.snapshot_news) = (lsn, true);
@@ -280,6 +305,7 @@ impl Background {
             Some(Ok(bytes)) => return Ok(Some(bytes)),
             Some(Err(damage)) => {
                 // Left as it is: what is damaged is reported, and nothing of it is given up.
+                tracing::error!(shard = self.identity.shard, damage, "the log is damaged");
                 lock(&self.desk.requests).damage.get_or_insert(damage);
                 let Some(promotion) = self.work.promotion.take() else { return Ok(None) };
                 promotion.abandon(&*self.disk)?;
@@ -288,8 +314,8 @@ impl Background {
             }
             None => {}
         }
-        let Some(promotion) = self.work.promotion.take() else { return Ok(None) };
         let mut gone = promotion.finish(&*self.disk, &self.catalog, &self.table)?;
+        self.work.promotion = None;
         self.work.retired.append(&mut gone);
         let mut requests = lock(&self.desk.requests);
         (requests.wanted, requests.tidy) = (Wanted::Nothing, true);
@@ -321,30 +347,33 @@ impl Background {
     fn zero(&mut self) -> Step {
         if self.work.zeroing.is_none() {
             let enough = lock(&self.supply).pooled() >= self.options.pool_min;
-            if enough || self.free()? < self.options.segment_bytes {
+            let promise = if enough { None } else { lock(&self.supply).promise(&*self.disk) };
+            if promise.is_none() {
                 return Ok(None);
             }
             let pages = self.options.segment_bytes / PAGE_BYTES as u64;
-            self.work.zeroing = Some(Zeroing::begin(&*self.disk, pages)?);
+            self.work.zeroing = Some(Zeroing::begin(&*self.disk, pages, promise)?);
         }
         let Some(zeroing) = &mut self.work.zeroing else { return Ok(None) };
-        let done = zeroing.step(&*self.disk, || lock(&self.supply).name())?;
-        if let Some((name, pages)) = done {
-            self.work.zeroing = None;
-            let free = self.free()?;
-            let mut supply = lock(&self.supply);
-            supply.join(name, pages);
-            supply.set_free(free);
+        match zeroing.step(&*self.disk, || lock(&self.supply).name()) {
+            Ok(None) => {}
+            Ok(Some((name, pages))) => {
+                self.work.zeroing = None;
+                lock(&self.supply).join(name, pages);
+            }
+            // Somebody else has filled the disk: nothing of ours needs this file most.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.work.zeroing = None;
+                self.disk.remove(Zeroing::NAME)?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
         }
         Ok(Some((PIECE_PAGES * PAGE_BYTES) as u64))
     }
-
-    fn free(&self) -> io::Result<u64> {
-        Ok(self.disk.free_bytes()?.saturating_sub(self.options.margin_bytes))
-    }
 }
 
-/// Writes a segment's footer and seals it in the manifest; bytes written.
+/// Writes a segment's footer and seals it in the manifest; bytes written. With `cut` the file ends behind the footer.
 ///
 /// # Errors
 /// Those of the file system. A full disk costs the footer only: it can be rebuilt.
@@ -353,6 +382,7 @@ pub(crate) fn seal(
     catalog: &Catalog,
     table: &Table,
     segment: &Arc<Segment>,
+    cut: bool,
 ) -> io::Result<u64> {
     let footer = Arc::new(segment.footer());
     let pages = footer.encode();
@@ -362,14 +392,21 @@ pub(crate) fn seal(
         Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
         _ => {}
     }
-    lock(&segment.state).file_pages = file.pages()?;
+    let end = u64::from(at) + pages.len() as u64;
+    let file_pages = file.pages()?;
+    let file_pages = if cut { file_pages.min(end) } else { file_pages };
+    lock(&segment.state).file_pages = file_pages;
     let entry = segment.entry();
     catalog.commit(disk, |manifest| {
         manifest.segments.retain(|known| known.number != entry.number);
         manifest.segments.push(entry);
     })?;
+    if cut {
+        // Only now: until the manifest says that it is shorter, a shorter file is damage.
+        file.cut(file_pages)?;
+    }
     let mut state = lock(&segment.state);
-    (state.sealed, state.index) = (true, Vec::new());
+    (state.sealed, state.index, state.promise) = (true, Vec::new(), None);
     state.footer = Some(Arc::clone(&footer));
     drop(state);
     table.remember(segment, footer.memory_bytes());

@@ -32,7 +32,7 @@ pub(crate) enum Share {
 
 /// What background work and cold reads may use of a disk, in bytes.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     bytes_per_s: u64,
     state: Mutex<State>,
 }
@@ -49,8 +49,7 @@ struct State {
 
 impl Budget {
     /// A budget of so many bytes per second beside small commits; at least 1.
-    #[must_use]
-    pub fn new(bytes_per_s: u64) -> Self {
+    pub(crate) fn new(bytes_per_s: u64) -> Self {
         let now = Instant::now();
         let state = State { committed: None, window: (now, 0, 0), paid: [now; 2] };
         Self { bytes_per_s: bytes_per_s.max(1), state: Mutex::new(state) }

@@ -4,12 +4,13 @@
 //! itself when nothing is under way ([`Journal::claim`]). A write that fails is never tried again: the journal is then
 //! poisoned, and whoever appends has to recover by reading.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile, is_out_of_handles};
 use crate::embedded::append::{Tail, Write};
-use crate::embedded::budget::Budget;
 use crate::embedded::catalog::Catalog;
-use crate::embedded::lock;
-use crate::embedded::supply::install;
+use crate::embedded::supply::{Source, Supply, install};
+use crate::embedded::table::{Segment, Table};
+use crate::embedded::volume::Volume;
+use crate::embedded::{HANDLES_AGAIN, HANDLES_PATIENCE, lock};
 use crate::format::page::{PAGE_BYTES, Page};
 use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
@@ -30,7 +31,9 @@ pub type Waker = Box<dyn Fn() + Send + Sync>;
 pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
     catalog: Arc<Catalog>,
-    budget: Arc<Budget>,
+    supply: Arc<Mutex<Supply>>,
+    table: Arc<Table>,
+    volume: Arc<Volume>,
     queue: Mutex<Queue>,
     work: Condvar,
     durable: AtomicU64,
@@ -55,13 +58,15 @@ impl Journal {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         catalog: Arc<Catalog>,
-        budget: Arc<Budget>,
+        supply: Arc<Mutex<Supply>>,
+        table: Arc<Table>,
+        volume: Arc<Volume>,
         durable: Lsn,
         waker: Option<Waker>,
     ) -> Self {
         let durable = AtomicU64::new(durable.0);
         let (queue, work, commit_us) = (Mutex::default(), Condvar::new(), AtomicU64::new(0));
-        Self { disk, catalog, budget, queue, work, durable, commit_us, waker }
+        Self { disk, catalog, supply, table, volume, queue, work, durable, commit_us, waker }
     }
 
     /// The last durable block.
@@ -182,7 +187,7 @@ impl Journal {
         let block = write.block;
         let (pages, outcome) = self.write(write);
         let bytes = (pages.len() * PAGE_BYTES) as u64;
-        self.budget.committed(bytes);
+        self.volume.budget.committed(bytes);
         let mut queue = lock(&self.queue);
         assert!(queue.busy, "one write is in flight");
         queue.busy = false;
@@ -210,15 +215,42 @@ impl Journal {
         }
     }
 
+    /// Makes the file of a segment. Nothing of its block is written yet, so what lacks may be waited for.
+    fn install(&self, segment: &Segment, mut source: Source) -> io::Result<Arc<dyn DiskFile>> {
+        let begun = Instant::now();
+        loop {
+            let error = match install(&*self.disk, &self.catalog, segment.number, &mut source) {
+                Ok(file) => {
+                    lock(&segment.state).promise = source.promise();
+                    return Ok(file);
+                }
+                Err(error) => error,
+            };
+            if error.kind() == io::ErrorKind::StorageFull {
+                let Some(spare) = lock(&self.supply).give_up() else { return Err(error) };
+                self.disk.remove(&spare)?;
+            } else if is_out_of_handles(&error) && self.waker.is_some() && begun.elapsed() < HANDLES_PATIENCE
+            {
+                self.table.close_idle();
+                std::thread::sleep(HANDLES_AGAIN);
+            } else {
+                return Err(error);
+            }
+        }
+    }
+
     fn write(&self, write: Write) -> (Vec<Page>, io::Result<()>) {
         let Write { segment, install: source, page, pages, .. } = write;
         let file = match source {
-            Some(source) => install(&*self.disk, &self.catalog, segment.number, source),
+            Some(source) => self.install(&segment, source),
             None => Ok(lock(&segment.state).file.clone().expect("its first write made the file")),
         };
         let outcome = file.and_then(|file| {
             lock(&segment.state).file.get_or_insert_with(|| Arc::clone(&file));
             let outcome = file.write(u64::from(page), &pages);
+            if let Some(promise) = &mut lock(&segment.state).promise {
+                promise.written((u64::from(page) + pages.len() as u64) * PAGE_BYTES as u64);
+            }
             if mutant::on(Mutant::RetryWrite) {
                 outcome.or_else(|_| file.write(u64::from(page), &pages))
             } else {

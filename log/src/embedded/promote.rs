@@ -4,7 +4,7 @@
 //! from. The switch is one manifest commit; before it the old segments serve all reads, after it the new one does. Never a
 //! condition of ingest: a log that grows beyond its budget keeps its segments until this has caught up.
 
-use crate::disk::{Disk, DiskFile, Purpose};
+use crate::disk::{Disk, DiskFile, Purpose, is_out_of_handles};
 use crate::embedded::Options;
 use crate::embedded::append::Identity;
 use crate::embedded::background::{drop_segments, segments_bytes};
@@ -150,7 +150,8 @@ impl Promotion {
         self.sources.iter().any(|source| Arc::ptr_eq(source, segment))
     }
 
-    /// Moves some records; bytes read and written, or the damage that was met. `None`: all are moved.
+    /// Moves some records; bytes read and written, or the damage that was met. `None`: all are moved. May be called again for want
+    /// of space or handles.
     ///
     /// # Errors
     /// Those of the file system when writing.
@@ -161,7 +162,14 @@ impl Promotion {
             self.file = Some(file);
         }
         while self.body.len() < BODY_BYTES {
-            let Some((place, len)) = self.records.next() else { break };
+            let Some(&(place, len)) = self.records.as_slice().first() else { break };
+            if let Some(segment) = reader.table.covering(place.lsn)
+                && let Err(error) = reader.table.open(&*reader.disk, &segment)
+                && is_out_of_handles(&error)
+            {
+                return Err(error);
+            }
+            self.records.next();
             match reader.record(place, len) {
                 Ok(bytes) => {
                     let at = u32::try_from(self.body.len()).expect("a body is shorter than 4 GiB");
@@ -199,8 +207,9 @@ impl Promotion {
             table_crc: 0,
             crc: 0,
         };
-        self.chain = block::encode(head, &self.body, &mut pages).crc;
+        let chain = block::encode(head, &self.body, &mut pages).crc;
         self.file.as_ref().expect("opened with the first step").write(u64::from(self.page), &pages)?;
+        self.chain = chain;
         self.footer.index.push(self.page);
         self.page += u32::try_from(layout.pages).expect("a block has few pages");
         self.body.clear();
@@ -208,24 +217,24 @@ impl Promotion {
         Ok((2 * pages.len() * PAGE_BYTES) as u64)
     }
 
-    /// Makes the new segment durable, switches to it, and gives back the old ones.
+    /// Makes the new segment durable, switches to it, and gives back the old ones. May be called again for want of space or handles.
     ///
     /// # Errors
     /// Those of the file system.
     pub(crate) fn finish(
-        mut self,
+        &mut self,
         disk: &dyn Disk,
         catalog: &Catalog,
         table: &Table,
     ) -> io::Result<Vec<Arc<Segment>>> {
         if self.footer.moves.is_empty() {
             // Nothing survives: there is nothing to switch to.
-            disk.remove(&file_name(self.number))?;
             catalog.commit(disk, |manifest| drop_segments(manifest, &self.sources))?;
+            disk.remove(&file_name(self.number))?;
             table.replace(&self.sources, None);
             return Ok(std::mem::take(&mut self.sources));
         }
-        let file = self.file.take().expect("opened with the first step");
+        let file = Arc::clone(self.file.as_ref().expect("opened with the first step"));
         let footer = self.footer.encode();
         file.write(u64::from(self.page), &footer)?;
         if !mutant::on(Mutant::PromoteUnsynced) {
@@ -236,13 +245,18 @@ impl Promotion {
         let mut state = lock(&self.segment.state);
         (state.first, state.last, state.pages) = (sealed.first, sealed.last, self.page);
         (state.sealed, state.file_pages) = (true, u64::from(self.page) + footer.len() as u64);
-        (state.file, state.footer) = (Some(file), Some(Arc::new(std::mem::take(&mut self.footer))));
         drop(state);
         let entry = self.segment.entry();
         catalog.commit(disk, |manifest| {
             drop_segments(manifest, &self.sources);
             manifest.segments.push(entry);
         })?;
+        let footer = Arc::new(std::mem::take(&mut self.footer));
+        let footer_bytes = footer.memory_bytes();
+        let mut state = lock(&self.segment.state);
+        (state.file, state.footer) = (Some(file), Some(footer));
+        drop(state);
+        table.remember(&self.segment, footer_bytes);
         table.replace(&self.sources, Some(&self.segment));
         Ok(std::mem::take(&mut self.sources))
     }

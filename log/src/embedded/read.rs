@@ -1,11 +1,12 @@
 //! Reading: whole blocks in order for replay, single records for deliveries that memory no longer holds.
 
-use crate::disk::Disk;
-use crate::embedded::budget::{Budget, Share};
+use crate::disk::{Disk, is_out_of_handles};
+use crate::embedded::budget::Share;
 use crate::embedded::journal::Journal;
-use crate::embedded::lock;
 use crate::embedded::scan::Scan;
 use crate::embedded::table::{Opened, Segment, Table};
+use crate::embedded::volume::Volume;
+use crate::embedded::{HANDLES_AGAIN, HANDLES_PATIENCE, lock};
 use crate::format::Flaw;
 use crate::format::block::{self, FRAME_BYTES, Layout};
 use crate::format::page::{PAGE_BYTES, Page, bytes_of};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 use stele_model::id::{Lsn, Now, Place};
 use stele_model::log::{Block, ReadError, RecordReader};
 
@@ -29,7 +31,7 @@ pub struct Reader {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) table: Arc<Table>,
     pub(crate) journal: Arc<Journal>,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) volume: Arc<Volume>,
     /// Whether a read waits for its share of the disk. Not in the polled form, which has no clock.
     pub(crate) waits: bool,
 }
@@ -92,12 +94,24 @@ impl Reader {
     }
 
     fn open(&self, segment: &Arc<Segment>, lsn: Lsn) -> Result<Opened, ReadError> {
-        self.table.open(&*self.disk, segment).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => {
-                ReadError::Corrupt { at: lsn, what: format!("{}: footer: {error}", segment.name()) }
+        let begun = Instant::now();
+        loop {
+            let error = match self.table.open(&*self.disk, segment) {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            if is_out_of_handles(&error) && self.waits && begun.elapsed() < HANDLES_PATIENCE {
+                self.table.close_idle();
+                std::thread::sleep(HANDLES_AGAIN);
+                continue;
             }
-            _ => unavailable(segment, &error),
-        })
+            return Err(match error.kind() {
+                io::ErrorKind::InvalidData => {
+                    ReadError::Corrupt { at: lsn, what: format!("{}: footer: {error}", segment.name()) }
+                }
+                _ => unavailable(segment, &error),
+            });
+        }
     }
 
     fn address(segment: &Segment, opened: &Opened, place: Place) -> Option<Address> {
@@ -112,7 +126,8 @@ impl Reader {
 
     fn pages(&self, segment: &Segment, opened: &Opened, pages: Range<u32>) -> Result<Vec<Page>, ReadError> {
         if self.waits {
-            let wait = self.budget.take(Share::Reads, u64::from(pages.len() as u32) * PAGE_BYTES as u64);
+            let wait =
+                self.volume.budget.take(Share::Reads, u64::from(pages.len() as u32) * PAGE_BYTES as u64);
             if !wait.is_zero() {
                 std::thread::sleep(wait);
             }

@@ -23,6 +23,8 @@ use stele_model::id::Lsn;
 
 const FORMAT_NAME: &str = "FORMAT";
 const FORMAT_NEW: &str = "FORMAT.new";
+/// Free space that a start on a full disk leaves for manifests and a small snapshot; less where segments are small.
+const SLACK_BYTES_MAX: u64 = 128 << 10;
 
 /// Why a log did not open.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,14 @@ pub enum OpenError {
     /// It is not a log of this version, or not this shard's.
     #[error("open the log: {0}")]
     Format(String),
+    /// The disk is so full that the log cannot go on, not even to let consumers drain.
+    #[error("open the log: the disk is full: {free_bytes} bytes are free, {needed_bytes} are needed")]
+    NoSpace {
+        /// Bytes that can be written now.
+        free_bytes: u64,
+        /// Bytes without which nothing can be appended.
+        needed_bytes: u64,
+    },
     /// Bytes that had been acknowledged are damaged. Nothing was changed.
     #[error("open the log: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Damaged(Vec<Damage>),
@@ -369,6 +379,38 @@ impl Survey {
 
 /// Seals what was open, clears away what belongs to nobody, and begins a new epoch.
 fn go_on(disk: &dyn Disk, options: &Options, survey: Survey) -> Result<Recovered, OpenError> {
+    let needed_bytes = make_space(disk, options, &survey)?;
+    let gone_on = seal_and_begin(disk, options, survey);
+    match gone_on {
+        Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(OpenError::NoSpace { free_bytes: disk.free_bytes()?, needed_bytes })
+        }
+        other => other,
+    }
+}
+
+/// Sees to it that manifests can be written: what was left unfinished goes, then files of the pool, but for one. Bytes that are
+/// needed to go on.
+fn make_space(disk: &dyn Disk, options: &Options, survey: &Survey) -> io::Result<u64> {
+    let manifest_bytes = (2 * survey.manifest.encode().len() * PAGE_BYTES) as u64;
+    let needed = options.least_bytes() + manifest_bytes + slack_bytes(options);
+    let mut found = disk.list()?;
+    found.retain(|file| file.name.ends_with(".new") || file.name.starts_with("pool-"));
+    found.sort_by_key(|file| !file.name.ends_with(".new"));
+    // One file is needed itself; a segment that was never begun will do.
+    let kept = usize::from(survey.unused.is_empty());
+    while found.len() > kept && disk.free_bytes()? < manifest_bytes + slack_bytes(options) {
+        disk.remove(&found.remove(0).name)?;
+    }
+    Ok(needed)
+}
+
+fn slack_bytes(options: &Options) -> u64 {
+    SLACK_BYTES_MAX.min(options.segment_bytes / 4)
+}
+
+fn seal_and_begin(disk: &dyn Disk, options: &Options, survey: Survey) -> Result<Recovered, OpenError> {
+    let scarce = disk.free_bytes()? < options.margin_bytes.saturating_add(options.segment_bytes);
     let Survey { manifest, segments, unused, tail, chain, snapshot, heads, torn, .. } = survey;
     let catalog = Catalog::new(manifest.clone());
     let table = Table::default();
@@ -385,7 +427,8 @@ fn go_on(disk: &dyn Disk, options: &Options, survey: Survey) -> Result<Recovered
         }
         table.insert(Arc::clone(&segment));
         if open {
-            seal(disk, &catalog, &table, &segment)?;
+            // A whole segment is worth more in the pool later; on a full disk its unused end is worth more now.
+            seal(disk, &catalog, &table, &segment, scarce)?;
         }
     }
     let mut manifest = manifest;
@@ -400,10 +443,10 @@ fn go_on(disk: &dyn Disk, options: &Options, survey: Survey) -> Result<Recovered
 }
 
 /// Gathers the files that may become segments, and removes what was left unfinished.
-fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest) -> io::Result<Supply> {
+fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest) -> Result<Supply, OpenError> {
     let segment_pages =
         u32::try_from(options.segment_bytes / PAGE_BYTES as u64).expect("checked at the start");
-    let mut supply = Supply::new(segment_pages);
+    let mut supply = Supply::new(segment_pages, options);
     for file in &disk.list()? {
         let orphan = file.name.starts_with("seg-")
             && !manifest.segments.iter().any(|entry| file_name(entry.number) == file.name);
@@ -425,17 +468,24 @@ fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest) -> io::Resul
     if supply.pooled() == 0 {
         starter(disk, options, &mut supply)?;
     }
-    supply.set_free(disk.free_bytes()?.saturating_sub(options.margin_bytes));
     Ok(supply)
 }
 
-/// A short zero-written segment, so that the first commits of a young log are not those of a growing file.
-fn starter(disk: &dyn Disk, options: &Options, supply: &mut Supply) -> io::Result<()> {
-    let bytes = options.starter_bytes.min(options.segment_bytes);
-    if disk.free_bytes()? < bytes.saturating_add(options.margin_bytes) {
-        return Ok(());
+/// A short zero-written segment, so that the first commits of a young log are not those of a growing file. On a full disk it takes
+/// what is left, also of the margin, so that settles have a place to go.
+fn starter(disk: &dyn Disk, options: &Options, supply: &mut Supply) -> Result<(), OpenError> {
+    let wanted = options.starter_bytes.min(options.segment_bytes);
+    let free_bytes = disk.free_bytes()?;
+    let room = free_bytes.saturating_sub(slack_bytes(options)) / PAGE_BYTES as u64 * PAGE_BYTES as u64;
+    let bytes =
+        if options.volume.room(disk, options.margin_bytes)? >= wanted { wanted } else { wanted.min(room) };
+    if bytes < options.least_bytes() {
+        return Err(OpenError::NoSpace {
+            free_bytes,
+            needed_bytes: options.least_bytes() + slack_bytes(options),
+        });
     }
-    let mut zeroing = Zeroing::begin(disk, bytes / PAGE_BYTES as u64)?;
+    let mut zeroing = Zeroing::begin(disk, bytes / PAGE_BYTES as u64, None)?;
     loop {
         match zeroing.step(disk, || supply.name()) {
             Ok(Some((name, pages))) => {
@@ -443,8 +493,12 @@ fn starter(disk: &dyn Disk, options: &Options, supply: &mut Supply) -> io::Resul
                 return Ok(());
             }
             Ok(None) => {}
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return disk.remove(Zeroing::NAME),
-            Err(error) => return Err(error),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::StorageFull {
+                    disk.remove(Zeroing::NAME)?;
+                }
+                return Err(error.into());
+            }
         }
     }
 }

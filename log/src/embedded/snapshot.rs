@@ -3,7 +3,7 @@
 //! A snapshot file holds the chunks that are new in it and a table of all chunks, in whichever file they stand. The one before
 //! is kept until the new one is durable, and longer while chunks in it are used. A damaged one is reported, never passed over.
 
-use crate::disk::{Disk, DiskFile, Purpose};
+use crate::disk::{Disk, DiskFile, Purpose, is_out_of_handles};
 use crate::embedded::supply::PIECE_PAGES;
 use crate::format::page::{PAGE_BYTES, Page, bytes_of, bytes_of_mut, pages_for};
 use crate::format::snapshot::{ChunkAt, SnapshotHead, encode_table};
@@ -41,7 +41,7 @@ pub(crate) struct Writing {
     lsn: Lsn,
     identity: u64,
     chunks: Vec<Bytes>,
-    file: Arc<dyn DiskFile>,
+    file: Option<Arc<dyn DiskFile>>,
     /// Where the chunks so far stand.
     table: Vec<ChunkAt>,
     reuse: HashMap<(usize, usize), ChunkAt>,
@@ -56,29 +56,28 @@ fn key(chunk: &Bytes) -> (usize, usize) {
 }
 
 impl Writing {
-    /// Begins a snapshot.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(crate) fn begin(
-        disk: &dyn Disk,
-        identity: u64,
-        lsn: Lsn,
-        chunks: Vec<Bytes>,
-        previous: &Previous,
-    ) -> io::Result<Self> {
-        remove_if_there(disk, NAME_NEW)?;
-        let file = disk.open(NAME_NEW, Purpose::Bulk)?;
+    /// A snapshot, not begun.
+    pub(crate) fn of(identity: u64, lsn: Lsn, chunks: Vec<Bytes>, previous: &Previous) -> Self {
         let reuse = reusable(&chunks, previous, lsn);
         let table = Vec::with_capacity(chunks.len());
-        Ok(Self { lsn, identity, chunks, file, table, reuse, page: 1, written: 0 })
+        Self { lsn, identity, chunks, file: None, table, reuse, page: 1, written: 0 }
     }
 
-    /// Writes one piece; bytes written. `None`: all chunks are written, [`Self::finish`] is due.
+    fn file(&mut self, disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        remove_if_there(disk, NAME_NEW)?;
+        let file = disk.open(NAME_NEW, Purpose::Bulk)?;
+        Ok(Arc::clone(self.file.insert(file)))
+    }
+
+    /// Writes one piece; bytes written. `None`: all chunks are written, [`Self::finish`] is due. May be called again after an error.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn step(&mut self) -> io::Result<Option<u64>> {
+    pub(crate) fn step(&mut self, disk: &dyn Disk) -> io::Result<Option<u64>> {
+        let file = self.file(disk)?;
         while let Some(chunk) = self.chunks.get(self.table.len()) {
             if let Some(at) = self.reuse.get(&key(chunk)).copied() {
                 self.table.push(at);
@@ -87,7 +86,7 @@ impl Writing {
             let piece = &chunk[self.written..chunk.len().min(self.written + PIECE_PAGES * PAGE_BYTES)];
             let pages = crate::format::page::padded(piece);
             let at = self.page + u32::try_from(self.written / PAGE_BYTES).expect("a chunk is small");
-            self.file.write(u64::from(at), &pages)?;
+            file.write(u64::from(at), &pages)?;
             self.written += piece.len();
             if self.written == chunk.len() {
                 let len = u32::try_from(chunk.len()).expect("a chunk is shorter than 4 GiB");
@@ -102,26 +101,35 @@ impl Writing {
         Ok(None)
     }
 
-    /// Makes the snapshot durable and removes files that nothing needs any more.
+    /// Makes the snapshot durable and removes files that nothing needs any more. May be called again for want of space.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn finish(self, disk: &dyn Disk) -> io::Result<(Lsn, Previous)> {
+    pub(crate) fn finish(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let (table, table_crc) = encode_table(&self.table);
-        self.file.write(u64::from(self.page), &table)?;
+        let file = self.file(disk)?;
+        file.write(u64::from(self.page), &table)?;
         let chunks = u32::try_from(self.table.len()).expect("fewer than 2^32 chunks");
         let head =
             SnapshotHead { identity: self.identity, lsn: self.lsn, table_page: self.page, chunks, table_crc };
-        self.file.write(0, &[head.encode()])?;
+        file.write(0, &[head.encode()])?;
         if !mutant::on(Mutant::SnapshotUnsynced) {
-            self.file.sync()?;
+            file.sync()?;
         }
         disk.rename(NAME_NEW, &name(self.lsn))?;
         disk.sync_dir()?;
         let needed: BTreeSet<Lsn> = self.table.iter().map(|at| at.file).chain([self.lsn]).collect();
-        remove_others(disk, &needed)?;
+        match remove_others(disk, &needed) {
+            // They are removed with the next one.
+            Err(error) if is_out_of_handles(&error) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// What the next snapshot can lean on.
+    pub(crate) fn done(self) -> (Lsn, Previous) {
         let places = self.chunks.iter().map(key).zip(self.table).collect();
-        Ok((self.lsn, Previous { places, _held: self.chunks }))
+        (self.lsn, Previous { places, _held: self.chunks })
     }
 }
 

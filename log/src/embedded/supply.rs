@@ -1,11 +1,14 @@
 //! Where the next segment comes from: recycled files first, then files zeroed ahead, then a file that grows as it is written.
 //!
-//! Measured: a zero-written or recycled file takes commits at the disk's ceiling, a growing one at 0.5–0.7 of it. The last
-//! ready segment is kept for blocks that only settle, delete or trim, so that consumers drain a full disk.
+//! Measured: a zero-written or recycled file takes commits at the disk's ceiling, a growing one at 0.5–0.7 of it. Where nothing
+//! can grow any more, the last files of the pool are kept: one for blocks that only settle, delete or trim, so that consumers
+//! drain a full disk and a start finds a place to go on; one to be given up for a snapshot or a manifest.
 
 use crate::disk::{Disk, DiskFile, Found, Purpose};
+use crate::embedded::Options;
 use crate::embedded::catalog::Catalog;
 use crate::embedded::table::file_name;
+use crate::embedded::volume::{Promise, Volume};
 use crate::format::manifest::Entry;
 use crate::format::page::{PAGE_BYTES, Page};
 use crate::format::segment::Kind;
@@ -16,6 +19,8 @@ use std::sync::Arc;
 
 /// Ready segments kept under their final name, so that going on to the next costs the hot path nothing.
 pub(crate) const PREPARED_MAX: usize = 2;
+/// Files that are kept when nothing can grow, see above.
+const RESERVE_MAX: usize = 2;
 /// Written at once in the background: pieces this small cost a lone commit beside them nothing measurable.
 pub(crate) const PIECE_PAGES: usize = 32;
 static ZEROES: [Page; PIECE_PAGES] = [Page::ZERO; PIECE_PAGES];
@@ -31,21 +36,39 @@ pub(crate) struct Ready {
 /// How its file comes to be.
 pub(crate) enum Source {
     /// It is there, and the manifest knows it.
-    Prepared(Arc<dyn DiskFile>),
+    Prepared(Arc<dyn DiskFile>, Option<Promise>),
     /// By giving this file of the pool another name.
     Pool(String),
-    /// By creating it.
-    Grow,
+    /// It has its final name; the manifest may not know it yet.
+    Named(Option<Promise>),
+    /// By creating it; it grows into space that it was promised.
+    Grow(Promise),
+}
+
+impl Source {
+    /// The space that the segment was promised, if it grows.
+    pub(crate) fn promise(self) -> Option<Promise> {
+        match self {
+            Self::Grow(promise) | Self::Named(Some(promise)) | Self::Prepared(_, Some(promise)) => {
+                Some(promise)
+            }
+            Self::Prepared(_, None) | Self::Pool(_) | Self::Named(None) => None,
+        }
+    }
 }
 
 /// Files that wait to become segments.
 pub(crate) struct Supply {
     prepared: VecDeque<Ready>,
     pool: VecDeque<PoolFile>,
-    /// How many segments the free space of the disk would hold, beyond the margin.
-    growable: u64,
+    /// One that could not be prepared: no space for the manifest, or no handle.
+    begun: Option<Ready>,
+    volume: Arc<Volume>,
+    margin_bytes: u64,
+    /// Files that are kept when nothing can grow.
+    keep: usize,
     /// Segments that the background is preparing at the moment.
-    in_hand: u64,
+    in_hand: usize,
     /// The segment in use is almost full.
     hurry: bool,
     segment_pages: u32,
@@ -62,9 +85,19 @@ fn pool_name(number: u64) -> String {
 }
 
 impl Supply {
-    pub(crate) fn new(segment_pages: u32) -> Self {
-        let (prepared, pool) = (VecDeque::new(), VecDeque::new());
-        Self { prepared, pool, growable: 0, in_hand: 0, hurry: false, segment_pages, pool_number: 0 }
+    pub(crate) fn new(segment_pages: u32, options: &Options) -> Self {
+        Self {
+            prepared: VecDeque::new(),
+            pool: VecDeque::new(),
+            begun: None,
+            volume: Arc::clone(&options.volume),
+            margin_bytes: options.margin_bytes,
+            keep: options.pool_min.min(RESERVE_MAX),
+            in_hand: 0,
+            hurry: false,
+            segment_pages,
+            pool_number: 0,
+        }
     }
 
     /// Takes note of a file that was in the pool at the start. `false`: it is none, or is no use.
@@ -87,19 +120,37 @@ impl Supply {
         pages >= u64::from(self.segment_pages / 4 * 3)
     }
 
-    /// Segments that could be begun, now or in a moment.
-    pub(crate) fn ready(&self) -> u64 {
-        self.available() + self.in_hand
+    /// Whether so many segments could be begun, beside the reserve, now or in a moment.
+    pub(crate) fn has(&self, disk: &dyn Disk, segments: usize) -> bool {
+        self.holds(disk, self.pooled() + self.in_hand, segments + self.keep)
     }
 
-    /// Segments that [`Self::take`] could give now.
-    pub(crate) fn available(&self) -> u64 {
-        (self.prepared.len() + self.pool.len()) as u64 + self.growable
+    /// Whether [`Self::take`] could give a segment now, be it the last one.
+    pub(crate) fn has_any(&self, disk: &dyn Disk) -> bool {
+        self.holds(disk, self.pooled(), 1)
+    }
+
+    fn holds(&self, disk: &dyn Disk, files: usize, wanted: usize) -> bool {
+        if files >= wanted {
+            return true;
+        }
+        // A disk that does not tell what is free has nothing to promise.
+        let room = self.volume.room(disk, self.margin_bytes).unwrap_or(0);
+        room / self.segment_bytes() >= (wanted - files) as u64
+    }
+
+    /// Little can grow any more, so that the last files are better kept.
+    fn scarce(&self, disk: &dyn Disk) -> bool {
+        !self.holds(disk, 0, self.keep + 1)
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        u64::from(self.segment_pages) * PAGE_BYTES as u64
     }
 
     /// Files in the pool.
     pub(crate) fn pooled(&self) -> usize {
-        self.pool.len() + self.prepared.len()
+        self.pool.len() + self.prepared.len() + usize::from(self.begun.is_some())
     }
 
     /// Bytes of the files in the pool.
@@ -108,39 +159,49 @@ impl Supply {
         (self.pool.iter().map(|file| file.pages).sum::<u64>() + prepared) * PAGE_BYTES as u64
     }
 
-    pub(crate) fn set_free(&mut self, bytes: u64) {
-        self.growable = bytes / PAGE_BYTES as u64 / u64::from(self.segment_pages);
-    }
-
     /// The next segment. Its file is made by [`install`] if it is not there yet.
-    pub(crate) fn take(&mut self, catalog: &Catalog) -> Option<Ready> {
+    pub(crate) fn take(&mut self, disk: &dyn Disk, catalog: &Catalog) -> Option<Ready> {
         self.hurry = false;
-        if let Some(ready) = self.prepared.pop_front() {
-            return Some(ready);
-        }
-        self.draw(catalog)
+        let prepared = self.prepared.pop_front().or_else(|| self.begun.take());
+        prepared.or_else(|| self.draw(disk, catalog))
     }
 
-    fn draw(&mut self, catalog: &Catalog) -> Option<Ready> {
-        let (source, pages) = if let Some(file) = self.pool.pop_front() {
+    /// A file of the pool; a growing one where the pool is empty, or where its last files are better kept.
+    fn draw(&mut self, disk: &dyn Disk, catalog: &Catalog) -> Option<Ready> {
+        let keeps = self.pool.len() <= self.keep && self.scarce(disk);
+        let (source, pages) = if (keeps || self.pool.is_empty())
+            && let Some(promise) = self.promise(disk)
+        {
+            (Source::Grow(promise), self.segment_pages)
+        } else {
+            let file = self.pool.pop_front()?;
             let pages = u32::try_from(file.pages).unwrap_or(u32::MAX);
             (Source::Pool(file.name), pages.min(self.segment_pages))
-        } else if self.growable > 0 {
-            self.growable -= 1;
-            (Source::Grow, self.segment_pages)
-        } else {
-            return None;
         };
         Some(Ready { number: catalog.number(), pages, source })
     }
 
+    /// Space for a segment that nobody else counts on.
+    pub(crate) fn promise(&self, disk: &dyn Disk) -> Option<Promise> {
+        // A disk that does not tell what is free has nothing to promise.
+        self.volume.promise(disk, self.margin_bytes, self.segment_bytes()).ok().flatten()
+    }
+
     /// Something to prepare, if too little is prepared. To be installed and brought back by [`Self::prepared`]. A growing file
     /// is taken late, because by then the pool may have something better.
-    pub(crate) fn unprepared(&mut self, catalog: &Catalog) -> Option<Ready> {
-        let from_pool = self.prepared.len() < PREPARED_MAX && !self.pool.is_empty();
-        let late = self.hurry && self.prepared.is_empty();
-        let ready = if from_pool || late { self.draw(catalog) } else { None };
-        self.in_hand += u64::from(ready.is_some());
+    pub(crate) fn unprepared(&mut self, disk: &dyn Disk, catalog: &Catalog) -> Option<Ready> {
+        let from_pool = self.prepared.len() < PREPARED_MAX
+            && !self.pool.is_empty()
+            && (self.pool.len() > self.keep || !self.scarce(disk));
+        // The last files stay in the pool until they are used: only there can they be given up.
+        let late =
+            self.hurry && self.prepared.is_empty() && (self.pool.len() > self.keep || self.holds(disk, 0, 1));
+        let ready = match self.begun.take() {
+            Some(begun) => Some(begun),
+            None if from_pool || late => self.draw(disk, catalog),
+            None => None,
+        };
+        self.in_hand += usize::from(ready.is_some());
         ready
     }
 
@@ -149,10 +210,14 @@ impl Supply {
         !std::mem::replace(&mut self.hurry, true) && self.prepared.is_empty()
     }
 
-    /// What [`Self::unprepared`] gave is ready, or could not be made ready.
-    pub(crate) fn prepared(&mut self, ready: Option<Ready>) {
+    /// What [`Self::unprepared`] gave is ready, or could not be made ready yet.
+    pub(crate) fn prepared(&mut self, ready: Ready) {
         self.in_hand -= 1;
-        self.prepared.extend(ready);
+        if matches!(ready.source, Source::Prepared(..)) {
+            self.prepared.push_back(ready);
+        } else {
+            self.begun = Some(ready);
+        }
     }
 
     /// A name for a file that joins the pool.
@@ -166,13 +231,17 @@ impl Supply {
         self.pool.push_back(PoolFile { name, pages });
     }
 
-    /// Takes a file out of the pool for removal.
+    /// Takes a file out of the pool for removal, but not the last one.
     pub(crate) fn give_up(&mut self) -> Option<String> {
+        if self.pool.len() < 2 {
+            return None;
+        }
         self.pool.pop_back().map(|file| file.name)
     }
 }
 
-/// Makes the file of a segment and lets the manifest know it, durably.
+/// Makes the file of a segment and lets the manifest know it, durably. After an error `ready` says how far that came, and the call
+/// may be made again.
 ///
 /// # Errors
 /// Those of the file system.
@@ -180,22 +249,25 @@ pub(crate) fn install(
     disk: &dyn Disk,
     catalog: &Catalog,
     number: u64,
-    source: Source,
+    source: &mut Source,
 ) -> io::Result<Arc<dyn DiskFile>> {
     let name = file_name(number);
     let purpose = if mutant::on(Mutant::CommitUnsynced) { Purpose::Bulk } else { Purpose::Commit };
-    let file = match source {
-        Source::Prepared(file) => return Ok(file),
+    match source {
+        Source::Prepared(file, _) => return Ok(Arc::clone(file)),
         Source::Pool(from) => {
-            disk.rename(&from, &name)?;
-            disk.open(&name, purpose)?
+            disk.rename(from, &name)?;
+            *source = Source::Named(None);
         }
-        Source::Grow => disk.open(&name, purpose)?,
-    };
+        Source::Named(_) | Source::Grow(_) => {}
+    }
+    let file = disk.open(&name, purpose)?;
     disk.sync_dir()?;
     let file_pages = u32::try_from(file.pages()?).unwrap_or(u32::MAX);
     let entry = Entry { number, kind: Kind::Log, file_pages, sealed: None };
     catalog.commit(disk, |manifest| manifest.segments.push(entry))?;
+    let promise = std::mem::replace(source, Source::Named(None)).promise();
+    *source = Source::Prepared(Arc::clone(&file), promise);
     Ok(file)
 }
 
@@ -205,6 +277,7 @@ pub(crate) struct Zeroing {
     name: String,
     done: u64,
     pages: u64,
+    _promise: Option<Promise>,
 }
 
 impl Zeroing {
@@ -215,9 +288,9 @@ impl Zeroing {
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn begin(disk: &dyn Disk, pages: u64) -> io::Result<Self> {
+    pub(crate) fn begin(disk: &dyn Disk, pages: u64, promise: Option<Promise>) -> io::Result<Self> {
         let file = disk.open(Self::NAME, Purpose::Bulk)?;
-        Ok(Self { file, name: Self::NAME.to_owned(), done: 0, pages })
+        Ok(Self { file, name: Self::NAME.to_owned(), done: 0, pages, _promise: promise })
     }
 
     /// Writes one piece. The whole file's pages when it is done and durable under the name `to`.

@@ -4,6 +4,7 @@
 
 use crate::disk::{Disk, DiskFile, Purpose};
 use crate::embedded::scan::Scan;
+use crate::embedded::volume::Promise;
 use crate::embedded::{PANICKED, lock};
 use crate::format::Flaw;
 use crate::format::footer::Footer;
@@ -56,6 +57,8 @@ pub(crate) struct State {
     pub(crate) file: Option<Arc<dyn DiskFile>>,
     /// The footer of a sealed segment, while it is in memory.
     pub(crate) footer: Option<Arc<Footer>>,
+    /// The space that it grows into, until it is sealed.
+    pub(crate) promise: Option<Promise>,
     /// Bytes that the machine refers to.
     pub(crate) live_bytes: i64,
     /// The block whose durability the last change of `live_bytes` waits for.
@@ -219,6 +222,16 @@ impl Table {
             self.remember(segment, footer.memory_bytes());
         }
         Ok(Opened { file, footer })
+    }
+
+    /// Closes the files of sealed segments that nobody reads at the moment; they are opened again when somebody does.
+    pub(crate) fn close_idle(&self) {
+        let mut loaded = lock(&self.loaded);
+        loaded.bytes = 0;
+        for segment in loaded.footers.drain(..).filter_map(|(segment, _)| segment.upgrade()) {
+            let mut state = lock(&segment.state);
+            (state.footer, state.file) = (None, None);
+        }
     }
 
     /// Counts a footer in memory and lets go of the oldest ones beyond the bound.

@@ -17,17 +17,17 @@ use crate::tls::{Tls, TlsError};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stele_amqp091::profile::{self, Profile};
 use stele_amqp091::session::Connection;
 use stele_core::runner::{self, Runner, Settings};
 use stele_core::shard::Shard;
 use stele_hub::{Registry, Setup};
 use stele_log::disk::real::RealDisk;
-use stele_log::{Budget, Embedded, OpenError, Options, Recovery};
+use stele_log::{Embedded, OpenError, Options, Recovery, Volume};
 use stele_model::id::{HubId, Now, ShardId};
 use stele_model::log::RecordReader;
 use stele_model::machine::Machine;
@@ -130,12 +130,12 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     let (shard_inboxes, shard_sleepers): (Vec<_>, Vec<_>) = (0..shard_count).map(|_| thread_inbox()).unzip();
 
     // They are on one disk.
-    let budget = Arc::new(Budget::default());
+    let volume = Arc::new(Volume::default());
     let (registry_log, _) =
-        open_log(config, "registry", 0, registry_options(config, &budget), waker(&registry_sleeper))?;
+        open_log(config, "registry", 0, registry_options(config, &volume), waker(&registry_sleeper))?;
     let mut shard_logs = Vec::new();
     for (n, sleeper) in shard_sleepers.iter().enumerate() {
-        let options = shard_options(config, n, shard_count, &budget);
+        let options = shard_options(config, n, shard_count, &volume);
         shard_logs.push(open_log(config, &format!("shard-{n}"), n as u16, options, waker(sleeper))?);
     }
     let clock = Arc::new(Clock::start());
@@ -183,13 +183,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     };
     let run = move || registry::run(registry, &wiring);
     threads.registry.push(spawn("registry".to_owned(), Some(&registry_sleeper), run)?);
-    agree.recv_timeout(AGREE).map_err(|_| StartError::Replay {
-        dir: config.data_dir.clone(),
-        why: match stop.reason() {
-            Some(super::Reason::Failed(why)) => why,
-            _ => format!("registry and shards did not agree within {} s", AGREE.as_secs()),
-        },
-    })?;
+    until_agreed(&agree, &stop).map_err(|why| StartError::Replay { dir: config.data_dir.clone(), why })?;
     put_objects(config, &registry_inbox)?;
 
     // One for all hubs: each must know the addresses for direct replies that another has given out.
@@ -234,6 +228,20 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     }))
 }
 
+/// Waits for the shards to take the registry's word, or for what ends that wait for good.
+fn until_agreed(agree: &Receiver<()>, stop: &Stop) -> Result<(), String> {
+    let since = Instant::now();
+    while since.elapsed() < AGREE {
+        if agree.recv_timeout(Duration::from_millis(50)).is_ok() {
+            return Ok(());
+        }
+        if let Some(super::Reason::Failed(why)) = stop.reason() {
+            return Err(why);
+        }
+    }
+    Err(format!("registry and shards did not agree within {} s", AGREE.as_secs()))
+}
+
 fn spawn(
     name: String,
     sleeper: Option<&Sleeper>,
@@ -266,22 +274,22 @@ fn shard_count(config: &Config) -> Result<usize, StartError> {
     Ok(config.threads.shards.map_or_else(|| default_threads().min(SHARDS_MAX), usize::from))
 }
 
-fn shard_options(config: &Config, n: usize, shards: usize, budget: &Arc<Budget>) -> Options {
+fn shard_options(config: &Config, n: usize, shards: usize, volume: &Arc<Volume>) -> Options {
     Options {
         shard: n as u16,
         margin_bytes: margin_bytes(config),
         segment_bytes: config.log.segment_bytes,
         log_bytes_max: (config.log.budget_bytes / shards as u64).max(4 * config.log.segment_bytes),
-        budget: Arc::clone(budget),
+        volume: Arc::clone(volume),
         ..Options::default()
     }
 }
 
-fn registry_options(config: &Config, budget: &Arc<Budget>) -> Options {
+fn registry_options(config: &Config, volume: &Arc<Volume>) -> Options {
     let segment_bytes = config.log.segment_bytes.min(REGISTRY_SEGMENT_BYTES);
     let (margin_bytes, log_bytes_max) = (margin_bytes(config), 4 * segment_bytes);
-    let budget = Arc::clone(budget);
-    Options { segment_bytes, margin_bytes, pool_min: 1, log_bytes_max, budget, ..Options::default() }
+    let volume = Arc::clone(volume);
+    Options { segment_bytes, margin_bytes, pool_min: 2, log_bytes_max, volume, ..Options::default() }
 }
 
 /// Free bytes that no log takes for records, bytes; small where segments are, so that a small volume can be used at all.

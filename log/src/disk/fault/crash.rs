@@ -1,7 +1,7 @@
 //! What a power cut may leave of a [`FaultDisk`].
 //!
 //! A cut may come between any two calls and in the middle of a write. What was synced is there. Of what was not, any subset of
-//! the 4-KiB pages is there, each whole or torn at a 512-byte sector; of creates, renames and removes a prefix is there, as
+//! the 4-KiB pages is there, each whole or torn at a 512-byte sector; of creates, renames, removes and cuts a prefix is there, as
 //! journalling file systems keep their order.
 
 use super::{FaultDisk, Inode, Op, Shared, Tree};
@@ -131,7 +131,7 @@ impl Crashes {
                 self.durable.files.entry(*inode).or_default();
                 self.names.push(op.clone());
             }
-            Op::Rename { .. } | Op::Remove { .. } => self.names.push(op.clone()),
+            Op::Rename { .. } | Op::Remove { .. } | Op::Cut { .. } => self.names.push(op.clone()),
             Op::Write { inode, page, data, durable: true } => {
                 let range = *page..*page + data.len();
                 self.pages.retain(|pending| pending.inode != *inode || !range.contains(&pending.page));
@@ -173,6 +173,7 @@ fn rename(tree: &mut Tree, op: &Op) {
         Op::Remove { name } => {
             tree.names.remove(name);
         }
+        Op::Cut { inode, len } => tree.cut(*inode, *len),
         Op::Write { .. } | Op::Sync { .. } | Op::SyncDir | Op::Mark(_) => {}
     }
 }

@@ -1,0 +1,174 @@
+//! Disks that are full to the last byte, and processes without file handles: what still works, and that it all comes back.
+
+mod scene;
+
+use scene::{Driver, Promise, block, images, judge, options, record};
+use std::sync::Arc;
+use stele_log::disk::fault::FaultDisk;
+use stele_log::{Embedded, OpenError, Options};
+use stele_model::id::Lsn;
+use stele_model::log::{AppendError, Completion, LogStore, RecordReader};
+
+fn small() -> Options {
+    Options { pool_min: 4, segment_bytes: 512 << 10, starter_bytes: 256 << 10, ..options() }
+}
+
+fn settle(log: &mut Embedded) {
+    let mut out = Vec::new();
+    for _ in 0..200 {
+        log.poll(&mut out);
+    }
+    assert!(out.iter().all(|completion| matches!(completion, Completion::Durable(_))), "{out:?}");
+}
+
+/// A disk on which a log has taken publishes until it had no more space, and then somebody else took the rest.
+fn full() -> (FaultDisk, u64) {
+    let disk = FaultDisk::new();
+    disk.limit(6 << 20);
+    let (mut log, _) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
+    let mut lsn = 1;
+    while log.append(block(lsn), false) != Err(AppendError::Full) {
+        settle(&mut log);
+        lsn += 1;
+        assert!(lsn < 5000, "the disk never gets full");
+    }
+    drop(log);
+    disk.limit(disk.used_bytes());
+    (disk, lsn - 1)
+}
+
+/// Appends a block that may use the reserve.
+fn settle_one(log: &mut Embedded, lsn: u64) {
+    log.use_reserve(true);
+    assert_eq!(log.append(block(lsn), false), Ok(()));
+    log.use_reserve(false);
+    settle(log);
+}
+
+#[test]
+fn a_log_starts_on_a_full_disk_lets_consumers_drain_and_takes_publishes_again() {
+    let (disk, mut lsn) = full();
+    // Again and again: what a start takes is little, and the unused end of what it took before comes back.
+    for start in 1..=20 {
+        let opened = Embedded::polled(Arc::new(disk.clone()), small());
+        let (mut log, report) = opened.unwrap_or_else(|error| panic!("start {start}: {error}"));
+        assert_eq!(report.tail, Lsn(lsn));
+        lsn += 1;
+        assert_eq!(log.append(block(lsn), false), Err(AppendError::Full), "start {start}");
+        settle_one(&mut log, lsn);
+        settle(&mut log);
+    }
+    let (mut log, _) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
+    lsn += 1;
+    settle_one(&mut log, lsn);
+    // Everything is settled; the snapshot that says so finds its space in a file of the pool.
+    log.snapshot(Lsn(lsn), vec![vec![1; 5000].into()]);
+    settle(&mut log);
+    let done = log.snapshot_done().expect("a snapshot is written on a full disk");
+    log.trim(done);
+    settle(&mut log);
+    for _ in 0..20 {
+        lsn += 1;
+        assert_eq!(log.append(block(lsn), false), Ok(()), "space was made");
+        settle(&mut log);
+    }
+}
+
+#[test]
+fn a_disk_without_a_place_to_go_on_is_named_with_the_bytes_that_are_missing() {
+    let (disk, lsn) = full();
+    let error = loop {
+        // The last reserve goes, too.
+        match Embedded::polled(Arc::new(disk.clone()), small()) {
+            Ok((log, _)) => drop(log),
+            Err(error) => break error,
+        }
+        let spare = stele_log::verify_disk(&disk).unwrap().spare;
+        let Some(file) = spare.first() else { panic!("a start needs no space") };
+        stele_log::disk::Disk::remove(&disk, &file.name).unwrap();
+        disk.limit(disk.used_bytes());
+    };
+    let OpenError::NoSpace { free_bytes, needed_bytes } = error else { panic!("{error}") };
+    assert!(free_bytes < needed_bytes, "{free_bytes} {needed_bytes}");
+    disk.limit(disk.used_bytes() + needed_bytes - free_bytes);
+    let (mut log, report) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
+    assert_eq!(report.tail, Lsn(lsn), "nothing was harmed, and what was asked for is enough");
+    settle_one(&mut log, lsn + 1);
+}
+
+#[test]
+fn a_power_cut_while_a_log_starts_on_a_full_disk_loses_nothing() {
+    let (disk, lsn) = full();
+    let mut count = 0;
+    for seed in 0..3 {
+        let again = disk.copy();
+        again.limit(again.used_bytes());
+        let promise = Promise { durable: lsn, appended: lsn, snapshot: 0 };
+        let (mut log, _) = Embedded::polled(Arc::new(again.clone()), small()).unwrap();
+        settle(&mut log);
+        drop(log);
+        count += images(again.crashes(), &[], promise, 4 + seed, &mut |image, promise, cut| {
+            let opened = Embedded::polled(Arc::new(image.clone()), small());
+            let (log, report) = opened.unwrap_or_else(|error| panic!("cut {cut}: {error}"));
+            judge(&log, &report, promise).unwrap_or_else(|wrong| panic!("cut {cut}: {wrong}"));
+        });
+    }
+    assert!(count > 100, "{count} images");
+}
+
+#[test]
+fn background_work_that_finds_no_handle_is_done_later() {
+    let disk = FaultDisk::new();
+    let (mut driver, _) = Driver::open(&disk, options(), 3).unwrap();
+    for _ in 0..600 {
+        disk.set_no_handles(true);
+        for _ in 0..8 {
+            driver.log.work();
+        }
+        disk.set_no_handles(false);
+        driver.step().unwrap();
+    }
+    for _ in 0..200 {
+        driver.poll();
+    }
+    assert_eq!((driver.failed.clone(), driver.log.damage()), (None, None));
+    assert!(driver.promotions > 1 && driver.snapshots > 10, "{} {}", driver.promotions, driver.snapshots);
+    let promise = driver.promise;
+    drop(driver);
+    let (log, report) = Embedded::polled(Arc::new(disk.copy()), options()).unwrap();
+    judge(&log, &report, promise).unwrap();
+}
+
+#[test]
+fn a_read_or_a_commit_that_finds_no_handle_waits_for_one() {
+    let disk = FaultDisk::new();
+    let open = || {
+        Embedded::threaded(Arc::new(disk.clone()), Options { margin_bytes: 0, ..options() }, Box::new(|| {}))
+    };
+    let (mut log, _) = open().unwrap();
+    let append = |log: &mut Embedded, lsn: u64| {
+        log.append(block(lsn), false).unwrap();
+        while log.tail() != Ok(Lsn(lsn)) {
+            std::thread::yield_now();
+        }
+    };
+    (1..=60).for_each(|lsn| append(&mut log, lsn));
+    drop(log);
+    drop(open().unwrap());
+    let (mut log, _) = open().unwrap();
+    let reader = log.reader();
+    let (place, bytes) = (1..60).find_map(record).unwrap();
+    disk.set_no_handles(true);
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| reader.record(place, bytes.len() as u32));
+        // A file of the pool becomes a segment, and has to be opened for that.
+        let appended = scope.spawn(|| append(&mut log, 61));
+        let refused = disk.refused();
+        while disk.refused() < refused + 6 {
+            std::thread::yield_now();
+        }
+        disk.set_no_handles(false);
+        assert_eq!(read.join().unwrap().as_ref(), Ok(&bytes));
+        appended.join().unwrap();
+    });
+}
