@@ -35,6 +35,10 @@ pub(crate) enum Verb {
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Take committed rows out of an outbox table and publish them, in order.
+    #[cfg(feature = "outbox")]
+    #[command(subcommand)]
+    Outbox(crate::outbox::Verb),
     /// Print the version.
     Version {
         /// As JSON.
@@ -123,7 +127,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 /// Longest time of a demo.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
     let found = units.iter().find_map(|(unit, ms)| {
         let number: u64 = text.strip_suffix(unit)?.parse().ok()?;

@@ -7,6 +7,8 @@ mod config;
 mod demo;
 mod doctor;
 mod logs;
+#[cfg(feature = "outbox")]
+mod outbox;
 mod run;
 mod signals;
 mod version;
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         Verb::DumpLog { dir } => logs::dump(&dir),
         Verb::Doctor(doctor) => doctor::run(&doctor),
         Verb::Config(verb) => config::run(&verb),
+        #[cfg(feature = "outbox")]
+        Verb::Outbox(verb) => outbox::run(verb),
         Verb::Version { json } => version::run(json),
     };
     match done {

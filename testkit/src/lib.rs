@@ -5,5 +5,6 @@
 
 pub mod broker;
 pub mod ledger;
+pub mod postgres;
 pub mod process;
 pub mod random;

@@ -22,7 +22,9 @@ const ARROWS: &[(&str, &[&str])] = &[
         "stele-server",
         &["stele-model", "stele-record", "stele-log", "stele-core", "stele-hub", "stele-amqp091"],
     ),
-    ("stelemq", &["stele-model", "stele-record", "stele-log", "stele-server"]),
+    // The bus shares no code with the broker; the binary carries its relay.
+    ("stele-bus-relay", &[]),
+    ("stelemq", &["stele-model", "stele-record", "stele-log", "stele-server", "stele-bus-relay"]),
     ("stele-sim", &["stele-model", "stele-record", "stele-log", "stele-core", "stele-hub", "stele-amqp091"]),
     // The bus knows brokers by their protocols alone: it is complete on any of them, and shares no code with this one.
     ("stele-bus-derive", &[]),

@@ -1,0 +1,179 @@
+//! A session of a relay: the lanes it owns, and the statements by which it reads, deletes and parks.
+
+use super::table::Shape;
+use super::{failed, look};
+use crate::row::{LANES, Place, Row};
+use crate::source::{Backlog, READ_BYTES, Reader, SourceError};
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _, SqlStr, query};
+use std::collections::BTreeSet;
+
+/// The lock that every session of a table shares, by which they are counted.
+const MEMBER: i32 = LANES as i32;
+
+/// A session.
+pub struct PgReader {
+    connection: PgConnection,
+    /// First half of the keys of its locks; the second is the lane.
+    class: i32,
+    lanes: BTreeSet<i16>,
+    shape: Shape,
+    read: SqlStr,
+    delete: SqlStr,
+    park: SqlStr,
+}
+
+fn sql(text: String) -> SqlStr {
+    AssertSqlSafe(text).into_sql_str()
+}
+
+impl PgReader {
+    pub(super) async fn new(mut connection: PgConnection, shape: &Shape) -> Result<Self, SourceError> {
+        let class = shape.oid as u32 as i32;
+        query("select pg_advisory_lock_shared($1, $2)")
+            .bind(class)
+            .bind(MEMBER)
+            .execute(&mut connection)
+            .await
+            .map_err(failed("take a seat among the relays"))?;
+        let (name, lane, ord, aggregate) = (&shape.name, shape.lane(), shape.ord(), shape.aggregate());
+        let selected = shape.selected();
+        let read = format!(
+            "select r.* from unnest($1::smallint[]) as l(lane) cross join lateral (\
+               select {selected} from {name} o where {lane} = l.lane and not ({aggregate} = any($2::text[])) \
+               order by o.{ord} limit $3) r order by 2 limit $3"
+        );
+        let delete = format!(
+            "delete from {name} o using unnest($1::smallint[], $2::bigint[]) as d(lane, ord) \
+             where {lane} = d.lane and o.{ord} = d.ord"
+        );
+        let park = format!(
+            "with moved as (delete from {name} o where {lane} = $1 and o.{ord} = $2 \
+               returning o.id::text as id, {aggregate} as aggregate, to_jsonb(o) as body) \
+             insert into {} (id, aggregate_id, reason, body) select id, aggregate, $3, body from moved",
+            name.beside("_dead")
+        );
+        Ok(Self {
+            connection,
+            class,
+            lanes: BTreeSet::new(),
+            shape: shape.clone(),
+            read: sql(read),
+            delete: sql(delete),
+            park: sql(park),
+        })
+    }
+
+    /// Sessions of this table, and the lanes that others own.
+    async fn others(&mut self) -> Result<(u16, BTreeSet<i16>), sqlx::Error> {
+        let rows = query(
+            "select objid::int8, pid = pg_backend_pid() from pg_locks where locktype = 'advisory' and granted \
+             and classid::int8 = $1 and objsubid = 2 and objid::int8 between 0 and $2 \
+             and database = (select oid from pg_database where datname = current_database())",
+        )
+        .bind(i64::from(self.class as u32))
+        .bind(i64::from(MEMBER))
+        .fetch_all(&mut self.connection)
+        .await?;
+        let (mut members, mut taken) = (0, BTreeSet::new());
+        for row in rows {
+            let (object, ours): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
+            if object == i64::from(MEMBER) {
+                members += 1;
+            } else if !ours {
+                taken.insert(object as i16);
+            }
+        }
+        Ok((members, taken))
+    }
+
+    async fn try_balance(&mut self) -> Result<u16, sqlx::Error> {
+        let (members, taken) = self.others().await?;
+        let share = usize::from(LANES.div_ceil(members.max(1)));
+        while self.lanes.len() > share {
+            let lane = self.lanes.pop_last().expect("more than a share is more than none");
+            let unlock = query("select pg_advisory_unlock($1, $2)").bind(self.class).bind(i32::from(lane));
+            unlock.execute(&mut self.connection).await?;
+        }
+        let wanted = share - self.lanes.len();
+        let free = |lane: &i16| !taken.contains(lane) && !self.lanes.contains(lane);
+        let candidates: Vec<i32> = (0..LANES as i16).filter(free).take(wanted).map(i32::from).collect();
+        if !candidates.is_empty() {
+            let got = query("select lane from unnest($2::int[]) lane where pg_try_advisory_lock($1, lane)")
+                .bind(self.class)
+                .bind(&candidates)
+                .fetch_all(&mut self.connection)
+                .await?;
+            for row in got {
+                self.lanes.insert(row.try_get::<i32, _>(0)? as i16);
+            }
+        }
+        Ok(self.lanes.len() as u16)
+    }
+
+    async fn try_read(&mut self, without: &[String], count_max: usize) -> Result<Vec<Row>, sqlx::Error> {
+        let lanes: Vec<i16> = self.lanes.iter().copied().collect();
+        let mut found = query(self.read.clone())
+            .bind(lanes)
+            .bind(without)
+            .bind(count_max as i64)
+            .fetch(&mut self.connection);
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        // What lies behind the bound is not kept; the next read finds it again.
+        while let Some(row) = found.try_next().await? {
+            let row = read_row(&row)?;
+            bytes += row.payload.len();
+            rows.push(row);
+            if bytes >= READ_BYTES {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn read_row(row: &PgRow) -> Result<Row, sqlx::Error> {
+    Ok(Row {
+        place: Place { lane: row.try_get(0)?, ord: row.try_get(1)? },
+        id: row.try_get(2)?,
+        aggregate_type: row.try_get(3)?,
+        aggregate_id: row.try_get(4)?,
+        kind: row.try_get(5)?,
+        destination: row.try_get(6)?,
+        content_type: row.try_get(7)?,
+        headers: row.try_get(8)?,
+        properties: row.try_get(9)?,
+        payload: row.try_get(10)?,
+    })
+}
+
+impl Reader for PgReader {
+    async fn balance(&mut self) -> Result<u16, SourceError> {
+        self.try_balance().await.map_err(failed("share out the lanes"))
+    }
+
+    async fn read(&mut self, without: &[String], count_max: usize) -> Result<Vec<Row>, SourceError> {
+        if self.lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.try_read(without, count_max).await.map_err(failed("read the outbox"))
+    }
+
+    async fn delete(&mut self, places: &[Place]) -> Result<(), SourceError> {
+        let (lanes, ords): (Vec<i16>, Vec<i64>) = places.iter().map(|place| (place.lane, place.ord)).unzip();
+        let delete = query(self.delete.clone()).bind(lanes).bind(ords);
+        delete.execute(&mut self.connection).await.map_err(failed("delete what was confirmed"))?;
+        Ok(())
+    }
+
+    async fn park(&mut self, place: Place, reason: &str) -> Result<(), SourceError> {
+        let park = query(self.park.clone()).bind(place.lane).bind(place.ord).bind(reason.replace('\0', ""));
+        park.execute(&mut self.connection).await.map_err(failed("park a row"))?;
+        Ok(())
+    }
+
+    async fn backlog(&mut self) -> Result<Backlog, SourceError> {
+        look::backlog(&mut self.connection, &self.shape).await
+    }
+}
