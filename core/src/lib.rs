@@ -3,6 +3,7 @@
 //! Read [`shard`] first (the table of what it can be asked), then `queue` and `settle`; [`runner`] is what drives it. Invariants are numbered
 //! in `docs/invariants.md`, the bytes of entries stand in `docs/format-entries.md`.
 
+pub mod group;
 mod link;
 mod queue;
 pub mod runner;

@@ -11,6 +11,7 @@ mod define;
 mod deliver;
 mod effect;
 mod entry;
+mod group;
 mod leave;
 mod live;
 mod logged;
@@ -21,8 +22,10 @@ mod spec;
 mod stream;
 mod work;
 
+pub use group::{LoggedGroup, LoggedGroups, LoggedPosition};
 pub use logged::{LoggedQueue, LoggedRecord, LoggedState};
 
+use crate::group::{GroupSettings, Groups};
 use crate::link::Links;
 use crate::queue::Queue;
 use crate::queue::dead_letter::Moves;
@@ -43,6 +46,7 @@ pub(crate) use live::Live as LiveBytes;
 pub struct Shard {
     id: ShardId,
     queues: BTreeMap<QueueId, Box<Queue>>,
+    groups: Groups,
     links: Links,
     moves: Moves,
     /// The registry's last word.
@@ -84,6 +88,16 @@ pub enum Mutant {
     HastyVolatile,
     /// Byte credit is not counted (S18).
     FreeBytes,
+    /// A group takes commits of members of any generation.
+    AnyGeneration,
+    /// Members get their parts before the generation is durable (S2).
+    EarlyParts,
+    /// A restart makes the members of groups join again.
+    LostMembers,
+    /// A restart begins members' numbers from the start.
+    RepeatedNumbers,
+    /// Not all positions of a commit are logged (S1).
+    UnloggedPosition,
 }
 
 impl Shard {
@@ -93,6 +107,7 @@ impl Shard {
         Self {
             id,
             queues: BTreeMap::new(),
+            groups: Groups::default(),
             links: Links::default(),
             moves: Moves::default(),
             revision: Revision(0),
@@ -117,6 +132,13 @@ impl Shard {
     #[must_use]
     pub fn with_mutant(mut self, mutant: Option<Mutant>) -> Self {
         self.mutant = mutant;
+        self
+    }
+
+    /// The same shard with other bounds and times of groups.
+    #[must_use]
+    pub fn with_groups(mut self, settings: GroupSettings) -> Self {
+        self.groups.around.settings = settings;
         self
     }
 
@@ -162,22 +184,30 @@ impl Shard {
             ShardOp::Close { answer, queue, if_unused, if_empty } => {
                 self.close(answer, queue, if_unused, if_empty, turn);
             }
-            ShardOp::SessionGone { session } => self.session_gone(session, turn),
+            ShardOp::SessionGone { session } => {
+                self.session_gone(session, turn);
+                self.group_session_gone(session, turn);
+            }
             ShardOp::Put { revision, queue } => self.put(revision, queue, turn),
-            ShardOp::Drop { revision, queue } => self.drop_queue(revision, queue, turn),
+            ShardOp::Drop { revision, queue } => {
+                self.drop_home(queue, turn);
+                self.drop_queue(revision, queue, turn);
+            }
             ShardOp::Sync { revision, boot, queues, partitions: _ } => {
                 self.sync(revision, boot, queues, turn)
             }
             ShardOp::Moved { number } => self.moved(number, turn),
+            ShardOp::Group(ask) => self.ask_group(ask, turn),
+            ShardOp::Groups { hub, call, home } => self.list_groups((hub, call), home, turn),
+            ShardOp::GroupChanges { hub, call, home, from, count_max } => {
+                self.group_changes((hub, call), home, from.0, count_max, turn);
+            }
+            ShardOp::PartitionsGone { partitions } => self.partitions_gone(partitions),
             op @ (ShardOp::Append(_)
             | ShardOp::Read(_)
             | ShardOp::Seek { .. }
             | ShardOp::Trim { .. }
             | ShardOp::NewProducer { .. }
-            | ShardOp::Group(_)
-            | ShardOp::Groups { .. }
-            | ShardOp::GroupChanges { .. }
-            | ShardOp::PartitionsGone { .. }
             | ShardOp::Unwatch { .. }
             | ShardOp::Clock { .. }
             | ShardOp::PutPartition { .. }) => stream::refuse(op, turn),
@@ -215,7 +245,7 @@ impl Machine for Shard {
     }
 
     fn deadline(&self) -> Option<Now> {
-        self.work.deadline()
+        [self.work.deadline(), self.groups.deadline()].into_iter().flatten().min()
     }
 
     fn apply(&mut self, place: Place, time: Now, entry: &[u8]) -> Result<(), String> {

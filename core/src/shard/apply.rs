@@ -79,6 +79,7 @@ impl Shard {
                 self.synced(revision, boot);
                 Ok(())
             }
+            Entry::Group(entry) => self.replay_group(time, entry),
             Entry::Started => {
                 self.lease_nothing();
                 Ok(())

@@ -5,6 +5,7 @@
 //! reading borrows, is bounded, and never panics.
 
 use super::bytes::{Input, Runs, put_runs};
+use super::group::{self, GroupEntry};
 use super::spec;
 use bytes::BufMut;
 use stele_model::id::{Boot, Position, QueueId, Revision, ShardId};
@@ -69,6 +70,7 @@ pub(crate) enum Entry<'a> {
     OwnersGone { boot: Boot },
     Synced { revision: Revision, boot: Boot },
     Started,
+    Group(GroupEntry),
 }
 
 /// Records and where they went.
@@ -227,7 +229,7 @@ pub(crate) fn put_started(out: &mut Vec<u8>) {
     begin(out, kind::STARTED, 0);
 }
 
-fn begin(out: &mut Vec<u8>, kind: u8, detail: u8) {
+pub(super) fn begin(out: &mut Vec<u8>, kind: u8, detail: u8) {
     out.clear();
     out.put_slice(&[kind, VERSION, detail, 0]);
 }
@@ -288,6 +290,7 @@ impl<'a> Entry<'a> {
                 Self::Synced { revision, boot: Boot(input.u64("boot")?) }
             }
             kind::STARTED => Self::Started,
+            group::FIRST_KIND..=group::LAST_KIND => Self::Group(group::read(kind, &mut input)?),
             other => return Err(format!("is of unknown kind {other}")),
         };
         input.end()?;

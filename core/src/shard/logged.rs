@@ -4,6 +4,7 @@
 //! left out: a replay cannot know them (S1).
 
 use super::Shard;
+use super::group::{self, LoggedGroups};
 use crate::queue::{Queue, Record};
 use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision};
 use stele_model::publish::LinkNumber;
@@ -25,6 +26,8 @@ pub struct LoggedState {
     pub revision: Revision,
     /// The last start that was synced.
     pub boot: Boot,
+    /// What is known of groups.
+    pub groups: LoggedGroups,
 }
 
 /// One queue of a [`LoggedState`].
@@ -74,6 +77,7 @@ pub(super) fn of(shard: &Shard) -> LoggedState {
         move_last: shard.moves.last(),
         revision: shard.revision,
         boot: shard.boot,
+        groups: group::logged(&shard.groups),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::Shard;
 use super::bytes::Input;
+use super::group;
 use super::spec;
 use crate::link::Links;
 use crate::queue::dead_letter::Moving;
@@ -26,6 +27,8 @@ const INDEX_BYTES_MIN: usize = 8 << 10;
 
 const QUEUE: u8 = 1;
 const MOVE: u8 = 2;
+const GROUP: u8 = 3;
+const NUMBERS: u8 = 4;
 
 /// Tables under construction, and the index chunks that they refer to in order.
 #[derive(Default)]
@@ -53,6 +56,16 @@ pub(super) fn take(shard: &Shard) -> Vec<Bytes> {
     for (number, moving) in shard.moves.iter() {
         tables.item(|out, _| put_move(out, number, moving));
     }
+    tables.item(|out, _| {
+        out.put_u8(NUMBERS);
+        out.put_u64_le(shard.groups.around.numbers.epoch);
+    });
+    group::put_homes(&shard.groups, |write| {
+        tables.item(|out, _| {
+            out.put_u8(GROUP);
+            write(out);
+        });
+    });
     tables.done.push(Bytes::from(tables.open));
     let mut head = Vec::new();
     head.put_u32_le(VERSION);
@@ -95,6 +108,8 @@ pub(super) fn restore(chunks: &[Bytes]) -> Result<Shard, String> {
             match input.u8("item")? {
                 QUEUE => read_queue(&mut shard, &mut input, &mut index)?,
                 MOVE => read_move(&mut shard, &mut input)?,
+                GROUP => group::read_home(&mut shard.groups, &mut input)?,
+                NUMBERS => shard.groups.around.numbers.epoch = input.u64("epoch")?,
                 other => return Err(format!("has an item of unknown kind {other}")),
             }
         }

@@ -9,12 +9,9 @@ pub(super) fn refuse(op: ShardOp, turn: &mut Turn<'_>) {
     let (hub, call) = match op {
         ShardOp::Append(append) => (append.hub, append.call),
         ShardOp::Read(read) => (read.session.hub, read.call),
-        ShardOp::Group(group) => (group.hub, group.call),
         ShardOp::Seek { hub, call, .. }
         | ShardOp::Trim { hub, call, .. }
-        | ShardOp::NewProducer { hub, call }
-        | ShardOp::Groups { hub, call, .. }
-        | ShardOp::GroupChanges { hub, call, .. } => (hub, call),
+        | ShardOp::NewProducer { hub, call } => (hub, call),
         _ => return,
     };
     turn.say_present(ShardEffect::Answer { hub, call, answer: Err(refusal) });

@@ -115,6 +115,7 @@ impl Shard {
             self.advance(id, turn);
         }
         self.reclaim();
+        self.step_groups(turn);
     }
 
     /// Sets the queue's timer to when it has to be looked at next.
@@ -148,6 +149,7 @@ impl Shard {
             }
             self.set_timer(id);
         }
+        self.start_groups(turn);
     }
 
     fn reclaim(&mut self) {

@@ -1,0 +1,96 @@
+//! What is known of groups, in snapshots of the shard.
+//!
+//! One item for each home with its places, one for each group. The layout stands in `docs/format-entries.md`.
+
+use super::entry::{read_generation, write_generation};
+use crate::group::known::{Held, KnownGroup};
+use crate::group::{Group, Groups, Home};
+use crate::shard::bytes::{Input, put_text};
+use bytes::BufMut;
+use stele_model::id::{Now, Position, QueueId};
+
+/// Hands out an item for each home that has logged anything, and for each of its logged groups: first the home, then its groups.
+pub(in crate::shard) fn put_homes(groups: &Groups, mut item: impl FnMut(&dyn Fn(&mut Vec<u8>))) {
+    for (id, home) in &groups.homes {
+        if home.places.next() == 0 {
+            continue;
+        }
+        item(&|out| {
+            out.put_u64_le(id.0);
+            put_text(out, "");
+            out.put_u64_le(home.places.next());
+        });
+        for (name, group) in home.groups.iter().filter(|(_, group)| group.known.logged) {
+            item(&|out| {
+                out.put_u64_le(id.0);
+                put_text(out, name);
+                put_known(out, &group.known);
+            });
+        }
+    }
+}
+
+fn put_known(out: &mut Vec<u8>, known: &KnownGroup) {
+    write_generation(out, &known.generation);
+    out.put_u64_le(known.time.0);
+    out.put_u64_le(known.at.unwrap_or(u64::MAX));
+    out.put_u32_le(known.positions.len() as u32);
+    for (partition, held) in &known.positions {
+        out.put_u64_le(partition.0);
+        out.put_u64_le(held.position.0);
+        out.put_i32_le(held.epoch);
+        put_text(out, &held.metadata);
+        out.put_u64_le(held.time.0);
+        out.put_u64_le(held.at);
+    }
+}
+
+/// Reads one item.
+pub(in crate::shard) fn read_home(groups: &mut Groups, input: &mut Input<'_>) -> Result<(), String> {
+    let home = QueueId(input.u64("home")?);
+    let name = input.text("group")?;
+    if name.is_empty() {
+        groups.homes.entry(home).or_default().places.set_next(input.u64("next place")?);
+        return Ok(());
+    }
+    let known = read_known(input)?;
+    groups.make(home, &name);
+    let Some(Home { groups, places }) = groups.homes.get_mut(&home) else { return Ok(()) };
+    let Some(group) = groups.get_mut(&*name) else { return Ok(()) };
+    restore(group, places, known)
+}
+
+fn restore(
+    group: &mut Group,
+    places: &mut crate::group::place::Places,
+    known: KnownGroup,
+) -> Result<(), String> {
+    let each = known.positions.iter().map(|(partition, held)| (held.at, Some(*partition)));
+    for (at, of) in each.chain(known.at.map(|at| (at, None))) {
+        if at >= places.next() {
+            return Err(format!("has a group's place {at}, and {} comes next", places.next()));
+        }
+        places.restore(at, group.number, of);
+    }
+    group.known = known;
+    Ok(())
+}
+
+fn read_known(input: &mut Input<'_>) -> Result<KnownGroup, String> {
+    let generation = read_generation(input)?;
+    let time = Now(input.u64("time")?);
+    let at = Some(input.u64("place")?).filter(|at| *at != u64::MAX);
+    let mut known = KnownGroup { logged: true, generation, time, at, ..KnownGroup::default() };
+    for _ in 0..input.u32("positions")? {
+        let partition = QueueId(input.u64("partition")?);
+        let held = Held {
+            position: Position(input.u64("position")?),
+            epoch: input.u32("epoch")? as i32,
+            metadata: input.text("metadata")?.into(),
+            time: Now(input.u64("time")?),
+            at: input.u64("place")?,
+        };
+        known.positions.insert(partition, held);
+    }
+    Ok(known)
+}
