@@ -45,6 +45,20 @@ impl<T> Inbox<T> {
         self.wake();
     }
 
+    /// Leaves an item of `bytes` bytes. `true`: the reader sleeps, and it is now the caller's to see to the item: to do the reader's work
+    /// for him, or to [`Self::rouse`] him.
+    #[must_use]
+    pub(crate) fn leave(&self, item: T, bytes: usize) -> bool {
+        self.shared.weight.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+        self.shared.asleep.swap(false, Ordering::SeqCst)
+    }
+
+    /// Ends the reader's sleep, whatever is known of it.
+    pub(crate) fn rouse(&self) {
+        (self.shared.wake)();
+    }
+
     /// Ends the reader's sleep.
     pub(crate) fn wake(&self) {
         if self.shared.asleep.swap(false, Ordering::SeqCst) {
@@ -109,5 +123,16 @@ mod tests {
         inbox.send(2, 0);
         inbox.send(3, 0);
         assert_eq!(woken.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn who_leaves_an_item_with_a_sleeping_reader_has_to_see_to_it() {
+        let inbox = Inbox::new(|| panic!("nobody is to be woken"));
+        assert!(!inbox.leave(1, 0), "the reader is awake and will find it");
+        let mut items = Vec::new();
+        inbox.take(&mut items);
+        assert!(inbox.may_sleep());
+        assert!(inbox.leave(2, 0));
+        assert!(!inbox.leave(3, 0), "the first sees to both");
     }
 }

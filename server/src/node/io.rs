@@ -10,7 +10,7 @@ mod transport;
 
 use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
-use crate::node::shard::{self, ShardMessage};
+use crate::node::shard;
 use crate::passwords;
 use connection::{Connection, ReadEnd};
 use mio::net::TcpStream;
@@ -376,9 +376,9 @@ impl Io {
             *bytes += shard::weight(&op);
             ops.push(op);
         }
-        for ((ops, bytes), inbox) in self.to_shards.iter_mut().zip(&self.wiring.shards) {
+        for ((ops, bytes), shard) in self.to_shards.iter_mut().zip(&self.wiring.shards) {
             if !ops.is_empty() {
-                inbox.send(ShardMessage::Ops(std::mem::take(ops)), std::mem::take(bytes));
+                shard.send(std::mem::take(ops), std::mem::take(bytes));
             }
         }
         for op in self.out.registry.drain(..) {

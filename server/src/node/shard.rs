@@ -1,4 +1,7 @@
 //! A shard's thread: takes what hubs and the registry send, turns the runner, and carries what has become durable to where it goes.
+//!
+//! While the thread sleeps, an IO thread that brings something light takes the turn in its place ([`Lend`]): a settle that frees the next
+//! delivery is answered without waking anybody. Whoever turns the machine holds its lock; what may start a commit is left to the thread.
 
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
@@ -7,14 +10,14 @@ use crate::node::readers::Readers;
 use crate::node::registry::RegistryMessage;
 use crate::node::stop::Stop;
 use bytes::Bytes;
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use stele_core::runner::dispatch::{Dispatch, Out};
 use stele_core::runner::{Runner, Stats};
 use stele_core::shard::Shard;
-use stele_model::id::ShardId;
+use stele_model::id::{Now, ShardId};
 use stele_model::log::{LogStore, ReadError};
 use stele_model::publish::ShardPublish;
 use stele_model::refusal::Refusal;
@@ -25,6 +28,9 @@ const RUN_AHEAD_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of operations between two turns: about one block.
 const TURN_BYTES: usize = 1 << 20;
+
+/// Longest sleep of a shard's thread, milliseconds.
+const SLEEP_MS_MAX: u64 = 1_000;
 
 /// What a shard's thread is sent.
 pub(crate) enum ShardMessage {
@@ -79,42 +85,181 @@ pub(crate) fn weight(op: &ShardOp) -> usize {
     }
 }
 
-/// Runs until told to stop; to be called on a thread of its own.
-pub(crate) fn run<L: LogStore>(mut runner: Runner<Shard, L>, wiring: &Wiring) {
-    let mut thread = ShardThread {
-        dispatch: Dispatch::new(wiring.shard, wiring.hubs.len() as u16),
-        wiring,
-        effects: Vec::new(),
-        out: Vec::new(),
-        to_hubs: wiring.hubs.iter().map(|_| Vec::new()).collect(),
-        stopping: false,
-        full: false,
-    };
-    let mut messages = Vec::new();
-    while !(thread.stopping && runner.settled()) {
-        wiring.inbox.take(&mut messages);
-        let mut weight = 0;
-        for message in messages.drain(..) {
-            weight += thread.message(&mut runner, message);
-            if weight >= TURN_BYTES {
-                thread.turn(&mut runner, false);
-                thread.hold_back(&mut runner);
-                weight = 0;
-            }
-        }
-        let idle = wiring.inbox.is_empty();
-        thread.turn(&mut runner, idle);
-        if let Some(why) = runner.broken() {
-            return wiring.stop.fail(format!("shard {}: {why}", wiring.shard));
-        }
-        if idle && !(thread.stopping && runner.settled()) {
-            thread.sleep(&runner);
+/// Operations that an IO thread may take through a sleeping shard by itself.
+const LENT_OPS_MAX: usize = 64;
+
+/// Turns that an IO thread makes for a sleeping shard before it wakes it after all.
+const LENT_TURNS_MAX: u32 = 4;
+
+/// A shard to send operations to.
+#[derive(Clone)]
+pub(crate) struct Door {
+    inbox: Inbox<ShardMessage>,
+    shard: Arc<dyn Lend>,
+}
+
+impl Door {
+    /// Bytes that wait.
+    pub(crate) fn weight(&self) -> usize {
+        self.inbox.weight()
+    }
+
+    /// Leaves operations of `bytes` bytes, and takes the shard's turn if it sleeps and they are light.
+    pub(crate) fn send(&self, ops: Vec<ShardOp>, bytes: usize) {
+        if ops.len() > LENT_OPS_MAX || !ops.iter().all(is_light) {
+            self.inbox.send(ShardMessage::Ops(ops), bytes);
+        } else if self.inbox.leave(ShardMessage::Ops(ops), bytes) {
+            self.shard.lend();
         }
     }
 }
 
-struct ShardThread<'w> {
-    wiring: &'w Wiring,
+/// Costs little and starts no commit.
+fn is_light(op: &ShardOp) -> bool {
+    matches!(
+        op,
+        ShardOp::Settle { .. }
+            | ShardOp::Credit { .. }
+            | ShardOp::Get { .. }
+            | ShardOp::Status { .. }
+            | ShardOp::Read(_)
+            | ShardOp::Unwatch { .. }
+            | ShardOp::Seek { .. }
+    )
+}
+
+/// A shard whose turn another thread can take.
+trait Lend: Send + Sync {
+    /// The shard's thread sleeps and something is there: do it, or wake the thread.
+    fn lend(&self);
+}
+
+/// A shard, to be turned by one thread at a time.
+pub(crate) struct Driver<L: LogStore> {
+    wiring: Arc<Wiring>,
+    machine: Mutex<Machine<L>>,
+}
+
+/// What turning needs.
+struct Machine<L: LogStore> {
+    runner: Runner<Shard, L>,
+    thread: ShardThread,
+    /// When the thread will wake by itself.
+    wakes_at: Now,
+    messages: Vec<ShardMessage>,
+}
+
+impl<L: LogStore + Send + 'static> Driver<L> {
+    /// A shard that nobody turns yet.
+    pub(crate) fn new(runner: Runner<Shard, L>, wiring: Wiring) -> Arc<Self> {
+        let wiring = Arc::new(wiring);
+        let thread = ShardThread {
+            dispatch: Dispatch::new(wiring.shard, wiring.hubs.len() as u16),
+            wiring: Arc::clone(&wiring),
+            effects: Vec::new(),
+            out: Vec::new(),
+            to_hubs: wiring.hubs.iter().map(|_| Vec::new()).collect(),
+            stopping: false,
+            full: false,
+        };
+        let machine = Machine { runner, thread, wakes_at: Now(0), messages: Vec::new() };
+        Arc::new(Self { wiring, machine: Mutex::new(machine) })
+    }
+
+    /// Where operations for it go in.
+    pub(crate) fn door(self: &Arc<Self>) -> Door {
+        Door { inbox: self.wiring.inbox.clone(), shard: Arc::<Self>::clone(self) }
+    }
+
+    /// Runs until told to stop; to be called on a thread of its own.
+    pub(crate) fn run(&self) {
+        loop {
+            let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+            if machine.is_done() {
+                return;
+            }
+            let idle = machine.work();
+            if let Some(why) = machine.runner.broken() {
+                return self.wiring.stop.fail(format!("shard {}: {why}", self.wiring.shard));
+            }
+            if !idle || machine.is_done() {
+                continue;
+            }
+            let wait = machine.rest();
+            drop(machine);
+            if !wait.is_zero() && self.wiring.inbox.may_sleep() {
+                // Completions of the journal and new messages unpark.
+                thread::park_timeout(wait);
+                self.wiring.inbox.awake();
+            }
+        }
+    }
+}
+
+impl<L: LogStore + Send + 'static> Lend for Driver<L> {
+    fn lend(&self) {
+        for _ in 0..LENT_TURNS_MAX {
+            // Not ours if the thread has just woken for another reason, or another IO thread is at it.
+            let Ok(mut machine) = self.machine.try_lock() else { break };
+            if machine.take_turn() {
+                break;
+            }
+            drop(machine);
+            if self.wiring.inbox.may_sleep() {
+                return;
+            }
+        }
+        self.wiring.inbox.rouse();
+    }
+}
+
+impl<L: LogStore> Machine<L> {
+    fn is_done(&self) -> bool {
+        self.thread.stopping && self.runner.settled()
+    }
+
+    /// The thread's own turn: all that waits. Whether nothing came meanwhile.
+    fn work(&mut self) -> bool {
+        let Self { runner, thread, messages, .. } = self;
+        thread.wiring.inbox.take(messages);
+        let mut weight = 0;
+        for message in messages.drain(..) {
+            weight += thread.message(runner, message);
+            if weight >= TURN_BYTES {
+                thread.turn(runner, false);
+                thread.hold_back(runner);
+                weight = 0;
+            }
+        }
+        let idle = thread.wiring.inbox.is_empty();
+        thread.turn(runner, idle);
+        idle
+    }
+
+    /// A turn in place of the sleeping thread; whether the thread has to wake nevertheless.
+    fn take_turn(&mut self) -> bool {
+        let Self { runner, thread, messages, .. } = self;
+        thread.wiring.inbox.take(messages);
+        for message in messages.drain(..) {
+            thread.message(runner, message);
+        }
+        thread.turn(runner, false);
+        let due = runner.deadline().is_some_and(|due| due < self.wakes_at);
+        due || thread.stopping || runner.broken().is_some()
+    }
+
+    /// How long the thread may sleep.
+    fn rest(&mut self) -> Duration {
+        let now = self.thread.wiring.clock.now();
+        // The bound only guards against a clock that jumped.
+        let latest = now.plus_ms(SLEEP_MS_MAX);
+        self.wakes_at = self.runner.deadline().map_or(latest, |due| due.min(latest));
+        Duration::from_micros(self.wakes_at.0.saturating_sub(now.0))
+    }
+}
+
+struct ShardThread {
+    wiring: Arc<Wiring>,
     dispatch: Dispatch,
     effects: Vec<stele_model::shard::ShardEffect>,
     out: Vec<Out>,
@@ -124,7 +269,7 @@ struct ShardThread<'w> {
     full: bool,
 }
 
-impl ShardThread<'_> {
+impl ShardThread {
     /// Takes one message; returns its weight.
     fn message<L: LogStore>(&mut self, runner: &mut Runner<Shard, L>, message: ShardMessage) -> usize {
         match message {
@@ -216,16 +361,5 @@ impl ShardThread<'_> {
             thread::park_timeout(Duration::from_millis(5));
             self.turn(runner, false);
         }
-    }
-
-    fn sleep<L: LogStore>(&self, runner: &Runner<Shard, L>) {
-        let now = self.wiring.clock.now();
-        let wait = runner.deadline().map(|due| Duration::from_micros(due.0.saturating_sub(now.0)));
-        if wait == Some(Duration::ZERO) || !self.wiring.inbox.may_sleep() {
-            return;
-        }
-        // Completions of the journal and new messages unpark; the bound only guards against a clock that jumped.
-        thread::park_timeout(wait.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1)));
-        self.wiring.inbox.awake();
     }
 }

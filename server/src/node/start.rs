@@ -157,6 +157,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     }
 
     let mut threads = Threads::default();
+    let mut doors = Vec::new();
     for ((runner, inbox), (n, sleeper)) in
         shards.into_iter().zip(&shard_inboxes).zip(shard_sleepers.iter().enumerate())
     {
@@ -169,7 +170,9 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             clock: Arc::clone(&clock),
             stop: stop.clone(),
         };
-        threads.shards.push(spawn(format!("shard-{n}"), Some(sleeper), move || shard::run(runner, &wiring))?);
+        let driver = shard::Driver::new(runner, wiring);
+        doors.push(driver.door());
+        threads.shards.push(spawn(format!("shard-{n}"), Some(sleeper), move || driver.run())?);
     }
     let (agreed, agree) = sync_channel(1);
     let wiring = registry::Wiring {
@@ -193,7 +196,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             hub: HubId(n as u16),
             inbox: hubs[n].clone(),
             hubs: hubs.clone(),
-            shards: shard_inboxes.clone(),
+            shards: doors.clone(),
             registry: registry_inbox.clone(),
             snapshot: Arc::clone(&snapshot),
             clock: Arc::clone(&clock),

@@ -5,7 +5,7 @@ use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
-use crate::node::shard::ShardMessage;
+use crate::node::shard::Door;
 use crate::node::stop::Stop;
 use arc_swap::ArcSwap;
 use mio::net::TcpStream;
@@ -99,7 +99,7 @@ pub(crate) struct Wiring {
     /// By hub, itself included.
     pub hubs: Vec<Inbox<IoMessage>>,
     /// By shard.
-    pub shards: Vec<Inbox<ShardMessage>>,
+    pub shards: Vec<Door>,
     /// The registry.
     pub registry: Inbox<RegistryMessage>,
     /// Definitions.
