@@ -182,7 +182,11 @@ fn answer(session: &mut Connection, out: &mut Outbox) {
                 Outcome::Published(Published { batch, unroutable, refused, dropped })
             }
             Op::Open { .. } => Outcome::Done(Done::Opened),
-            _ => Outcome::Done(Done::Subscribed { queue: QueueId(1), counts_deliveries: false }),
+            _ => Outcome::Done(Done::Subscribed {
+                queue: QueueId(1),
+                counts_deliveries: false,
+                is_stream: false,
+            }),
         };
         session.complete(Now(2), ticket, outcome, out);
     }

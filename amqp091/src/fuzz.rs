@@ -139,7 +139,9 @@ fn agree(session: &mut Connection, now: Now, out: &mut Outbox) -> bool {
             Op::Subscribe(subscribe) if subscribe.direct_reply => {
                 Done::Replies { address: "address".to_owned() }
             }
-            Op::Subscribe(_) => Done::Subscribed { queue: QueueId(1), counts_deliveries: false },
+            Op::Subscribe(_) => {
+                Done::Subscribed { queue: QueueId(1), counts_deliveries: false, is_stream: false }
+            }
             Op::Unsubscribe { .. } => Done::Unsubscribed,
             Op::Get(_) => Done::Got { queue: QueueId(1), counts_deliveries: false, delivery: None, ready: 0 },
             Op::Purge { .. } => Done::Purged { count: 0 },

@@ -5,9 +5,13 @@
 //! and nowhere later; every request of a session gets one answer, in whatever order, unless its lane has failed; nothing here
 //! outlives the process. Not here: what is stored (shards), what is defined (the registry), how it looks on a wire (sessions).
 
+mod accounts;
 mod define;
 mod flow;
+mod groups;
 mod join;
+mod joint;
+mod listen;
 mod moves;
 mod plan;
 mod publish;
@@ -15,12 +19,15 @@ mod replies;
 mod requests;
 mod routes;
 mod session;
+mod streams;
+mod watch;
 
 pub use replies::{HubMessage, Reply};
 
 use crate::registry::snapshot::{Namespace, Snapshot};
 use flow::Flows;
 use join::OpenBatch;
+use joint::{Joint, Share};
 use plan::Plan;
 use requests::Request;
 use routes::Routes;
@@ -61,6 +68,7 @@ pub struct HubOut {
 pub struct Hub {
     id: HubId,
     hubs: u16,
+    shards: u16,
     seed: [u64; 2],
     snapshot: Arc<Snapshot>,
     sessions: BTreeMap<u64, Attached>,
@@ -68,6 +76,9 @@ pub struct Hub {
     call_last: u64,
     batches: BTreeMap<u64, OpenBatch>,
     batch_last: u64,
+    joints: BTreeMap<u64, Joint>,
+    joint_last: u64,
+    watch_last: u64,
     /// Shards that have not yet answered for a move.
     moves: BTreeMap<(ShardId, u64), u32>,
     routes: Routes,
@@ -83,6 +94,13 @@ enum Open {
         batch: u64,
         /// Its items were routed for the second time (S9).
         again: bool,
+    },
+    /// A share of a request whose parts went to several shards.
+    Share {
+        /// Which request.
+        joint: u64,
+        /// Places of the share's parts in the answer.
+        places: Vec<u32>,
     },
     /// A part of a move.
     Move {
@@ -108,6 +126,7 @@ impl Hub {
         Self {
             id,
             hubs,
+            shards,
             seed,
             snapshot,
             sessions: BTreeMap::new(),
@@ -115,6 +134,9 @@ impl Hub {
             call_last: 0,
             batches: BTreeMap::new(),
             batch_last: 0,
+            joints: BTreeMap::new(),
+            joint_last: 0,
+            watch_last: 0,
             moves: BTreeMap::new(),
             routes: Routes::new(seed[0]),
             flows: Flows::default(),
@@ -202,7 +224,7 @@ impl Hub {
         if attached.failed.contains(&lane) && !matches!(op, Op::CloseLane | Op::Publish(_)) {
             return; // dropped unanswered, as everything of a failed lane
         }
-        if !matches!(op, Op::CloseLane | Op::Settle(_) | Op::Credit(_)) {
+        if !matches!(op, Op::CloseLane | Op::Settle(_) | Op::Credit(_) | Op::Unwatch { .. }) {
             attached.open += 1;
             if attached.open > OPEN_SUBMITS_MAX {
                 return self.refuse_one_more(session, ticket, op, out);
@@ -238,22 +260,54 @@ impl Hub {
             Op::Get(get) => self.get(session, ticket, get, out),
             Op::Purge { queue } => self.purge(session, ticket, &queue, out),
             Op::Define(define) => self.define(session, ticket, define, out),
-            Op::Append(_)
-            | Op::Read(_)
-            | Op::Unwatch { .. }
-            | Op::Seek(_)
-            | Op::Trim(_)
-            | Op::NewProducer
-            | Op::Streams(_)
-            | Op::Group(_)
-            | Op::Administer(_)
-            | Op::Accounts
-            | Op::Groups
-            | Op::GroupChanges { .. } => Err(Refusal::NotImplemented { what: "streams".to_owned() }),
+            Op::Append(appends) => {
+                self.append(session, ticket, appends, out);
+                Ok(())
+            }
+            Op::Read(reads) => {
+                self.read(session, ticket, reads, out);
+                Ok(())
+            }
+            Op::Unwatch { watch } => {
+                self.unwatch(session, watch, out);
+                Ok(())
+            }
+            Op::Seek(parts) => {
+                self.seek(session, ticket, parts, out);
+                Ok(())
+            }
+            Op::Trim(parts) => {
+                self.trim(session, ticket, parts, out);
+                Ok(())
+            }
+            Op::NewProducer => {
+                self.new_producer(session, ticket, out);
+                Ok(())
+            }
+            Op::Streams(wanted) => self.tell(session, ticket, self.streams(session, wanted), out),
+            Op::Accounts => self.tell(session, ticket, self.accounts(session), out),
+            Op::Administer(change) => self.administer(session, ticket, change, out),
+            Op::Group(request) => self.group(session, ticket, request, out),
+            Op::Groups => self.groups(session, ticket, out),
+            Op::GroupChanges { home, from, count_max } => {
+                self.group_changes(session, ticket, (home, from, count_max), out)
+            }
         };
         if let Err(refusal) = refused {
             self.complete(session, ticket, Outcome::Refused(refusal), out);
         }
+    }
+
+    /// An answer that needed nobody else.
+    fn tell(
+        &mut self,
+        session: SessionId,
+        ticket: Ticket,
+        told: Result<Done, Refusal>,
+        out: &mut HubOut,
+    ) -> Result<(), Refusal> {
+        self.complete(session, ticket, Outcome::Done(told?), out);
+        Ok(())
     }
 
     fn open(&mut self, session: SessionId, name: &str) -> Result<Done, Refusal> {
@@ -281,10 +335,13 @@ impl Hub {
             }
             ToHub::Deliver { session, deliveries } => self.deliver(session, deliveries, out),
             ToHub::Cancelled { subscription } => self.cancelled(subscription, out),
-            ToHub::Woken { session, watch } => out.wakes.push((session, Wake::Appended { watch })),
-            ToHub::Appended { .. } | ToHub::Read { .. } | ToHub::Sought { .. } => {
-                unreachable!("no hub asks for streams yet")
+            ToHub::Woken { session, watch } => self.woken(shard, session, watch, out),
+            ToHub::Appended { call, parts } => self.shared(call, Share::Appended(parts), out),
+            ToHub::Read { call, parts } => self.shared(call, Share::Read(parts), out),
+            ToHub::Sought { call, parts } if self.is_share(call) => {
+                self.shared(call, Share::Sought(parts), out);
             }
+            ToHub::Sought { call, parts } => self.stream_counted(now, call, parts, out),
             ToHub::Move(records) => {
                 assert_eq!(records.of.from, shard, "a shard moves its own records");
                 self.move_records(now, records, out);
@@ -358,18 +415,22 @@ impl Hub {
         let readers = self.sessions.values().flat_map(|attached| attached.readers.values());
         let asked = self.calls.values().filter_map(|open| match open {
             Open::Request { request, .. } => request.edge(),
-            Open::Publish { .. } | Open::Move { .. } => None,
+            Open::Publish { .. } | Open::Move { .. } | Open::Share { .. } => None,
         });
         let held: BTreeSet<_> = readers.map(|reader| reader.edge).chain(asked).collect();
         let snapshot = &self.snapshot;
         self.flows.prune(|edge, number| match edge {
-            Edge::Published { party, .. } => parties.contains(party),
-            Edge::Delivered { party, queue } => {
-                held.contains(&number) || (parties.contains(party) && snapshot.queue(*queue).is_some())
-            }
-            Edge::Routed { queue, .. } | Edge::DeadLettered { queue, .. } => snapshot.queue(*queue).is_some(),
-            Edge::Appended { party, .. } | Edge::Read { party, .. } | Edge::Committed { party, .. } => {
+            Edge::Published { party, .. } | Edge::Appended { party, .. } | Edge::Read { party, .. } => {
                 parties.contains(party)
+            }
+            Edge::Delivered { party, queue } => {
+                held.contains(&number) || (parties.contains(party) && snapshot.shard_of(*queue).is_some())
+            }
+            Edge::Committed { party, stream, .. } => {
+                parties.contains(party) && snapshot.stream(*stream).is_some()
+            }
+            Edge::Routed { queue, .. } | Edge::DeadLettered { queue, .. } => {
+                snapshot.shard_of(*queue).is_some()
             }
             Edge::Unrouted { .. } => true,
         });
@@ -383,5 +444,7 @@ fn no_namespace() -> Refusal {
 
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;

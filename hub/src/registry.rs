@@ -17,6 +17,7 @@ mod order;
 mod policy;
 pub mod snapshot;
 mod state;
+mod streams;
 
 use ::bytes::Bytes;
 use entry::Fact;
@@ -33,8 +34,10 @@ use stele_model::outcome::Done;
 use stele_model::refusal::Refusal;
 use stele_model::registry::{RegistryEffect, RegistryOp, User};
 
-/// Most queues altogether.
+/// Most queues and partitions altogether.
 pub const QUEUES_MAX: u64 = 1 << 20;
+/// Most partitions of one stream: all of them are told of a change in one turn (S7).
+pub const PARTITIONS_MAX: u32 = 1 << 12;
 /// Most exchanges altogether.
 pub const EXCHANGES_MAX: u64 = 1 << 18;
 /// Most rules altogether.
@@ -134,6 +137,16 @@ impl Registry {
                         let (shard, queue) = (queue.shard, (*queue.spec).clone());
                         pending.wait_for(shard, Some(id));
                         effects.push((lsn, RegistryEffect::Put { shard, revision, queue }));
+                    }
+                }
+                Consequence::PutPartition(id) => {
+                    let found = self.state.root.partition(id);
+                    let found =
+                        found.and_then(|(stream, index)| stream.partition(index).zip(stream.spec(index)));
+                    if let Some(((_, shard), partition)) = found
+                        && pending.wait_for(shard, Some(id))
+                    {
+                        effects.push((lsn, RegistryEffect::PutPartition { shard, revision, partition }));
                     }
                 }
                 Consequence::Drop(shard, queue) => {
@@ -240,9 +253,9 @@ impl Machine for Registry {
                     .and_then(|()| self.decide_define(session, &principal, &namespace, define));
                 self.conclude((hub, call), decided, journal, effects);
             }
-            RegistryOp::GroupStream { hub, call, .. } => {
-                let refusal = Refusal::NotImplemented { what: "streams".to_owned() };
-                self.conclude((hub, call), Err(refusal), journal, effects);
+            RegistryOp::GroupStream { hub, call, namespace } => {
+                let decided = self.order.has_room().and_then(|()| self.decide_group_stream(namespace));
+                self.conclude((hub, call), decided, journal, effects);
             }
             RegistryOp::Administer { hub, call, change } => {
                 let decided = self.order.has_room().and_then(|()| self.decide_change(change));
@@ -292,10 +305,11 @@ impl Machine for Registry {
         for queue in queues {
             by_shard[usize::from(queue.shard.0)].push((*queue.spec).clone());
         }
+        let mut partitions_of = self.state.partitions_by_shard();
         for (shard, queues) in (0..).map(ShardId).zip(by_shard) {
             pending.wait_for(shard, None);
-            effects
-                .push((lsn, RegistryEffect::Sync { shard, revision, boot, queues, partitions: Vec::new() }));
+            let partitions = std::mem::take(&mut partitions_of[usize::from(shard.0)]);
+            effects.push((lsn, RegistryEffect::Sync { shard, revision, boot, queues, partitions }));
         }
         self.order.push(pending, effects);
     }
@@ -350,5 +364,7 @@ impl Head {
     }
 }
 
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;

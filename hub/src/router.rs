@@ -5,6 +5,7 @@
 //! grants (the hub), and what a name stands for (the registry).
 
 pub mod headers;
+pub mod partition;
 pub mod resolve;
 pub mod trie;
 

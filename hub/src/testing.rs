@@ -6,11 +6,12 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use stele_model::id::{Call, HubId, Lsn, Now, Place, PrincipalId, SessionId};
 use stele_model::machine::{Effects, Journal, Machine, Urgency};
-use stele_model::op::{Define, DestinationName, Rule};
+use stele_model::op::{CreateStream, Define, DestinationName, Rule};
 use stele_model::outcome::Done;
 use stele_model::refusal::Refusal;
 use stele_model::registry::{Change, RegistryEffect, RegistryOp, User};
 use stele_model::session::Principal;
+use stele_model::stream::{StreamRef, StreamSettings, StreamUuid};
 use stele_model::value::{Arguments, Value};
 
 /// A log in memory: each entry is a block of its own.
@@ -126,8 +127,9 @@ impl World {
                 self.told.push(format!("drop from {shard}"));
                 self.take(applied(shard, revision, Some(queue)));
             }
-            RegistryEffect::Sync { shard, revision, queues, .. } => {
-                let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
+            RegistryEffect::Sync { shard, revision, queues, partitions, .. } => {
+                let mut names: Vec<_> = queues.iter().map(|queue| queue.name.clone()).collect();
+                names.extend(partitions.iter().map(|of| format!("{}-{}", of.stream, of.index)));
                 self.told.push(format!("sync {shard} {names:?}"));
                 self.take(applied(shard, revision, None));
             }
@@ -230,4 +232,19 @@ pub(crate) fn rule(source: &str, queue: &str, key: &str) -> Rule {
         key: Bytes::copy_from_slice(key.as_bytes()),
         arguments: Arguments::new(),
     }
+}
+
+pub(crate) fn stream(name: &str, partitions: u32) -> Define {
+    Define::CreateStream(CreateStream {
+        name: name.into(),
+        uuid: StreamUuid::default(),
+        partitions,
+        settings: StreamSettings::default(),
+        arguments: Arguments::new(),
+        check_only: false,
+    })
+}
+
+pub(crate) fn named(name: &str) -> StreamRef {
+    StreamRef::Name(name.into())
 }

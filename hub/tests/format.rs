@@ -3,11 +3,14 @@
 
 use bytes::Bytes;
 use std::fmt::Write as _;
-use stele_hub::registry::entry::{ExchangeFact, Fact, NamespaceFact, QueueFact, RuleFact, decode, encode};
+use stele_hub::registry::entry::{
+    ExchangeFact, Fact, NamespaceFact, PartitionsFact, QueueFact, RuleFact, StreamFact, decode, encode,
+};
 use stele_hub::router::{ExchangeKind, TargetId};
 use stele_model::id::{Boot, ExchangeId, HubId, NamespaceId, PrincipalId, QueueId, SessionId, ShardId};
 use stele_model::queue::QueueKind;
-use stele_model::registry::{AppliesTo, Grant, Policy, User};
+use stele_model::registry::{AppliesTo, Grant, Policy, ScramHash, ScramSecret, User};
+use stele_model::stream::{StreamSettings, StreamUuid, TimeKind};
 use stele_model::value::{Arguments, Value};
 
 const GOLDEN: &str = include_str!("golden/registry-v1.txt");
@@ -61,6 +64,35 @@ fn facts() -> Vec<(&'static str, Fact)> {
         scram: Vec::new(),
     };
     let text = |text: &str| text.to_owned();
+    let uuid = StreamUuid([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+    let partitions = vec![(QueueId(5), ShardId(0)), (QueueId(6), ShardId(1))];
+    let stream = StreamFact {
+        uuid,
+        namespace: id,
+        name: text("orders"),
+        internal: true,
+        settings: StreamSettings {
+            retention_ms: Some(604_800_000),
+            retention_bytes: None,
+            delete: true,
+            compact: true,
+            compact_after_ms: 3,
+            tombstone_ms: 86_400_000,
+            batch_bytes_max: 1_048_588,
+            capture: true,
+            time: TimeKind::Append,
+        },
+        arguments: Arguments::from([(text("retention.ms"), Value::Text(text("604800000")))]),
+    };
+    let secret = ScramSecret {
+        hash: ScramHash::Sha512,
+        salt: vec![1, 2, 3],
+        iterations: 4096,
+        stored_key: vec![4, 5],
+        server_key: vec![6],
+    };
+    let with_scram =
+        User { name: text("ann"), password_hash: String::new(), tags: Vec::new(), scram: vec![secret] };
     vec![
         ("boot", Fact::Boot(Boot(4))),
         (
@@ -100,6 +132,10 @@ fn facts() -> Vec<(&'static str, Fact)> {
             }),
         ),
         ("policy gone", Fact::PolicyGone { namespace: text("/"), name: text("p"), operator: true }),
+        ("stream", Fact::Stream(stream)),
+        ("partitions", Fact::Partitions(PartitionsFact { stream: uuid, first: 4, partitions })),
+        ("stream gone", Fact::StreamGone(uuid)),
+        ("user with scram", Fact::User(PrincipalId(2), with_scram)),
     ]
 }
 

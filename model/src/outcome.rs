@@ -75,6 +75,8 @@ pub enum Done {
         queue: QueueId,
         /// Its type is one that counts failed deliveries for the client to see (AMQP: quorum).
         counts_deliveries: bool,
+        /// It is a partition of a stream: deliveries have their position in it.
+        is_stream: bool,
     },
     /// Replies follow.
     Replies {

@@ -1,14 +1,16 @@
 //! Definitions on their way: most go to the registry; a queue is deleted, and counted, by its shard (S10).
 
 use super::replies::is_reply_name;
-use super::requests::{Request, usable};
+use super::requests::{Request, Source, usable};
 use super::{Hub, HubOut, Open};
-use stele_model::id::{Call, Now, SessionId, Ticket};
+use crate::registry::snapshot::Sequence;
+use stele_model::id::{Call, HubId, Now, QueueId, SessionId, Ticket};
 use stele_model::op::Define;
 use stele_model::outcome::{Done, Outcome};
 use stele_model::refusal::{Access, Object, Refusal};
 use stele_model::registry::RegistryOp;
 use stele_model::shard::ShardOp;
+use stele_model::stream::{PartResult, SeekBy, Sought, StreamRef};
 
 /// How often a declaration is tried that meets a queue on its way out. The registry hears of a closing queue before the hub does, so
 /// that once is enough; the bound is there in case something is wrong.
@@ -49,7 +51,9 @@ impl Hub {
         let (attached, namespace) = self.namespace_of(session)?;
         let (principal, namespace) = (attached.principal.clone(), namespace.name.to_string());
         let declare = matches!(define, Define::DeclareQueue { .. }).then(|| define.clone());
-        let call = self.call(Open::Request { session, ticket, request: Request::Define { declare, tries } });
+        let is_deletion = matches!(define, Define::DeleteStream { .. });
+        let request = Request::Define { declare, tries, is_deletion };
+        let call = self.call(Open::Request { session, ticket, request });
         if let Some(attached) = self.sessions.get_mut(&session.number) {
             attached.defined = true;
             attached.defining += usize::from(tries == 0);
@@ -86,8 +90,19 @@ impl Hub {
             self.complete(session, ticket, Outcome::Done(done), out);
             return Ok(());
         }
-        let queue = usable(namespace, session, name)?;
-        let (id, shard, queue) = (queue.id(), queue.shard, queue.name.clone());
+        let found = usable(namespace, session, name)?;
+        if found.is_stream {
+            self.define_at_shard(
+                session,
+                ticket,
+                Request::DeclaredStream { queue: found.name },
+                |hub, call| {
+                    out.shards.push((found.shard, count_stream(hub, call, found.id)));
+                },
+            );
+            return Ok(());
+        }
+        let Source { id, shard, name: queue, .. } = found;
         let request = Request::Declared { declare: None, tries: 0, queue };
         self.define_at_shard(session, ticket, request, |hub, call| {
             out.shards.push((shard, ShardOp::Status { hub, call, queue: id }));
@@ -111,12 +126,60 @@ impl Hub {
             }
             Err(refusal) => return Err(refusal),
         };
-        let (id, shard, queue) = (queue.id(), queue.shard, queue.name.clone());
+        if queue.is_stream {
+            return self.delete_stream_as_queue(session, ticket, name, out);
+        }
+        let Source { id, shard, name: queue, .. } = queue;
         self.define_at_shard(session, ticket, Request::Delete { queue }, |hub, call| {
             let answer = Some((hub, call));
             out.shards.push((shard, ShardOp::Close { answer, queue: id, if_unused, if_empty }));
         });
         Ok(())
+    }
+
+    /// A stream under the name of its only partition goes; one partition of several does not go alone.
+    fn delete_stream_as_queue(
+        &mut self,
+        session: SessionId,
+        ticket: Ticket,
+        name: &str,
+        out: &mut HubOut,
+    ) -> Result<(), Refusal> {
+        let (attached, namespace) = self.namespace_of(session)?;
+        if namespace.stream(name).is_none() {
+            let what = format!("'{name}' is one of several partitions; deleting it alone");
+            return Err(Refusal::NotImplemented { what });
+        }
+        let (principal, namespace) = (attached.principal.clone(), namespace.name.to_string());
+        let define = Define::DeleteStream { stream: StreamRef::Name(name.to_owned()) };
+        self.define_at_shard(session, ticket, Request::DeleteStream, |hub, call| {
+            out.registry.push(RegistryOp::Define { hub, call, session, principal, namespace, define });
+        });
+        Ok(())
+    }
+
+    /// What a stream holds that was declared in the words for queues.
+    pub(super) fn stream_counted(
+        &mut self,
+        now: Now,
+        call: Call,
+        parts: Vec<PartResult<Sought>>,
+        out: &mut HubOut,
+    ) {
+        let Some(Open::Request { session, ticket, request: Request::DeclaredStream { queue } }) =
+            self.calls.remove(&call)
+        else {
+            return;
+        };
+        let answer = match parts.into_iter().next() {
+            Some(Ok(Sought { ends, .. })) => {
+                let ready = ends.end.0.saturating_sub(ends.start.0);
+                Ok(Done::Queue { name: queue.to_string(), ready, consumers: 0 })
+            }
+            Some(Err(refusal)) => Err(refusal),
+            None => unreachable!("a shard answers every part"),
+        };
+        self.conclude(now, session, ticket, answer, out);
     }
 
     fn define_at_shard(
@@ -136,10 +199,37 @@ impl Hub {
     /// The registry's answer. A declared queue is counted before the client hears of it.
     pub(super) fn defined(&mut self, now: Now, call: Call, answer: Result<Done, Refusal>, out: &mut HubOut) {
         let Some(Open::Request { session, ticket, request }) = self.calls.remove(&call) else { return };
-        let Request::Define { declare, tries } = request else { return };
+        if let (Request::DeleteStream | Request::Define { is_deletion: true, .. }, Ok(Done::Stream(gone))) =
+            (&request, &answer)
+        {
+            self.partitions_gone(session, &gone.partitions, out);
+        }
+        let (declare, tries) = match request {
+            Request::Define { declare, tries, .. } => (declare, tries),
+            Request::GroupStream { group } => {
+                return self.group_stream_made(session, ticket, *group, answer, out);
+            }
+            Request::DeleteStream => {
+                let answer = answer.map(|_| Done::Deleted { ready: 0 });
+                return self.conclude(now, session, ticket, answer, out);
+            }
+            Request::Administer => {
+                let outcome = answer.map_or_else(Outcome::Refused, Outcome::Done);
+                return self.complete(session, ticket, outcome, out);
+            }
+            _ => return,
+        };
         if let Ok(Done::Queue { name, .. }) = &answer {
             let namespace = self.namespace_of(session).ok().map(|(_, namespace)| namespace);
-            if let Some(queue) = namespace.and_then(|namespace| namespace.queue(name)) {
+            let found = namespace.and_then(|namespace| namespace.sequence(name));
+            if let Some(Sequence::Partition(..)) = found {
+                let (id, shard) = found.map(|found| (found.id(), found.shard())).unwrap_or_default();
+                let request = Request::DeclaredStream { queue: name.as_str().into() };
+                let call = self.call(Open::Request { session, ticket, request });
+                out.shards.push((shard, count_stream(self.id, call, id)));
+                return;
+            }
+            if let Some(Sequence::Queue(queue)) = found {
                 let (id, shard, queue) = (queue.id(), queue.shard, queue.name.clone());
                 let request = Request::Declared { declare, tries, queue };
                 let call = self.call(Open::Request { session, ticket, request });
@@ -185,4 +275,9 @@ impl Hub {
             self.take_held(now, session, out);
         }
     }
+}
+
+/// Asks for a partition's ends.
+fn count_stream(hub: HubId, call: Call, partition: QueueId) -> ShardOp {
+    ShardOp::Seek { hub, call, parts: vec![(partition, SeekBy::Start)] }
 }

@@ -1,5 +1,6 @@
 //! The answers of several shards become one answer to a batch (S19).
 
+use super::joint::Share;
 use super::plan::Spread;
 use super::{Hub, HubOut, Open};
 use std::collections::BTreeMap;
@@ -48,6 +49,9 @@ impl Hub {
         gone: &[u32],
         out: &mut HubOut,
     ) {
+        if self.is_share(call) {
+            return self.shared(call, Share::Stored, out);
+        }
         match self.calls.remove(&call) {
             Some(Open::Move { of }) => self.moved(of, out),
             Some(Open::Publish { batch: number, again }) => {
@@ -66,7 +70,7 @@ impl Hub {
                     self.complete(session, ticket, Outcome::Published(published), out);
                 }
             }
-            Some(Open::Request { .. }) | None => {}
+            Some(Open::Request { .. } | Open::Share { .. }) | None => {}
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Reading: subscriptions, single reads, purges, settles, credit, and what shards say to them.
 
+use super::groups::GroupAsked;
+use super::joint::Share;
 use super::session::Reader;
 use super::{Hub, HubOut, Open};
-use crate::registry::snapshot::{Namespace, Queue};
+use crate::registry::snapshot::{Namespace, Sequence};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use stele_model::flow::Edge;
+use stele_model::group::{GroupRequest, ShardGroupAnswer};
 use stele_model::id::{Call, Now, QueueId, SessionId, ShardId, SubscriptionId, Ticket};
 use stele_model::op::{Credit, Define, Get, Subscribe};
 use stele_model::outcome::{Deliveries, Delivery, Done, Outcome, Wake};
@@ -25,16 +28,37 @@ pub(super) enum Request {
     /// To remove ready records.
     Purge { queue: Arc<str> },
     /// To change definitions. A queue's declaration is kept, to be tried again if the queue turns out to be on its way out.
-    Define { declare: Option<Define>, tries: u32 },
+    Define { declare: Option<Define>, tries: u32, is_deletion: bool },
     /// To count what a declared queue holds.
     Declared { declare: Option<Define>, tries: u32, queue: Arc<str> },
     /// To remove a queue.
     Delete { queue: Arc<str> },
+    /// To remove a stream in the words for queues.
+    DeleteStream,
+    /// To count what a stream holds that was declared in the words for queues.
+    DeclaredStream { queue: Arc<str> },
+    /// To give a producer's number.
+    Producer,
+    /// To ask a group.
+    Group(GroupAsked),
+    /// To tell what is known of the groups of a home.
+    GroupChanges,
+    /// To make the homes of groups; then the group is asked.
+    GroupStream { group: Box<GroupRequest> },
+    /// An administrator's change.
+    Administer,
 }
 
 impl Request {
     pub(super) fn is_definition(&self) -> bool {
-        matches!(self, Self::Define { .. } | Self::Declared { .. } | Self::Delete { .. })
+        matches!(
+            self,
+            Self::Define { .. }
+                | Self::Declared { .. }
+                | Self::Delete { .. }
+                | Self::DeleteStream
+                | Self::DeclaredStream { .. }
+        )
     }
 
     /// The edge that its answer will count on.
@@ -52,20 +76,28 @@ impl Request {
             | Self::Get { queue, .. }
             | Self::Purge { queue }
             | Self::Declared { queue, .. }
-            | Self::Delete { queue } => Some(queue),
-            Self::Unsubscribe | Self::Define { .. } => None,
+            | Self::Delete { queue }
+            | Self::DeclaredStream { queue } => Some(queue),
+            Self::DeleteStream
+            | Self::Unsubscribe
+            | Self::Define { .. }
+            | Self::Producer
+            | Self::Group(_)
+            | Self::GroupChanges
+            | Self::GroupStream { .. }
+            | Self::Administer => None,
         }
     }
 }
 
 impl Hub {
-    /// A queue that the session may access so.
+    /// A queue or partition that the session may access so.
     pub(super) fn queue_for(
         &self,
         session: SessionId,
         access: Access,
         name: &str,
-    ) -> Result<&Arc<Queue>, Refusal> {
+    ) -> Result<Source, Refusal> {
         let (attached, namespace) = self.namespace_of(session)?;
         namespace.check(&attached.principal.name, access, Object::Queue, name)?;
         usable(namespace, session, name)
@@ -83,9 +115,12 @@ impl Hub {
             self.subscribe_replies(session, ticket, subscribe.subscription, out);
             return Ok(());
         }
-        let queue = self.queue_for(session, Access::Read, &subscribe.queue)?;
-        let (id, shard, name) = (queue.id(), queue.shard, queue.name.clone());
-        let reader = Reader { queue: id, shard, edge: self.delivered_edge(session, id) };
+        let Source { id, shard, name, is_stream } =
+            self.queue_for(session, Access::Read, &subscribe.queue)?;
+        if is_stream {
+            self.check_stream_reader(session, &subscribe)?;
+        }
+        let reader = Reader { queue: id, shard, is_stream, edge: self.delivered_edge(session, id) };
         let subscription = subscribe.subscription;
         let request = Request::Subscribe { subscription, reader, queue: name };
         let call = self.ask(session, ticket, request, shard);
@@ -102,6 +137,33 @@ impl Hub {
         });
         out.shards.push((shard, op));
         Ok(())
+    }
+
+    /// A stream is read with a bound on what is under way, and what was read is told (RabbitMQ's rules).
+    fn check_stream_reader(&self, session: SessionId, subscribe: &Subscribe) -> Result<(), Refusal> {
+        let (_, namespace) = self.namespace_of(session)?;
+        if subscribe.no_ack {
+            return Err(self.not_of_streams(session, "automatic acknowledgement", &subscribe.queue));
+        }
+        if subscribe.messages_max.is_some() {
+            return Ok(());
+        }
+        Err(Refusal::InvalidArgument {
+            object: Object::Stream,
+            name: subscribe.queue.clone(),
+            namespace: namespace.name.to_string(),
+            argument: "messages_max".to_owned(),
+            why: "a reader of a stream says how much may be under way".to_owned(),
+        })
+    }
+
+    /// Something that queues do and streams do not.
+    fn not_of_streams(&self, session: SessionId, what: &str, name: &str) -> Refusal {
+        let namespace = self.namespace_of(session).map(|(_, namespace)| namespace.name.to_string());
+        let namespace = namespace.unwrap_or_default();
+        Refusal::NotImplemented {
+            what: format!("{what} not supported by stream queues queue '{name}' in vhost '{namespace}'"),
+        }
     }
 
     pub(super) fn unsubscribe(
@@ -130,8 +192,10 @@ impl Hub {
         get: Get,
         out: &mut HubOut,
     ) -> Result<(), Refusal> {
-        let queue = self.queue_for(session, Access::Read, &get.queue)?;
-        let (id, shard, name) = (queue.id(), queue.shard, queue.name.clone());
+        let Source { id, shard, name, is_stream } = self.queue_for(session, Access::Read, &get.queue)?;
+        if is_stream {
+            return Err(self.not_of_streams(session, "basic.get", &get.queue));
+        }
         let edge = self.delivered_edge(session, id);
         let call = self.ask(session, ticket, Request::Get { edge, queue: name }, shard);
         let subscription = SubscriptionId { session, number: get.subscription };
@@ -146,8 +210,10 @@ impl Hub {
         name: &str,
         out: &mut HubOut,
     ) -> Result<(), Refusal> {
-        let queue = self.queue_for(session, Access::Read, name)?;
-        let (id, shard, queue) = (queue.id(), queue.shard, queue.name.clone());
+        let Source { id, shard, name: queue, is_stream } = self.queue_for(session, Access::Read, name)?;
+        if is_stream {
+            return Err(self.not_of_streams(session, "queue.purge", name));
+        }
         let call = self.call(Open::Request { session, ticket, request: Request::Purge { queue } });
         out.shards.push((shard, ShardOp::Purge { hub: self.id, call, queue: id }));
         Ok(())
@@ -157,10 +223,10 @@ impl Hub {
     pub(super) fn settle(&self, session: SessionId, settles: Vec<Settle>, out: &mut HubOut) {
         let mut by_shard: SmallVec<[(ShardId, Vec<Settle>); 2]> = SmallVec::new();
         for settle in settles {
-            let Some(queue) = self.snapshot.queue(settle.queue) else { continue };
-            match by_shard.iter_mut().find(|(shard, _)| *shard == queue.shard) {
+            let Some(home) = self.snapshot.shard_of(settle.queue) else { continue };
+            match by_shard.iter_mut().find(|(shard, _)| *shard == home) {
                 Some((_, settles)) => settles.push(settle),
-                None => by_shard.push((queue.shard, vec![settle])),
+                None => by_shard.push((home, vec![settle])),
             }
         }
         let ops = by_shard.into_iter().map(|(shard, settles)| (shard, ShardOp::Settle { session, settles }));
@@ -197,6 +263,14 @@ impl Hub {
         answer: Result<Answer, Refusal>,
         out: &mut HubOut,
     ) {
+        if self.is_share(call) {
+            return match answer {
+                Ok(Answer::Trimmed(parts)) => self.shared(call, Share::Trimmed(parts), out),
+                Ok(Answer::Group(Ok(ShardGroupAnswer::Listed(listed)))) => self.listed(call, listed, out),
+                Ok(_) => unreachable!("a shard answers what it was asked"),
+                Err(refusal) => self.share_refused(call, &refusal, out),
+            };
+        }
         let Some(Open::Request { session, ticket, request }) = self.calls.remove(&call) else { return };
         if let (Request::Declared { declare: Some(_), .. }, Err(Refusal::Missing { .. })) =
             (&request, &answer)
@@ -209,7 +283,8 @@ impl Hub {
                 if let Some(attached) = self.sessions.get_mut(&session.number) {
                     attached.readers.insert(subscription, reader);
                 }
-                Ok(Done::Subscribed { queue: reader.queue, counts_deliveries })
+                let Reader { queue, is_stream, .. } = reader;
+                Ok(Done::Subscribed { queue, counts_deliveries, is_stream })
             }
             Ok(Answer::Unsubscribed) => Ok(Done::Unsubscribed),
             Ok(Answer::Purged { count }) => Ok(Done::Purged { count }),
@@ -220,9 +295,15 @@ impl Hub {
                 let name = request.queue().map(ToString::to_string).unwrap_or_default();
                 return self.conclude(now, session, ticket, Ok(Done::Queue { name, ready, consumers }), out);
             }
-            Ok(Answer::Trimmed(_) | Answer::Producer(_) | Answer::Group(_)) => {
-                Err(Refusal::NotImplemented { what: "streams".to_owned() })
+            Ok(Answer::Producer(number)) => Ok(Done::Producer(number)),
+            Ok(Answer::Group(Ok(ShardGroupAnswer::Changes(end, changes)))) => {
+                return self.group_changed(session, ticket, end, changes, out);
             }
+            Ok(Answer::Group(answer)) => {
+                let Request::Group(asked) = request else { return };
+                return self.group_answered(session, ticket, asked, answer, out);
+            }
+            Ok(Answer::Trimmed(_)) => unreachable!("a trim is a joint request"),
             Err(refusal) => {
                 let refusal = self.localized(session, request.queue(), refusal);
                 if matches!(request, Request::Unsubscribe) {
@@ -300,19 +381,31 @@ impl Hub {
     }
 }
 
-/// A queue that is there, and not another session's own.
-pub(super) fn usable<'a>(
-    namespace: &'a Namespace,
-    session: SessionId,
-    name: &str,
-) -> Result<&'a Arc<Queue>, Refusal> {
-    let queue = namespace.queue(name).ok_or_else(|| Refusal::Missing {
+/// What a reader, a purge or a deletion is about.
+pub(super) struct Source {
+    /// Its number.
+    pub(super) id: QueueId,
+    /// Where it lives.
+    pub(super) shard: ShardId,
+    /// Its name.
+    pub(super) name: Arc<str>,
+    /// A partition of a stream.
+    pub(super) is_stream: bool,
+}
+
+/// A queue or partition that is there, and not another session's own.
+pub(super) fn usable(namespace: &Namespace, session: SessionId, name: &str) -> Result<Source, Refusal> {
+    let found = namespace.sequence(name).ok_or_else(|| Refusal::Missing {
         object: Object::Queue,
         name: name.to_owned(),
         namespace: namespace.name.to_string(),
     })?;
-    if queue.is_locked_for(session) {
-        return Err(Refusal::Locked { name: name.to_owned(), namespace: namespace.name.to_string() });
+    let (id, shard) = (found.id(), found.shard());
+    match found {
+        Sequence::Queue(queue) if queue.is_locked_for(session) => {
+            Err(Refusal::Locked { name: name.to_owned(), namespace: namespace.name.to_string() })
+        }
+        Sequence::Queue(queue) => Ok(Source { id, shard, name: queue.name.clone(), is_stream: false }),
+        Sequence::Partition(..) => Ok(Source { id, shard, name: name.into(), is_stream: true }),
     }
-    Ok(queue)
 }

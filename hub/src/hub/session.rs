@@ -1,5 +1,6 @@
 //! What a hub knows of one of its sessions.
 
+use super::watch::Watches;
 use crate::registry::access::Permits;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,9 +10,13 @@ use stele_model::id::{ExchangeId, NamespaceId, QueueId, ShardId};
 use stele_model::op::{Op, Submit};
 use stele_model::refusal::Access;
 use stele_model::session::Principal;
+use stele_model::stream::StreamUuid;
 
 /// Exchanges of which a session keeps whether it may write to them.
 const WRITES_MAX: usize = 64;
+
+/// Streams of which a session keeps the edge.
+const STREAM_EDGES_MAX: usize = 64;
 
 /// A live attachment to a queue.
 #[derive(Clone, Copy)]
@@ -20,6 +25,8 @@ pub(super) struct Reader {
     pub(super) queue: QueueId,
     /// Where it lives.
     pub(super) shard: ShardId,
+    /// It is a partition of a stream.
+    pub(super) is_stream: bool,
     /// Number of the flow graph's edge from the queue to the session's party.
     pub(super) edge: u32,
 }
@@ -49,6 +56,31 @@ pub(super) struct Attached {
     writes: Writes,
     /// Edges of the flow graph from its party to the exchanges it publishes to.
     pub(super) published: SmallVec<[(ExchangeId, u32); 4]>,
+    /// Those to the streams it appends to.
+    pub(super) appended: StreamEdges,
+    /// Those from the streams it reads.
+    pub(super) read: StreamEdges,
+    /// What it watches.
+    pub(super) watches: Watches,
+}
+
+/// Numbers of a session's edges to streams; the newest is found first.
+#[derive(Default)]
+pub(super) struct StreamEdges(SmallVec<[(StreamUuid, u32); 1]>);
+
+impl StreamEdges {
+    /// The number of the edge to a stream; looked up where it is not known yet.
+    pub(super) fn edge(&mut self, stream: StreamUuid, find: impl FnOnce() -> u32) -> u32 {
+        if let Some((_, edge)) = self.0.iter().rev().find(|(of, _)| *of == stream) {
+            return *edge;
+        }
+        if self.0.len() == STREAM_EDGES_MAX {
+            self.0.clear();
+        }
+        let edge = find();
+        self.0.push((stream, edge));
+        edge
+    }
 }
 
 /// Exchanges that a session may write to, as long as its grant is this one.
@@ -75,6 +107,9 @@ impl Attached {
             defined: false,
             writes: Writes::default(),
             published: SmallVec::new(),
+            appended: StreamEdges::default(),
+            read: StreamEdges::default(),
+            watches: Watches::default(),
         }
     }
 
@@ -83,12 +118,14 @@ impl Attached {
         self.party = party;
         self.writes = Writes::default();
         self.published.clear();
+        self.appended = StreamEdges::default();
+        self.read = StreamEdges::default();
     }
 
     /// Definitions go to the registry in order; everything else but settles and credit waits for them.
     pub(super) fn must_wait(&self, op: &Op) -> bool {
         match op {
-            Op::Settle(_) | Op::Credit(_) => false,
+            Op::Settle(_) | Op::Credit(_) | Op::Unwatch { .. } => false,
             Op::Define(_) => !self.held.is_empty(),
             _ => self.defining > 0 || !self.held.is_empty(),
         }

@@ -4,7 +4,7 @@
 //! is told. A `~`, `>` or `=` line is carried out; what follows it is everything that came of it. Calls and tickets count from 1.
 
 use super::*;
-use crate::testing::{World, exchange, exclusive, queue, rule, text};
+use crate::testing::{World, exchange, exclusive, named, queue, rule, stream, text};
 use bytes::{Bytes, BytesMut};
 use std::fmt::Write as _;
 use stele_model::id::{Position, PrincipalId, QueueId, SubscriptionId};
@@ -15,8 +15,13 @@ use stele_model::refusal::Access;
 use stele_model::registry::{Change, Grant as Permission, User};
 use stele_model::settle::{How, Run, Settle};
 use stele_model::shard::{Answer, DeathReason, Grant, Move, MoveRecords};
+use stele_model::stream::StreamSettings;
 use stele_model::value::Arguments;
 use stele_record::{Draft, Origin};
+
+mod streams;
+
+pub(super) use streams::op as stream_op;
 
 pub(super) const SEED: [u64; 2] = [5, 6];
 
@@ -116,6 +121,12 @@ impl Stage {
             ["exchange", name, kind] => exchange(name, kind, &[]),
             ["internal", name] => internal(name),
             ["bind", source, queue, key] => Define::Bind(rule(source, queue, key)),
+            ["stream", name, partitions] => stream(name, partitions.parse().unwrap()),
+            ["capture", name] => {
+                let settings = StreamSettings { capture: true, ..StreamSettings::default() };
+                let (arguments, check_only) = (Arguments::new(), false);
+                Define::AlterStream { stream: named(name), settings, arguments, check_only }
+            }
             ["bind-any", source, queue, header] => Define::Bind(Rule {
                 arguments: Arguments::from([("x-match".into(), text("any")), ((*header).into(), text("1"))]),
                 ..rule(source, queue, "")
@@ -173,7 +184,7 @@ impl Stage {
             ["delete", name] => {
                 Op::Define(Define::DeleteQueue { name: (*name).into(), if_unused: false, if_empty: false })
             }
-            other => panic!("cannot submit {other:?}"),
+            other => streams::op(other),
         }
     }
 
@@ -297,7 +308,7 @@ impl Stage {
                     bytes,
                 })
             }
-            other => panic!("cannot answer {other:?}"),
+            other => streams::message(other),
         }
     }
 
@@ -330,6 +341,12 @@ impl Stage {
                 RegistryOp::SessionGone { session } => {
                     writeln!(told, "! registry gone {}", session.number).unwrap();
                 }
+                RegistryOp::GroupStream { call, .. } => {
+                    writeln!(told, "! registry groups call={call}").unwrap()
+                }
+                RegistryOp::Administer { call, .. } => {
+                    writeln!(told, "! registry change call={call}").unwrap()
+                }
                 other => panic!("a hub does not ask {other:?}"),
             }
             self.asked.push(op);
@@ -339,10 +356,7 @@ impl Stage {
 
     fn shard_text(&self, op: &ShardOp) -> String {
         let snapshot = self.world.registry.current();
-        let name = |id: &QueueId| match snapshot.queue(*id) {
-            Some(queue) => queue.name.to_string(),
-            None => format!("gone:{id}"),
-        };
+        let name = |id: &QueueId| streams::name(&snapshot, *id);
         match op {
             ShardOp::Publish(publish) => {
                 let mut text = format!("publish call={}", publish.call);
@@ -378,7 +392,7 @@ impl Stage {
             }
             ShardOp::SessionGone { session } => format!("gone {}", session.number),
             ShardOp::Moved { number } => format!("moved {number}"),
-            other => panic!("a hub does not ask {other:?}"),
+            other => streams::op_text(other, &snapshot),
         }
     }
 }
@@ -387,7 +401,7 @@ fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Done(Done::Replies { .. }) => "replies".into(),
         Outcome::Done(Done::Got { delivery, .. }) => format!("got {}", usize::from(delivery.is_some())),
-        Outcome::Done(done) => format!("{done:?}"),
+        Outcome::Done(done) => streams::done_text(done).unwrap_or_else(|| format!("{done:?}")),
         Outcome::Refused(refusal) => format!("refused {}", refusal_text(refusal)),
         Outcome::LaneFailed { lane, item, refusal } => {
             format!("lane {lane} failed at {item}: {}", refusal_text(refusal))

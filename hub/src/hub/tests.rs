@@ -293,7 +293,7 @@ fn readers_are_attached_served_and_let_go() {
          > 1 subscribe 1 q
          ! 0 subscribe call=1 q
          = 0 subscribed 1
-         < 1 1 Subscribed { queue: QueueId(1), counts_deliveries: false }
+         < 1 1 Subscribed { queue: QueueId(1), counts_deliveries: false, is_stream: false }
          = 0 deliver 1 1
          < 1 deliver 1 to 1
          > 1 settle q q
@@ -318,7 +318,7 @@ fn readers_are_attached_served_and_let_go() {
          > 1 subscribe 2 q
          ! 0 subscribe call=5 q
          = 0 subscribed 5
-         < 1 9 Subscribed { queue: QueueId(1), counts_deliveries: false }
+         < 1 9 Subscribed { queue: QueueId(1), counts_deliveries: false, is_stream: false }
          = 0 cancelled 1 2
          < 1 Cancelled { subscription: 2 }
          = 0 cancelled 1 2
@@ -439,7 +439,7 @@ fn each_edge_of_the_flow_graph_counts_what_went_over_it() {
          > 1 subscribe 1 q
          ! 0 subscribe call=2 q
          = 0 subscribed 2
-         < 1 2 Subscribed { queue: QueueId(1), counts_deliveries: false }
+         < 1 2 Subscribed { queue: QueueId(1), counts_deliveries: false, is_stream: false }
          = 0 deliver 1 1
          < 1 deliver 1 to 1
          = 0 move q expired |k

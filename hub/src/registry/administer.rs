@@ -12,7 +12,7 @@ use crate::router::ExchangeKind;
 use std::sync::Arc;
 use stele_model::id::{ExchangeId, NamespaceId, PrincipalId};
 use stele_model::refusal::{Access, Object, Refusal};
-use stele_model::registry::{Change, Grant, Policy, User};
+use stele_model::registry::{Change, Grant, Policy, ScramHash, ScramSecret, User};
 use stele_model::value::Arguments;
 
 /// The exchanges that every namespace has: name, kind, internal. As RabbitMQ's.
@@ -25,6 +25,13 @@ const PREDECLARED: &[(&str, ExchangeKind, bool)] = &[
     ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
     ("amq.topic", ExchangeKind::Topic, false),
 ];
+
+/// Fewest rounds of PBKDF2 (RFC 7677, 4).
+const SCRAM_ITERATIONS_MIN: u32 = 4096;
+/// Most rounds: what a client is made to compute at each login.
+const SCRAM_ITERATIONS_MAX: u32 = 16_384;
+/// Longest salt, bytes.
+const SALT_BYTES_MAX: usize = 255;
 
 impl Registry {
     /// See the module.
@@ -41,8 +48,12 @@ impl Registry {
             Change::DeleteUser { name } => {
                 self.state.root.user(&name).map(|_| Fact::UserGone(name)).into_iter().collect()
             }
-            Change::PutScram { .. } | Change::DeleteScram { .. } => {
-                return Err(Refusal::NotImplemented { what: "SCRAM".to_owned() });
+            Change::PutScram { user, secret } => self.put_scram(user, secret)?,
+            Change::DeleteScram { user, hash } => {
+                let found = self.state.root.user(&user).ok_or_else(|| no_user(&user))?;
+                let mut user = found.user.clone();
+                user.scram.retain(|secret| secret.hash != hash);
+                self.put_user(user)?
             }
             Change::PutGrant(grant) => self.put_grant(grant)?,
             Change::DeleteGrant { user, namespace } => {
@@ -122,11 +133,35 @@ impl Registry {
         Ok(vec![Fact::User(id, user)])
     }
 
+    fn put_scram(&self, user: String, secret: ScramSecret) -> Result<Vec<Fact>, Refusal> {
+        let made = Made { object: Object::Namespace, name: &user, namespace: "" };
+        if !(SCRAM_ITERATIONS_MIN..=SCRAM_ITERATIONS_MAX).contains(&secret.iterations) {
+            let why = format!("between {SCRAM_ITERATIONS_MIN} and {SCRAM_ITERATIONS_MAX} were expected");
+            return Err(made.invalid("iterations", why));
+        }
+        let key_bytes = match secret.hash {
+            ScramHash::Sha256 => 32,
+            ScramHash::Sha512 => 64,
+        };
+        let is_key = |key: &[u8]| key.len() == key_bytes;
+        if !is_key(&secret.stored_key) || !is_key(&secret.server_key) || secret.salt.len() > SALT_BYTES_MAX {
+            return Err(made.invalid("secret", "of another length than its hash makes it"));
+        }
+        let mut changed = match self.state.root.user(&user) {
+            Some(there) => there.user.clone(),
+            None => User { name: user, password_hash: String::new(), tags: Vec::new(), scram: Vec::new() },
+        };
+        changed.scram.retain(|kept| kept.hash != secret.hash);
+        changed.scram.push(secret);
+        changed.scram.sort_by_key(|kept| kept.hash);
+        self.put_user(changed)
+    }
+
     fn put_grant(&self, grant: Grant) -> Result<Vec<Fact>, Refusal> {
         let namespace = self.namespace(&grant.namespace)?;
         let made = Made { object: Object::Namespace, name: &grant.namespace, namespace: &grant.namespace };
         if self.state.root.user(&grant.user).is_none() {
-            return Err(made.invalid("user", format!("there is no user '{}'", grant.user)));
+            return Err(no_user(&grant.user));
         }
         if namespace.permits(&grant.user).is_some_and(|there| there.grant == grant) {
             return Ok(Vec::new());
@@ -164,4 +199,9 @@ fn check_name(made: Made<'_>) -> Result<(), Refusal> {
         return Err(made.invalid("name", format!("between 1 and {NAME_BYTES_MAX} bytes were expected")));
     }
     Ok(())
+}
+
+fn no_user(user: &str) -> Refusal {
+    let made = Made { object: Object::Namespace, name: user, namespace: "" };
+    made.invalid("user", format!("there is no user '{user}'"))
 }

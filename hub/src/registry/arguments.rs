@@ -3,11 +3,16 @@
 //! Arguments that nobody knows are kept and shown, and mean nothing, as in RabbitMQ. A known one with a value that cannot be is
 //! refused, never passed over.
 
+mod stream;
+
+pub(crate) use stream::StreamAsked;
+
 use super::bytes::is_shallow;
 use crate::router::ExchangeKind;
 use crate::router::headers::HeaderMatch;
 use stele_model::queue::{Overflow, QueueKind};
 use stele_model::refusal::{Object, Refusal};
+use stele_model::stream::StreamSettings;
 use stele_model::value::{Arguments, Value};
 
 /// Largest number of milliseconds for a time to live or an expiry: as much as a u32 holds, as in RabbitMQ.
@@ -25,6 +30,18 @@ pub(crate) struct Made<'a> {
 }
 
 impl Made<'_> {
+    /// The refusal of a queue whose name a stream has, in RabbitMQ's words.
+    pub(crate) fn is_stream(&self) -> Refusal {
+        Refusal::Inequivalent {
+            object: self.object,
+            name: self.name.to_owned(),
+            namespace: self.namespace.to_owned(),
+            argument: "x-queue-type".to_owned(),
+            asked: "classic".to_owned(),
+            is: "stream".to_owned(),
+        }
+    }
+
     /// The refusal of one of its arguments.
     pub(crate) fn invalid(&self, argument: &str, why: impl Into<String>) -> Refusal {
         Refusal::InvalidArgument {
@@ -61,6 +78,24 @@ enum For {
     Both,
     Classic,
     Quorum,
+    /// Any type, and streams.
+    All,
+    /// Both, with a meaning of its own for streams.
+    BothAndStream,
+}
+
+impl For {
+    fn takes(self, kind: QueueKind) -> bool {
+        match self {
+            Self::Both | Self::All | Self::BothAndStream => true,
+            Self::Classic => kind == QueueKind::Classic,
+            Self::Quorum => kind == QueueKind::Quorum,
+        }
+    }
+
+    fn takes_streams(self) -> bool {
+        matches!(self, Self::All | Self::BothAndStream)
+    }
 }
 
 const OVERFLOW: Want = Want::OneOf {
@@ -84,14 +119,14 @@ const QUEUE_ARGUMENTS: &[(&str, Want, For)] = &[
     ("x-max-in-memory-bytes", LENGTH, For::Quorum),
     ("x-max-in-memory-length", LENGTH, For::Quorum),
     ("x-max-length", LENGTH, For::Both),
-    ("x-max-length-bytes", LENGTH, For::Both),
+    ("x-max-length-bytes", LENGTH, For::BothAndStream),
     ("x-max-priority", Want::Int { min: 0, max: 255 }, For::Classic),
     ("x-message-ttl", Want::Int { min: 0, max: MS_MAX }, For::Both),
     ("x-overflow", OVERFLOW, For::Both),
-    ("x-queue-leader-locator", LOCATOR, For::Both),
+    ("x-queue-leader-locator", LOCATOR, For::All),
     ("x-queue-master-locator", Want::Text, For::Classic),
     ("x-queue-mode", MODE, For::Classic),
-    ("x-queue-type", Want::Text, For::Both),
+    ("x-queue-type", Want::Text, For::All),
     ("x-queue-version", Want::Int { min: 1, max: 2 }, For::Classic),
     ("x-quorum-initial-group-size", Want::Int { min: 1, max: i64::MAX }, For::Quorum),
     ("x-quorum-target-group-size", Want::Int { min: 1, max: i64::MAX }, For::Quorum),
@@ -104,21 +139,39 @@ pub(crate) fn compared_queue_arguments() -> impl Iterator<Item = &'static str> {
     QUEUE_ARGUMENTS.iter().map(|(name, ..)| *name).filter(|name| *name != "x-queue-type")
 }
 
-/// Checks the arguments and properties of a queue that is to be made; tells its type.
+/// What a queue is to be, besides its arguments.
+#[derive(Clone, Copy)]
+pub(crate) struct Properties {
+    /// Outlives a restart.
+    pub(crate) durable: bool,
+    /// Only for its session.
+    pub(crate) exclusive: bool,
+    /// Gone after its last consumer.
+    pub(crate) auto_delete: bool,
+}
+
+/// What is to be made.
+pub(crate) enum Checked {
+    /// A queue of this type.
+    Queue(QueueKind),
+    /// A stream.
+    Stream(StreamSettings),
+}
+
+/// Checks the arguments and properties of a queue that is to be made; tells what it is.
 ///
 /// # Errors
 /// The first that cannot be.
 pub(crate) fn check_queue(
     made: Made<'_>,
-    durable: bool,
-    exclusive: bool,
+    properties: Properties,
     arguments: &Arguments,
-) -> Result<QueueKind, Refusal> {
+) -> Result<Checked, Refusal> {
     check_shallow(made, arguments)?;
     let kind = match arguments.get("x-queue-type").map(|value| value.as_text()) {
         None | Some(Some("classic")) => QueueKind::Classic,
         Some(Some("quorum")) => QueueKind::Quorum,
-        Some(Some("stream")) => return Err(Refusal::NotImplemented { what: "queue type 'stream'".into() }),
+        Some(Some("stream")) => return stream::check(made, properties, arguments).map(Checked::Stream),
         Some(Some(other)) => {
             let why = format!("\"unsupported queue type '{other}'\"");
             return Err(made.invalid("x-queue-type", why));
@@ -128,14 +181,12 @@ pub(crate) fn check_queue(
     for (name, want, of) in QUEUE_ARGUMENTS {
         let Some(value) = arguments.get(*name) else { continue };
         check_value(value, *want).map_err(|why| made.invalid(name, why))?;
-        match (of, kind) {
-            (For::Classic, QueueKind::Quorum) => {
-                return Err(made.invalid(name, "of queue type rabbit_quorum_queue"));
-            }
-            (For::Quorum, QueueKind::Classic) => {
-                return Err(made.invalid(name, "of queue type rabbit_classic_queue"));
-            }
-            _ => {}
+        if !of.takes(kind) {
+            let kind = match kind {
+                QueueKind::Classic => "classic",
+                QueueKind::Quorum => "quorum",
+            };
+            return Err(made.invalid(name, format!("of queue type rabbit_{kind}_queue")));
         }
     }
     if arguments.contains_key("x-dead-letter-routing-key")
@@ -143,13 +194,13 @@ pub(crate) fn check_queue(
     {
         return Err(made.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
     }
-    if kind == QueueKind::Quorum && !durable {
+    if kind == QueueKind::Quorum && !properties.durable {
         return Err(made.invalid("non-durable", "a quorum queue is durable"));
     }
-    if kind == QueueKind::Quorum && exclusive {
+    if kind == QueueKind::Quorum && properties.exclusive {
         return Err(made.invalid("exclusive-owner", "a quorum queue is not exclusive"));
     }
-    Ok(kind)
+    Ok(Checked::Queue(kind))
 }
 
 /// Checks the arguments of an exchange.
@@ -226,6 +277,55 @@ pub(crate) fn type_word(value: &Value) -> &'static str {
         Value::Timestamp(_) => "timestamp",
         Value::List(_) => "array",
         Value::Table(_) => "table",
+    }
+}
+
+/// Refuses to find `asked` where something else `is`.
+pub(super) fn equal<T: PartialEq + ToString>(
+    made: Made<'_>,
+    argument: &str,
+    asked: T,
+    is: T,
+) -> Result<(), Refusal> {
+    if asked == is {
+        return Ok(());
+    }
+    Err(Refusal::Inequivalent {
+        object: made.object,
+        name: made.name.to_owned(),
+        namespace: made.namespace.to_owned(),
+        argument: argument.to_owned(),
+        asked: asked.to_string(),
+        is: is.to_string(),
+    })
+}
+
+/// As [`equal`], for an argument.
+pub(super) fn equal_argument(
+    made: Made<'_>,
+    name: &str,
+    asked: &Arguments,
+    is: &Arguments,
+) -> Result<(), Refusal> {
+    let (asked, is) = (asked.get(name), is.get(name));
+    if asked == is {
+        return Ok(());
+    }
+    // Where one side has nothing, RabbitMQ tells the other's type.
+    let told = |value: Option<&Value>| match value {
+        None => "none".to_owned(),
+        Some(value) if asked.is_some() && is.is_some() => as_text(value),
+        Some(value) => format!("the value '{}' of type '{}'", as_text(value), type_word(value)),
+    };
+    equal(made, name, told(asked), told(is))
+}
+
+fn as_text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::Int(number) => number.to_string(),
+        Value::Bool(is) => is.to_string(),
+        other => format!("{other:?}"),
     }
 }
 

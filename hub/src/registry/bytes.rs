@@ -37,6 +37,10 @@ impl Writer {
         self.0.put_i64_le(number);
     }
 
+    pub(crate) fn array<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.0.put_slice(&bytes);
+    }
+
     pub(crate) fn bool(&mut self, is: bool) {
         self.0.put_u8(u8::from(is));
     }
@@ -119,7 +123,7 @@ impl Writer {
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Wrong> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Wrong> {
         let (array, rest) = self.0.split_first_chunk::<N>().ok_or("entry ends early")?;
         self.0 = rest;
         Ok(*array)

@@ -3,10 +3,14 @@
 //! Equivalence, reserved names and which grant is needed for what follow RabbitMQ (`docs/dialects/amqp091.md` lists what its
 //! clients see of it).
 
-use super::arguments::{Made, check_exchange, check_queue, check_rule, compared_queue_arguments, type_word};
+use super::arguments::{
+    Checked, Made, Properties, StreamAsked, check_exchange, check_queue, check_rule,
+    compared_queue_arguments, equal, equal_argument,
+};
 use super::entry::{ExchangeFact, Fact, QueueFact, RuleFact};
 use super::names::{base64, secret};
-use super::snapshot::{Exchange, Namespace, Queue};
+use super::snapshot::{Exchange, Namespace, Queue, Sequence};
+use super::streams::check_not_stream;
 use super::{Decision, EXCHANGES_MAX, NAME_BYTES_MAX, QUEUES_MAX, RULES_MAX, Registry};
 use crate::router::{ExchangeKind, TargetId};
 use std::sync::Arc;
@@ -77,10 +81,14 @@ impl Registry {
             Define::DeleteQueue { .. } => {
                 unreachable!("hubs send the deletion of a queue to its shard (S10)")
             }
-            Define::CreateStream(_)
-            | Define::AlterStream { .. }
-            | Define::AddPartitions { .. }
-            | Define::DeleteStream { .. } => Err(Refusal::NotImplemented { what: "streams".to_owned() }),
+            Define::CreateStream(asked) => self.create_stream(&who, asked),
+            Define::AlterStream { stream, settings, arguments, check_only } => {
+                self.alter_stream(&who, &stream, (settings, arguments), check_only)
+            }
+            Define::AddPartitions { stream, partitions, check_only } => {
+                self.add_partitions(&who, &stream, partitions, check_only)
+            }
+            Define::DeleteStream { stream } => self.delete_stream(&who, &stream),
             Define::Bind(rule) => self.bind(&who, rule),
             Define::Unbind(rule) => unbind(&who, rule),
         }
@@ -119,8 +127,8 @@ impl Registry {
 
     fn declare_queue(&mut self, who: &Who<'_>, mut asked: AskedQueue) -> Decided {
         if asked.passive {
-            let queue = who.queue(&asked.name)?;
-            return Ok(Decision { facts: Vec::new(), done: declared(queue.name.to_string()) });
+            who.sequence(&asked.name)?;
+            return Ok(Decision { facts: Vec::new(), done: declared(asked.name) });
         }
         if asked.name.is_empty() {
             asked.name = self.make_up_name(who.namespace);
@@ -129,7 +137,20 @@ impl Registry {
         }
         let made = who.made(Object::Queue, &asked.name);
         who.check(Access::Configure, Object::Queue, &asked.name)?;
-        let kind = check_queue(made, asked.durable, asked.exclusive, &asked.arguments)?;
+        let properties =
+            Properties { durable: asked.durable, exclusive: asked.exclusive, auto_delete: asked.auto_delete };
+        let kind = match check_queue(made, properties, &asked.arguments)? {
+            Checked::Queue(kind) => kind,
+            Checked::Stream(settings) => {
+                if let Some(queue) = who.namespace.queue(&asked.name) {
+                    return equal(made, "x-queue-type", "stream", kind_word(queue.kind()))
+                        .and_then(|()| Err(made.invalid("x-queue-type", "a queue")));
+                }
+                let stream = StreamAsked { settings, arguments: asked.arguments };
+                return self.declare_stream(who, &asked.name, stream);
+            }
+        };
+        check_not_stream(made, who.namespace)?;
         if let Some(queue) = who.namespace.queue(&asked.name) {
             equivalent_queue(who, made, queue, kind, &asked)?;
             return Ok(Decision { facts: Vec::new(), done: declared(asked.name) });
@@ -138,7 +159,8 @@ impl Registry {
             who.check(Access::Read, Object::Queue, &asked.name)?;
             who.check(Access::Write, Object::Exchange, exchange)?;
         }
-        check_room("queues", self.state.root.queues.len() as u64, QUEUES_MAX)?;
+        let there = self.state.root.queues.len() + self.state.root.partitions.len();
+        check_room("queues", there as u64, QUEUES_MAX)?;
         if let Some(max) = who.namespace.queues_max {
             let what = format!("queues in namespace '{}'", who.namespace.name);
             check_room(&what, who.namespace.queues.len() as u64, max)?;
@@ -221,14 +243,14 @@ fn unbind(who: &Who<'_>, rule: Rule) -> Decided {
 }
 
 /// On whose behalf, and where.
-struct Who<'a> {
+pub(super) struct Who<'a> {
     session: SessionId,
     principal: &'a Principal,
-    namespace: &'a Arc<Namespace>,
+    pub(super) namespace: &'a Arc<Namespace>,
 }
 
 impl<'a> Who<'a> {
-    fn made<'n>(&'n self, object: Object, name: &'n str) -> Made<'n> {
+    pub(super) fn made<'n>(&'n self, object: Object, name: &'n str) -> Made<'n> {
         Made { object, name, namespace: &self.namespace.name }
     }
 
@@ -243,7 +265,7 @@ impl<'a> Who<'a> {
         missing(what.object, what.name, what.namespace)
     }
 
-    fn check(&self, access: Access, object: Object, name: &str) -> Result<(), Refusal> {
+    pub(super) fn check(&self, access: Access, object: Object, name: &str) -> Result<(), Refusal> {
         self.namespace.check(&self.principal.name, access, object, name)
     }
 
@@ -255,14 +277,16 @@ impl<'a> Who<'a> {
         Err(Refusal::Reserved { object: Object::Exchange, name: String::new(), why })
     }
 
-    /// A queue that is there, and not another session's own.
-    fn queue(&self, name: &str) -> Result<&'a Arc<Queue>, Refusal> {
-        let queue = self.namespace.queue(name);
-        let queue = queue.ok_or_else(|| self.missing(self.made(Object::Queue, name)))?;
-        if queue.is_locked_for(self.session) {
+    /// A queue or partition that is there, and not another session's own.
+    fn sequence(&self, name: &str) -> Result<QueueId, Refusal> {
+        let found = self.namespace.sequence(name);
+        let found = found.ok_or_else(|| self.missing(self.made(Object::Queue, name)))?;
+        if let Sequence::Queue(queue) = found
+            && queue.is_locked_for(self.session)
+        {
             return Err(locked(self.made(Object::Queue, name)));
         }
-        Ok(queue)
+        Ok(found.id())
     }
 
     /// Both ends of a rule, checked for grants; `None` for what is not there.
@@ -272,8 +296,8 @@ impl<'a> Who<'a> {
             DestinationName::Queue(name) => {
                 self.check(Access::Write, Object::Queue, name)?;
                 self.check(Access::Read, Object::Exchange, &rule.source)?;
-                match self.queue(name) {
-                    Ok(queue) => Some(TargetId::Queue(queue.id())),
+                match self.sequence(name) {
+                    Ok(id) => Some(TargetId::Queue(id)),
                     Err(Refusal::Missing { .. }) => None,
                     Err(refusal) => return Err(refusal),
                 }
@@ -341,7 +365,7 @@ pub(super) fn check_room(what: &str, len: u64, max: u64) -> Result<(), Refusal> 
 }
 
 /// A name that a client may give to something new.
-fn check_name(made: Made<'_>) -> Result<(), Refusal> {
+pub(super) fn check_name(made: Made<'_>) -> Result<(), Refusal> {
     let Made { object, name, .. } = made;
     if name.len() > NAME_BYTES_MAX {
         return Err(made.invalid("name", format!("longer than {NAME_BYTES_MAX} bytes")));
@@ -388,42 +412,5 @@ fn kind_word(kind: QueueKind) -> &'static str {
     match kind {
         QueueKind::Classic => "classic",
         QueueKind::Quorum => "quorum",
-    }
-}
-
-fn equal<T: PartialEq + ToString>(made: Made<'_>, argument: &str, asked: T, is: T) -> Result<(), Refusal> {
-    if asked == is {
-        return Ok(());
-    }
-    Err(Refusal::Inequivalent {
-        object: made.object,
-        name: made.name.to_owned(),
-        namespace: made.namespace.to_owned(),
-        argument: argument.to_owned(),
-        asked: asked.to_string(),
-        is: is.to_string(),
-    })
-}
-
-fn equal_argument(made: Made<'_>, name: &str, asked: &Arguments, is: &Arguments) -> Result<(), Refusal> {
-    let (asked, is) = (asked.get(name), is.get(name));
-    if asked == is {
-        return Ok(());
-    }
-    // Where one side has nothing, RabbitMQ tells the other's type.
-    let told = |value: Option<&Value>| match value {
-        None => "none".to_owned(),
-        Some(value) if asked.is_some() && is.is_some() => as_text(value),
-        Some(value) => format!("the value '{}' of type '{}'", as_text(value), type_word(value)),
-    };
-    equal(made, name, told(asked), told(is))
-}
-
-fn as_text(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.clone(),
-        Value::Int(number) => number.to_string(),
-        Value::Bool(is) => is.to_string(),
-        other => format!("{other:?}"),
     }
 }

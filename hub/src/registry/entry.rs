@@ -4,12 +4,18 @@
 //! as few as rebuild the state. Replay looks nothing up that a fact could say, so that it does not depend on the code that
 //! decided.
 
+mod account;
+mod stream;
+
+pub use stream::{PartitionsFact, StreamFact};
+
 use super::bytes::{Reader, Writer, Wrong};
 use crate::router::{ExchangeKind, TargetId};
 use bytes::Bytes;
 use stele_model::id::{Boot, ExchangeId, HubId, NamespaceId, PrincipalId, QueueId, SessionId, ShardId};
 use stele_model::queue::QueueKind;
 use stele_model::registry::{AppliesTo, Grant, Policy, User};
+use stele_model::stream::StreamUuid;
 use stele_model::value::Arguments;
 
 /// Version byte of an entry.
@@ -60,6 +66,12 @@ pub enum Fact {
         /// An operator's.
         operator: bool,
     },
+    /// A stream is there, or changed: without a word about its partitions.
+    Stream(StreamFact),
+    /// A stream has further partitions.
+    Partitions(PartitionsFact),
+    /// A stream is gone with its partitions and the rules that led to them.
+    StreamGone(StreamUuid),
 }
 
 /// See [`Fact::Namespace`].
@@ -202,14 +214,7 @@ impl Fact {
                 out.u8(9);
                 rule.write(out);
             }
-            Self::User(id, user) => {
-                out.u8(10);
-                out.u64(id.0);
-                out.text(&user.name);
-                out.text(&user.password_hash);
-                out.count(user.tags.len());
-                user.tags.iter().for_each(|tag| out.text(tag));
-            }
+            Self::User(id, user) => account::write(*id, user, out),
             Self::UserGone(name) => {
                 out.u8(11);
                 out.text(name);
@@ -235,6 +240,18 @@ impl Fact {
                 out.text(name);
                 out.bool(*operator);
             }
+            Self::Stream(stream) => {
+                out.u8(16);
+                stream.write(out);
+            }
+            Self::Partitions(partitions) => {
+                out.u8(17);
+                partitions.write(out);
+            }
+            Self::StreamGone(uuid) => {
+                out.u8(18);
+                out.array(uuid.0);
+            }
         }
     }
 
@@ -254,11 +271,9 @@ impl Fact {
             7 => Self::QueueGone(QueueId(input.u64()?)),
             8 => Self::Rule(RuleFact::read(input)?),
             9 => Self::RuleGone(RuleFact::read(input)?),
-            10 => {
-                let id = PrincipalId(input.u64()?);
-                let (name, password_hash, count) = (input.text()?, input.text()?, input.count()?);
-                let tags = (0..count).map(|_| input.text()).collect::<Result<_, _>>()?;
-                Self::User(id, User { name, password_hash, tags, scram: Vec::new() })
+            kind @ (account::PLAIN | account::WITH_SCRAM) => {
+                let (id, user) = account::read(kind, input)?;
+                Self::User(id, user)
             }
             11 => Self::UserGone(input.text()?),
             12 => Self::Grant(Grant {
@@ -271,6 +286,9 @@ impl Fact {
             13 => Self::GrantGone { user: input.text()?, namespace: input.text()? },
             14 => Self::Policy(read_policy(input)?),
             15 => Self::PolicyGone { namespace: input.text()?, name: input.text()?, operator: input.bool()? },
+            16 => Self::Stream(StreamFact::read(input)?),
+            17 => Self::Partitions(PartitionsFact::read(input)?),
+            18 => Self::StreamGone(StreamUuid(input.array()?)),
             other => return Err(format!("fact of unknown kind {other}")),
         })
     }

@@ -26,9 +26,9 @@ impl Pending {
         Self { lsn, snapshot, waits: BTreeSet::new(), afterwards: Vec::new() }
     }
 
-    /// Not before this shard has answered.
-    pub(crate) fn wait_for(&mut self, shard: ShardId, queue: Option<QueueId>) {
-        self.waits.insert((shard, queue));
+    /// Not before this shard has answered. `false`: it was waited for already.
+    pub(crate) fn wait_for(&mut self, shard: ShardId, queue: Option<QueueId>) -> bool {
+        self.waits.insert((shard, queue))
     }
 
     /// Not before the snapshot is published.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use stele_model::id::{Boot, ExchangeId, NamespaceId, PrincipalId, QueueId, Revision, SessionId, ShardId};
 use stele_model::queue::{QueueKind, QueueSpec};
 use stele_model::registry::{Policy, User};
+use stele_model::stream::{PartitionSpec, StreamInfo, StreamUuid};
 use stele_model::value::Arguments;
 
 /// All definitions at one revision.
@@ -24,6 +25,9 @@ pub struct Snapshot {
     pub(crate) namespace_ids: Map<Arc<str>, NamespaceId>,
     pub(crate) queues: Map<QueueId, Arc<Queue>>,
     pub(crate) users: Map<Arc<str>, Arc<Account>>,
+    pub(crate) streams: Map<StreamUuid, Arc<Stream>>,
+    /// Stream and index of each partition.
+    pub(crate) partitions: Map<QueueId, (StreamUuid, u32)>,
 }
 
 /// A user and its number.
@@ -48,6 +52,8 @@ pub struct Namespace {
     pub connections_max: Option<u64>,
     pub(crate) exchanges: Map<Arc<str>, Arc<Exchange>>,
     pub(crate) queues: Map<Arc<str>, Arc<Queue>>,
+    pub(crate) streams: Map<Arc<str>, Arc<Stream>>,
+    pub(crate) stream_names: Map<StreamUuid, Arc<str>>,
     pub(crate) permits: Map<Arc<str>, Arc<Permits>>,
     /// By priority, highest first, then by name.
     pub(crate) policies: Arc<Vec<Arc<CompiledPolicy>>>,
@@ -99,6 +105,26 @@ pub struct Queue {
     pub operator_policy: Option<Arc<str>>,
 }
 
+/// A stream.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Where.
+    pub namespace: NamespaceId,
+    /// Its name, shared.
+    pub name: Arc<str>,
+    /// All that sessions see of it.
+    pub info: Arc<StreamInfo>,
+}
+
+/// What a name that dialects with one sequence only know (AMQP: a queue's name) stands for.
+#[derive(Clone, Copy, Debug)]
+pub enum Sequence<'a> {
+    /// A queue.
+    Queue(&'a Arc<Queue>),
+    /// A partition of a stream, by its index.
+    Partition(&'a Arc<Stream>, u32),
+}
+
 impl Snapshot {
     /// Its number.
     #[must_use]
@@ -147,6 +173,29 @@ impl Snapshot {
     pub fn queue(&self, id: QueueId) -> Option<&Arc<Queue>> {
         self.queues.get(&id)
     }
+
+    /// A stream by its stable number.
+    #[must_use]
+    pub fn stream(&self, uuid: StreamUuid) -> Option<&Arc<Stream>> {
+        self.streams.get(&uuid)
+    }
+
+    /// The stream that a partition belongs to, and which of its partitions it is.
+    #[must_use]
+    pub fn partition(&self, id: QueueId) -> Option<(&Arc<Stream>, u32)> {
+        let (uuid, index) = self.partitions.get(&id)?;
+        Some((self.streams.get(uuid)?, *index))
+    }
+
+    /// Where a queue or partition lives.
+    #[must_use]
+    pub fn shard_of(&self, id: QueueId) -> Option<ShardId> {
+        if let Some(queue) = self.queue(id) {
+            return Some(queue.shard);
+        }
+        let (stream, index) = self.partition(id)?;
+        stream.partition(index).map(|(_, shard)| shard)
+    }
 }
 
 impl Namespace {
@@ -172,6 +221,42 @@ impl Namespace {
     #[must_use]
     pub fn queues(&self) -> Vec<&Arc<Queue>> {
         sorted(self.queues.values(), |queue| &queue.name)
+    }
+
+    /// A stream by name.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> Option<&Arc<Stream>> {
+        self.streams.get(name)
+    }
+
+    /// A stream by its stable number.
+    #[must_use]
+    pub fn stream_by_uuid(&self, uuid: StreamUuid) -> Option<&Arc<Stream>> {
+        self.streams.get(&**self.stream_names.get(&uuid)?)
+    }
+
+    /// All streams, by name.
+    #[must_use]
+    pub fn streams(&self) -> Vec<&Arc<Stream>> {
+        sorted(self.streams.values(), |stream| &stream.name)
+    }
+
+    /// What a name stands for where only one sequence can be meant: a queue, a stream of one partition, or `name-0`, `name-1`, … of a
+    /// stream of several (S25).
+    #[must_use]
+    pub fn sequence(&self, name: &str) -> Option<Sequence<'_>> {
+        if let Some(queue) = self.queue(name) {
+            return Some(Sequence::Queue(queue));
+        }
+        if let Some(stream) = self.stream(name).filter(|stream| stream.len() == 1) {
+            return Some(Sequence::Partition(stream, 0));
+        }
+        let (stream, index) = name.rsplit_once('-')?;
+        let canonical = !index.is_empty() && (index == "0" || !index.starts_with('0'));
+        let is_digits = index.bytes().all(|digit| digit.is_ascii_digit());
+        let index = index.parse().ok().filter(|_| canonical && is_digits)?;
+        let stream = self.stream(stream).filter(|stream| stream.len() > 1 && index < stream.len())?;
+        Some(Sequence::Partition(stream, index))
     }
 
     /// What a user may do here; `None`: nothing.
@@ -218,6 +303,71 @@ impl Exchange {
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.name.is_empty()
+    }
+}
+
+impl Stream {
+    /// How many partitions it has.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.info.partitions.len()).expect("partitions are bounded")
+    }
+
+    /// Whether it has none, which is so only while it is being made.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.info.partitions.is_empty()
+    }
+
+    /// Number and home of a partition.
+    #[must_use]
+    pub fn partition(&self, index: u32) -> Option<(QueueId, ShardId)> {
+        self.info.partitions.get(index as usize).copied()
+    }
+
+    /// The name of a partition where only one sequence can be meant; see [`Namespace::sequence`].
+    #[must_use]
+    pub fn sequence_name(&self, index: u32) -> String {
+        if self.len() == 1 { self.name.to_string() } else { format!("{}-{index}", self.name) }
+    }
+
+    /// A partition as its shard is told of it.
+    #[must_use]
+    pub(crate) fn spec(&self, index: u32) -> Option<PartitionSpec> {
+        let (id, _) = self.partition(index)?;
+        let settings = self.info.settings.clone();
+        Some(PartitionSpec { id, namespace: self.namespace, stream: self.name.to_string(), index, settings })
+    }
+}
+
+impl Sequence<'_> {
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> QueueId {
+        match self {
+            Self::Queue(queue) => queue.id(),
+            Self::Partition(stream, index) => stream.partition(*index).map(|(id, _)| id).unwrap_or_default(),
+        }
+    }
+
+    /// Where it lives.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        match self {
+            Self::Queue(queue) => queue.shard,
+            Self::Partition(stream, index) => {
+                stream.partition(*index).map(|(_, shard)| shard).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Persistent records in it outlive a restart.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        match self {
+            Self::Queue(queue) => queue.spec.settings.durable,
+            Self::Partition(..) => true,
+        }
     }
 }
 

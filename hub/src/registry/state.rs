@@ -4,6 +4,8 @@
 //! only the registry needs: who leads to what, who owns what, how full each shard is, the next numbers. What must hold: the state
 //! is a function of the facts. What is worked out from definitions (settings, alternate exchanges, routers) is too.
 
+mod streams;
+
 use super::access::Permits;
 use super::entry::{ExchangeFact, Fact, NamespaceFact, QueueFact, RuleFact};
 use super::policy::{CompiledPolicy, Declared, for_exchange, for_queue, settings};
@@ -24,7 +26,9 @@ use stele_model::registry::Policy;
 pub(crate) enum Consequence {
     /// The queue's shard must be told what it is now.
     Put(QueueId),
-    /// The queue's shard must let go of it.
+    /// The partition's shard must be told what it is now.
+    PutPartition(QueueId),
+    /// The shard of the queue or partition must let go of it.
     Drop(ShardId, QueueId),
     /// The exchange went along.
     ExchangeGone(ExchangeId),
@@ -52,7 +56,7 @@ pub(crate) struct State {
     pub(crate) root: Snapshot,
     /// See [`Next`].
     pub(crate) next: Next,
-    /// Queues on each shard.
+    /// Queues and partitions on each shard.
     pub(crate) shard_queues: Vec<u64>,
     /// Rules altogether.
     pub(crate) rules_len: u64,
@@ -134,6 +138,9 @@ impl State {
                 let id = namespace.id;
                 self.policies_changed(id, out)
             }
+            Fact::Stream(stream) => self.put_stream(stream, out),
+            Fact::Partitions(partitions) => self.put_partitions(partitions, out),
+            Fact::StreamGone(uuid) => self.remove_stream(*uuid, out),
         }
     }
 
@@ -178,6 +185,8 @@ impl State {
             connections_max: fact.connections_max,
             exchanges: Map::default(),
             queues: Map::default(),
+            streams: Map::default(),
+            stream_names: Map::default(),
             permits: Map::default(),
             policies: Arc::default(),
         };
@@ -190,6 +199,9 @@ impl State {
         let namespace = self.root.namespaces.get(&id).cloned().ok_or_else(|| format!("no namespace {id}"))?;
         for queue in namespace.queues() {
             self.remove_queue(queue.id(), out)?;
+        }
+        for stream in namespace.streams() {
+            self.remove_stream(stream.info.uuid, out)?;
         }
         for exchange in namespace.exchanges() {
             if self.names.contains_key(&exchange.id) {
@@ -240,10 +252,7 @@ impl State {
     }
 
     fn put_queue(&mut self, fact: &QueueFact, out: &mut Vec<Consequence>) -> Applied {
-        self.next.queue = self.next.queue.max(fact.id.0 + 1);
-        self.root.next_queue = QueueId(self.next.queue);
-        let count = self.shard_queues.get_mut(usize::from(fact.shard.0));
-        *count.ok_or_else(|| format!("queue {} on shard {}, which there is not", fact.id, fact.shard))? += 1;
+        self.take_number(fact.id, fact.shard)?;
         let name: Arc<str> = fact.name.as_str().into();
         let namespace = self.namespace_mut(fact.namespace)?;
         let declared = Declared {
@@ -272,6 +281,15 @@ impl State {
         Ok(())
     }
 
+    /// A queue or partition has this number and lives on this shard.
+    fn take_number(&mut self, id: QueueId, shard: ShardId) -> Applied {
+        self.next.queue = self.next.queue.max(id.0 + 1);
+        self.root.next_queue = QueueId(self.next.queue);
+        let count = self.shard_queues.get_mut(usize::from(shard.0));
+        *count.ok_or_else(|| format!("queue {id} on shard {shard}, which there is not"))? += 1;
+        Ok(())
+    }
+
     fn remove_queue(&mut self, id: QueueId, out: &mut Vec<Consequence>) -> Applied {
         let queue = self.root.queues.remove(&id).ok_or_else(|| format!("no queue {id}"))?;
         self.namespace_mut(queue.spec.namespace)?.queues.remove(&*queue.name);
@@ -293,8 +311,9 @@ impl State {
     fn put_rule(&mut self, fact: &RuleFact) -> Applied {
         let target = match fact.target {
             TargetId::Queue(id) => {
-                let queue = self.root.queues.get(&id).ok_or_else(|| format!("no queue {id}"))?;
-                Target::Queue { id, shard: queue.shard, durable: queue.spec.settings.durable }
+                let shard = self.root.shard_of(id).ok_or_else(|| format!("no queue {id}"))?;
+                let queue = self.root.queues.get(&id);
+                Target::Queue { id, shard, durable: queue.is_none_or(|queue| queue.spec.settings.durable) }
             }
             TargetId::Exchange(id) => {
                 let (_, name) = self.names.get(&id).ok_or_else(|| format!("no exchange {id}"))?;
@@ -529,6 +548,9 @@ impl Namespace {
                 owner: queue.owner(),
                 arguments: queue.arguments.clone(),
             }));
+        }
+        for stream in self.streams() {
+            stream.put_facts(facts);
         }
         for exchange in self.exchanges() {
             for rule in exchange.rules() {

@@ -5,12 +5,13 @@ use crate::testing::{World, arguments, exchange, exclusive, queue, rule, session
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use stele_model::id::PrincipalId;
-use stele_model::op::{Define, DestinationName, Rule};
+use stele_model::op::{CreateStream, Define, DestinationName, Rule};
 use stele_model::queue::Overflow;
 use stele_model::refusal::Object;
 use stele_model::registry::{AppliesTo, Change, Grant, Policy};
 use stele_model::session::Principal;
-use stele_model::value::Value;
+use stele_model::stream::{StreamRef, StreamSettings, StreamUuid};
+use stele_model::value::{Arguments, Value};
 
 fn policy(name: &str, pattern: &str, operator: bool, pairs: &[(&str, Value)]) -> Change {
     Change::PutPolicy(Policy {
@@ -205,7 +206,7 @@ fn arguments_that_cannot_be_are_refused() {
     );
     check(&[("x-delivery-limit", int(5))], "x-delivery-limit: of queue type rabbit_classic_queue");
     check(&[("x-queue-type", text("other"))], "x-queue-type: \"unsupported queue type 'other'\"");
-    check(&[("x-queue-type", text("stream"))], "NotImplemented { what: \"queue type 'stream'\" }");
+    check(&[("x-queue-type", text("stream"))], "ok");
     check(
         &[("x-queue-type", text("quorum")), ("x-max-priority", int(5))],
         "x-max-priority: of queue type rabbit_quorum_queue",
@@ -377,7 +378,36 @@ fn any_op() -> impl Strategy<Value = RegistryOp> {
         call: Call(0),
         change,
     });
+    let stream = ("[a-c]", 1_u32..4, any::<[bool; 2]>(), 0..4).prop_map(|(name, partitions, flags, what)| {
+        let (stream, check_only) = (StreamRef::Name(name.clone()), flags[0] && flags[1]);
+        let settings = StreamSettings { compact: flags[0], ..StreamSettings::default() };
+        let arguments = Arguments::new();
+        match what {
+            0 => Define::AlterStream { stream, settings, arguments, check_only },
+            1 => Define::AddPartitions { stream, partitions, check_only },
+            2 if flags[1] => Define::DeleteStream { stream },
+            _ => Define::CreateStream(CreateStream {
+                name,
+                uuid: StreamUuid::default(),
+                partitions,
+                settings,
+                arguments,
+                check_only,
+            }),
+        }
+    });
+    let stream = stream.prop_map(|define| RegistryOp::Define {
+        hub: HubId(0),
+        call: Call(0),
+        session: session(0),
+        principal: Principal { id: PrincipalId(1), name: "guest".into() },
+        namespace: "/".into(),
+        define,
+    });
+    let groups = Just(RegistryOp::GroupStream { hub: HubId(0), call: Call(0), namespace: NamespaceId(1) });
     prop_oneof![
+        4 => stream,
+        1 => groups,
         12 => define,
         1 => change,
         1 => (1_u64..20).prop_map(|id| RegistryOp::Closing { queue: QueueId(id) }),
@@ -397,7 +427,9 @@ fn everything(registry: &Registry) -> impl PartialEq + std::fmt::Debug + use<> {
         .map(|exchange| (exchange.id, exchange.alternate.clone(), exchange.rules_len()))
         .collect();
     let numbers = (root.revision, root.boot, root.next_queue, registry.state.next, registry.state.rules_len);
-    (registry.state.facts(), numbers, registry.state.shard_queues.clone(), queues, alternates)
+    let mut partitions: Vec<_> = root.partitions.iter().map(|(id, of)| (*id, *of)).collect();
+    partitions.sort_unstable();
+    (registry.state.facts(), numbers, registry.state.shard_queues.clone(), queues, alternates, partitions)
 }
 
 proptest! {

@@ -5,12 +5,16 @@
 //! whatever the result depends on is noted in [`Found::because`], so that a cache knows when it is over.
 
 use super::Target;
+use super::partition::partition_of;
 use crate::registry::snapshot::{Exchange, Namespace};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use stele_model::id::{ExchangeId, QueueId, Revision, ShardId};
 use stele_record::table::Table;
+
+/// The exchange whose keys are the subjects of the namespace.
+pub const SUBJECTS: &str = "amq.topic";
 
 /// A queue that takes the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +34,10 @@ pub struct Hit {
 pub enum Because {
     /// This exchange was at this version, or was not there.
     Exchange(Arc<str>, Option<Revision>),
-    /// The queue of this name had this number, or was not there.
+    /// The queue or partition of this name had this number, or was not there.
     Queue(Bytes, Option<QueueId>),
+    /// The stream of this name captured what is published to it, into this partition, or did not.
+    Capture(Bytes, Option<QueueId>),
 }
 
 /// What was found.
@@ -60,6 +66,9 @@ impl Found {
             }
             self.because.push(Because::Exchange(exchange.name.clone(), Some(exchange.version)));
             let mut is_taken = false;
+            if *exchange.name == *SUBJECTS {
+                keys.iter().for_each(|key| is_taken |= self.by_capture(namespace, key));
+            }
             self.by_headers |= exchange.kind == super::ExchangeKind::Headers;
             let mut exchanges: SmallVec<[&Arc<str>; 4]> = SmallVec::new();
             for key in keys {
@@ -90,16 +99,35 @@ impl Found {
 
     /// The default exchange: a key is a queue's name.
     fn by_name(&mut self, namespace: &Namespace, key: &[u8]) {
-        let queue = std::str::from_utf8(key).ok().and_then(|name| namespace.queue(name));
+        let found = std::str::from_utf8(key).ok().and_then(|name| namespace.sequence(name));
         let rule = Bytes::copy_from_slice(key);
-        self.because.push(Because::Queue(rule.clone(), queue.map(|queue| queue.id())));
-        self.hits.extend(queue.map(|queue| Hit {
-            queue: queue.id(),
-            shard: queue.shard,
-            durable: queue.spec.settings.durable,
+        self.because.push(Because::Queue(rule.clone(), found.map(|found| found.id())));
+        self.hits.extend(found.map(|found| Hit {
+            queue: found.id(),
+            shard: found.shard(),
+            durable: found.is_durable(),
             rule,
         }));
     }
+
+    /// The subject space: a stream that captures its name takes what is published to it (S26).
+    fn by_capture(&mut self, namespace: &Namespace, key: &[u8]) -> bool {
+        let found = capturing(namespace, key);
+        let rule = Bytes::copy_from_slice(key);
+        self.because.push(Because::Capture(rule.clone(), found.map(|(id, _)| id)));
+        self.hits.extend(found.map(|(queue, shard)| Hit { queue, shard, durable: true, rule }));
+        found.is_some()
+    }
+}
+
+/// The partition that takes what is published to this subject.
+fn capturing(namespace: &Namespace, subject: &[u8]) -> Option<(QueueId, ShardId)> {
+    let stream = namespace.stream(std::str::from_utf8(subject).ok()?)?;
+    let settings = &stream.info.settings;
+    if !settings.capture {
+        return None;
+    }
+    stream.partition(partition_of(subject, stream.len()))
 }
 
 impl Because {
@@ -111,9 +139,10 @@ impl Because {
                 namespace.exchange(name).map(|exchange| exchange.version) == *version
             }
             Self::Queue(name, id) => {
-                let queue = std::str::from_utf8(name).ok().and_then(|name| namespace.queue(name));
-                queue.map(|queue| queue.id()) == *id
+                let found = std::str::from_utf8(name).ok().and_then(|name| namespace.sequence(name));
+                found.map(|found| found.id()) == *id
             }
+            Self::Capture(name, id) => capturing(namespace, name).map(|(id, _)| id) == *id,
         }
     }
 }

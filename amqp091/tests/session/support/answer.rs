@@ -37,7 +37,8 @@ pub(crate) fn answer(run: &mut Run, line: &str) {
         "deleted" => Done::Deleted { ready: words.number("ready") },
         "purged" => Done::Purged { count: words.number("count") },
         "subscribed" => {
-            Done::Subscribed { queue: QueueId(words.number("queue")), counts_deliveries: words.has("counts") }
+            let (counts_deliveries, is_stream) = (words.has("counts"), words.has("stream"));
+            Done::Subscribed { queue: QueueId(words.number("queue")), counts_deliveries, is_stream }
         }
         "replies" => Done::Replies { address: text("address") },
         "unsubscribed" => Done::Unsubscribed,
