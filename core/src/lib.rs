@@ -9,4 +9,5 @@ mod queue;
 pub mod runner;
 mod settle;
 pub mod shard;
+mod stream;
 pub mod testing;

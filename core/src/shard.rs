@@ -23,7 +23,8 @@ mod stream;
 mod work;
 
 pub use group::{LoggedGroup, LoggedGroups, LoggedPosition};
-pub use logged::{LoggedQueue, LoggedRecord, LoggedState};
+pub use logged::{LoggedBatch, LoggedPartition, LoggedProducer, LoggedQueue, LoggedRecord, LoggedState};
+pub use stream::PartitionCounts;
 
 use crate::group::{GroupSettings, Groups};
 use crate::link::Links;
@@ -37,6 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stele_model::id::{Boot, Call, HubId, Lsn, Now, Place, QueueId, Revision, SessionId, ShardId};
 use stele_model::machine::{Effects, Journal, Machine};
 use stele_model::shard::{QueueCounts, ShardEffect, ShardOp};
+use stream::Streams;
 use work::Work;
 
 pub(crate) use live::Live as LiveBytes;
@@ -49,6 +51,7 @@ pub struct Shard {
     groups: Groups,
     links: Links,
     moves: Moves,
+    streams: Streams,
     /// The registry's last word.
     revision: Revision,
     boot: Boot,
@@ -98,6 +101,18 @@ pub enum Mutant {
     RepeatedNumbers,
     /// Not all positions of a commit are logged (S1).
     UnloggedPosition,
+    /// Appends are answered before they are durable (S2).
+    EarlyAppend,
+    /// Reads tell of what is not durable (S2).
+    EarlyRead,
+    /// What goes by age or bytes is not logged (S1, S21).
+    SilentRetention,
+    /// A repeat of a numbered batch is stored again.
+    RepeatTaken,
+    /// Age counts although the clock has jumped (S28).
+    JumpedClock,
+    /// A watch wakes more than once.
+    StaleWatch,
 }
 
 impl Shard {
@@ -110,6 +125,7 @@ impl Shard {
             groups: Groups::default(),
             links: Links::default(),
             moves: Moves::default(),
+            streams: Streams::default(),
             revision: Revision(0),
             boot: Boot(0),
             live: Live::default(),
@@ -157,6 +173,11 @@ impl Shard {
         })
     }
 
+    /// Counts of each partition, in the order of their numbers. Costs nothing per batch.
+    pub fn partition_counts(&self) -> impl Iterator<Item = PartitionCounts> + '_ {
+        self.streams.counts()
+    }
+
     /// The logged state in a form to compare: what a replay of the log must lead to (S1). Costs time and memory for each record.
     #[must_use]
     pub fn logged(&self) -> LoggedState {
@@ -191,26 +212,29 @@ impl Shard {
             ShardOp::Put { revision, queue } => self.put(revision, queue, turn),
             ShardOp::Drop { revision, queue } => {
                 self.drop_home(queue, turn);
-                self.drop_queue(revision, queue, turn);
+                if !self.drop_partition(revision, queue, turn) {
+                    self.drop_queue(revision, queue, turn);
+                }
             }
-            ShardOp::Sync { revision, boot, queues, partitions: _ } => {
-                self.sync(revision, boot, queues, turn)
+            ShardOp::Sync { revision, boot, queues, partitions } => {
+                self.sync_partitions(revision, partitions, turn);
+                self.sync(revision, boot, queues, turn);
             }
             ShardOp::Moved { number } => self.moved(number, turn),
+            ShardOp::PutPartition { revision, partition } => self.put_partition(revision, partition, turn),
+            ShardOp::Append(append) => self.append_batches(append, turn),
+            ShardOp::Read(read) => self.read(read, turn),
+            ShardOp::Unwatch { session, watch } => self.unwatch(session, watch),
+            ShardOp::Seek { hub, call, parts } => self.seek((hub, call), &parts, turn),
+            ShardOp::Trim { hub, call, parts } => self.trim((hub, call), &parts, turn),
+            ShardOp::NewProducer { hub, call } => self.new_producer((hub, call), turn),
+            ShardOp::Clock { jumped } => self.clock(jumped),
             ShardOp::Group(ask) => self.ask_group(ask, turn),
             ShardOp::Groups { hub, call, home } => self.list_groups((hub, call), home, turn),
             ShardOp::GroupChanges { hub, call, home, from, count_max } => {
                 self.group_changes((hub, call), home, from.0, count_max, turn);
             }
             ShardOp::PartitionsGone { partitions } => self.partitions_gone(partitions),
-            op @ (ShardOp::Append(_)
-            | ShardOp::Read(_)
-            | ShardOp::Seek { .. }
-            | ShardOp::Trim { .. }
-            | ShardOp::NewProducer { .. }
-            | ShardOp::Unwatch { .. }
-            | ShardOp::Clock { .. }
-            | ShardOp::PutPartition { .. }) => stream::refuse(op, turn),
         }
     }
 
@@ -241,11 +265,14 @@ impl Machine for Shard {
     }
 
     fn tick(&mut self, journal: &mut dyn Journal, effects: &mut Effects<ShardEffect>) {
-        self.turn(journal, effects, Self::step);
+        self.turn(journal, effects, |shard, turn| {
+            shard.step(turn);
+            shard.step_streams(turn);
+        });
     }
 
     fn deadline(&self) -> Option<Now> {
-        [self.work.deadline(), self.groups.deadline()].into_iter().flatten().min()
+        [self.work.deadline(), self.groups.deadline(), self.streams_deadline()].into_iter().flatten().min()
     }
 
     fn apply(&mut self, place: Place, time: Now, entry: &[u8]) -> Result<(), String> {
@@ -254,6 +281,7 @@ impl Machine for Shard {
 
     fn started(&mut self, journal: &mut dyn Journal, effects: &mut Effects<ShardEffect>) {
         self.turn(journal, effects, Self::start);
+        self.start_streams();
     }
 
     fn snapshot(&self) -> Vec<Bytes> {

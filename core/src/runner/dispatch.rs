@@ -4,6 +4,8 @@
 //! effect names. What memory does not hold is asked for as a [`Fetch`]; effects of the same reader queue up behind it, so that order
 //! is kept. Moves of a shard stay in one order too, since the receivers of a link drop numbers that run backwards (S5).
 
+mod batches;
+
 use super::Fetches;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -41,6 +43,7 @@ pub struct Dispatch {
     /// Which lane a fetch is for.
     fetches: BTreeMap<u64, Lane>,
     begun: u64,
+    reads: u64,
 }
 
 /// What must stay in order.
@@ -48,6 +51,8 @@ pub struct Dispatch {
 enum Lane {
     Reader(SubscriptionId),
     Moves,
+    /// A read or a search: in no order with any other. Its number.
+    Once(u64),
 }
 
 struct Waiting {
@@ -63,7 +68,7 @@ impl Dispatch {
     #[must_use]
     pub fn new(shard: ShardId, hubs: u16) -> Self {
         assert!(hubs > 0, "a node has a hub");
-        Self { shard, hubs, waiting: BTreeMap::new(), fetches: BTreeMap::new(), begun: 0 }
+        Self { shard, hubs, waiting: BTreeMap::new(), fetches: BTreeMap::new(), begun: 0, reads: 0 }
     }
 
     /// How far the fetches have come, for [`super::Runner::set_fetches`].
@@ -93,10 +98,23 @@ impl Dispatch {
             }
             ShardEffect::Got { subscription, .. } => Lane::Reader(*subscription),
             ShardEffect::Move(_) => Lane::Moves,
+            ShardEffect::Read { session, call, parts } => {
+                if let Some(parts) = batches::read_from_memory(parts, &block) {
+                    out.push(Out::Hub(session.hub, ToHub::Read { call: *call, parts }));
+                    return;
+                }
+                self.once()
+            }
+            ShardEffect::Sought { .. } => self.once(),
             _ => return self.address(effect, Vec::new(), out),
         };
         self.wait(lane, effect, &block, out);
         self.advance(lane, out);
+    }
+
+    fn once(&mut self) -> Lane {
+        self.reads += 1;
+        Lane::Once(self.reads)
     }
 
     /// The answer to a fetch. An error is the driver's to report: the effect stays where it is, since a record that cannot be read
@@ -136,10 +154,11 @@ impl Dispatch {
         block: &impl Fn(Lsn) -> Option<&'m Bytes>,
         out: &mut Vec<Out>,
     ) {
-        let grants = grants(&effect);
-        let bytes: Vec<_> = grants.iter().map(|grant| slice(block(grant.place.lsn)?, grant)).collect();
+        let places = places(&effect);
+        let bytes: Vec<_> =
+            places.iter().map(|(place, len)| slice(block(place.lsn)?, *place, *len)).collect();
         let missing: Vec<_> =
-            grants.iter().zip(&bytes).filter(|(_, b)| b.is_none()).map(|(g, _)| (g.place, g.len)).collect();
+            places.iter().zip(&bytes).filter(|(_, bytes)| bytes.is_none()).map(|(place, _)| *place).collect();
         let fetch = (!missing.is_empty()).then_some(self.begun);
         if let Some(number) = fetch {
             self.begun += 1;
@@ -175,9 +194,14 @@ impl Dispatch {
             ShardEffect::Answer { hub, call, answer } => Out::Hub(hub, ToHub::Answer { call, answer }),
             ShardEffect::Appended { hub, call, parts } => Out::Hub(hub, ToHub::Appended { call, parts }),
             ShardEffect::Woken { session, watch } => Out::Hub(session.hub, ToHub::Woken { session, watch }),
-            ShardEffect::Read { .. } | ShardEffect::Sought { .. } | ShardEffect::DeliverBatches { .. } => {
-                unreachable!("no shard reads streams yet")
+            ShardEffect::Read { session, call, parts } => {
+                let parts = batches::read_from_bytes(parts, bytes);
+                Out::Hub(session.hub, ToHub::Read { call, parts })
             }
+            ShardEffect::Sought { hub, call, parts } => {
+                Out::Hub(hub, ToHub::Sought { call, parts: batches::sought(parts, bytes) })
+            }
+            ShardEffect::DeliverBatches { .. } => unreachable!("no shard pushes streams yet"),
             ShardEffect::Deliver { subscription, queue, records } => {
                 let items =
                     records.iter().enumerate().map(|(n, grant)| delivery(grant, n as u32, 0)).collect();
@@ -207,18 +231,22 @@ impl Dispatch {
     }
 }
 
-fn grants(effect: &ShardEffect) -> &[Grant] {
+/// Where the bytes are that an effect needs, in order.
+fn places(effect: &ShardEffect) -> Vec<(Place, u32)> {
+    let granted = |records: &[Grant]| records.iter().map(|grant| (grant.place, grant.len)).collect();
     match effect {
-        ShardEffect::Deliver { records, .. } => records,
-        ShardEffect::Got { record, .. } => record.as_slice(),
-        ShardEffect::Move(of) => &of.records,
-        _ => &[],
+        ShardEffect::Deliver { records, .. } => granted(records),
+        ShardEffect::Got { record, .. } => granted(record.as_slice()),
+        ShardEffect::Move(of) => granted(&of.records),
+        ShardEffect::Read { parts, .. } => batches::places_of_read(parts),
+        ShardEffect::Sought { parts, .. } => batches::places_of_search(parts),
+        _ => Vec::new(),
     }
 }
 
-fn slice(block: &Bytes, grant: &Grant) -> Option<Bytes> {
-    let end = grant.place.at.checked_add(grant.len)? as usize;
-    (end <= block.len()).then(|| block.slice(grant.place.at as usize..end))
+fn slice(block: &Bytes, place: Place, len: u32) -> Option<Bytes> {
+    let end = place.at.checked_add(len)? as usize;
+    (end <= block.len()).then(|| block.slice(place.at as usize..end))
 }
 
 fn delivery(grant: &Grant, block: u32, at: u32) -> Delivery {
@@ -256,7 +284,8 @@ fn from_memory<'m>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stele_model::id::{Position, QueueId, SessionId};
+    use stele_model::id::{Call, Now, Position, QueueId, SessionId};
+    use stele_model::stream::{Ends, Format, Found, FoundPart};
 
     fn reader() -> SubscriptionId {
         SubscriptionId { session: SessionId { hub: HubId(0), number: 1 }, number: 7 }
@@ -297,5 +326,43 @@ mod tests {
         out.clear();
         dispatch.effect(deliver(2, 12), block, &mut out);
         assert_eq!(positions(&out), [12]);
+    }
+
+    #[test]
+    fn a_read_is_joined_to_its_blocks_without_a_copy_or_by_one_fetch_and_overtakes_others() {
+        let hot = Bytes::from_static(b"abcd");
+        let block = |lsn: Lsn| (lsn == Lsn(2)).then_some(&hot);
+        let mut dispatch = Dispatch::new(ShardId(0), 1);
+        let mut out = Vec::new();
+        dispatch.effect(read(&[1, 2]), block, &mut out);
+        assert!(matches!(&out[..], [Out::Fetch(Fetch { number: 0, records })] if records.len() == 1));
+        out.clear();
+        dispatch.effect(read(&[2, 2]), block, &mut out);
+        let [Out::Hub(HubId(0), ToHub::Read { parts, .. })] = &out[..] else { panic!("{out:?}") };
+        let part = parts[0].as_ref().expect("it was found");
+        assert_eq!(part.blocks.len(), 1);
+        assert_eq!(part.blocks[0].as_ptr(), hot.as_ptr());
+        assert_eq!(part.batch(&part.batches[1]), "bc");
+        out.clear();
+        dispatch.fetched(0, Ok(vec![Bytes::from_static(b"xy")]), &mut out).expect("the read went well");
+        let [Out::Hub(HubId(0), ToHub::Read { parts, .. })] = &out[..] else { panic!("{out:?}") };
+        let part = parts[0].as_ref().expect("it was found");
+        let bytes: Vec<Bytes> = part.batches.iter().map(|batch| part.batch(batch)).collect();
+        assert_eq!(bytes, ["xy", "bc"]);
+    }
+
+    fn read(lsns: &[u64]) -> ShardEffect {
+        let batch = |(n, lsn): (usize, &u64)| Found {
+            place: Place { lsn: Lsn(*lsn), at: 1 },
+            len: 2,
+            format: Format::KafkaBatch,
+            first: Position(n as u64),
+            count: 1,
+            epoch: 0,
+            appended: Now(5000),
+        };
+        let batches = lsns.iter().enumerate().map(batch).collect();
+        let part = FoundPart { ends: Ends::default(), batches, aborted: Vec::new() };
+        ShardEffect::Read { session: reader().session, call: Call(4), parts: vec![Ok(part)] }
     }
 }

@@ -63,8 +63,10 @@ impl Shard {
             }
             Entry::Dropped { revision, queue } => {
                 self.revision = self.revision.max(revision);
-                self.known(queue)?;
-                self.remove(queue, |_, _| ());
+                if !self.remove_partition(queue) {
+                    self.known(queue)?;
+                    self.remove(queue, |_, _| ());
+                }
                 Ok(())
             }
             Entry::Closing { queue } => {
@@ -80,6 +82,7 @@ impl Shard {
                 Ok(())
             }
             Entry::Group(entry) => self.replay_group(time, entry),
+            Entry::Stream(entry) => self.replay_stream(place, time, &entry),
             Entry::Started => {
                 self.lease_nothing();
                 Ok(())

@@ -110,6 +110,7 @@ impl Shard {
     }
 
     pub(super) fn session_gone(&mut self, session: SessionId, turn: &mut Turn<'_>) {
+        self.watcher_gone(session);
         for id in self.attached.sessions.remove(&session).unwrap_or_default() {
             let Some(queue) = self.queues.get_mut(&id) else { continue };
             let before = queue.readers.count();

@@ -7,6 +7,7 @@
 use super::bytes::{Input, Runs, put_runs};
 use super::group::{self, GroupEntry};
 use super::spec;
+use super::stream::StreamEntry;
 use bytes::BufMut;
 use stele_model::id::{Boot, Position, QueueId, Revision, ShardId};
 use stele_model::publish::LinkNumber;
@@ -71,6 +72,7 @@ pub(crate) enum Entry<'a> {
     Synced { revision: Revision, boot: Boot },
     Started,
     Group(GroupEntry),
+    Stream(StreamEntry<'a>),
 }
 
 /// Records and where they went.
@@ -229,7 +231,8 @@ pub(crate) fn put_started(out: &mut Vec<u8>) {
     begin(out, kind::STARTED, 0);
 }
 
-pub(super) fn begin(out: &mut Vec<u8>, kind: u8, detail: u8) {
+/// Begins an entry of this kind.
+pub(crate) fn begin(out: &mut Vec<u8>, kind: u8, detail: u8) {
     out.clear();
     out.put_slice(&[kind, VERSION, detail, 0]);
 }
@@ -254,6 +257,9 @@ impl<'a> Entry<'a> {
         let of_runs = matches!(kind, kind::SETTLE | kind::ASSIGN | kind::REMOVED | kind::MOVING);
         if !of_runs && detail != 0 {
             return Err(format!("has detail {detail}, kind {kind}"));
+        }
+        if let Some(entry) = StreamEntry::parse(kind, bytes.len(), input)? {
+            return Ok(Self::Stream(entry));
         }
         let entry = match kind {
             kind::SETTLE => {

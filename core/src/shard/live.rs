@@ -26,6 +26,11 @@ impl Live {
         self.change(record.place.lsn, -i64::from(record.len));
     }
 
+    /// Bytes in a block are not referred to any more.
+    pub(crate) fn let_go(&mut self, lsn: Lsn, bytes: u32) {
+        self.change(lsn, -i64::from(bytes));
+    }
+
     /// Hands out the net changes since the last call.
     pub(crate) fn take(&mut self, out: &mut Vec<(Lsn, i64)>) {
         self.sum_up();

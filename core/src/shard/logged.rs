@@ -6,10 +6,12 @@
 use super::Shard;
 use super::group::{self, LoggedGroups};
 use crate::queue::{Queue, Record};
+use crate::stream::{Partition, Stored};
 use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision};
 use stele_model::publish::LinkNumber;
 use stele_model::queue::QueueSpec;
 use stele_model::shard::DeathReason;
+use stele_model::stream::{Format, PartitionSpec};
 
 /// All that a replay of a shard's log must bring back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,47 @@ pub struct LoggedState {
     pub boot: Boot,
     /// What is known of groups.
     pub groups: LoggedGroups,
+    /// Partitions in the order of their numbers.
+    pub partitions: Vec<LoggedPartition>,
+    /// Producers that were given a number.
+    pub producers: u64,
+}
+
+/// One partition of a [`LoggedState`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedPartition {
+    /// Its settings.
+    pub spec: PartitionSpec,
+    /// First position that can be read.
+    pub start: Position,
+    /// Last position plus one.
+    pub end: Position,
+    /// Its batches.
+    pub batches: Vec<LoggedBatch>,
+    /// Its producers: number, when put in line, incarnation, last use, and for the last batches sequence, count, position.
+    pub producers: Vec<LoggedProducer>,
+}
+
+/// See [`LoggedPartition::producers`].
+pub type LoggedProducer = (u64, u64, u16, u64, Vec<(u32, u32, Position)>);
+
+/// One batch of a [`LoggedPartition`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggedBatch {
+    /// Position of its first record.
+    pub first: Position,
+    /// Positions it takes.
+    pub count: u32,
+    /// Of its bytes.
+    pub place: Place,
+    /// How many they are.
+    pub len: u32,
+    /// Its form.
+    pub format: Format,
+    /// When it was appended, ms.
+    pub appended_ms: u64,
+    /// The newest time in it, ms.
+    pub newest_ms: u64,
 }
 
 /// One queue of a [`LoggedState`].
@@ -78,6 +121,31 @@ pub(super) fn of(shard: &Shard) -> LoggedState {
         revision: shard.revision,
         boot: shard.boot,
         groups: group::logged(&shard.groups),
+        partitions: shard.streams.partitions.values().map(|of| partition(of)).collect(),
+        producers: shard.streams.given(),
+    }
+}
+
+fn partition(of: &Partition) -> LoggedPartition {
+    let batch = |of: Stored| LoggedBatch {
+        first: of.first,
+        count: of.count,
+        place: of.place,
+        len: of.len,
+        format: of.format,
+        appended_ms: of.appended_ms,
+        newest_ms: of.newest_ms,
+    };
+    let producers = of.producers.iter().map(|(id, put_at, known)| {
+        let recent = known.recent.iter().map(|batch| (batch.sequence, batch.count, batch.first)).collect();
+        (id, put_at, known.epoch, known.used_ms, recent)
+    });
+    LoggedPartition {
+        spec: (*of.spec).clone(),
+        start: of.start,
+        end: of.end,
+        batches: of.index.from(of.start).map(batch).collect(),
+        producers: producers.collect(),
     }
 }
 
@@ -114,6 +182,9 @@ pub(super) fn in_blocks(shard: &Shard, range: (Lsn, Lsn), out: &mut Vec<(Place, 
         out.extend(queue.ready.in_blocks(range).map(|record| (record.place, record.len)));
         let leased = queue.leases.iter().map(|lease| lease.record).filter(within);
         out.extend(leased.map(|record| (record.place, record.len)));
+    }
+    for partition in shard.streams.partitions.values() {
+        out.extend(partition.index.in_blocks(range).map(|batch| (batch.place, batch.len)));
     }
     let moving = shard.moves.iter().flat_map(|(_, moving)| &moving.records);
     out.extend(moving.filter(|record| within(record)).map(|record| (record.place, record.len)));

@@ -8,6 +8,7 @@ use super::Shard;
 use super::bytes::Input;
 use super::group;
 use super::spec;
+use super::stream;
 use crate::link::Links;
 use crate::queue::dead_letter::Moving;
 use crate::queue::lease::NOBODY;
@@ -32,14 +33,15 @@ const NUMBERS: u8 = 4;
 
 /// Tables under construction, and the index chunks that they refer to in order.
 #[derive(Default)]
-struct Tables {
+pub(super) struct Tables {
     done: Vec<Bytes>,
     open: Vec<u8>,
     index: Vec<Bytes>,
 }
 
 impl Tables {
-    fn item(&mut self, write: impl FnOnce(&mut Vec<u8>, &mut Vec<Bytes>)) {
+    /// Appends an item. What is too long for a table goes to the second list, in order.
+    pub(super) fn item(&mut self, write: impl FnOnce(&mut Vec<u8>, &mut Vec<Bytes>)) {
         if self.open.len() >= TABLE_BYTES {
             self.done.push(Bytes::from(std::mem::take(&mut self.open)));
         }
@@ -66,6 +68,7 @@ pub(super) fn take(shard: &Shard) -> Vec<Bytes> {
             write(out);
         });
     });
+    stream::put_snapshot(&mut tables, &shard.streams);
     tables.done.push(Bytes::from(tables.open));
     let mut head = Vec::new();
     head.put_u32_le(VERSION);
@@ -110,6 +113,8 @@ pub(super) fn restore(chunks: &[Bytes]) -> Result<Shard, String> {
                 MOVE => read_move(&mut shard, &mut input)?,
                 GROUP => group::read_home(&mut shard.groups, &mut input)?,
                 NUMBERS => shard.groups.around.numbers.epoch = input.u64("epoch")?,
+                stream::PARTITION => stream::read_partition(&mut shard, &mut input, &mut index)?,
+                stream::PRODUCERS => stream::read_last_producer(&mut shard, &mut input)?,
                 other => return Err(format!("has an item of unknown kind {other}")),
             }
         }

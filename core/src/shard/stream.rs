@@ -1,18 +1,169 @@
-//! Streams: not taken yet; whatever is asked of them is refused.
+//! Streams: what a shard can be asked of its partitions, and what it keeps for them beside each partition's own state.
+//!
+//! Each verb has a file; here is the table of partitions, and how they come and go by the registry's word. What must hold is what holds for
+//! queues: decide, log, apply by the functions that replay calls (S1); the registry's words are taken once and in order (S5, S10); no turn
+//! is long (S7). Not here: what is in a batch, and the word for it in any dialect.
 
+mod append;
+mod chores;
+mod entry;
+mod read;
+mod replay;
+mod retain;
+mod snapshot;
+mod spec;
+mod watch;
+
+pub(super) use entry::StreamEntry;
+pub(super) use snapshot::{PARTITION, PRODUCERS, put as put_snapshot, read_last_producer, read_partition};
+
+use super::Shard;
 use super::effect::Turn;
+use super::entry as entries;
+use crate::stream::Partition;
+use chores::Chores;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use stele_model::id::{Call, HubId, Position, QueueId, Revision, SessionId};
+use stele_model::machine::Urgency;
 use stele_model::refusal::Refusal;
-use stele_model::shard::{ShardEffect, ShardOp};
+use stele_model::shard::{Answer, ShardEffect};
+use stele_model::stream::{PartitionSpec, StreamRefusal};
 
-pub(super) fn refuse(op: ShardOp, turn: &mut Turn<'_>) {
-    let refusal = Refusal::NotImplemented { what: "streams".to_owned() };
-    let (hub, call) = match op {
-        ShardOp::Append(append) => (append.hub, append.call),
-        ShardOp::Read(read) => (read.session.hub, read.call),
-        ShardOp::Seek { hub, call, .. }
-        | ShardOp::Trim { hub, call, .. }
-        | ShardOp::NewProducer { hub, call } => (hub, call),
-        _ => return,
-    };
-    turn.say_present(ShardEffect::Answer { hub, call, answer: Err(refusal) });
+/// Bits of a producer's number that count; the shard's number stands above them.
+const PRODUCER_BITS: u32 = 40;
+
+/// The partitions of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    pub(super) partitions: BTreeMap<QueueId, Box<Partition>>,
+    /// How many producers were given a number here.
+    producers: u64,
+    /// Which partitions a watch looks at.
+    watches: BTreeMap<(SessionId, u64), Vec<QueueId>>,
+    chores: Chores,
+    /// The wall clock has jumped: nothing goes by age (S28).
+    clock_jumped: bool,
+}
+
+/// What can be said of a partition without looking at its batches, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionCounts {
+    /// Which.
+    pub partition: QueueId,
+    /// First position that can be read.
+    pub start: Position,
+    /// Last position plus one.
+    pub end: Position,
+    /// Bytes of its batches, those that are being let go of included.
+    pub bytes: u64,
+}
+
+impl Streams {
+    /// How many producers were given a number.
+    pub(super) fn given(&self) -> u64 {
+        self.producers
+    }
+
+    /// Counts of each partition, in the order of their numbers.
+    pub(super) fn counts(&self) -> impl Iterator<Item = PartitionCounts> + '_ {
+        self.partitions.values().map(|partition| PartitionCounts {
+            partition: partition.spec.id,
+            start: partition.start,
+            end: partition.end,
+            bytes: partition.bytes,
+        })
+    }
+}
+
+impl Shard {
+    pub(super) fn put_partition(&mut self, revision: Revision, spec: PartitionSpec, turn: &mut Turn<'_>) {
+        let id = spec.id;
+        let applied = ShardEffect::Applied { shard: self.id, revision, queue: Some(id) };
+        let same = self.streams.partitions.get(&id).is_some_and(|partition| *partition.spec == spec);
+        if revision < self.revision || same {
+            return turn.say_present(applied);
+        }
+        let place = turn.log(Urgency::Urgent, |out| entry::put_put_partition(out, revision, &spec));
+        self.place_partition(revision, spec);
+        turn.say(place.lsn, applied);
+        self.streams.chores.again(id);
+    }
+
+    /// Makes or changes a partition, the same in replay.
+    fn place_partition(&mut self, revision: Revision, spec: PartitionSpec) {
+        self.revision = self.revision.max(revision);
+        let spec = Arc::new(spec);
+        match self.streams.partitions.get_mut(&spec.id) {
+            Some(partition) => partition.spec = spec,
+            None => {
+                self.streams.partitions.insert(spec.id, Box::new(Partition::new(spec)));
+            }
+        }
+    }
+
+    /// A partition goes. `false`: it is none of the shard's.
+    pub(super) fn drop_partition(&mut self, revision: Revision, id: QueueId, turn: &mut Turn<'_>) -> bool {
+        if !self.streams.partitions.contains_key(&id) {
+            return false;
+        }
+        let place = turn.log(Urgency::Urgent, |out| entries::put_dropped(out, revision, id));
+        self.revision = self.revision.max(revision);
+        self.wake_all(id, place.lsn, turn);
+        self.remove_partition(id);
+        turn.say(place.lsn, ShardEffect::Applied { shard: self.id, revision, queue: Some(id) });
+        true
+    }
+
+    /// Forgets a partition and all it holds, the same in replay. `false`: there is none.
+    pub(super) fn remove_partition(&mut self, id: QueueId) -> bool {
+        let Some(partition) = self.streams.partitions.remove(&id) else { return false };
+        self.streams.chores.forget(&partition);
+        self.streams.chores.bury(partition.index);
+        true
+    }
+
+    /// The registry's list of partitions is taken over: what is unknown goes, what is missing comes.
+    pub(super) fn sync_partitions(
+        &mut self,
+        revision: Revision,
+        specs: Vec<PartitionSpec>,
+        turn: &mut Turn<'_>,
+    ) {
+        let listed: BTreeSet<QueueId> = specs.iter().map(|spec| spec.id).collect();
+        let here = self.streams.partitions.keys();
+        let unknown: Vec<QueueId> = here.filter(|id| !listed.contains(id)).copied().collect();
+        for id in unknown {
+            turn.log(Urgency::Urgent, |out| entries::put_dropped(out, revision, id));
+            self.remove_partition(id);
+        }
+        for spec in specs {
+            if self.streams.partitions.get(&spec.id).is_some_and(|partition| *partition.spec == spec) {
+                continue;
+            }
+            turn.log(Urgency::Urgent, |out| entry::put_put_partition(out, revision, &spec));
+            self.streams.chores.again(spec.id);
+            self.place_partition(revision, spec);
+        }
+    }
+
+    /// Gives a number to a producer: unlike any other of this or another shard, and positive as a 64-bit number with a sign.
+    pub(super) fn new_producer(&mut self, to: (HubId, Call), turn: &mut Turn<'_>) {
+        let number = u64::from(self.id.0) << PRODUCER_BITS | (self.streams.producers + 1);
+        let place = turn.log(Urgency::Urgent, |out| entry::put_producer(out, number));
+        self.streams.producers += 1;
+        turn.answer(place.lsn, to, Ok(Answer::Producer(number)));
+    }
+
+    /// The wall clock has jumped, or is trusted again.
+    pub(super) fn clock(&mut self, jumped: bool) {
+        if std::mem::replace(&mut self.streams.clock_jumped, jumped) && !jumped {
+            self.streams.chores.look_at_all();
+        }
+    }
+}
+
+/// The refusal for a partition that is not here.
+fn unknown() -> Refusal {
+    Refusal::Stream(StreamRefusal::UnknownPartition)
 }

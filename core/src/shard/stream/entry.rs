@@ -1,0 +1,183 @@
+//! The bytes of entries about streams.
+//!
+//! Called by the verbs of streams (writing) and through [`super::super::entry`] (reading). The layout is a document first:
+//! `docs/format-entries.md`. What must hold: append entries are readable for ever, others for one replay window (S35); reading borrows, is
+//! bounded, and never panics.
+
+use super::spec;
+use crate::shard::bytes::Input;
+use crate::shard::entry::begin;
+use bytes::BufMut;
+use smallvec::SmallVec;
+use stele_model::id::{Position, QueueId, Revision};
+use stele_model::stream::{Batch, Format, PartitionSpec, Producer};
+
+/// Kinds of entries.
+pub(in crate::shard) mod kind {
+    pub(in crate::shard) const APPEND: u8 = 14;
+    pub(in crate::shard) const PUT_PARTITION: u8 = 15;
+    pub(in crate::shard) const TRIMMED: u8 = 16;
+    pub(in crate::shard) const PRODUCER: u8 = 17;
+    pub(in crate::shard) const PRODUCERS_GONE: u8 = 18;
+}
+
+/// Bytes of an append entry before its parts.
+pub(super) const APPEND_HEAD_BYTES: usize = 8;
+/// Most bytes of a part's head, without its keys.
+pub(super) const PART_HEAD_BYTES_MAX: usize = 52;
+
+const TIME: u8 = 1;
+const PRODUCER: u8 = 2;
+
+/// One entry about streams, borrowed from the log.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::shard) enum StreamEntry<'a> {
+    Append(Append<'a>),
+    PutPartition { revision: Revision, spec: Box<PartitionSpec> },
+    Trimmed { partition: QueueId, start: Position },
+    Producer { number: u64 },
+    ProducersGone { partition: QueueId, since_ms: u64 },
+}
+
+/// Batches and where they went.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::shard) struct Append<'a> {
+    pub(super) parts: Vec<Part<'a>>,
+    /// Offset of the first batch in the entry.
+    pub(super) batches_at: u32,
+}
+
+/// One batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part<'a> {
+    pub(super) partition: QueueId,
+    pub(super) first: Position,
+    pub(super) format: Format,
+    pub(super) count: u32,
+    pub(super) newest_ms: Option<u64>,
+    pub(super) producer: Option<Producer>,
+    pub(super) bytes: &'a [u8],
+}
+
+/// Begins an append entry; then, for each part, [`put_part`]; then the batches.
+pub(super) fn begin_append(out: &mut Vec<u8>, parts: u32) {
+    begin(out, kind::APPEND, 0);
+    out.put_u32_le(parts);
+}
+
+/// Appends the head of a part.
+pub(super) fn put_part(out: &mut Vec<u8>, partition: QueueId, first: Position, batch: &Batch) {
+    let format = batch.format as u8;
+    let flag = |is: bool, bit: u8| if is { bit } else { 0 };
+    out.put_u64_le(partition.0);
+    out.put_u64_le(first.0);
+    out.put_u8(format);
+    out.put_u8(flag(batch.time_max_ms.is_some(), TIME) | flag(batch.producer.is_some(), PRODUCER));
+    out.put_u32_le(batch.count);
+    out.put_u32_le(batch.bytes.len() as u32);
+    if let Some(time) = batch.time_max_ms {
+        out.put_u64_le(time);
+    }
+    if let Some(producer) = &batch.producer {
+        out.put_u64_le(producer.id);
+        out.put_u16_le(producer.epoch);
+        out.put_u32_le(producer.sequence);
+    }
+}
+
+pub(super) fn put_put_partition(out: &mut Vec<u8>, revision: Revision, of: &PartitionSpec) {
+    begin(out, kind::PUT_PARTITION, 0);
+    out.put_u64_le(revision.0);
+    spec::put(out, of);
+}
+
+pub(super) fn put_trimmed(out: &mut Vec<u8>, partition: QueueId, start: Position) {
+    begin(out, kind::TRIMMED, 0);
+    out.put_u64_le(partition.0);
+    out.put_u64_le(start.0);
+}
+
+pub(super) fn put_producer(out: &mut Vec<u8>, number: u64) {
+    begin(out, kind::PRODUCER, 0);
+    out.put_u64_le(number);
+}
+
+pub(super) fn put_producers_gone(out: &mut Vec<u8>, partition: QueueId, since_ms: u64) {
+    begin(out, kind::PRODUCERS_GONE, 0);
+    out.put_u64_le(partition.0);
+    out.put_u64_le(since_ms);
+}
+
+impl<'a> StreamEntry<'a> {
+    /// Reads what follows the four bytes that every entry of `len` bytes begins with. `None`: it is not about streams.
+    pub(in crate::shard) fn parse(
+        kind: u8,
+        len: usize,
+        mut input: Input<'a>,
+    ) -> Result<Option<Self>, String> {
+        let entry = match kind {
+            kind::APPEND => return append(len, input).map(|append| Some(Self::Append(append))),
+            kind::PUT_PARTITION => {
+                let revision = Revision(input.u64("revision")?);
+                Self::PutPartition { revision, spec: Box::new(spec::read(&mut input)?) }
+            }
+            kind::TRIMMED => {
+                let partition = QueueId(input.u64("partition")?);
+                Self::Trimmed { partition, start: Position(input.u64("start")?) }
+            }
+            kind::PRODUCER => Self::Producer { number: input.u64("producer")? },
+            kind::PRODUCERS_GONE => {
+                let partition = QueueId(input.u64("partition")?);
+                Self::ProducersGone { partition, since_ms: input.u64("time")? }
+            }
+            _ => return Ok(None),
+        };
+        input.end()?;
+        Ok(Some(entry))
+    }
+}
+
+fn append(len: usize, mut input: Input<'_>) -> Result<Append<'_>, String> {
+    let count = input.u32("parts")?;
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    let mut lens: SmallVec<[usize; 4]> = SmallVec::new();
+    for _ in 0..count {
+        let partition = QueueId(input.u64("part")?);
+        let first = Position(input.u64("part")?);
+        let format = match input.u8("format")? {
+            1 => Format::Records,
+            2 => Format::KafkaBatch,
+            other => return Err(format!("has a batch of unknown format {other}")),
+        };
+        let flags = input.u8("flags")?;
+        if flags & !(TIME | PRODUCER) != 0 {
+            return Err(format!("has a batch with unknown flags {flags:#x}"));
+        }
+        let count = input.u32("part")?;
+        if count == 0 {
+            return Err("has a batch of no records".to_owned());
+        }
+        lens.push(input.u32("part")? as usize);
+        let newest_ms = (flags & TIME != 0).then(|| input.u64("time")).transpose()?;
+        let producer = if flags & PRODUCER != 0 { Some(producer(&mut input)?) } else { None };
+        parts.push(Part { partition, first, format, count, newest_ms, producer, bytes: &[] });
+    }
+    let batches_at = (len - input.0.len()) as u32;
+    for (part, len) in parts.iter_mut().zip(lens) {
+        part.bytes = input.bytes(len, "batches")?;
+    }
+    input.end()?;
+    Ok(Append { parts, batches_at })
+}
+
+fn producer(input: &mut Input<'_>) -> Result<Producer, String> {
+    Ok(Producer {
+        id: input.u64("producer")?,
+        epoch: input.u16("producer")?,
+        sequence: input.u32("producer")?,
+    })
+}
+
+#[cfg(test)]
+#[path = "entry_tests.rs"]
+mod tests;

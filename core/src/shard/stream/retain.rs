@@ -1,0 +1,141 @@
+//! What goes: by a client's word, by age, by bytes.
+//!
+//! What must hold: the start moves by an entry, exactly as far as the settings say (S21), and what is below it is let go of afterwards, in
+//! steps (S7); nothing goes by age while the wall clock is not trusted (S28). Bounds: one step decides on [`DECIDE_MAX`] batches.
+
+use super::super::Mutant;
+use super::super::effect::Turn;
+use super::{Shard, entry, unknown};
+use crate::stream::Partition;
+use crate::stream::producers::IDLE_MS_MAX;
+use stele_model::id::{Call, HubId, Lsn, Now, Position, QueueId};
+use stele_model::machine::Urgency;
+use stele_model::refusal::Refusal;
+use stele_model::shard::Answer;
+use stele_model::stream::StreamRefusal;
+
+/// Batches that one step decides on.
+const DECIDE_MAX: usize = 4096;
+
+impl Shard {
+    pub(in crate::shard) fn trim(
+        &mut self,
+        to: (HubId, Call),
+        parts: &[(QueueId, Position)],
+        turn: &mut Turn<'_>,
+    ) {
+        let mut after = Lsn(0);
+        let mut results = Vec::with_capacity(parts.len());
+        for (id, below) in parts {
+            let Some(partition) = self.streams.partitions.get_mut(id) else {
+                after = after.max(turn.journal.tail());
+                results.push(Err(unknown()));
+                continue;
+            };
+            if *below > partition.end {
+                let ends = partition.ends();
+                after = after.max(turn.journal.tail());
+                results.push(Err(Refusal::Stream(StreamRefusal::OutOfRange { ends })));
+                continue;
+            }
+            if *below > partition.start {
+                let place = turn.log(Urgency::Urgent, |out| entry::put_trimmed(out, *id, *below));
+                partition.trim(*below);
+                partition.after = place.lsn;
+                self.streams.chores.again(*id);
+            }
+            after = after.max(partition.after);
+            results.push(Ok(partition.ends()));
+        }
+        turn.answer(after, to, Ok(Answer::Trimmed(results)));
+    }
+
+    /// Does for a partition whatever is due. `left`: batches that this step may still let go of.
+    pub(super) fn look_after(&mut self, id: QueueId, left: &mut u32, turn: &mut Turn<'_>) {
+        let now = turn.now();
+        let by_age = self.ages();
+        let Some(partition) = self.streams.partitions.get_mut(&id) else { return };
+        if let Some(start) = over(partition, now, by_age) {
+            if self.mutant != Some(Mutant::SilentRetention) {
+                turn.log(Urgency::Rides, |out| entry::put_trimmed(out, id, start));
+            }
+            partition.trim(start);
+        }
+        let since_ms = now.ms().saturating_sub(IDLE_MS_MAX);
+        if by_age && partition.producers.due_ms().is_some_and(|due| due <= now.ms()) {
+            turn.log(Urgency::Rides, |out| entry::put_producers_gone(out, id, since_ms));
+            partition.producers.forget_idle(since_ms);
+        }
+        let live = &mut self.live;
+        let more = partition.reclaim(*left, |batch| {
+            live.let_go(batch.place.lsn, batch.len);
+            *left -= 1;
+        });
+        if more || over(partition, now, by_age).is_some() {
+            self.streams.chores.again(id);
+        }
+        self.set_partition_timer(id);
+    }
+
+    /// Something was appended: the timer is set if there is none, and what is over its bytes is looked at.
+    pub(super) fn grown(&mut self, id: QueueId) {
+        let Some(partition) = self.streams.partitions.get(&id) else { return };
+        let settings = &partition.spec.settings;
+        if settings.delete && settings.retention_bytes.is_some_and(|max| partition.bytes > max) {
+            self.streams.chores.again(id);
+        }
+        // Only a new head or a first producer can be due before what the timer is set to.
+        let producers = partition.producers.due_ms().map(|ms| Now(ms.saturating_mul(1000)));
+        let sooner = partition.timer.is_none_or(|at| producers.is_some_and(|due| due < at));
+        if sooner || partition.index.is_single() {
+            self.set_partition_timer(id);
+        }
+    }
+
+    /// Whether time is believed.
+    fn ages(&self) -> bool {
+        !self.streams.clock_jumped || self.makes(Mutant::JumpedClock)
+    }
+
+    fn set_partition_timer(&mut self, id: QueueId) {
+        let by_age = self.ages();
+        let Some(partition) = self.streams.partitions.get_mut(&id) else { return };
+        let due = if by_age { due(partition) } else { None };
+        self.streams.chores.set_timer(partition, due);
+    }
+}
+
+/// When age makes something due.
+fn due(partition: &Partition) -> Option<Now> {
+    let settings = &partition.spec.settings;
+    let head = partition.index.first().filter(|_| settings.delete);
+    let head = head.zip(settings.retention_ms).map(|(head, ms)| partition.time_ms(&head).saturating_add(ms));
+    let ms = [head, partition.producers.due_ms()].into_iter().flatten().min()?;
+    Some(Now(ms.saturating_mul(1000)))
+}
+
+/// Where the start moves to by the partition's settings, as far as one step looks. `None`: it stays. The newest batch stays whatever
+/// its length.
+fn over(partition: &Partition, now: Now, by_age: bool) -> Option<Position> {
+    let settings = &partition.spec.settings;
+    if !settings.delete {
+        return None;
+    }
+    let too_old = |ms: u64| settings.retention_ms.is_some_and(|max| ms.saturating_add(max) <= now.ms());
+    let mut bytes = partition.bytes;
+    let mut start = None;
+    for batch in partition.index.iter().take(DECIDE_MAX) {
+        let below = batch.end() <= partition.start;
+        let newest = batch.end() == partition.end;
+        let aged = by_age && too_old(partition.time_ms(&batch));
+        let long = settings.retention_bytes.is_some_and(|max| bytes > max) && !newest;
+        if !(below || aged || long) {
+            break;
+        }
+        bytes -= u64::from(batch.len);
+        if !below {
+            start = Some(batch.end());
+        }
+    }
+    start
+}

@@ -1,0 +1,118 @@
+//! Partitions in a snapshot, and back.
+//!
+//! Called by [`super::super::snapshot`]. What must hold: as there; a full chunk of an index is the very allocation that the index reads
+//! from. Batches below the start may still stand in a chunk; restore passes them over. The layout stands in `docs/format-entries.md`.
+
+use super::super::bytes::Input;
+use super::super::snapshot::Tables;
+use super::{Shard, Streams, spec};
+use crate::stream::Partition;
+use crate::stream::producers::{Known, Numbered, RECENT};
+use bytes::{BufMut, Bytes};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use stele_model::id::Position;
+
+/// Kind of a partition's item.
+pub(in crate::shard) const PARTITION: u8 = 5;
+/// Kind of the item that counts the producers.
+pub(in crate::shard) const PRODUCERS: u8 = 6;
+/// Chunks shorter than this stand in a table; longer ones by themselves.
+const CHUNK_BYTES_MIN: usize = 4 << 10;
+
+pub(in crate::shard) fn put(tables: &mut Tables, streams: &Streams) {
+    for partition in streams.partitions.values() {
+        tables.item(|out, chunks| put_partition(out, chunks, partition));
+    }
+    if streams.producers > 0 {
+        tables.item(|out, _| {
+            out.put_u8(PRODUCERS);
+            out.put_u64_le(streams.producers);
+        });
+    }
+}
+
+fn put_partition(out: &mut Vec<u8>, chunks: &mut Vec<Bytes>, partition: &Partition) {
+    out.put_u8(PARTITION);
+    spec::put(out, &partition.spec);
+    out.put_u64_le(partition.start.0);
+    out.put_u64_le(partition.end.0);
+    put_producers(out, partition);
+    out.put_u32_le(partition.index.chunks().len() as u32);
+    for chunk in partition.index.chunks() {
+        put_chunk(out, chunks, chunk);
+    }
+}
+
+/// A chunk in the table, or after it.
+fn put_chunk(out: &mut Vec<u8>, chunks: &mut Vec<Bytes>, chunk: Bytes) {
+    if chunk.len() < CHUNK_BYTES_MIN {
+        out.put_u32_le(chunk.len() as u32);
+        out.put_slice(&chunk);
+    } else {
+        out.put_u32_le(0);
+        chunks.push(chunk);
+    }
+}
+
+fn read_chunk(input: &mut Input<'_>, chunks: &mut VecDeque<&Bytes>) -> Result<Bytes, String> {
+    match input.u32("chunk")? as usize {
+        0 => Ok(chunks.pop_front().ok_or("lacks a chunk")?.clone()),
+        len => Ok(Bytes::copy_from_slice(input.bytes(len, "chunk")?)),
+    }
+}
+
+fn put_producers(out: &mut Vec<u8>, partition: &Partition) {
+    let producers = partition.producers.iter();
+    out.put_u32_le(producers.len() as u32);
+    for (id, put_at, known) in producers {
+        out.put_u64_le(id);
+        out.put_u64_le(put_at);
+        out.put_u64_le(known.used_ms);
+        out.put_u16_le(known.epoch);
+        for batch in &known.recent {
+            out.put_u32_le(batch.sequence);
+            out.put_u32_le(batch.count);
+            out.put_u64_le(batch.first.0);
+        }
+    }
+}
+
+pub(in crate::shard) fn read_last_producer(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
+    shard.streams.producers = input.u64("producers")?;
+    Ok(())
+}
+
+pub(in crate::shard) fn read_partition(
+    shard: &mut Shard,
+    input: &mut Input<'_>,
+    chunks: &mut VecDeque<&Bytes>,
+) -> Result<(), String> {
+    let mut partition = Partition::new(Arc::new(spec::read(input)?));
+    partition.start = Position(input.u64("start")?);
+    partition.end = Position(input.u64("end")?);
+    for _ in 0..input.u32("producers")? {
+        let (id, put_at) = (input.u64("producer")?, input.u64("producer")?);
+        let (used_ms, epoch) = (input.u64("producer")?, input.u16("producer")?);
+        let mut recent = [Numbered::default(); RECENT];
+        for batch in &mut recent {
+            let (sequence, count) = (input.u32("producer")?, input.u32("producer")?);
+            *batch = Numbered { sequence, count, first: Position(input.u64("producer")?) };
+        }
+        partition.producers.restore(id, put_at, Known { epoch, used_ms, recent })?;
+    }
+    for _ in 0..input.u32("chunks")? {
+        partition.index.restore(read_chunk(input, chunks)?)?;
+    }
+    while partition.index.drop_below(partition.start, u32::MAX, |_| ()) {}
+    for batch in partition.index.iter() {
+        partition.bytes += u64::from(batch.len);
+        shard.live.held(batch.place.lsn, u64::from(batch.len));
+    }
+    let last = partition.index.last().map_or(partition.start, |last| last.end());
+    if last > partition.end || partition.start > partition.end {
+        return Err(format!("has a partition that ends at {}, before its batches", partition.end));
+    }
+    shard.streams.partitions.insert(partition.spec.id, Box::new(partition));
+    Ok(())
+}

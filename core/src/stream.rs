@@ -1,0 +1,131 @@
+//! One partition of a stream: its batches, who numbers what is appended, and who waits for more.
+//!
+//! Called by [`crate::shard`], which logs what is done here. Logged state: settings, both ends, the index, the producers, the keys of a
+//! compacted stream. Attached state: watches, readers, the timer (S1). What must hold: positions are given densely and never again; the
+//! end never goes down; what is below the start is gone for readers at once, and let go of in steps (S7). Not here: entries and effects.
+
+mod chunk;
+pub(crate) mod index;
+pub(crate) mod producers;
+
+pub(crate) use chunk::Stored;
+
+use index::Index;
+use producers::Producers;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use stele_model::id::{Lsn, Now, Place, Position, SessionId};
+use stele_model::stream::{Ends, Format, Found, PartitionSpec, Producer, TimeKind};
+
+/// A partition of a shard.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) spec: Arc<PartitionSpec>,
+    /// First position that can be read.
+    pub(crate) start: Position,
+    /// Position behind the last record.
+    pub(crate) end: Position,
+    /// May still hold what ends at or below the start: that is let go of step by step.
+    pub(crate) index: Index,
+    /// Bytes of the batches in the index.
+    pub(crate) bytes: u64,
+    pub(crate) producers: Producers,
+    /// The block of the last append or trim that somebody waited for: what a read waits for (S2).
+    pub(crate) after: Lsn,
+    /// Who wants to hear of the next append.
+    pub(crate) watches: BTreeSet<(SessionId, u64)>,
+    /// When it has to be looked at.
+    pub(crate) timer: Option<Now>,
+}
+
+/// A batch on its way into the index: what the entry says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    pub(crate) first: Position,
+    pub(crate) count: u32,
+    pub(crate) place: Place,
+    pub(crate) len: u32,
+    pub(crate) format: Format,
+    /// `None`: the time of the append.
+    pub(crate) newest_ms: Option<u64>,
+    pub(crate) producer: Option<Producer>,
+}
+
+impl Partition {
+    pub(crate) fn new(spec: Arc<PartitionSpec>) -> Self {
+        Self {
+            spec,
+            start: Position(0),
+            end: Position(0),
+            index: Index::default(),
+            bytes: 0,
+            producers: Producers::default(),
+            after: Lsn(0),
+            watches: BTreeSet::new(),
+            timer: None,
+        }
+    }
+
+    /// Puts a batch behind all others; the same in replay.
+    pub(crate) fn admit(&mut self, of: &Admitted, time: Now) {
+        assert!(of.first == self.end, "I32: positions are given densely");
+        let appended_ms = time.ms().max(self.index.appended_ms());
+        let batch = Stored {
+            first: of.first,
+            count: of.count,
+            place: of.place,
+            len: of.len,
+            format: of.format,
+            keyed: false,
+            appended_ms,
+            newest_ms: of.newest_ms.unwrap_or(appended_ms),
+        };
+        self.index.push(&batch);
+        self.bytes += u64::from(of.len);
+        self.end = batch.end();
+        if let Some(producer) = &of.producer {
+            self.producers.appended(producer, of.count, of.first, appended_ms);
+        }
+    }
+
+    /// What is below is gone for readers; the same in replay.
+    pub(crate) fn trim(&mut self, start: Position) {
+        self.start = self.start.max(start.min(self.end));
+    }
+
+    /// Lets go of up to `batches_max` batches below the start, each told to `gone`. `true`: there are more.
+    pub(crate) fn reclaim(&mut self, batches_max: u32, mut gone: impl FnMut(&Stored)) -> bool {
+        let bytes = &mut self.bytes;
+        self.index.drop_below(self.start, batches_max, |batch| {
+            *bytes -= u64::from(batch.len);
+            gone(batch);
+        })
+    }
+
+    pub(crate) fn ends(&self) -> Ends {
+        Ends { start: self.start, stable: self.end, end: self.end, epoch: 0 }
+    }
+
+    /// The time of a batch that retention and searches go by.
+    pub(crate) fn time_ms(&self, batch: &Stored) -> u64 {
+        match self.spec.settings.time {
+            TimeKind::Producer => batch.newest_ms,
+            TimeKind::Append => batch.appended_ms,
+        }
+    }
+}
+
+impl Stored {
+    /// As readers are told of it.
+    pub(crate) fn found(&self) -> Found {
+        Found {
+            place: self.place,
+            len: self.len,
+            format: self.format,
+            first: self.first,
+            count: self.count,
+            epoch: 0,
+            appended: Now(self.appended_ms.saturating_mul(1000)),
+        }
+    }
+}
