@@ -95,12 +95,14 @@ pub struct Message {
 }
 
 /// Properties beside the headers: the keys of the column `properties`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Properties {
     /// `correlation_id`
     pub correlation_id: Option<String>,
     /// `reply_to`
     pub reply_to: Option<String>,
+    /// `bus`: what only a target that is the bus itself understands.
+    pub bus: Option<Value>,
     /// `expiration_ms`: how long it is of use, counted by the broker from its arrival.
     pub expiration_ms: Option<u64>,
 }

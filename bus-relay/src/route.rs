@@ -33,7 +33,9 @@ impl Route {
     pub fn message(&self, row: Row) -> Result<Message, Refusal> {
         let address = match &row.destination {
             Some(text) => destination(text).ok_or_else(|| {
-                Refusal::lasting(format!("destination {text:?} is not exchange:… or queue:…"))
+                Refusal::lasting(format!(
+                    "destination {text:?} is not exchange:…, queue:…, existing:… or topic:…"
+                ))
             })?,
             None => Address {
                 exchange: self.exchange.clone(),
@@ -61,7 +63,7 @@ impl Route {
 }
 
 /// `exchange:NAME` is a durable fanout exchange with the name of a message's type, `queue:NAME` a queue that must be there,
-/// `topic:EXCHANGE/KEY` a durable topic exchange.
+/// `existing:NAME` an exchange that must be there, `topic:EXCHANGE/KEY` a durable topic exchange.
 fn destination(text: &str) -> Option<Address> {
     let (kind, name) = text.split_once(':').filter(|(_, name)| !name.is_empty())?;
     match kind {
@@ -76,6 +78,12 @@ fn destination(text: &str) -> Option<Address> {
             routing_key: name.into(),
             declare: Exchange::Existing,
             must_route: true,
+        }),
+        "existing" => Some(Address {
+            exchange: name.into(),
+            routing_key: String::new(),
+            declare: Exchange::Existing,
+            must_route: false,
         }),
         "topic" => {
             let (exchange, key) = name.split_once('/')?;
@@ -102,6 +110,7 @@ fn properties(object: &Map<String, Value>) -> Result<Properties, Refusal> {
             (_, Value::Null) => {}
             ("correlation_id", Value::String(text)) => properties.correlation_id = Some(text.clone()),
             ("reply_to", Value::String(text)) => properties.reply_to = Some(text.clone()),
+            ("bus", value) => properties.bus = Some(value.clone()),
             ("expiration_ms", Value::Number(ms)) if ms.is_u64() => properties.expiration_ms = ms.as_u64(),
             _ => return Err(Refusal::lasting(format!("properties: {key} = {value} is not understood"))),
         }

@@ -205,7 +205,9 @@ fn a_row_that_no_broker_takes_is_parked_listed_and_replayed() {
     let (code, list, _) = ended(&["outbox", "dead", "list", "--postgres", &url]);
     assert!(code == 0 && list.starts_with("1\t00000000-0000-0000-0000-000000000001\ta\t"), "{list}");
     assert!(list.contains("destination \"nowhere\"") && list.lines().count() == 1, "{list}");
-    cluster.sql("update outbox_dead set body = jsonb_set(body, '{destination}', '\"exchange:T\"')").unwrap();
+    cluster
+        .sql("update outbox_dead set body = jsonb_set(body::jsonb, '{destination}', '\"exchange:T\"')::json")
+        .unwrap();
     let (code, text, _) = ended(&["outbox", "dead", "replay", "--all", "--postgres", &url]);
     assert_eq!((code, text.as_str()), (0, "1 rows put back\n"));
     emptied(&cluster);

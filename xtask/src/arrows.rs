@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stele-bus-derive", &[]),
     ("stele-bus", &["stele-bus-derive"]),
     ("stele-bus-test", &["stele-bus"]),
+    ("stele-bus-sql", &["stele-bus", "stele-bus-relay"]),
     // What judges the broker from outside must not share a mistake with it.
     ("stele-testkit", &[]),
     ("stele-bench", &[]),

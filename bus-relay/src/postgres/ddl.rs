@@ -25,8 +25,8 @@ pub fn bus(name: &Name) -> String {
   type text not null,            -- the event's type
   destination text,              -- exchange:NAME, queue:NAME or topic:EXCHANGE/KEY; null: the relay's route
   content_type text,
-  headers jsonb,                 -- an object of application headers
-  properties jsonb,              -- correlation_id, reply_to, expiration_ms
+  headers json,                  -- an object of application headers
+  properties json,               -- correlation_id, reply_to, expiration_ms; bus: what only the bus reads
   payload bytea not null,
   created_at timestamptz not null default clock_timestamp(),
   primary key (lane, ord)
@@ -45,7 +45,7 @@ fn dead(name: &Name) -> String {
   aggregate_id text not null,
   reason text not null,
   parked_at timestamptz not null default clock_timestamp(),
-  body jsonb not null            -- the row as it stood
+  body json not null             -- the row as it stood
 );
 ",
         name.beside("_dead")

@@ -61,7 +61,7 @@ pub async fn replay(
     let text = format!(
         "with back as (delete from {} where $1::bigint[] is null or dead = any($1) returning dead, body) \
          insert into {name} ({given}) select {given} from (select b.dead as \"dead \", r.* from back b \
-         cross join lateral jsonb_populate_record(null::{name}, b.body) r order by b.dead) o order by \"dead \"",
+         cross join lateral json_populate_record(null::{name}, b.body) r order by b.dead) o order by \"dead \"",
         name.beside("_dead")
     );
     let done = query(AssertSqlSafe(text)).bind(dead).execute(connection).await;

@@ -50,7 +50,7 @@ impl PgReader {
         );
         let park = format!(
             "with moved as (delete from {name} o where {lane} = $1 and o.{ord} = $2 \
-               returning o.id::text as id, {aggregate} as aggregate, to_jsonb(o) as body) \
+               returning o.id::text as id, {aggregate} as aggregate, to_json(o) as body) \
              insert into {} (id, aggregate_id, reason, body) select id, aggregate, $3, body from moved",
             name.beside("_dead")
         );
