@@ -30,6 +30,19 @@ pub(crate) enum Verb {
         /// A data directory, or one log in it.
         dir: PathBuf,
     },
+    /// Give up the damaged end of a log, offline. Without the flag: say what that would take away.
+    TruncateLog {
+        /// One log: registry or shard-N in a data directory.
+        dir: PathBuf,
+        /// Really do it. The number is that of the block that the damage begins with, as this command says without the flag.
+        #[arg(long, value_name = "BLOCK")]
+        cut_from_block: Option<u64>,
+    },
+    /// Make a lost or damaged manifest again from the segments of a log, offline.
+    RebuildManifest {
+        /// One log: registry or shard-N in a data directory.
+        dir: PathBuf,
+    },
     /// Look at what this machine offers a broker: ports, handles, disk.
     Doctor(Doctor),
     /// Check or show the configuration.

@@ -1,5 +1,5 @@
-//! `stele verify` and `stele dump-log`: a data directory, or one log of it, looked at while no broker runs on it. Exit code 1 if anything
-//! is damaged.
+//! `stele verify` and `stele dump-log`: a data directory, or one log of it, looked at while no broker runs on it; `stele truncate-log` and
+//! `stele rebuild-manifest`: one log, mended as far as it can be. Exit code 1 if anything is damaged, and stays so.
 
 use crate::say;
 use anyhow::Context as _;
@@ -31,6 +31,33 @@ pub(crate) fn dump(dir: &Path) -> anyhow::Result<ExitCode> {
         clean &= report.is_clean();
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says what a cut would take away, or cuts.
+pub(crate) fn truncate(dir: &Path, from: Option<u64>) -> anyhow::Result<ExitCode> {
+    let what = || format!("could not truncate {}", dir.display());
+    if let Some(from) = from {
+        let cut = stele_log::cut(dir, from).with_context(what)?;
+        say(&format!("{cut}\nthis was done\n"))?;
+        return verify(dir);
+    }
+    let Some(cut) = stele_log::plan_cut(dir).with_context(what)? else {
+        say("replay reads the whole log: there is nothing to cut (`stele verify` looks at the rest)\n")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    say(&format!(
+        "{cut}\nnothing was changed; copy the directory, then say --cut-from-block {} to do it\n",
+        cut.from
+    ))?;
+    Ok(ExitCode::FAILURE)
+}
+
+/// Makes a manifest again, and checks the log by it.
+pub(crate) fn rebuild(dir: &Path) -> anyhow::Result<ExitCode> {
+    let rebuilt = stele_log::rebuild_manifest(dir)
+        .with_context(|| format!("could not rebuild the manifest of {}", dir.display()))?;
+    say(&format!("{rebuilt}\n"))?;
+    verify(dir)
 }
 
 /// The logs of a data directory, the registry's first; or `dir` itself, if it is a log.

@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         Verb::Demo(demo) => demo::run(&demo),
         Verb::Verify { dir } => logs::verify(&dir),
         Verb::DumpLog { dir } => logs::dump(&dir),
+        Verb::TruncateLog { dir, cut_from_block } => logs::truncate(&dir, cut_from_block),
+        Verb::RebuildManifest { dir } => logs::rebuild(&dir),
         Verb::Doctor(doctor) => doctor::run(&doctor),
         Verb::Config(verb) => config::run(&verb),
         #[cfg(feature = "outbox")]

@@ -238,6 +238,25 @@ fn a_data_directory_is_verified_and_dumped_offline_and_damage_is_named() {
     assert!(text.contains("DAMAGED: seg-0000000001"), "{text}");
     assert!(text.contains("stele-data/shard-0: "), "the other logs are checked all the same: {text}");
 
+    // What a cut would take away is said first; it is done only where the operator names the same block.
+    let cut = ["truncate-log", "stele-data/registry"];
+    let (code, text, _) = ended(&mut stele(dir.path(), &cut));
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("gives up block 1 and everything behind it"), "{text}");
+    assert!(text.contains("nothing was changed") && text.contains("--cut-from-block 1"), "{text}");
+    let error = fails(dir.path(), 1, &[&cut[..], &["--cut-from-block", "2"]].concat());
+    assert!(error.contains("the damage begins with block 1, not with block 2"), "{error}");
+    let (code, text, _) = ended(&mut stele(dir.path(), &[&cut[..], &["--cut-from-block", "1"]].concat()));
+    assert!(code == 0 && text.contains("this was done") && text.contains("nothing is damaged"), "{text}");
+    let (code, text, _) = ended(&mut stele(dir.path(), &cut));
+    assert!(code == 0 && text.contains("there is nothing to cut"), "{text}");
+
+    let rebuild = ["rebuild-manifest", "stele-data/shard-0"];
+    assert!(fails(dir.path(), 1, &rebuild).contains("the manifest is in order"));
+    fs::remove_file(dir.path().join("stele-data/shard-0/MANIFEST")).unwrap();
+    let (code, text, error) = ended(&mut stele(dir.path(), &rebuild));
+    assert!(code == 0 && text.contains("nothing is damaged"), "{text}{error}");
+
     let error = fails(dir.path(), 1, &["verify", "nowhere"]);
     assert!(error.contains("could not read the directory nowhere"), "{error}");
     fs::create_dir(dir.path().join("empty")).unwrap();

@@ -16,7 +16,7 @@ pub(crate) mod scan;
 
 pub(crate) mod recover;
 
-mod catalog;
+pub(crate) mod catalog;
 
 mod supply;
 

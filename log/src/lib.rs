@@ -20,7 +20,13 @@ mod verify;
 
 mod dump;
 
+mod truncate;
+
+mod rebuild;
+
 pub mod probe;
 
 pub use dump::{dump, dump_disk};
+pub use rebuild::{RebuildError, Rebuilt, rebuild_manifest, rebuild_manifest_disk};
+pub use truncate::{Cut, CutError, Readable, cut, cut_disk, plan_cut, plan_cut_disk};
 pub use verify::{Report, SegmentReport, verify, verify_disk};

@@ -128,7 +128,8 @@ impl Promotion {
     ) -> Self {
         assert!(survivors.is_sorted_by(|a, b| a.0 < b.0), "survivors come sorted by place, each once");
         let segment = Segment::new(identity.identity, number, Kind::Promoted, State::default());
-        let footer = Footer { salt: segment.salt, first: range.0, time: (u64::MAX, 0), ..Footer::default() };
+        let (first, last) = range;
+        let footer = Footer { salt: segment.salt, first, last, time: (u64::MAX, 0), ..Footer::default() };
         Self {
             identity,
             number,

@@ -264,7 +264,7 @@ impl Survey {
             // Not begun, begun and torn, or of the file's life before: unless a block proves the opposite.
             match scan.find(1)? {
                 Some((1, first)) => {
-                    let head = self.rebuilt(number, &first);
+                    let head = head_of(&self.manifest, number, &first);
                     begun.push(Begun { head, flaw: Some(flaw), segment, file });
                 }
                 Some((_, later)) => {
@@ -290,20 +290,6 @@ impl Survey {
             }
         }
         Ok(())
-    }
-
-    /// The header page of a segment, as its first block tells it.
-    fn rebuilt(&self, number: u64, first: &Head) -> SegmentHead {
-        SegmentHead {
-            kind: Kind::Log,
-            shard: self.manifest.shard,
-            identity: self.manifest.identity,
-            number,
-            salt: first.salt,
-            epoch: first.epoch,
-            first: first.lsn,
-            chain: first.chain,
-        }
     }
 
     /// Follows the blocks of one segment to the first invalid one, and judges that. `true`: there is one block and nothing else.
@@ -374,6 +360,20 @@ impl Survey {
         let what = format!("the log ends at block {}, before this snapshot", self.tail);
         self.damage.push(Damage::new(&snapshot::name(lsn), 0, lsn, what));
         Ok(())
+    }
+}
+
+/// The header page of a segment, as its first block tells it.
+pub(crate) fn head_of(manifest: &Manifest, number: u64, first: &Head) -> SegmentHead {
+    SegmentHead {
+        kind: Kind::Log,
+        shard: manifest.shard,
+        identity: manifest.identity,
+        number,
+        salt: first.salt,
+        epoch: first.epoch,
+        first: first.lsn,
+        chain: first.chain,
     }
 }
 

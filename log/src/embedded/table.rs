@@ -95,6 +95,7 @@ impl Segment {
         Footer {
             salt: self.salt,
             first: state.first,
+            last: state.last,
             time: state.time,
             index: state.index.clone(),
             moves: Vec::new(),
@@ -209,8 +210,9 @@ impl Table {
                 return Ok(Opened { file, footer: Arc::clone(footer) });
             }
             if !state.sealed {
-                let (first, time, index) = (state.first, state.time, state.index.clone());
-                let footer = Footer { salt: segment.salt, first, time, index, moves: Vec::new() };
+                let (first, last) = (state.first, state.last);
+                let (time, index) = (state.time, state.index.clone());
+                let footer = Footer { salt: segment.salt, first, last, time, index, moves: Vec::new() };
                 return Ok(Opened { file, footer: Arc::new(footer) });
             }
             ((state.first, state.last), state.pages)
@@ -271,7 +273,7 @@ fn load_footer(
     if index.len() as u64 != count {
         return Err(invalid(Flaw::Short));
     }
-    Ok(Footer { salt: segment.salt, first, time: (0, 0), index, moves: Vec::new() })
+    Ok(Footer { salt: segment.salt, first, last, time: (0, 0), index, moves: Vec::new() })
 }
 
 /// Reads the footer that begins at `page`.

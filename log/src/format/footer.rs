@@ -31,8 +31,10 @@ pub struct Move {
 pub struct Footer {
     /// Salt of the segment.
     pub salt: u64,
-    /// First block.
+    /// First block; of the range it was made from in a promoted segment.
     pub first: Lsn,
+    /// Last block, likewise; 0 in footers of early versions, which did not say it.
+    pub last: Lsn,
     /// Earliest and latest time of its blocks, microseconds since the Unix epoch.
     pub time: (u64, u64),
     /// The page each block begins at, in order. In a log segment block `first + i` stands at `index[i]`.
@@ -56,7 +58,7 @@ impl Footer {
         let mut fields = Writer::new(&mut bytes);
         fields.bytes(MAGIC).u16(FORMAT_VERSION).u16(0).u64(self.salt).u64(self.first.0);
         fields.u64(self.time.0).u64(self.time.1).u32(count(self.index.len())).u32(count(self.moves.len()));
-        fields.bytes([0; HEAD_BYTES - 48]);
+        fields.u64(self.last.0).bytes([0; HEAD_BYTES - 56]);
         for page in &self.index {
             fields.u32(*page);
         }
@@ -100,7 +102,8 @@ impl Footer {
         let mut fields = Reader::new(&bytes[8..]);
         let (salt, first, time) = (fields.u64(), Lsn(fields.u64()), (fields.u64(), fields.u64()));
         let (blocks, moves) = (fields.u32() as usize, fields.u32() as usize);
-        let _: [u8; HEAD_BYTES - 48] = fields.bytes();
+        let last = Lsn(fields.u64());
+        let _: [u8; HEAD_BYTES - 56] = fields.bytes();
         let crc_at = HEAD_BYTES + blocks * INDEX_BYTES + moves * MOVE_BYTES;
         let sum: [u8; 4] = Reader::new(&bytes[crc_at..]).bytes();
         if crc(&bytes[..crc_at]).to_le_bytes() != sum {
@@ -118,7 +121,7 @@ impl Footer {
                 at: fields.u32(),
             })
             .collect();
-        Ok(Self { salt, first, time, index, moves })
+        Ok(Self { salt, first, last, time, index, moves })
     }
 
     /// Bytes it takes in memory, about.
@@ -143,6 +146,7 @@ mod tests {
         let written = Footer {
             salt: 1,
             first: Lsn(5),
+            last: Lsn(2004),
             time: (6, 7),
             index: (0..2000).map(|i| i * 2 + 1).collect(),
             moves: vec![
