@@ -23,6 +23,8 @@ pub struct Delivery {
     pub body: Bytes,
     /// The broker has delivered it before.
     pub redelivered: bool,
+    /// The W3C context of the span that handles it, once there is one.
+    pub trace: Option<String>,
 }
 
 impl Delivery {

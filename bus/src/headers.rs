@@ -120,6 +120,7 @@ pub struct Properties {
 pub mod names {
     #![allow(missing_docs, reason = "the names say it; they are MassTransit's")]
     pub const PREFIX: &str = "MT-";
+    pub const PREFIX_OURS: &str = "Stele-";
     pub const REASON: &str = "MT-Reason";
     pub const FAULT_EXCEPTION_TYPE: &str = "MT-Fault-ExceptionType";
     pub const FAULT_INPUT_ADDRESS: &str = "MT-Fault-InputAddress";
@@ -145,6 +146,11 @@ pub mod names {
     /// Ours, in `_skipped`: what was offered and what the endpoint would have taken.
     pub const SKIPPED_OFFERED: &str = "Stele-Skipped-Offered";
     pub const SKIPPED_HANDLED: &str = "Stele-Skipped-Handled";
+    /// Whether a broker writes this header itself.
+    pub fn is_broker(name: &str) -> bool {
+        let starts = ["x-death", "x-first-death", "x-last-death", "x-delay"];
+        starts.iter().any(|start| name.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)))
+    }
     pub const TRACEPARENT: &str = "traceparent";
     pub const TRACESTATE: &str = "tracestate";
 }

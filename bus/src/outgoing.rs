@@ -25,6 +25,13 @@ pub enum Destination {
     Queue(String),
     /// To a named routing point.
     Exchange(String),
+    /// To a durable topic exchange with a routing key: for consumers that bind by pattern.
+    Topic {
+        /// The exchange.
+        exchange: String,
+        /// The routing key.
+        key: String,
+    },
     /// To an address that a message brought along (`responseAddress`, `faultAddress`); nothing is made for it.
     Address {
         /// The address as it was read.

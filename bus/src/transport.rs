@@ -5,6 +5,8 @@
 //! after the other, on the wire in that order; a subscription ends (its channel closes) when its connection is lost, and what was
 //! not settled comes again. Not here: retries of handlers, envelopes.
 
+#[cfg(feature = "amqp")]
+pub mod amqp;
 pub mod memory;
 
 use std::future::Future;

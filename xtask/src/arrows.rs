@@ -31,6 +31,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stele-bus", &["stele-bus-derive"]),
     ("stele-bus-test", &["stele-bus"]),
     ("stele-bus-sql", &["stele-bus", "stele-bus-relay"]),
+    // Uses the bus as any service would: by its public API.
+    ("interop", &["stele-bus"]),
     // What judges the broker from outside must not share a mistake with it.
     ("stele-testkit", &[]),
     ("stele-bench", &[]),
