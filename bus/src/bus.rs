@@ -136,7 +136,11 @@ impl Bus {
     }
 
     /// To everyone who consumes the type, at a time.
-    pub async fn schedule_publish<M: Message>(&self, at: Timestamp, message: &M) -> Result<Scheduled, SendError> {
+    pub async fn schedule_publish<M: Message>(
+        &self,
+        at: Timestamp,
+        message: &M,
+    ) -> Result<Scheduled, SendError> {
         self.schedule_send(published::<M>(), at, message).await
     }
 
@@ -162,7 +166,9 @@ impl Bus {
 
     /// What the endpoints need at the broker.
     pub fn topology(&self) -> Topology {
-        Topology { endpoints: self.0.endpoints.iter().map(|(endpoint, _)| endpoint.topology.clone()).collect() }
+        Topology {
+            endpoints: self.0.endpoints.iter().map(|(endpoint, _)| endpoint.topology.clone()).collect(),
+        }
     }
 
     /// Make exchanges, queues and bindings, and nothing else: for migrations and deployments. [`Self::start`] does it as well.
@@ -213,8 +219,12 @@ impl Bus {
     /// How it is.
     pub fn health(&self) -> Health {
         let connected = self.0.core.transport.is_connected();
-        let endpoints: Vec<_> =
-            self.0.endpoints.iter().map(|(endpoint, beat)| (endpoint.name.clone(), beat.receives())).collect();
+        let endpoints: Vec<_> = self
+            .0
+            .endpoints
+            .iter()
+            .map(|(endpoint, beat)| (endpoint.name.clone(), beat.receives()))
+            .collect();
         let receiving = endpoints.iter().filter(|(_, receives)| *receives).count();
         let status = match (connected, receiving == endpoints.len()) {
             (true, true) => Status::Healthy,
@@ -227,7 +237,6 @@ impl Bus {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
-
 }
 
 /// Describes a bus.

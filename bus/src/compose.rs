@@ -245,7 +245,9 @@ pub fn published<M: Message>() -> Destination {
 
 /// Headers that go on to what a message causes: all but MassTransit's (`MT-`) and ours (`Stele-`).
 fn carried(headers: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
-    let starts = |name: &str, prefix: &str| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
+    let starts = |name: &str, prefix: &str| {
+        name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+    };
     let own = |name: &str| starts(name, names::PREFIX) || starts(name, names::PREFIX_OURS);
     headers.iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }

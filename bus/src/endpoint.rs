@@ -201,7 +201,10 @@ impl EndpointBuilder {
             let route = Arc::new(route);
             for name in &route.accepted {
                 if routes.insert(name.urn(), route.clone()).is_some() {
-                    return Err(BuildError { endpoint: self.name, why: format!("{name} has two consumers: give one its own endpoint") });
+                    return Err(BuildError {
+                        endpoint: self.name,
+                        why: format!("{name} has two consumers: give one its own endpoint"),
+                    });
                 }
                 let supertypes = if *name == route.kind { route.supertypes.clone() } else { Vec::new() };
                 types.push(TypeTopology { name: name.clone(), supertypes });

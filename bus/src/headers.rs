@@ -149,7 +149,9 @@ pub mod names {
     /// Whether a broker writes this header itself.
     pub fn is_broker(name: &str) -> bool {
         let starts = ["x-death", "x-first-death", "x-last-death", "x-delay"];
-        starts.iter().any(|start| name.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)))
+        starts
+            .iter()
+            .any(|start| name.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)))
     }
     pub const TRACEPARENT: &str = "traceparent";
     pub const TRACESTATE: &str = "tracestate";

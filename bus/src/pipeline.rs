@@ -97,7 +97,12 @@ pub(crate) async fn receive(core: &Core, endpoint: &Endpoint, incoming: Incoming
 }
 
 /// Handle a message to its end. `stopping` resolves when the bus wants to stop: then a wait for a retry is cut short.
-pub(crate) async fn handle(core: &Core, endpoint: &Endpoint, ready: Ready, stopping: impl Future<Output = ()>) {
+pub(crate) async fn handle(
+    core: &Core,
+    endpoint: &Endpoint,
+    ready: Ready,
+    stopping: impl Future<Output = ()>,
+) {
     let Ready { mut delivery, route, settle } = ready;
     let _turn = match (&endpoint.turns, delivery.message_id()) {
         (Some(turns), Some(id)) => Some(turns.take(id).await),
@@ -138,7 +143,8 @@ pub(crate) async fn handle(core: &Core, endpoint: &Endpoint, ready: Ready, stopp
         }
         retries += 1;
     };
-    let redeliver = failure.downcast_ref::<RedeliverLater>().map_or(&endpoint.redeliver, |later| &later.waits);
+    let redeliver =
+        failure.downcast_ref::<RedeliverLater>().map_or(&endpoint.redeliver, |later| &later.waits);
     let later = redeliver.get(delivery.redelivery_count() as usize);
     let allowed = endpoint.retry.allows(&failure) || failure.downcast_ref::<RedeliverLater>().is_some();
     if let Some(wait) = later.filter(|_| allowed) {
@@ -225,7 +231,9 @@ async fn send_all(core: &Core, messages: Vec<Outgoing>) -> Result<(), TransportE
     for (answer, is_answer) in core.transport.send(messages).await.into_iter().zip(is_answer) {
         match answer {
             // Who asked is gone: its temporary address with it. Nobody can do anything about that.
-            Err(TransportError::Refused(why)) if is_answer => tracing::warn!(why, "an answer could not be delivered"),
+            Err(TransportError::Refused(why)) if is_answer => {
+                tracing::warn!(why, "an answer could not be delivered")
+            }
             other => other?,
         }
     }
@@ -278,7 +286,12 @@ fn redelivery(core: &Core, endpoint: &Endpoint, delivery: &Delivery, wait: Durat
     moved(delivery, endpoint.name.clone(), properties, Some(core.composer.now().after(wait)))
 }
 
-fn moved(delivery: &Delivery, queue: String, properties: Properties, not_before: Option<Timestamp>) -> Outgoing {
+fn moved(
+    delivery: &Delivery,
+    queue: String,
+    properties: Properties,
+    not_before: Option<Timestamp>,
+) -> Outgoing {
     Outgoing {
         id: delivery.message_id().unwrap_or_default(),
         destination: Destination::Queue(queue),
@@ -382,12 +395,19 @@ fn fault(core: &Core, delivery: &Delivery, route: &Route, failure: &Failure) -> 
         message: &envelope.message.0,
     };
     let kind = fault_of(route.kind.clone());
-    let supertypes: Vec<TypeName> =
-        route.supertypes.iter().cloned().map(fault_of).chain([TypeName::new("MassTransit", "Fault")]).collect();
+    let supertypes: Vec<TypeName> = route
+        .supertypes
+        .iter()
+        .cloned()
+        .map(fault_of)
+        .chain([TypeName::new("MassTransit", "Fault")])
+        .collect();
     let types: Vec<String> = std::iter::once(&kind).chain(&supertypes).map(TypeName::urn).collect();
     let asked = envelope.fault_address.as_ref().or(envelope.response_address.as_ref());
     let destination = match asked {
-        Some(address) => Destination::Address { address: address.clone(), reply_to: delivery.properties.reply_to.clone() },
+        Some(address) => {
+            Destination::Address { address: address.clone(), reply_to: delivery.properties.reply_to.clone() }
+        }
         None => Destination::Type { name: kind.clone(), supertypes },
     };
     let options = SendOptions {
@@ -396,7 +416,8 @@ fn fault(core: &Core, delivery: &Delivery, route: &Route, failure: &Failure) -> 
         request_id: envelope.request_id,
         ..SendOptions::default()
     };
-    let fault = core.composer.compose_parts(destination, &draft, kind, &types, None, None, options, Some(delivery));
+    let fault =
+        core.composer.compose_parts(destination, &draft, kind, &types, None, None, options, Some(delivery));
     fault.map_err(|error| tracing::error!(%error, "could not write a fault")).ok()
 }
 
@@ -413,7 +434,10 @@ fn receive_fault(core: &Core, delivery: &Delivery, failure: &Failure) -> Option<
         content_type: delivery.properties.content_type.clone(),
     };
     let options = SendOptions { message_id: Some(fault_id), ..SendOptions::default() };
-    core.composer.publish(&fault, options).map_err(|error| tracing::error!(%error, "could not write a fault")).ok()
+    core.composer
+        .publish(&fault, options)
+        .map_err(|error| tracing::error!(%error, "could not write a fault"))
+        .ok()
 }
 
 fn fault_id(core: &Core, delivery: &Delivery) -> Uuid {
@@ -429,11 +453,15 @@ struct Caught<F>(F);
 impl<F: Future<Output = Result<(), Failure>> + Unpin> Future for Caught<F> {
     type Output = Result<(), Failure>;
 
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
         let future = std::panic::AssertUnwindSafe(|| std::pin::Pin::new(&mut self.0).poll(cx));
         std::panic::catch_unwind(future).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into());
+            let text =
+                text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into());
             std::task::Poll::Ready(Err(Failure::new("panic", text)))
         })
     }

@@ -45,7 +45,8 @@ impl<M: Message> Replies for M {
     }
 
     fn read(delivery: &Delivery) -> Option<Result<Self, Failure>> {
-        let accepted: Vec<String> = std::iter::once(M::name()).chain(M::aliases()).map(|name| name.urn()).collect();
+        let accepted: Vec<String> =
+            std::iter::once(M::name()).chain(M::aliases()).map(|name| name.urn()).collect();
         let fits = delivery.envelope.message_type.iter().any(|urn| accepted.contains(urn));
         fits.then(|| read(delivery))
     }
@@ -121,7 +122,8 @@ impl<'a, Q: Message, R: Replies> Request<'a, Q, R> {
             ..SendOptions::default()
         };
         let destination = self.to.unwrap_or_else(published::<Q>);
-        let outgoing = core.composer.compose(destination, self.message, options, None).map_err(SendError::from)?;
+        let outgoing =
+            core.composer.compose(destination, self.message, options, None).map_err(SendError::from)?;
         self.bus.send_outgoing(outgoing).await?;
         let delivery = match tokio::time::timeout(self.timeout, &mut waiting.answer).await {
             Ok(Ok(delivery)) => delivery,
@@ -134,7 +136,9 @@ impl<'a, Q: Message, R: Replies> Request<'a, Q, R> {
         let types = &delivery.envelope.message_type;
         if types.iter().any(|urn| urn.starts_with("urn:message:MassTransit:Fault")) {
             let fault = crate::fold::from_slice(delivery.envelope.message.0.get().as_bytes());
-            return Err(fault.map_or_else(|error| RequestError::Unexpected(error.to_string()), RequestError::Fault));
+            return Err(
+                fault.map_or_else(|error| RequestError::Unexpected(error.to_string()), RequestError::Fault)
+            );
         }
         Err(RequestError::Unexpected(types.join(" ")))
     }
@@ -198,7 +202,8 @@ impl Line {
             while let Some(message) = incoming.recv().await {
                 if let Ok(envelope) = crate::wire::decode(&message.properties, &message.body) {
                     let id = envelope.request_id;
-                    let asker = id.and_then(|id| desk.lock().unwrap_or_else(PoisonError::into_inner).remove(&id));
+                    let asker =
+                        id.and_then(|id| desk.lock().unwrap_or_else(PoisonError::into_inner).remove(&id));
                     let delivery = Delivery {
                         endpoint: String::new(),
                         input_address: input_address.clone(),
@@ -221,7 +226,9 @@ impl Line {
         let (sender, answer) = oneshot::channel();
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if pending.len() >= PENDING_MAX {
-            return Err(TransportError::Unavailable(format!("{PENDING_MAX} requests wait for an answer already")));
+            return Err(TransportError::Unavailable(format!(
+                "{PENDING_MAX} requests wait for an answer already"
+            )));
         }
         pending.insert(id, sender);
         Ok(Waiting { id, pending: self.pending.clone(), answer })

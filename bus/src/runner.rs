@@ -53,9 +53,16 @@ impl Runner {
                     self.beat.set(false);
                     match over {
                         Over::Stopped => return,
-                        Over::Lost => tracing::warn!(endpoint = self.endpoint.name, "subscription lost, subscribing again"),
+                        Over::Lost => tracing::warn!(
+                            endpoint = self.endpoint.name,
+                            "subscription lost, subscribing again"
+                        ),
                         Over::Killed(pause) => {
-                            tracing::error!(endpoint = self.endpoint.name, ?pause, "kill switch: receiving stops");
+                            tracing::error!(
+                                endpoint = self.endpoint.name,
+                                ?pause,
+                                "kill switch: receiving stops"
+                            );
                             if self.stopped_within(pause).await {
                                 return;
                             }
@@ -145,14 +152,19 @@ impl<'a> Hands<'a> {
     }
 
     /// The next message, when there is room for it. With lanes there always is: the broker sends no more than its credit.
-    async fn next(&mut self, incoming: &mut mpsc::Receiver<Incoming>) -> Option<(Incoming, Option<OwnedSemaphorePermit>)> {
-        let permit = if self.lanes.is_empty() { self.permits.clone().acquire_owned().await.ok() } else { None };
+    async fn next(
+        &mut self,
+        incoming: &mut mpsc::Receiver<Incoming>,
+    ) -> Option<(Incoming, Option<OwnedSemaphorePermit>)> {
+        let permit =
+            if self.lanes.is_empty() { self.permits.clone().acquire_owned().await.ok() } else { None };
         Some((incoming.recv().await?, permit))
     }
 
     async fn take(&mut self, message: Incoming, permit: Option<OwnedSemaphorePermit>) {
         while self.tasks.try_join_next().is_some() {}
-        let (core, endpoint, stop) = (self.runner.core.clone(), self.runner.endpoint.clone(), self.runner.stop.clone());
+        let (core, endpoint, stop) =
+            (self.runner.core.clone(), self.runner.endpoint.clone(), self.runner.stop.clone());
         if self.lanes.is_empty() {
             self.tasks.spawn(async move {
                 if let Some(ready) = pipeline::receive(&core, &endpoint, message).await {
@@ -179,7 +191,10 @@ impl<'a> Hands<'a> {
         self.lanes.clear();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, all).await.is_err() {
-            tracing::warn!(endpoint = self.runner.endpoint.name, "stopped with messages in hand: they will be delivered again");
+            tracing::warn!(
+                endpoint = self.runner.endpoint.name,
+                "stopped with messages in hand: they will be delivered again"
+            );
         }
     }
 }

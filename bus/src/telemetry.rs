@@ -48,7 +48,9 @@ impl Process {
         #[cfg(not(feature = "otel"))]
         match ending {
             Ending::Done | Ending::Released => {}
-            Ending::Redelivered(failure) | Ending::Failed(failure) => tracing::trace!(%failure, retries, "ended"),
+            Ending::Redelivered(failure) | Ending::Failed(failure) => {
+                tracing::trace!(%failure, retries, "ended")
+            }
         }
     }
 }

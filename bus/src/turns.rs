@@ -52,7 +52,9 @@ mod tests {
         let first = turns.take(Uuid::nil()).await;
         let _other = turns.take(Uuid::max()).await;
         let mut second = std::pin::pin!(turns.take(Uuid::nil()));
-        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(second.as_mut().poll(cx).is_pending())).await);
+        assert!(
+            std::future::poll_fn(|cx| std::task::Poll::Ready(second.as_mut().poll(cx).is_pending())).await
+        );
         drop(first);
         second.await;
     }

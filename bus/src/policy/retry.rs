@@ -83,7 +83,10 @@ impl Retry {
 
     /// Not for errors of type `E` that `is_final` says yes to.
     #[must_use]
-    pub fn unless<E: Error + 'static>(mut self, is_final: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
+    pub fn unless<E: Error + 'static>(
+        mut self,
+        is_final: impl Fn(&E) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.refuse.push(Arc::new(move |failure| failure.downcast_ref::<E>().is_some_and(&is_final)));
         self
     }

@@ -84,21 +84,26 @@ impl<S: Saga, M: Message> Runs<S, M> {
             Next::Done => None,
             Next::Stay(state) => Some(state),
         };
-        let (mut compensations, mut timeouts) = body.map(|body| (body.compensations, body.timeouts)).unwrap_or_default();
+        let (mut compensations, mut timeouts) =
+            body.map(|body| (body.compensations, body.timeouts)).unwrap_or_default();
         if token.is_some() {
             timeouts.remove(&urn);
         }
         timeouts.retain(|urn, _| !effects.cancelled.contains(urn));
         compensations.extend(effects.compensations);
         if compensations.len() > COMPENSATIONS_MAX {
-            return Err(Failure::last("stele_bus::Saga", format!("more than {COMPENSATIONS_MAX} compensations")));
+            return Err(Failure::last(
+                "stele_bus::Saga",
+                format!("more than {COMPENSATIONS_MAX} compensations"),
+            ));
         }
         for note in notes {
             if let Some(token) = say(cx, &note)? {
                 timeouts.insert(note.kind.urn(), token);
             }
         }
-        let body = state.map(|state| serde_json::to_value(Body { state, compensations, timeouts })).transpose()?;
+        let body =
+            state.map(|state| serde_json::to_value(Body { state, compensations, timeouts })).transpose()?;
         let change = match (version, body) {
             (None, None) => return Ok(()),
             (None, Some(body)) => SagaChange::Insert(body),
@@ -120,8 +125,9 @@ impl<S: Saga, M: Message> Runs<S, M> {
 }
 
 fn unpack<S: Saga>(row: SagaRow) -> Result<(u64, Body<S>), Failure> {
-    let body = serde_json::from_value(row.body)
-        .map_err(|error| Failure::last("stele_bus::Saga", format!("row of saga {} is unreadable: {error}", S::NAME)))?;
+    let body = serde_json::from_value(row.body).map_err(|error| {
+        Failure::last("stele_bus::Saga", format!("row of saga {} is unreadable: {error}", S::NAME))
+    })?;
     Ok((row.version, body))
 }
 
@@ -132,7 +138,8 @@ fn say(cx: &Context, note: &Note) -> Result<Option<Uuid>, EncodeError> {
     let mut token = None;
     let destination = match &note.to {
         To::All => {
-            let supertypes = note.types.iter().skip(1).filter_map(|urn| crate::TypeName::parse(urn).ok()).collect();
+            let supertypes =
+                note.types.iter().skip(1).filter_map(|urn| crate::TypeName::parse(urn).ok()).collect();
             Destination::Type { name: note.kind.clone(), supertypes }
         }
         To::One(to) => Destination::parse(to),

@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Consumer};
@@ -56,7 +58,8 @@ struct Shared {
 impl Amqp {
     /// For `amqp://user:password@host:port/vhost` (or `amqps://` with the feature `amqp-tls`). Connects when it is first needed.
     pub fn new(url: &str) -> Result<Self, TransportError> {
-        let mut uri: AMQPUri = url.parse().map_err(|why| TransportError::Refused(format!("not an AMQP address: {why}")))?;
+        let mut uri: AMQPUri =
+            url.parse().map_err(|why| TransportError::Refused(format!("not an AMQP address: {why}")))?;
         if uri.vhost.is_empty() {
             uri.vhost = "/".into(); // what other clients take a lone slash at the end for
         }
@@ -119,8 +122,10 @@ impl Amqp {
         channel.basic_qos(credit.max(1), BasicQosOptions::default()).await.map_err(error)?;
         let queue = link::short(queue)?;
         let options = BasicConsumeOptions::default();
-        let consumer =
-            channel.basic_consume(queue, ShortString::default(), options, FieldTable::default()).await.map_err(error)?;
+        let consumer = channel
+            .basic_consume(queue, ShortString::default(), options, FieldTable::default())
+            .await
+            .map_err(error)?;
         Ok(subscription(channel, consumer, credit))
     }
 
@@ -137,7 +142,8 @@ impl Amqp {
             (DIRECT_REPLY.to_owned(), link.publishing().await?.clone(), Some(DIRECT_REPLY.to_owned()))
         };
         let queue = link::short(&name)?;
-        let consumer = channel.basic_consume(queue, ShortString::default(), no_ack, FieldTable::default()).await;
+        let consumer =
+            channel.basic_consume(queue, ShortString::default(), no_ack, FieldTable::default()).await;
         let consumer = consumer.map_err(error)?;
         let query = if self.0.temporary_replies { "?temporary=true" } else { "" };
         let address = format!("{}{name}{query}", self.0.base);
@@ -170,7 +176,11 @@ impl Transport for Amqp {
         Box::pin(self.send_until_confirmed(batch))
     }
 
-    fn subscribe<'a>(&'a self, queue: &'a str, credit: u16) -> BoxFuture<'a, Result<Subscription, TransportError>> {
+    fn subscribe<'a>(
+        &'a self,
+        queue: &'a str,
+        credit: u16,
+    ) -> BoxFuture<'a, Result<Subscription, TransportError>> {
         Box::pin(self.consume(queue, credit))
     }
 
@@ -259,7 +269,8 @@ struct Attached {
 impl Stop for Attached {
     fn stop(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await;
+            let cancelled =
+                self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await;
             if let Err(error) = cancelled {
                 tracing::debug!(%error, "cancel: the consumer is gone already");
             }
@@ -272,7 +283,9 @@ impl Settler for Attached {
         Box::pin(async move {
             match verdict {
                 Verdict::Accept => self.channel.basic_ack(tag, BasicAckOptions::default()).await,
-                Verdict::Release => self.channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await,
+                Verdict::Release => {
+                    self.channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await
+                }
             }
             .map_err(error)
         })

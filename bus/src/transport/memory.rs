@@ -179,8 +179,8 @@ impl Memory {
 
     fn attach(&self, name: &str, credit: u16) -> Subscription {
         let (sender, incoming) = mpsc::channel(usize::from(credit.max(1)));
-        let attached = self.state().queues.entry(name.to_owned()).or_default().attach();
-        let stop = queue::pump(self.clone(), name.to_owned(), credit, sender, attached);
+        self.state().queues.entry(name.to_owned()).or_default().attach();
+        let stop = queue::pump(self.clone(), name.to_owned(), credit, sender);
         Subscription { incoming, stop }
     }
 }
@@ -221,7 +221,11 @@ impl Transport for Memory {
         Box::pin(std::future::ready(answers))
     }
 
-    fn subscribe<'a>(&'a self, queue: &'a str, credit: u16) -> BoxFuture<'a, Result<Subscription, TransportError>> {
+    fn subscribe<'a>(
+        &'a self,
+        queue: &'a str,
+        credit: u16,
+    ) -> BoxFuture<'a, Result<Subscription, TransportError>> {
         let subscription = self.attach(queue, credit);
         Box::pin(std::future::ready(Ok(subscription)))
     }

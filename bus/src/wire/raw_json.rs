@@ -68,7 +68,9 @@ pub(super) fn decode(properties: &Properties, body: &[u8]) -> Result<Envelope, S
         message: Payload(payload),
         sent_time: text(headers, SENT_TIME).and_then(|time| Timestamp::parse(&time)),
         headers: own_headers(headers, |name| {
-            name.starts_with(names::PREFIX) || names::is_broker(name) || ours.iter().any(|known| known.eq_ignore_ascii_case(name))
+            name.starts_with(names::PREFIX)
+                || names::is_broker(name)
+                || ours.iter().any(|known| known.eq_ignore_ascii_case(name))
         }),
         ..Envelope::default()
     })

@@ -65,7 +65,9 @@ fn header(value: &AMQPValue, depth: usize) -> HeaderValue {
 /// `waits`: in a queue where its own time to live would end the wait.
 pub(super) fn basic_properties(from: &Properties, waits: bool) -> Result<BasicProperties, TransportError> {
     let mut to = BasicProperties::default().with_delivery_mode(if from.persistent { 2 } else { 1 });
-    let set = |to: BasicProperties, text: &Option<String>, with: fn(BasicProperties, ShortString) -> BasicProperties| {
+    let set = |to: BasicProperties,
+               text: &Option<String>,
+               with: fn(BasicProperties, ShortString) -> BasicProperties| {
         Ok::<_, TransportError>(match text {
             Some(text) => with(to, short(text)?),
             None => to,
@@ -126,7 +128,10 @@ mod tests {
         let headers = Headers::from([
             ("text".to_owned(), "täxt".into()),
             ("bytes".to_owned(), HeaderValue::Bytes(vec![0xff, 0])),
-            ("deaths".to_owned(), HeaderValue::List(vec![HeaderValue::Table(nested), HeaderValue::Seconds(7)])),
+            (
+                "deaths".to_owned(),
+                HeaderValue::List(vec![HeaderValue::Table(nested), HeaderValue::Seconds(7)]),
+            ),
             ("half".to_owned(), HeaderValue::Float(0.5)),
             ("yes".to_owned(), HeaderValue::Bool(true)),
             ("none".to_owned(), HeaderValue::Null),

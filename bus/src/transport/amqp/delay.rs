@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn a_shared_wait_has_two_digits_and_is_never_shorter() {
-        for (ms, rounded) in [(1, 1), (99, 99), (101, 110), (4_999, 5_000), (299_998, 300_000), (12_345, 13_000)] {
+        for (ms, rounded) in
+            [(1, 1), (99, 99), (101, 110), (4_999, 5_000), (299_998, 300_000), (12_345, 13_000)]
+        {
             assert_eq!(round_up(ms), rounded);
         }
         let queue = Destination::Queue("a".into());

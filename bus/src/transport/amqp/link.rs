@@ -60,7 +60,10 @@ impl Link {
         self.revived(&self.answering).await
     }
 
-    async fn revived<'a>(&'a self, slot: &'a Mutex<Channel>) -> Result<MutexGuard<'a, Channel>, TransportError> {
+    async fn revived<'a>(
+        &'a self,
+        slot: &'a Mutex<Channel>,
+    ) -> Result<MutexGuard<'a, Channel>, TransportError> {
         let mut channel = slot.lock().await;
         if !channel.status().connected() {
             *channel = confirming(&self.connection).await?;

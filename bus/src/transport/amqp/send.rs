@@ -37,7 +37,10 @@ impl Amqp {
             let Err(error) = outcome else { break };
             let fatal = matches!(error, TransportError::Refused(_));
             if fatal || Instant::now() + backoff > deadline {
-                answers.iter_mut().filter(|answer| answer.is_none()).for_each(|answer| *answer = Some(Err(error.clone())));
+                answers
+                    .iter_mut()
+                    .filter(|answer| answer.is_none())
+                    .for_each(|answer| *answer = Some(Err(error.clone())));
                 break;
             }
             tracing::debug!(%error, "sending again");
@@ -99,9 +102,13 @@ impl Amqp {
         }
         let exchange = delay::exchange_of(&message.destination);
         match &message.destination {
-            Destination::Address { address, reply_to } if address.split('?').next().is_some_and(|a| a.ends_with(DIRECT_REPLY)) => {
+            Destination::Address { address, reply_to }
+                if address.split('?').next().is_some_and(|a| a.ends_with(DIRECT_REPLY)) =>
+            {
                 let Some(reply_to) = reply_to else {
-                    return Err(TransportError::Refused("a direct reply needs the request's reply-to property".into()));
+                    return Err(TransportError::Refused(
+                        "a direct reply needs the request's reply-to property".into(),
+                    ));
                 };
                 return Ok(Some(Route { exchange: ShortString::default(), key: short(reply_to)? }));
             }
@@ -114,14 +121,19 @@ impl Amqp {
                 return Ok(Some(Route { exchange: short(&exchange)?, key: short(key)? }));
             }
             Destination::Type { name, supertypes } => {
-                self.once(link, "type", &exchange, async |channel| topology::message(channel, name, supertypes).await).await?;
+                self.once(link, "type", &exchange, async |channel| {
+                    topology::message(channel, name, supertypes).await
+                })
+                .await?;
             }
             Destination::Queue(name) => {
                 self.once(link, "queue", name, async |channel| topology::queue(channel, name).await).await?;
             }
             Destination::Exchange(name) => {
                 // An exchange of another type that is there already is as good.
-                let made = self.once(link, "exchange", name, async |channel| topology::fanout(channel, name).await).await;
+                let made = self
+                    .once(link, "exchange", name, async |channel| topology::fanout(channel, name).await)
+                    .await;
                 if !matches!(made, Err(TransportError::Refused(_))) {
                     made?;
                 }
@@ -149,7 +161,10 @@ impl Amqp {
     /// The queue in which a message waits. Declared each time: that restarts the time after which it goes away.
     async fn delayed(&self, link: &Link, message: &Outgoing, ms: u64) -> Result<Route, TransportError> {
         let Some(wait) = delay::wait(&message.destination, ms, message.token) else {
-            return Err(TransportError::Unsupported(format!("a delay of {ms} ms: at most {} ms", delay::WAIT_MS_MAX)));
+            return Err(TransportError::Unsupported(format!(
+                "a delay of {ms} ms: at most {} ms",
+                delay::WAIT_MS_MAX
+            )));
         };
         let due = Outgoing { not_before: None, ..message.clone() };
         if let Destination::Address { .. } = due.destination {
@@ -164,7 +179,11 @@ impl Amqp {
     }
 }
 
-async fn publish(channel: &Channel, route: &Route, message: &Outgoing) -> Result<PublisherConfirm, TransportError> {
+async fn publish(
+    channel: &Channel,
+    route: &Route,
+    message: &Outgoing,
+) -> Result<PublisherConfirm, TransportError> {
     let properties = convert::basic_properties(&message.properties, message.not_before.is_some())?;
     let options = BasicPublishOptions::default();
     channel
@@ -177,7 +196,9 @@ async fn confirmed(confirm: PublisherConfirm) -> Answer {
     match confirm.await.map_err(error)? {
         Confirmation::Ack(_) => Ok(()),
         Confirmation::Nack(_) => Err(TransportError::Refused("the broker did not take the message".into())),
-        Confirmation::NotRequested => Err(TransportError::Unavailable("the channel gives no confirms".into())),
+        Confirmation::NotRequested => {
+            Err(TransportError::Unavailable("the channel gives no confirms".into()))
+        }
     }
 }
 

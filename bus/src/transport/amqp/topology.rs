@@ -49,19 +49,29 @@ pub(super) async fn fanout(channel: &Channel, name: &str) -> Result<(), Transpor
     exchange(channel, name, ExchangeKind::Fanout).await
 }
 
-pub(super) async fn exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), TransportError> {
+pub(super) async fn exchange(
+    channel: &Channel,
+    name: &str,
+    kind: ExchangeKind,
+) -> Result<(), TransportError> {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(short(name)?, kind, options, FieldTable::default()).await.map_err(error)
 }
 
 async fn bind_exchange(channel: &Channel, to: &str, from: &str) -> Result<(), TransportError> {
     let (options, none) = (ExchangeBindOptions::default(), FieldTable::default());
-    channel.exchange_bind(short(to)?, short(from)?, ShortString::default(), options, none).await.map_err(error)
+    channel
+        .exchange_bind(short(to)?, short(from)?, ShortString::default(), options, none)
+        .await
+        .map_err(error)
 }
 
 async fn bind_queue(channel: &Channel, queue: &str, exchange: &str) -> Result<(), TransportError> {
     let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-    channel.queue_bind(short(queue)?, short(exchange)?, ShortString::default(), options, none).await.map_err(error)
+    channel
+        .queue_bind(short(queue)?, short(exchange)?, ShortString::default(), options, none)
+        .await
+        .map_err(error)
 }
 
 /// A queue whose messages go to `exchange` after `wait_ms`, and which goes away `linger_ms` after it was last declared.
@@ -91,7 +101,8 @@ pub(super) async fn temporary(channel: &Channel, name: &str) -> Result<(), Trans
     let options = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
     let none = FieldTable::default;
     channel.exchange_declare(short(name)?, ExchangeKind::Fanout, options, none()).await.map_err(error)?;
-    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let options =
+        QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(short(name)?, options, none()).await.map_err(error)?;
     bind_queue(channel, name, name).await
 }

@@ -50,14 +50,11 @@ impl Queue {
         self.in_hand.values().chain(&self.ready).map(|stored| stored.message.clone()).collect()
     }
 
-    pub(super) fn attach(&mut self) -> Attached {
+    /// One more reads, until its pump ends.
+    pub(super) fn attach(&mut self) {
         self.readers += 1;
-        Attached
     }
 }
-
-/// One subscription is counted as long as its pump runs.
-pub(super) struct Attached;
 
 struct Hand {
     broker: Memory,
@@ -71,7 +68,6 @@ pub(super) fn pump(
     queue: String,
     credit: u16,
     sender: mpsc::Sender<Incoming>,
-    attached: Attached,
 ) -> Arc<dyn Stop> {
     let (stop, mut stopped) = watch::channel(false);
     let credit = Arc::new(Semaphore::new(usize::from(credit.max(1))));
@@ -114,7 +110,6 @@ pub(super) fn pump(
         if let Some(queue) = broker.state().queues.get_mut(&queue) {
             queue.readers -= 1;
         }
-        drop(attached);
         broker.touch();
     });
     Arc::new(stop)
@@ -130,7 +125,9 @@ impl State {
             let queue = self.queues.get_mut(name)?;
             let mut stored = queue.ready.remove(usize::try_from(at).unwrap_or(0))?;
             let ttl = stored.message.properties.expiration_ms;
-            let expires = stored.expires.or_else(|| Some(Timestamp(stored.message.properties.timestamp? * 1000 + ttl?)));
+            let expires = stored
+                .expires
+                .or_else(|| Some(Timestamp(stored.message.properties.timestamp? * 1000 + ttl?)));
             if ttl.is_some() && expires.is_some_and(|at| at < now) {
                 continue;
             }
