@@ -25,13 +25,6 @@ pub enum Destination {
     Queue(String),
     /// To a named routing point.
     Exchange(String),
-    /// To a durable topic exchange with a routing key: for consumers that bind by pattern.
-    Topic {
-        /// The exchange.
-        exchange: String,
-        /// The routing key.
-        key: String,
-    },
     /// To an address that a message brought along (`responseAddress`, `faultAddress`); nothing is made for it.
     Address {
         /// The address as it was read.

@@ -231,7 +231,6 @@ fn base(uri: &AMQPUri) -> String {
 fn address(base: &str, destination: &Destination) -> String {
     match destination {
         Destination::Address { address, .. } => address.clone(),
-        Destination::Topic { exchange, .. } => format!("{base}{exchange}?type=topic"),
         other => format!("{base}{}", delay::exchange_of(other)),
     }
 }

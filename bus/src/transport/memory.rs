@@ -127,7 +127,6 @@ impl Memory {
             Destination::Queue(name) | Destination::Exchange(name) => {
                 state.bindings.get(name).cloned().unwrap_or_else(|| BTreeSet::from([name.clone()]))
             }
-            Destination::Topic { exchange, .. } => BTreeSet::from([exchange.clone()]),
             Destination::Address { address, .. } => {
                 let name = address.rsplit('/').next().unwrap_or_default();
                 let name = name.split('?').next().unwrap_or_default().to_owned();
@@ -264,7 +263,6 @@ pub fn address(destination: &Destination) -> String {
     let name = match destination {
         Destination::Type { name, .. } => name.exchange(),
         Destination::Queue(name) | Destination::Exchange(name) => name.clone(),
-        Destination::Topic { exchange, .. } => exchange.clone(),
         Destination::Address { address, .. } => return address.clone(),
     };
     format!("loopback://localhost/{name}")

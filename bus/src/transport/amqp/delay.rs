@@ -40,7 +40,6 @@ pub(super) fn exchange_of(destination: &Destination) -> String {
     match destination {
         Destination::Type { name, .. } => name.exchange(),
         Destination::Queue(name) | Destination::Exchange(name) => name.clone(),
-        Destination::Topic { exchange, .. } => exchange.clone(),
         Destination::Address { address, .. } => name_in(address),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
-use lapin::{Channel, Confirmation, ExchangeKind, PublisherConfirm};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::time::Instant;
 
 use super::link::{Link, error, short};
@@ -113,13 +113,6 @@ impl Amqp {
                 return Ok(Some(Route { exchange: ShortString::default(), key: short(reply_to)? }));
             }
             Destination::Address { .. } => return Ok(None),
-            Destination::Topic { key, .. } => {
-                self.once(link, "topic", &exchange, async |channel| {
-                    topology::exchange(channel, &exchange, ExchangeKind::Topic).await
-                })
-                .await?;
-                return Ok(Some(Route { exchange: short(&exchange)?, key: short(key)? }));
-            }
             Destination::Type { name, supertypes } => {
                 self.once(link, "type", &exchange, async |channel| {
                     topology::message(channel, name, supertypes).await

@@ -46,16 +46,11 @@ pub(super) async fn queue(channel: &Channel, name: &str) -> Result<(), Transport
 }
 
 pub(super) async fn fanout(channel: &Channel, name: &str) -> Result<(), TransportError> {
-    exchange(channel, name, ExchangeKind::Fanout).await
-}
-
-pub(super) async fn exchange(
-    channel: &Channel,
-    name: &str,
-    kind: ExchangeKind,
-) -> Result<(), TransportError> {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(short(name)?, kind, options, FieldTable::default()).await.map_err(error)
+    channel
+        .exchange_declare(short(name)?, ExchangeKind::Fanout, options, FieldTable::default())
+        .await
+        .map_err(error)
 }
 
 async fn bind_exchange(channel: &Channel, to: &str, from: &str) -> Result<(), TransportError> {
