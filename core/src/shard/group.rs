@@ -318,9 +318,6 @@ impl Seat<'_, '_> {
     /// Makes attached state from what is logged.
     fn start(&mut self) {
         use crate::group::member::Member;
-        if self.makes(Mutant::LostMembers) {
-            return;
-        }
         let generation = &self.group.known.generation;
         self.group.generation = generation.number;
         self.group.kind.clone_from(&generation.kind);
@@ -328,7 +325,8 @@ impl Seat<'_, '_> {
         let leader = generation.leader.clone();
         let members: Vec<Member> =
             generation.members.iter().map(|(profile, part)| Member::settled(profile, part)).collect();
-        for member in members {
+        let forgets = self.makes(Mutant::LostMembers);
+        for member in members.into_iter().filter(|_| !forgets) {
             let id = self.around.next_member();
             let leads = member.profile.number == leader;
             self.group.roster.add(id, member);

@@ -57,13 +57,15 @@ impl Seat<'_, '_> {
             GroupState::Dividing | GroupState::Stable => member.is_some() || roster.count() < most,
         };
         let known = member.is_some() || roster.is_pending(&join.of.member);
-        let bytes =
-            known || roster.bytes() + profile(join, String::new()).bytes() <= self.around.settings.bytes_max;
+        let held = member.and_then(|id| roster.get(id)).map_or(0, |member| member.profile.bytes());
+        let bytes = roster.bytes() - held + profile(join, String::new()).bytes();
+        let bytes = bytes <= self.around.settings.bytes_max;
         let pending = known || !join.number_first || roster.pending_count() < most;
         if !room && let Some(id) = member {
             self.remove_member(id, &GroupRefusal::UnknownMember);
-        } else if !room {
-            self.remove_pending(&join.of.member);
+            self.maybe_complete();
+        } else if !room && self.remove_pending(&join.of.member) {
+            self.maybe_complete();
         }
         room && bytes && pending
     }
