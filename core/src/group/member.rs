@@ -145,7 +145,7 @@ impl Roster {
     }
 
     pub(crate) fn lead(&mut self, id: u64) {
-        assert!(self.members.contains_key(&id), "I30: the leader of a group is a member");
+        assert!(self.members.contains_key(&id), "I40: the leader of a group is a member");
         self.leader = Some(id);
     }
 
@@ -209,7 +209,7 @@ impl Roster {
         self.unsynced += usize::from(!member.synced);
         self.leader.get_or_insert(id);
         let before = self.members.insert(id, member);
-        assert!(before.is_none(), "I30: a member is in a group once");
+        assert!(before.is_none(), "I40: a member is in a group once");
     }
 
     /// Takes a member out; the first of the others leads if it did.

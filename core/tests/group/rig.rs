@@ -6,7 +6,8 @@ use stele_core::group::GroupSettings;
 use stele_core::shard::{Mutant, Shard};
 use stele_core::testing::MemoryLog;
 use stele_model::group::{
-    Commit, GroupAnswer, GroupRefusal, GroupVerb, Join, Leaver, MemberRef, ShardGroup, ShardGroupAnswer,
+    Commit, GroupAnswer, GroupRefusal, GroupVerb, Join, KnownChange, Leaver, MemberRef, ShardGroup,
+    ShardGroupAnswer,
 };
 use stele_model::id::{Call, HubId, Lsn, Position, QueueId, SessionId, ShardId};
 use stele_model::machine::{Journal, Machine};
@@ -190,6 +191,17 @@ impl Rig {
                 known.iter().map(|of| (of.partition.0, of.position.0)).collect()
             }
             other => panic!("positions, not {other:?}"),
+        }
+    }
+
+    /// What a reader of the home is told, from a place on.
+    pub(crate) fn changes(&mut self, from: u64) -> (Position, Vec<KnownChange>) {
+        self.calls += 1;
+        let (hub, call, from) = (HubId(0), Call(self.calls), Position(from));
+        self.take(ShardOp::GroupChanges { hub, call, home: HOME, from, count_max: 100 });
+        match self.said.get(&self.calls) {
+            Some((_, Ok(ShardGroupAnswer::Changes(end, changes)))) => (*end, changes.clone()),
+            other => panic!("changes, not {other:?}"),
         }
     }
 

@@ -29,7 +29,7 @@ impl Seat<'_, '_> {
         let (home, name) = (self.home, Arc::clone(&self.name));
         self.turn.log(Urgency::Urgent, |out| entry::put_member(out, home, &name, old, &profile));
         let taken = take_member(self.group, self.places, old, &profile, self.turn.now());
-        assert!(taken.is_ok(), "I31: members of a stable group are those of its logged generation");
+        assert!(taken.is_ok(), "I41: members of a stable group are those of its logged generation");
     }
 
     /// Logs positions, in as many entries as they need.
