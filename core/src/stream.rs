@@ -25,6 +25,8 @@ pub(crate) struct Partition {
     pub(crate) start: Position,
     /// Position behind the last record.
     pub(crate) end: Position,
+    /// Position to be given next: above the end while a publish is on its way into an entry.
+    pub(crate) next: Position,
     /// May still hold what ends at or below the start: that is let go of step by step.
     pub(crate) index: Index,
     /// Bytes of the batches in the index.
@@ -57,6 +59,7 @@ impl Partition {
             spec,
             start: Position(0),
             end: Position(0),
+            next: Position(0),
             index: Index::default(),
             bytes: 0,
             producers: Producers::default(),
@@ -83,6 +86,7 @@ impl Partition {
         self.index.push(&batch);
         self.bytes += u64::from(of.len);
         self.end = batch.end();
+        self.next = self.next.max(self.end);
         if let Some(producer) = &of.producer {
             self.producers.appended(producer, of.count, of.first, appended_ms);
         }

@@ -326,6 +326,8 @@ fn excess_with_holes(holes: u64, promotes: bool) -> (i64, usize) {
     for record in (0..3900 * RECORDS).filter(|record| record % holes == 0) {
         let place = place(record);
         let expected = block(place.lsn.0, 4000).body.slice(place.at as usize..place.at as usize + 100);
+        let within = Place { at: place.at + 30, ..place };
+        assert_eq!(reader.record(within, 40), Ok(expected.slice(30..70)));
         assert_eq!(reader.record(place, 100), Ok(expected));
     }
     (excess, asked)

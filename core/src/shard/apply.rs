@@ -97,11 +97,19 @@ impl Shard {
             heads.clear();
             read_heads(run.records, run.count, &mut heads)?;
             for target in run.targets() {
+                let run_place = Place { lsn: place.lsn, at };
+                if let Some(partition) = self.streams.partitions.get(&target.queue) {
+                    if target.first != partition.end || run.count == 0 {
+                        return Err(format!("appends at {} of partition {}", target.first, target.queue));
+                    }
+                    self.admit_run(&target, run_place, run.records.len(), heads.len(), time);
+                    continue;
+                }
                 let queue = self.known(target.queue)?;
                 if target.first < queue.next {
                     return Err(format!("uses position {} of queue {} again", target.first, target.queue));
                 }
-                self.admit(&target, Place { lsn: place.lsn, at }, time, &heads);
+                self.admit(&target, run_place, time, &heads);
             }
             at += run.records.len() as u32;
         }

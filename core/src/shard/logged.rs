@@ -7,6 +7,7 @@ use super::Shard;
 use super::group::{self, LoggedGroups};
 use crate::queue::{Queue, Record};
 use crate::stream::{Partition, Stored};
+use std::cmp::Reverse;
 use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision};
 use stele_model::publish::LinkNumber;
 use stele_model::queue::QueueSpec;
@@ -188,6 +189,7 @@ pub(super) fn in_blocks(shard: &Shard, range: (Lsn, Lsn), out: &mut Vec<(Place, 
     }
     let moving = shard.moves.iter().flat_map(|(_, moving)| &moving.records);
     out.extend(moving.filter(|record| within(record)).map(|record| (record.place, record.len)));
-    out.sort_unstable();
-    out.dedup();
+    // The batch of a run of records holds those of queues: one name stands for all that begins within it.
+    out.sort_unstable_by_key(|(place, len)| (*place, Reverse(*len)));
+    out.dedup_by(|inner, outer| inner.0.lsn == outer.0.lsn && inner.0.at + inner.1 <= outer.0.at + outer.1);
 }

@@ -46,6 +46,8 @@ struct Storing<'a> {
     touched: Vec<QueueId>,
     /// Refused by a queue that dead-letters what it refuses.
     diverted: Vec<(QueueId, Position)>,
+    /// Partitions that got something, and in which block last.
+    streamed: SmallVec<[(QueueId, Lsn); 2]>,
     heads: Vec<Head>,
 }
 
@@ -78,7 +80,7 @@ impl Shard {
             storing.link = None;
         }
         self.append(&mut storing, true, turn);
-        let Storing { mut after, refused, gone, mut touched, diverted, .. } = storing;
+        let Storing { mut after, refused, gone, mut touched, diverted, streamed, .. } = storing;
         if !refused.is_empty() || !gone.is_empty() {
             after = after.max(turn.journal.tail());
         }
@@ -86,6 +88,9 @@ impl Shard {
             after = Lsn(0);
         }
         turn.say(after, ShardEffect::Published { hub, call, refused, gone });
+        for (partition, lsn) in streamed {
+            self.came_to(partition, lsn, turn);
+        }
         self.divert(&diverted, turn);
         touched.sort_unstable();
         touched.dedup();
@@ -96,8 +101,14 @@ impl Shard {
 
     fn route_run(&mut self, to: &mut Storing<'_>, run: &RoutedRun, route: &[QueueId], turn: &mut Turn<'_>) {
         let mut there: SmallVec<[QueueId; 8]> = SmallVec::new();
-        let (mut lasting, mut refusing) = (false, false);
+        let (mut lasting, mut refusing, mut streamed) = (false, false, false);
         for id in route {
+            if let Some(partition) = self.streams.partitions.get(id) {
+                streamed = true;
+                refusing |= to.bytes_of(&run.items).len() > partition.spec.settings.batch_bytes_max as usize;
+                there.push(*id);
+                continue;
+            }
             if let Some(queue) = self.queues.get(id).filter(|queue| !queue.closing) {
                 lasting |= queue.spec.settings.durable;
                 refusing |= queue.may_refuse();
@@ -109,7 +120,8 @@ impl Shard {
             return;
         }
         to.touched.extend_from_slice(&there);
-        let volatile = run.volatile || !lasting;
+        // A stream keeps what it takes, whatever the record asks for.
+        let volatile = !streamed && (run.volatile || !lasting);
         if !refusing {
             self.gather(to, run.items.clone(), &there, &[], volatile, turn);
             return;
@@ -139,6 +151,16 @@ impl Shard {
         let (mut taking, mut diverting): (SmallVec<[QueueId; 8]>, SmallVec<[QueueId; 2]>) =
             Default::default();
         for id in route {
+            if let Some(partition) = self.streams.partitions.get(id) {
+                let max = partition.spec.settings.batch_bytes_max;
+                if to.batch.record(item).len() <= max as usize {
+                    taking.push(*id);
+                } else {
+                    let what = format!("bytes of a batch in stream '{}'", partition.spec.stream);
+                    to.refuse(item, Refusal::Limit { what, max: u64::from(max) });
+                }
+                continue;
+            }
             let Some(queue) = self.queues.get(id) else { continue };
             if !queue.may_refuse() || !queue.is_full_for(body) {
                 taking.push(*id);
@@ -221,6 +243,12 @@ impl Shard {
         let count = u64::from(items.end - items.start);
         let both = taking.iter().map(|id| (id, false)).chain(diverting.iter().map(|id| (id, true)));
         for (id, diverted) in both {
+            if let Some(partition) = self.streams.partitions.get_mut(id) {
+                let first = partition.next;
+                partition.next.0 += count;
+                targets.push(Target { queue: *id, first, diverted });
+                continue;
+            }
             let Some(queue) = self.queues.get_mut(id) else { continue };
             let first = queue.next;
             queue.next.0 += count;
@@ -297,12 +325,18 @@ impl Shard {
         read_heads(&to.batch.bytes[run.bytes.clone()], run.items.end - run.items.start, &mut to.heads)
             .expect("I20: a dialect writes whole records");
         for target in &run.targets {
-            self.admit(target, place, time, &to.heads);
+            if self.admit_run(target, place, run.bytes.len(), to.heads.len(), time) {
+                to.streamed.push((target.queue, place.lsn));
+            } else {
+                self.admit(target, place, time, &to.heads);
+            }
         }
     }
 
     fn lasts(&self, queue: QueueId) -> bool {
-        self.queues.get(&queue).is_some_and(|queue| queue.spec.settings.durable)
+        let streamed = self.streams.partitions.contains_key(&queue);
+        let queue = self.queues.get(&queue);
+        streamed || queue.is_some_and(|queue| queue.spec.settings.durable)
     }
 
     /// Puts a run of records into a queue: the same in replay. `false`: there is no such queue.
@@ -362,6 +396,7 @@ impl<'a> Storing<'a> {
             gone: Vec::new(),
             touched: Vec::new(),
             diverted: Vec::new(),
+            streamed: SmallVec::new(),
             heads: Vec::new(),
         }
     }

@@ -34,6 +34,12 @@ pub(crate) enum Op {
         parts: Vec<Part>,
         awaited: bool,
     },
+    /// Records, to the partitions of this mask and, by its highest bit, to a queue.
+    Publish {
+        mask: u8,
+        lens: Vec<u16>,
+        persistent: bool,
+    },
     Read {
         parts: Vec<(u8, u8, u16)>,
         bytes_max: u16,
@@ -96,7 +102,9 @@ fn op() -> impl Strategy<Value = Op> {
     let append = (prop::collection::vec(part(), 1..6), any::<bool>());
     let reads = prop::collection::vec((0..4u8, any::<u8>(), 0..3000u16), 1..4);
     let put = (0..3u8, prop::option::of(0..1000u16), prop::option::of(0..4000u16), any::<bool>());
+    let publish = (0..16u8, prop::collection::vec(1..500u16, 1..12), any::<bool>());
     prop_oneof![
+        4 => publish.prop_map(|(mask, lens, persistent)| Op::Publish { mask, lens, persistent }),
         12 => append.prop_map(|(parts, awaited)| Op::Append { parts, awaited }),
         5 => (reads, 0..6000u16, prop::option::of(0..3u8))
             .prop_map(|(parts, bytes_max, watch)| Op::Read { parts, bytes_max, watch }),

@@ -3,10 +3,15 @@
 use crate::model::{Batch, Partition, Verdict};
 use crate::ops::{Number, Op, Part};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use stele_core::shard::{LoggedPartition, LoggedState, Mutant, Shard};
-use stele_core::testing::MemoryLog;
-use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, SessionId, ShardId};
-use stele_model::machine::{Journal, Machine};
+use stele_core::testing::{MemoryLog, write_record};
+use stele_model::id::{
+    Call, HubId, Lsn, NamespaceId, Place, Position, QueueId, Revision, SessionId, ShardId,
+};
+use stele_model::machine::{Journal, Machine, VOLATILE};
+use stele_model::publish::{Publish, Publishes, Route, RoutedRun, ShardPublish};
+use stele_model::queue::{QueueSettings, QueueSpec};
 use stele_model::refusal::Refusal;
 use stele_model::shard::{Answer, ShardEffect, ShardOp};
 use stele_model::stream::{
@@ -15,6 +20,7 @@ use stele_model::stream::{
 };
 
 const PARTITIONS: u64 = 3;
+const QUEUE: QueueId = QueueId(1_000_000);
 const SESSION: SessionId = SessionId { hub: HubId(0), number: 4 };
 
 type Check = Result<(), String>;
@@ -61,6 +67,9 @@ impl World {
         };
         // Away from the epoch, so that times before now are possible.
         world.log.advance_ms(1_000_000_000);
+        let settings = QueueSettings { durable: true, ..QueueSettings::default() };
+        let queue = QueueSpec { id: QUEUE, namespace: NamespaceId(1), name: "q".to_owned(), settings };
+        world.take(ShardOp::Put { revision: Revision(0), queue });
         for _ in 0..PARTITIONS {
             world.add(StreamSettings::default());
         }
@@ -72,6 +81,7 @@ impl World {
     pub(crate) fn perform(&mut self, op: &Op) -> Check {
         match op {
             Op::Append { parts, awaited } => self.append(parts, *awaited)?,
+            Op::Publish { mask, lens, persistent } => self.publish(*mask, lens, *persistent)?,
             Op::Read { parts, bytes_max, watch } => self.read(parts, u64::from(*bytes_max), *watch)?,
             Op::Unwatch(watch) => {
                 self.watches.remove(&u64::from(*watch));
@@ -222,6 +232,68 @@ impl World {
         }
         for (id, block) in touched {
             self.woken(&[id], block)?;
+        }
+        self.nobody_else_woken()
+    }
+
+    /// Records of another dialect: what goes to a partition in one piece is one batch of it.
+    fn publish(&mut self, mask: u8, lens: &[u16], persistent: bool) -> Check {
+        self.effects.clear();
+        let ids: Vec<QueueId> = self.partitions.keys().copied().collect();
+        let taking: Vec<QueueId> =
+            ids.iter().enumerate().filter(|(n, _)| mask & 1 << n != 0).map(|(_, id)| *id).collect();
+        let mut route: Route = taking.iter().copied().collect();
+        if mask & 8 != 0 {
+            route.push(QUEUE);
+        }
+        if route.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = bytes::BytesMut::new();
+        let mut items = Vec::new();
+        for len in lens {
+            self.letter = self.letter.wrapping_add(1);
+            let start = bytes.len() as u32;
+            write_record(&mut bytes, 0, None, persistent, &vec![self.letter; usize::from(*len)]);
+            items.push(item(start..bytes.len() as u32, persistent));
+        }
+        let all = bytes.freeze();
+        let batch = Arc::new(Publishes { bytes: all.clone(), items, extra_keys: Vec::new() });
+        let runs = vec![RoutedRun { items: 0..lens.len() as u32, route: 0, volatile: !persistent }];
+        let (hub, call, link, awaited) = (HubId(0), Call(3), None, true);
+        let routes = vec![route];
+        self.take(ShardOp::Publish(ShardPublish { hub, call, awaited, link, batch, runs, routes }));
+        let (after, refused) = self
+            .said(|effect| match effect {
+                ShardEffect::Published { refused, gone, .. } => Some(refused.len() + gone.len()),
+                _ => None,
+            })
+            .ok_or("a publish is answered")?;
+        expect(&refused, &0)?;
+        let logged = self.shard.logged();
+        for id in &taking {
+            let Some(partition) = self.partitions.get_mut(id) else { continue };
+            let of = logged.partitions.iter().find(|of| of.spec.id == *id).ok_or("the partition is there")?;
+            let (mut records, mut whole, mut blocks) = (0, Vec::new(), Vec::new());
+            // An entry has room for a part of a long run; each part is a batch.
+            for batch in of.batches.iter().filter(|batch| batch.first.0 >= partition.end) {
+                let bytes = self.log.read(batch.place, batch.len).unwrap_or_default().to_vec();
+                whole.extend_from_slice(&bytes);
+                records += batch.count;
+                let lsn = batch.place.lsn;
+                blocks.push(lsn);
+                let (first, count) = (batch.first.0, batch.count);
+                let (appended_ms, newest_ms) = (batch.appended_ms, batch.newest_ms);
+                expect(&newest_ms, &appended_ms)?;
+                expect(&batch.format, &Format::Records)?;
+                partition.batches.push(Batch { first, count, bytes, appended_ms, newest_ms, lsn });
+            }
+            partition.end += u64::from(records);
+            expect(&(records as usize, &whole[..]), &(lens.len(), &all[..]))?;
+            if blocks.iter().any(|block| after < *block) {
+                return Err(format!("a publish waits for {after}, its blocks are {blocks:?}"));
+            }
+            self.woken(&[*id], blocks[0])?;
         }
         self.nobody_else_woken()
     }
@@ -434,9 +506,15 @@ impl World {
                 *live.entry(batch.place.lsn).or_default() += i64::from(batch.len);
             }
         }
+        for record in logged.queues.iter().flat_map(|queue| &queue.ready) {
+            *live.entry(record.place.lsn).or_default() += i64::from(record.len);
+        }
         let mut changes = Vec::new();
         self.shard.live_changes(&mut changes);
         for (lsn, change) in changes {
+            if lsn.0 & VOLATILE != 0 {
+                continue;
+            }
             let sum = self.live.entry(lsn).or_default();
             *sum += change;
         }
@@ -445,11 +523,23 @@ impl World {
             return Err(format!("live bytes are {:?}, should be {live:?}", self.live));
         }
         let mut places = Vec::new();
-        self.shard.live_in((Lsn(0), Lsn(u64::MAX)), &mut places);
-        let batches = logged.partitions.iter().flat_map(|of| &of.batches);
-        let mut should: Vec<_> = batches.map(|batch| (batch.place, batch.len)).collect();
-        should.sort_unstable();
-        expect(&places, &should)
+        self.shard.live_in((Lsn(0), Lsn(VOLATILE - 1)), &mut places);
+        let apart = places
+            .windows(2)
+            .all(|pair| pair[0].0.lsn < pair[1].0.lsn || pair[0].0.at + pair[0].1 <= pair[1].0.at);
+        let batches = logged.partitions.iter().flat_map(|of| &of.batches).map(|of| (of.place, of.len));
+        let records = logged.queues.iter().flat_map(|of| &of.ready).map(|of| (of.place, of.len));
+        let all: Vec<_> = batches.chain(records).collect();
+        let within = |inner: &(Place, u32), outer: &(Place, u32)| {
+            inner.0.lsn == outer.0.lsn
+                && inner.0.at >= outer.0.at
+                && inner.0.at + inner.1 <= outer.0.at + outer.1
+        };
+        let covered = all.iter().all(|of| places.iter().any(|place| within(of, place)));
+        if apart && covered && places.iter().all(|place| all.contains(place)) {
+            return Ok(());
+        }
+        Err(format!("live in blocks are {places:?}, should cover {all:?}"))
     }
 
     /// The state of a partition in the model's words.
@@ -565,6 +655,19 @@ impl World {
 fn stored(of: &Sent, first: u64, appended_ms: u64, lsn: Lsn) -> Batch {
     let newest_ms = of.time_max_ms.unwrap_or(appended_ms);
     Batch { first, count: of.count, bytes: of.bytes.to_vec(), appended_ms, newest_ms, lsn }
+}
+
+fn item(record: std::ops::Range<u32>, persistent: bool) -> Publish {
+    Publish {
+        record,
+        exchange: 0..0,
+        key: 0..0,
+        extra_keys: 0..0,
+        lane: 1,
+        mandatory: false,
+        awaited: true,
+        persistent,
+    }
 }
 
 fn unknown() -> Refusal {

@@ -120,8 +120,11 @@ impl Reader {
             return Some(Address { block, at: place.at as usize });
         }
         let moves = &opened.footer.moves;
-        let moved = moves[moves.binary_search_by_key(&place, |moved| moved.place).ok()?];
-        Some(Address { block: moved.block as usize, at: moved.at as usize })
+        // What is asked for may begin within a longer record that was moved as a whole: a batch that queues hold records of.
+        let moved = moves[moves.partition_point(|moved| moved.place <= place).checked_sub(1)?];
+        let within = place.at.wrapping_sub(moved.place.at);
+        let is_there = moved.place.lsn == place.lsn && within < moved.len;
+        is_there.then_some(Address { block: moved.block as usize, at: moved.at as usize + within as usize })
     }
 
     fn pages(&self, segment: &Segment, opened: &Opened, pages: Range<u32>) -> Result<Vec<Page>, ReadError> {

@@ -6,6 +6,7 @@
 
 use super::super::Mutant;
 use super::super::effect::Turn;
+use super::super::entry::Target;
 use super::entry::{self, APPEND_HEAD_BYTES, PART_HEAD_BYTES_MAX};
 use super::{Shard, unknown};
 use crate::stream::Admitted;
@@ -17,7 +18,7 @@ use stele_model::machine::Urgency;
 use stele_model::publish::ShardPublish;
 use stele_model::refusal::Refusal;
 use stele_model::shard::ShardEffect;
-use stele_model::stream::{Appended, Batch, PartResult, ShardAppend, StreamRefusal};
+use stele_model::stream::{Appended, Batch, Format, PartResult, ShardAppend, StreamRefusal};
 
 /// A request on its way into entries.
 struct Appending {
@@ -165,6 +166,27 @@ impl Shard {
         partition.admit(batch, time);
         self.live.held(batch.place.lsn, u64::from(batch.len));
         true
+    }
+
+    /// Puts a run of published records into a partition as one batch, the same in replay. `false`: there is no such partition.
+    pub(in crate::shard) fn admit_run(
+        &mut self,
+        target: &Target,
+        place: Place,
+        bytes: usize,
+        records: usize,
+        time: Now,
+    ) -> bool {
+        let admitted = Admitted {
+            first: target.first,
+            count: records as u32,
+            place,
+            len: bytes as u32,
+            format: Format::Records,
+            newest_ms: None,
+            producer: None,
+        };
+        self.admit_batch(target.queue, &admitted, time)
     }
 
     /// Something was appended in block `lsn`: who waits for it is told after it.

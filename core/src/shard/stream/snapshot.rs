@@ -91,6 +91,7 @@ pub(in crate::shard) fn read_partition(
     let mut partition = Partition::new(Arc::new(spec::read(input)?));
     partition.start = Position(input.u64("start")?);
     partition.end = Position(input.u64("end")?);
+    partition.next = partition.end;
     for _ in 0..input.u32("producers")? {
         let (id, put_at) = (input.u64("producer")?, input.u64("producer")?);
         let (used_ms, epoch) = (input.u64("producer")?, input.u16("producer")?);
