@@ -71,7 +71,8 @@ impl Bench {
 
     fn put(&mut self, id: QueueId) {
         let settings = QueueSettings { durable: true, ..QueueSettings::default() };
-        let queue = QueueSpec { id, namespace: NamespaceId(1), name: format!("queue-{id}"), settings };
+        let queue =
+            Arc::new(QueueSpec { id, namespace: NamespaceId(1), name: format!("queue-{id}"), settings });
         self.take(ShardOp::Put { revision: Revision(1), queue });
     }
 

@@ -134,7 +134,7 @@ impl Registry {
             match consequence {
                 Consequence::Put(id) => {
                     if let Some(queue) = self.state.root.queues.get(&id) {
-                        let (shard, queue) = (queue.shard, (*queue.spec).clone());
+                        let (shard, queue) = (queue.shard, Arc::clone(&queue.spec));
                         pending.wait_for(shard, Some(id));
                         effects.push((lsn, RegistryEffect::Put { shard, revision, queue }));
                     }
@@ -303,7 +303,7 @@ impl Machine for Registry {
         let mut queues: Vec<_> = self.state.root.queues.values().collect();
         queues.sort_by_key(|queue| queue.id());
         for queue in queues {
-            by_shard[usize::from(queue.shard.0)].push((*queue.spec).clone());
+            by_shard[usize::from(queue.shard.0)].push(Arc::clone(&queue.spec));
         }
         let mut partitions_of = self.state.partitions_by_shard();
         for (shard, queues) in (0..).map(ShardId).zip(by_shard) {

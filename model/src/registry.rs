@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 use crate::session::Principal;
 use crate::stream::PartitionSpec;
 use crate::value::Arguments;
+use std::sync::Arc;
 
 /// A request to the registry.
 #[derive(Clone, Debug)]
@@ -272,7 +273,7 @@ pub enum RegistryEffect {
         /// This change.
         revision: Revision,
         /// The queue.
-        queue: QueueSpec,
+        queue: Arc<QueueSpec>,
     },
     /// To a shard.
     Drop {
@@ -292,7 +293,7 @@ pub enum RegistryEffect {
         /// This start.
         boot: Boot,
         /// Its queues.
-        queues: Vec<QueueSpec>,
+        queues: Vec<Arc<QueueSpec>>,
         /// Its partitions.
         partitions: Vec<PartitionSpec>,
     },

@@ -13,6 +13,7 @@ use crate::stream::{
     ShardAppend, ShardRead, Sought, StreamStart,
 };
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// A request to a shard.
 #[derive(Clone, Debug)]
@@ -96,8 +97,8 @@ pub enum ShardOp {
     Put {
         /// The registry's revision that says so.
         revision: Revision,
-        /// The queue.
-        queue: QueueSpec,
+        /// The queue; shared with the registry, since there may be millions.
+        queue: Arc<QueueSpec>,
     },
     /// From the registry: the queue is gone. Answer: [`ShardEffect::Applied`], and to who waits for a [`ShardOp::Close`].
     Drop {
@@ -114,7 +115,7 @@ pub enum ShardOp {
         /// This start of the process.
         boot: Boot,
         /// All queues.
-        queues: Vec<QueueSpec>,
+        queues: Vec<Arc<QueueSpec>>,
         /// All partitions.
         partitions: Vec<PartitionSpec>,
     },
@@ -414,7 +415,7 @@ pub struct Move {
     /// Grows by one for each move of the shard, for ever; also its number on the links to the shards that take the records.
     pub number: u64,
     /// The queue it leaves, with its name, namespace and dead-letter target.
-    pub queue: std::sync::Arc<QueueSpec>,
+    pub queue: Arc<QueueSpec>,
     /// Why.
     pub reason: DeathReason,
     /// The records.

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 use stele_model::id::{Lsn, Place};
 use stele_model::machine::VOLATILE;
 
-/// Bytes of blocks that make one stretch.
-const STRETCH_BYTES: usize = 1 << 20;
+/// Bytes of blocks that make one stretch: about what memory holds of a log that nobody reads any more.
+const STRETCH_BYTES: usize = 256 << 10;
 
 pub(super) struct Memory {
     bytes_max: usize,

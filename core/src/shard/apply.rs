@@ -58,7 +58,7 @@ impl Shard {
                 Ok(())
             }
             Entry::Put { revision, spec } => {
-                self.place(revision, *spec);
+                self.place(revision, Arc::new(*spec));
                 Ok(())
             }
             Entry::Dropped { revision, queue } => {

@@ -17,10 +17,10 @@ use stele_model::refusal::{Object, Refusal};
 use stele_model::shard::{Answer, ShardEffect};
 
 impl Shard {
-    pub(super) fn put(&mut self, revision: Revision, spec: QueueSpec, turn: &mut Turn<'_>) {
+    pub(super) fn put(&mut self, revision: Revision, spec: Arc<QueueSpec>, turn: &mut Turn<'_>) {
         let id = spec.id;
         let applied = ShardEffect::Applied { shard: self.id, revision, queue: Some(id) };
-        let same = self.queues.get(&id).is_some_and(|queue| *queue.spec == spec);
+        let same = self.queues.get(&id).is_some_and(|queue| *queue.spec == *spec);
         if revision < self.revision || same {
             return turn.say_present(applied);
         }
@@ -35,9 +35,8 @@ impl Shard {
     }
 
     /// Makes or changes a queue, the same in replay.
-    pub(super) fn place(&mut self, revision: Revision, spec: QueueSpec) {
+    pub(super) fn place(&mut self, revision: Revision, spec: Arc<QueueSpec>) {
         self.revision = self.revision.max(revision);
-        let spec = Arc::new(spec);
         match self.queues.get_mut(&spec.id) {
             Some(queue) => queue.spec = spec,
             None => {
@@ -83,7 +82,7 @@ impl Shard {
         &mut self,
         revision: Revision,
         boot: Boot,
-        specs: Vec<QueueSpec>,
+        specs: Vec<Arc<QueueSpec>>,
         turn: &mut Turn<'_>,
     ) {
         if self.queues.values().any(|queue| queue.spec.settings.owner.is_some()) && boot != self.boot {
@@ -99,7 +98,8 @@ impl Shard {
         let now = turn.now();
         for spec in specs {
             let id = spec.id;
-            if self.queues.get(&id).is_some_and(|queue| *queue.spec == spec) {
+            if let Some(queue) = self.queues.get_mut(&id).filter(|queue| queue.spec == spec) {
+                queue.spec = spec; // the registry's own, in place of the one that replay made
                 continue;
             }
             turn.log(Urgency::Urgent, |out| entry::put_put(out, revision, &spec));

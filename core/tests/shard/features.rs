@@ -178,7 +178,7 @@ fn an_owned_queue_is_for_its_session_only_and_goes_when_its_process_has() {
     assert!(answer(&rig.subscribe(10, READING)).1.is_ok());
     rig.restart();
     rig.put(2, durable());
-    rig.sync(2, vec![spec(2, durable()), spec(3, durable())]);
+    rig.sync(2, vec![spec(2, durable()).into(), spec(3, durable()).into()]);
     assert!(rig.counts(1).is_none() && rig.counts(2).is_some() && rig.counts(3).is_some());
 }
 

@@ -96,7 +96,7 @@ impl Rig {
 
     pub(crate) fn put(&mut self, id: u64, settings: QueueSettings) -> Said {
         self.revision += 1;
-        self.ask(ShardOp::Put { revision: Revision(self.revision), queue: spec(id, settings) })
+        self.ask(ShardOp::Put { revision: Revision(self.revision), queue: Arc::new(spec(id, settings)) })
     }
 
     pub(crate) fn drop_queue(&mut self, id: u64) -> Said {
@@ -104,7 +104,7 @@ impl Rig {
         self.ask(ShardOp::Drop { revision: Revision(self.revision), queue: QueueId(id) })
     }
 
-    pub(crate) fn sync(&mut self, boot: u64, queues: Vec<QueueSpec>) -> Said {
+    pub(crate) fn sync(&mut self, boot: u64, queues: Vec<Arc<QueueSpec>>) -> Said {
         self.revision += 1;
         self.ask(ShardOp::Sync {
             revision: Revision(self.revision),

@@ -572,7 +572,7 @@ impl World {
         self.revision += 1;
         let queue = self.queues.entry(spec.id).or_insert_with(|| Queue::new(spec.clone()));
         queue.spec = spec.clone();
-        self.take(ShardOp::Put { revision: Revision(self.revision), queue: spec });
+        self.take(ShardOp::Put { revision: Revision(self.revision), queue: Arc::new(spec) });
     }
 
     fn settings(&mut self, queue: u8, kind: u8, max: u8) {

@@ -69,7 +69,7 @@ impl World {
         world.log.advance_ms(1_000_000_000);
         let settings = QueueSettings { durable: true, ..QueueSettings::default() };
         let queue = QueueSpec { id: QUEUE, namespace: NamespaceId(1), name: "q".to_owned(), settings };
-        world.take(ShardOp::Put { revision: Revision(0), queue });
+        world.take(ShardOp::Put { revision: Revision(0), queue: queue.into() });
         for _ in 0..PARTITIONS {
             world.add(StreamSettings::default());
         }
