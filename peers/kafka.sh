@@ -67,6 +67,8 @@ min.insync.replicas=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=true
 delete.topic.enable=true
+log.cleaner.backoff.ms=500
+log.retention.check.interval.ms=1000
 X
   [ -n "${KAFKA_EXTRA:-}" ] && cat "$KAFKA_EXTRA" >> "$W/server.properties"
   J="java -Xms$HEAP -Xmx$HEAP -Dlog4j2.configurationFile=$W/log4j2.xml -Djava.security.auth.login.config=$W/jaas.conf -cp $CP"

@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail};
 pub const READY_PATIENCE: Duration = Duration::from_secs(60);
 
 const AMQP_PORT: u16 = 5672;
+const KAFKA_PORT: u16 = 9092;
 const HTTP_PORT: u16 = 15672;
 const POLL: Duration = Duration::from_millis(20);
 
@@ -47,7 +48,7 @@ impl Broker {
     /// A port is in use, the program cannot be started, ends early, or is not ready within [`READY_PATIENCE`]; the end of its output is part of the error.
     pub fn start(settings: Settings) -> Result<Self> {
         // Or we would wait for, and then test, the broker of somebody else.
-        for port in [AMQP_PORT, HTTP_PORT].map(|port| port + settings.port_offset) {
+        for port in [AMQP_PORT, KAFKA_PORT, HTTP_PORT].map(|port| port + settings.port_offset) {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("use port {port}"))?;
         }
         std::fs::create_dir_all(&settings.data_dir)
@@ -105,6 +106,12 @@ impl Broker {
     #[must_use]
     pub fn amqp(&self) -> SocketAddr {
         self.address(AMQP_PORT)
+    }
+
+    /// Where Kafka's protocol is spoken.
+    #[must_use]
+    pub fn kafka(&self) -> SocketAddr {
+        self.address(KAFKA_PORT)
     }
 
     /// Where HTTP is spoken.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use stele_testkit::broker::{Broker, Settings};
 
 use crate::command;
+use crate::conform::Dialect;
 use crate::provision;
 use crate::workspace::Workspace;
 
@@ -15,22 +16,26 @@ const PORT_OFFSET: u16 = 11_000;
 
 /// A broker under test.
 pub(crate) enum Subject {
-    Ours { broker: Broker, certificates: PathBuf },
+    Ours { dialect: Dialect, broker: Broker, certificates: PathBuf },
     Peer(Peer),
 }
 
 /// A broker that is not ours to start.
 pub(crate) struct Peer {
-    pub(crate) url: String,
+    pub(crate) dialect: Dialect,
+    /// As its clients are told where it is.
+    pub(crate) address: String,
     pub(crate) tls_url: Option<String>,
     pub(crate) authority: Option<PathBuf>,
+    /// Where it wants a login, if that is another address.
+    pub(crate) sasl: Option<String>,
     /// A shell command that restarts it and returns when it is ready.
     pub(crate) restart: Option<String>,
 }
 
 impl Subject {
     /// Start our own binary on fresh data.
-    pub(crate) fn ours(workspace: &Workspace) -> Result<Self> {
+    pub(crate) fn ours(workspace: &Workspace, dialect: Dialect) -> Result<Self> {
         let certificates = provision::certificates(workspace)?;
         let data_dir = workspace.target("conform/stele-data");
         if data_dir.exists() {
@@ -47,20 +52,30 @@ impl Subject {
                 .flat_map(|(flag, file)| [flag.into(), certificates.join(file).into_os_string()])
                 .collect(),
         };
-        Ok(Self::Ours { broker: Broker::start(settings)?, certificates })
+        Ok(Self::Ours { dialect, broker: Broker::start(settings)?, certificates })
     }
 
     /// What every script is told about the broker.
     pub(crate) fn arguments(&self, command: &mut Command) {
         match self {
-            Self::Ours { broker, certificates } => {
+            Self::Ours { dialect: Dialect::Kafka, broker, .. } => {
+                let address = broker.kafka().to_string();
+                command.args(["--bootstrap", &address, "--sasl", &address]);
+            }
+            Self::Ours { dialect: Dialect::Amqp091, broker, certificates } => {
                 let port = broker.amqp().port();
                 command.args(["--url", &format!("amqp://guest:guest@127.0.0.1:{port}/")]);
                 command.args(["--tls-url", &format!("amqps://guest:guest@127.0.0.1:{port}/")]);
                 command.arg("--ca").arg(certificates.join("client.pem"));
             }
+            Self::Peer(peer) if peer.dialect == Dialect::Kafka => {
+                command.args(["--bootstrap", &peer.address]);
+                if let Some(sasl) = &peer.sasl {
+                    command.args(["--sasl", sasl]);
+                }
+            }
             Self::Peer(peer) => {
-                command.args(["--url", &peer.url]);
+                command.args(["--url", &peer.address]);
                 if let (Some(url), Some(authority)) = (&peer.tls_url, &peer.authority) {
                     command.args(["--tls-url", url]).arg("--ca").arg(authority);
                 }

@@ -15,7 +15,8 @@ use clap::{Args, ValueEnum};
 
 use crate::broker::{Peer, Subject};
 use crate::conform::answers::Answers;
-use crate::conform::client::{CLIENTS, Client};
+use crate::conform::client::Client;
+use crate::provision;
 use crate::workspace::Workspace;
 
 /// What is run against whom.
@@ -28,7 +29,7 @@ pub(crate) struct Options {
     /// Only these cases, comma separated; not with --record.
     #[arg(long, value_delimiter = ',', conflicts_with = "record")]
     only: Vec<String>,
-    /// A running broker, amqp://user:password@host:port/, instead of our own binary.
+    /// A running broker instead of our own binary: amqp://user:password@host:port/, or host:port for Kafka.
     #[arg(long)]
     peer: Option<String>,
     /// Where the peer speaks TLS, amqps://…
@@ -37,6 +38,9 @@ pub(crate) struct Options {
     /// The authority that signed the peer's certificate, as PEM.
     #[arg(long, requires = "peer")]
     peer_ca: Option<PathBuf>,
+    /// Where a Kafka peer wants a login, host:port.
+    #[arg(long, requires = "peer")]
+    peer_sasl: Option<String>,
     /// A shell command that restarts the peer and returns when it is ready.
     #[arg(long, requires = "peer")]
     peer_restart: Option<String>,
@@ -45,48 +49,79 @@ pub(crate) struct Options {
     record: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Dialect {
+/// Whose protocol the clients speak.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
     Amqp091,
+    Kafka,
+}
+
+impl Dialect {
+    /// Where its scripts stand.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Amqp091 => provision::AMQP091,
+            Self::Kafka => provision::KAFKA,
+        }
+    }
+
+    /// The file of what the real broker answered.
+    fn recorded(self) -> &'static str {
+        match self {
+            Self::Amqp091 => "answers-rabbitmq-4.3.json",
+            Self::Kafka => "answers-kafka-4.3.json",
+        }
+    }
+
+    fn clients(self) -> &'static [Client] {
+        match self {
+            Self::Amqp091 => client::AMQP091,
+            Self::Kafka => client::KAFKA,
+        }
+    }
 }
 
 /// As the command line says.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let Dialect::Amqp091 = options.dialect;
+    let dialect = options.dialect;
+    let known = dialect.clients();
     if let Some(unknown) =
-        options.clients.iter().find(|name| CLIENTS.iter().all(|client| client.name != **name))
+        options.clients.iter().find(|name| known.iter().all(|client| client.name != **name))
     {
-        bail!("no client is called {unknown}");
+        let names: Vec<&str> = known.iter().map(|client| client.name).collect();
+        bail!("no client is called {unknown}: there are {}", names.join(", "));
     }
     let chosen = |client: &&Client| {
         options.clients.is_empty() || options.clients.iter().any(|name| name == client.name)
     };
-    let clients: Vec<&Client> = CLIENTS.iter().filter(chosen).collect();
+    let clients: Vec<&Client> = known.iter().filter(chosen).collect();
     let subject = match &options.peer {
-        None => Subject::ours(workspace)?,
-        Some(url) => Subject::Peer(Peer {
-            url: url.clone(),
+        None => Subject::ours(workspace, dialect)?,
+        Some(address) => Subject::Peer(Peer {
+            dialect,
+            address: address.clone(),
             tls_url: options.peer_tls.clone(),
             authority: options.peer_ca.clone(),
+            sasl: options.peer_sasl.clone(),
             restart: options.peer_restart.clone(),
         }),
     };
     if options.record {
-        record(workspace, subject, &clients)
+        record(workspace, dialect, subject, &clients)
     } else {
-        compare(workspace, subject, &clients, &options.only)
+        compare(workspace, dialect, subject, &clients, &options.only)
     }
 }
 
-/// One client of AMQP 0-9-1 against our own binary.
-pub(crate) fn amqp091(workspace: &Workspace, client: &str) -> Result<()> {
-    let clients: Vec<&Client> = CLIENTS.iter().filter(|known| known.name == client).collect();
+/// One client of a dialect against our own binary.
+pub(crate) fn client(workspace: &Workspace, dialect: Dialect, client: &str) -> Result<()> {
+    let clients: Vec<&Client> = dialect.clients().iter().filter(|known| known.name == client).collect();
     assert_eq!(clients.len(), 1, "the suite names a client that is in the table");
-    compare(workspace, Subject::ours(workspace)?, &clients, &[])
+    compare(workspace, dialect, Subject::ours(workspace, dialect)?, &clients, &[])
 }
 
-fn record(workspace: &Workspace, mut subject: Subject, clients: &[&Client]) -> Result<()> {
-    let mut answers = Answers::read(workspace)?;
+fn record(workspace: &Workspace, dialect: Dialect, mut subject: Subject, clients: &[&Client]) -> Result<()> {
+    let mut answers = Answers::read(workspace, dialect)?;
     for client in clients {
         answers.forget(client.name);
         for (case, answer) in script::run(client.command(workspace)?, &mut subject, &[])? {
@@ -96,8 +131,14 @@ fn record(workspace: &Workspace, mut subject: Subject, clients: &[&Client]) -> R
     answers.write(workspace)
 }
 
-fn compare(workspace: &Workspace, mut subject: Subject, clients: &[&Client], only: &[String]) -> Result<()> {
-    let answers = Answers::read(workspace)?;
+fn compare(
+    workspace: &Workspace,
+    dialect: Dialect,
+    mut subject: Subject,
+    clients: &[&Client],
+    only: &[String],
+) -> Result<()> {
+    let answers = Answers::read(workspace, dialect)?;
     let ours = matches!(subject, Subject::Ours { .. });
     let mut faults = 0;
     for client in clients {

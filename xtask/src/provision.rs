@@ -9,14 +9,16 @@ use anyhow::{Context, Result};
 use crate::command;
 use crate::workspace::Workspace;
 
-/// Where the conformance scripts of AMQP 0-9-1 stand.
+/// Where the conformance scripts of AMQP 0-9-1 stand; what they need goes to the same path below the target folder.
 pub(crate) const AMQP091: &str = "conform/amqp091";
+/// And those of Kafka.
+pub(crate) const KAFKA: &str = "conform/kafka";
 
 /// A Python environment with what `requirements.txt` names; returns its interpreter.
-pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
-    let home = workspace.target("conform/python");
+pub(crate) fn python(workspace: &Workspace, dialect: &str) -> Result<PathBuf> {
+    let home = workspace.target(dialect).join("python");
     let interpreter = home.join("bin/python");
-    unless_current(&workspace.path(AMQP091).join("requirements.txt"), &home, |list| {
+    unless_current(&workspace.path(dialect).join("requirements.txt"), &home, |list| {
         command::run(workspace.command("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
         command::run(
             workspace
@@ -29,9 +31,9 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// The Node modules that `node/package.json` names; returns the folder that `NODE_PATH` must name.
-pub(crate) fn node(workspace: &Workspace) -> Result<PathBuf> {
-    let home = workspace.target("conform/node");
-    unless_current(&workspace.path(AMQP091).join("node/package.json"), &home, |list| {
+pub(crate) fn node(workspace: &Workspace, dialect: &str) -> Result<PathBuf> {
+    let home = workspace.target(dialect).join("node");
+    unless_current(&workspace.path(dialect).join("node/package.json"), &home, |list| {
         std::fs::create_dir_all(&home)?;
         std::fs::copy(list, home.join("package.json"))?;
         command::run(
@@ -45,17 +47,17 @@ pub(crate) fn node(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// The compiled Go script; Go's own caches decide what is built anew.
-pub(crate) fn go(workspace: &Workspace) -> Result<PathBuf> {
-    let program = workspace.target("conform/go/conform");
-    let source = workspace.path(AMQP091).join("go");
+pub(crate) fn go(workspace: &Workspace, dialect: &str) -> Result<PathBuf> {
+    let program = workspace.target(dialect).join("go/conform");
+    let source = workspace.path(dialect).join("go");
     command::run(workspace.command("go").arg("build").arg("-o").arg(&program).arg(".").current_dir(source))?;
     Ok(program)
 }
 
-/// The Java client's libraries; returns the class path.
-pub(crate) fn java(workspace: &Workspace) -> Result<PathBuf> {
-    let home = workspace.target("conform/java");
-    unless_current(&workspace.path(AMQP091).join("java/pom.xml"), &home, |list| {
+/// The libraries that `folder/pom.xml` names; returns the class path.
+pub(crate) fn java(workspace: &Workspace, dialect: &str, folder: &str) -> Result<PathBuf> {
+    let home = workspace.target(dialect).join(folder);
+    unless_current(&workspace.path(dialect).join(folder).join("pom.xml"), &home, |list| {
         let folder = format!("-DoutputDirectory={}", home.display());
         command::run(
             workspace
@@ -73,7 +75,7 @@ pub(crate) fn java(workspace: &Workspace) -> Result<PathBuf> {
 pub(crate) fn certificates(workspace: &Workspace) -> Result<PathBuf> {
     let home = workspace.target("conform/tls");
     if !home.join("server.key").exists() {
-        let interpreter = python(workspace)?;
+        let interpreter = python(workspace, AMQP091)?;
         std::fs::create_dir_all(&home)?;
         command::run(
             workspace

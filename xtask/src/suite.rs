@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::command;
-use crate::conform;
+use crate::conform::{self, Dialect};
 use crate::step::{self, Step};
 use crate::workspace::Workspace;
 use crate::{arrows, tidy};
@@ -40,22 +40,22 @@ const STEPS: &[Step] = &[
     Step {
         name: "pika",
         shows: "Python's client observes what RabbitMQ answers",
-        run: |workspace| conform::amqp091(workspace, "pika"),
+        run: |workspace| conform::client(workspace, Dialect::Amqp091, "pika"),
     },
     Step {
         name: "amqplib",
         shows: "Node's client observes the same",
-        run: |workspace| conform::amqp091(workspace, "amqplib"),
+        run: |workspace| conform::client(workspace, Dialect::Amqp091, "amqplib"),
     },
     Step {
         name: "lapin",
         shows: "Rust's client observes the same",
-        run: |workspace| conform::amqp091(workspace, "lapin"),
+        run: |workspace| conform::client(workspace, Dialect::Amqp091, "lapin"),
     },
     Step {
         name: "celery",
         shows: "a Celery worker runs tasks, retries and delays",
-        run: |workspace| conform::amqp091(workspace, "celery"),
+        run: |workspace| conform::client(workspace, Dialect::Amqp091, "celery"),
     },
     Step {
         name: "kill-loop",

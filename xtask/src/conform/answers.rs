@@ -7,16 +7,16 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Dialect;
 use super::script::Observed;
-use crate::provision::AMQP091;
 use crate::workspace::Workspace;
 
-const RECORDED: &str = "answers-rabbitmq-4.3.json";
 const DIFFERENCES: &str = "differences.toml";
 const CASES: &str = "cases.toml";
 
 /// The three files.
 pub(super) struct Answers {
+    dialect: Dialect,
     recorded: BTreeMap<String, Recorded>,
     differences: BTreeMap<String, Value>,
     known: BTreeSet<String>,
@@ -48,12 +48,13 @@ struct Difference {
 
 impl Answers {
     /// Read the files and check that they fit each other.
-    pub(super) fn read(workspace: &Workspace) -> Result<Self> {
+    pub(super) fn read(workspace: &Workspace, dialect: Dialect) -> Result<Self> {
         let text = |name: &str| {
-            std::fs::read_to_string(path(workspace, name)).with_context(|| format!("read {name}"))
+            std::fs::read_to_string(path(workspace, dialect, name)).with_context(|| format!("read {name}"))
         };
+        let name = dialect.recorded();
         let recorded: BTreeMap<String, Recorded> =
-            serde_json::from_str(&text(RECORDED)?).with_context(|| format!("understand {RECORDED}"))?;
+            serde_json::from_str(&text(name)?).with_context(|| format!("understand {name}"))?;
         let areas: BTreeMap<String, BTreeMap<String, String>> =
             toml::from_str(&text(CASES)?).with_context(|| format!("understand {CASES}"))?;
         let known: BTreeSet<String> = areas.into_values().flat_map(BTreeMap::into_keys).collect();
@@ -67,7 +68,7 @@ impl Answers {
                 .with_context(|| format!("understand our answer to {case} in {DIFFERENCES}"))?;
             differences.insert(case, answer);
         }
-        Ok(Self { recorded, differences, known })
+        Ok(Self { dialect, recorded, differences, known })
     }
 
     /// Before a client's answers are recorded anew: no case is observed by it.
@@ -101,7 +102,8 @@ impl Answers {
             .iter()
             .map(|(case, recorded)| Ok(format!("{case:?}: {}", serde_json::to_string(recorded)?)));
         let text = format!("{{\n{}\n}}\n", lines.collect::<Result<Vec<_>>>()?.join(",\n")); // a line per case, for readable changes
-        std::fs::write(path(workspace, RECORDED), text).with_context(|| format!("write {RECORDED}"))?;
+        let name = self.dialect.recorded();
+        std::fs::write(path(workspace, self.dialect, name), text).with_context(|| format!("write {name}"))?;
         let missing: Vec<&str> =
             self.known.iter().filter(|case| !self.recorded.contains_key(*case)).map(String::as_str).collect();
         ensure!(missing.is_empty(), "listed in {CASES} and observed by nobody: {}", missing.join(", "));
@@ -139,8 +141,8 @@ impl Answers {
     }
 }
 
-fn path(workspace: &Workspace, name: &str) -> PathBuf {
-    workspace.path(AMQP091).join(name)
+fn path(workspace: &Workspace, dialect: Dialect, name: &str) -> PathBuf {
+    workspace.path(dialect.folder()).join(name)
 }
 
 #[cfg(test)]
@@ -151,6 +153,7 @@ mod tests {
     fn answers() -> Answers {
         let known = ["a", "b"].map(str::to_owned).into();
         let mut answers = Answers {
+            dialect: Dialect::Amqp091,
             recorded: BTreeMap::new(),
             differences: BTreeMap::from([("b".to_owned(), json!(540))]),
             known,

@@ -1,4 +1,4 @@
-//! The clients, and how each one's script is made ready and started.
+//! The clients of each dialect, and how each one's script is made ready and started.
 
 use std::process::Command;
 
@@ -9,18 +9,36 @@ use crate::provision;
 use crate::workspace::Workspace;
 
 /// An official client library with a script of ours on top.
-pub(super) struct Client {
-    pub(super) name: &'static str,
+pub(crate) struct Client {
+    pub(crate) name: &'static str,
     start: fn(&Workspace) -> Result<Command>,
 }
 
-pub(super) const CLIENTS: &[Client] = &[
-    Client { name: "pika", start: |workspace| python(workspace, "pika") },
-    Client { name: "amqplib", start: amqplib },
+pub(super) const AMQP091: &[Client] = &[
+    Client { name: "pika", start: |workspace| python(workspace, provision::AMQP091, "pika") },
+    Client { name: "amqplib", start: |workspace| node(workspace, provision::AMQP091) },
     Client { name: "lapin", start: lapin },
-    Client { name: "go", start: |workspace| Ok(workspace.command(provision::go(workspace)?)) },
-    Client { name: "java", start: java },
-    Client { name: "celery", start: |workspace| python(workspace, "celery") },
+    Client {
+        name: "go",
+        start: |workspace| Ok(workspace.command(provision::go(workspace, provision::AMQP091)?)),
+    },
+    Client { name: "java", start: |workspace| java(workspace, provision::AMQP091, "java") },
+    Client { name: "celery", start: |workspace| python(workspace, provision::AMQP091, "celery") },
+];
+
+pub(super) const KAFKA: &[Client] = &[
+    Client { name: "confluent", start: |workspace| kafka_python(workspace, "confluent") },
+    Client { name: "aiokafka", start: |workspace| kafka_python(workspace, "aiokafka") },
+    Client { name: "kafka-python", start: |workspace| kafka_python(workspace, "kafka-python") },
+    Client { name: "raw", start: |workspace| python(workspace, provision::KAFKA, "raw") },
+    Client { name: "kafkajs", start: |workspace| node(workspace, provision::KAFKA) },
+    Client { name: "franz-go", start: |workspace| kafka_go(workspace, "franz-go") },
+    Client { name: "java", start: |workspace| java(workspace, provision::KAFKA, "java") },
+    Client { name: "java-3", start: |workspace| java(workspace, provision::KAFKA, "java-3") },
+    Client { name: "tools", start: |workspace| kafka_tools(workspace, "tools") },
+    Client { name: "kcat", start: |workspace| kafka_tools(workspace, "kcat") },
+    Client { name: "streams", start: |workspace| kafka_tools(workspace, "streams") },
+    Client { name: "connect", start: |workspace| kafka_tools(workspace, "connect") },
 ];
 
 impl Client {
@@ -31,16 +49,37 @@ impl Client {
 }
 
 /// A folder that is run as a program.
-fn python(workspace: &Workspace, folder: &str) -> Result<Command> {
-    let mut command = workspace.command(provision::python(workspace)?);
-    command.arg("-B").arg(workspace.path(provision::AMQP091).join(folder));
+fn python(workspace: &Workspace, dialect: &str, folder: &str) -> Result<Command> {
+    let mut command = workspace.command(provision::python(workspace, dialect)?);
+    command.arg("-B").arg(workspace.path(dialect).join(folder));
     Ok(command)
 }
 
-fn amqplib(workspace: &Workspace) -> Result<Command> {
+/// The same cases on one of three libraries.
+fn kafka_python(workspace: &Workspace, library: &str) -> Result<Command> {
+    let mut command = python(workspace, provision::KAFKA, "python")?;
+    command.arg(library);
+    Ok(command)
+}
+
+/// The program is told which library to use.
+fn kafka_go(workspace: &Workspace, library: &str) -> Result<Command> {
+    let mut command = workspace.command(provision::go(workspace, provision::KAFKA)?);
+    command.arg(library);
+    Ok(command)
+}
+
+/// Programs that come with Kafka, called by a script, with the jars of the newest version in reach.
+fn kafka_tools(workspace: &Workspace, what: &str) -> Result<Command> {
+    let mut command = python(workspace, provision::KAFKA, "tools")?;
+    command.arg(what).arg("--classpath").arg(provision::java(workspace, provision::KAFKA, "java")?);
+    Ok(command)
+}
+
+fn node(workspace: &Workspace, dialect: &str) -> Result<Command> {
     let mut command = workspace.command("node");
-    command.env("NODE_PATH", provision::node(workspace)?);
-    command.arg(workspace.path(provision::AMQP091).join("node/main.js"));
+    command.env("NODE_PATH", provision::node(workspace, dialect)?);
+    command.arg(workspace.path(dialect).join("node/main.js"));
     Ok(command)
 }
 
@@ -49,9 +88,10 @@ fn lapin(workspace: &Workspace) -> Result<Command> {
     Ok(workspace.command(workspace.target("release/conform-lapin")))
 }
 
-fn java(workspace: &Workspace) -> Result<Command> {
+/// One source file that java runs as it is, with the libraries that `libraries/pom.xml` names.
+fn java(workspace: &Workspace, dialect: &str, libraries: &str) -> Result<Command> {
     let mut command = workspace.command("java");
-    command.arg("-cp").arg(provision::java(workspace)?);
-    command.arg(workspace.path(provision::AMQP091).join("java/Conform.java"));
+    command.args(["-Xmx256m", "-cp"]).arg(provision::java(workspace, dialect, libraries)?);
+    command.arg(workspace.path(dialect).join("java/Conform.java"));
     Ok(command)
 }

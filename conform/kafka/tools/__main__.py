@@ -1,0 +1,43 @@
+"""Programs that come with Kafka, or with Debian. Prints one line of JSON per case; see xtask/src/conform.rs for who reads it.
+
+    python conform/kafka/tools tools|kcat|streams|connect --classpath 'jars/*' --bootstrap 127.0.0.1:9092 [--only case,case]
+"""
+
+import argparse
+import importlib
+import json
+import sys
+import traceback
+
+from rig import CASES, Rig
+
+
+def answer(run, rig):
+    try:
+        return run(rig)
+    except Exception as error:  # a case that breaks is an answer that differs
+        traceback.print_exc()
+        for path in rig.folder.glob("out-*"):
+            print(path.read_text()[-2000:], file=sys.stderr)
+        return {"broken": f"{type(error).__name__}: {error}"}
+    finally:
+        rig.close()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("family", choices=["tools", "kcat", "streams", "connect"])
+    parser.add_argument("--classpath", required=True)
+    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--sasl")
+    parser.add_argument("--only")
+    arguments = parser.parse_args()
+    family = "console" if arguments.family == "tools" else arguments.family
+    importlib.import_module(family)
+    cases = CASES[family]
+    for name in arguments.only.split(",") if arguments.only else cases:
+        if name in cases:
+            print(json.dumps({"case": name, "answer": answer(cases[name], Rig(name, arguments))}), flush=True)
+
+
+main()
