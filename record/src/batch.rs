@@ -24,6 +24,7 @@
 
 pub mod builder;
 pub mod compression;
+pub mod crossing;
 pub mod records;
 
 use compression::Codec;
@@ -33,9 +34,12 @@ use crc_fast::CrcAlgorithm;
 pub const HEAD_BYTES: usize = 61;
 /// Octets before what the length counts.
 pub const LENGTH_END: usize = 12;
+/// Octets at the start of a batch that [`stamp`] may change, and those between them.
+pub const STAMPED_BYTES: usize = 16;
 /// Where the leader epoch stands.
 const EPOCH_AT: usize = 12;
 const MAGIC_AT: usize = 16;
+const _: () = assert!(STAMPED_BYTES == EPOCH_AT + 4);
 const CRC_AT: usize = 17;
 /// Where the checksum begins to count.
 const CRC_END: usize = 21;
@@ -273,14 +277,10 @@ fn crc(batch: &[u8]) -> u32 {
     u32::try_from(sum).expect("a checksum of 32 bits")
 }
 
-/// Puts offset and epoch into a whole batch. The checksum does not cover them.
-///
-/// # Panics
-/// If `batch` is shorter than a head.
-pub fn stamp(batch: &mut [u8], base_offset: i64, leader_epoch: i32) {
-    let head: &mut [u8; HEAD_BYTES] = batch.first_chunk_mut().expect("a whole batch");
-    put(head, 0, base_offset.to_be_bytes());
-    put(head, EPOCH_AT, leader_epoch.to_be_bytes());
+/// Puts offset and epoch into the start of a batch. The checksum does not cover them.
+pub fn stamp(start: &mut [u8; STAMPED_BYTES], base_offset: i64, leader_epoch: i32) {
+    start[..8].copy_from_slice(&base_offset.to_be_bytes());
+    start[EPOCH_AT..].copy_from_slice(&leader_epoch.to_be_bytes());
 }
 
 /// Replaces the producer's timestamps by the log's: largest timestamp and attribute change, and with them the checksum.

@@ -10,6 +10,7 @@ use super::produce::TopicRef;
 use super::wire::{Reader, Wire, Writer};
 use bytes::Bytes;
 use stele_model::session::Output;
+use stele_record::batch::STAMPED_BYTES;
 
 /// Records from this size up are handed on without copying, octets.
 pub const SHARE_BYTES_MIN: usize = 8 << 10;
@@ -113,6 +114,26 @@ pub struct PartitionHead {
     pub aborted: Vec<AbortedTransaction>,
 }
 
+/// A batch on its way to a client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    /// As it is.
+    Whole(Bytes),
+    /// Its first octets, stamped, and the rest of it.
+    Stamped([u8; STAMPED_BYTES], Bytes),
+}
+
+impl Piece {
+    /// Octets of the batch.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(octets) => octets.len(),
+            Self::Stamped(head, rest) => head.len() + rest.len(),
+        }
+    }
+}
+
 /// A fetch response under construction.
 #[derive(Debug)]
 #[must_use = "the size is missing until it is ended"]
@@ -158,8 +179,8 @@ impl Response {
         writer.long_len(Some(partitions));
     }
 
-    /// Appends one partition; large records are shared.
-    pub fn partition(&mut self, head: &PartitionHead, records: &[Bytes], out: &mut Output) {
+    /// Appends one partition; large batches are shared.
+    pub fn partition(&mut self, head: &PartitionHead, records: &[Piece], out: &mut Output) {
         let version = self.version;
         let mut writer = self.writer(out);
         head.index.write(&mut writer);
@@ -173,13 +194,20 @@ impl Response {
         if version >= 11 {
             (-1_i32).write(&mut writer);
         }
-        writer.long_len(Some(records.iter().map(Bytes::len).sum()));
+        writer.long_len(Some(records.iter().map(Piece::bytes).sum()));
         for piece in records {
-            if piece.len() < SHARE_BYTES_MIN {
-                out.buffer().extend_from_slice(piece);
+            let octets = match piece {
+                Piece::Whole(octets) => octets,
+                Piece::Stamped(head, rest) => {
+                    out.buffer().extend_from_slice(head);
+                    rest
+                }
+            };
+            if octets.len() < SHARE_BYTES_MIN {
+                out.buffer().extend_from_slice(octets);
             } else {
-                self.shared_bytes += piece.len();
-                out.share(piece.clone());
+                self.shared_bytes += octets.len();
+                out.share(octets.clone());
             }
         }
         no_tags(&mut self.writer(out));
@@ -249,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_generated_reader_reads_the_response() {
-        let large = Bytes::from(vec![7; SHARE_BYTES_MIN]);
+        let large = Bytes::from(vec![7; 2 * SHARE_BYTES_MIN]);
         let small = Bytes::from_static(b"small");
         let records = [&large[..], &small[..]].concat();
         for version in versions() {
@@ -269,7 +297,9 @@ mod tests {
             let mut out = Output::default();
             let mut response = Response::start(version, 77, (0, 0), 1, &mut out);
             response.topic(&topic, 1, &mut out);
-            response.partition(&head, &[large.clone(), small.clone()], &mut out);
+            let (start, rest) = large.split_first_chunk().unwrap();
+            let stamped = Piece::Stamped(*start, large.slice_ref(rest));
+            response.partition(&head, &[stamped, Piece::Whole(small.clone())], &mut out);
             response.end_topic(&mut out);
             response.end(&mut out);
             let mut octets = Vec::new();

@@ -90,7 +90,7 @@ fn what_another_implementation_writes_is_read() {
 #[test]
 fn a_stamp_leaves_the_checksum_right() {
     let mut octets = BytesMut::from(&built(Codec::Lz4)[..]);
-    stamp(&mut octets, 1_000_000, 8);
+    stamp(octets.first_chunk_mut().unwrap(), 1_000_000, 8);
     let (batch, _) = Batch::first(&octets).unwrap();
     batch.verify().unwrap();
     assert_eq!((batch.head().base_offset, batch.head().leader_epoch), (1_000_000, 8));
@@ -158,4 +158,34 @@ fn a_count_is_not_believed() {
     let contents = batch.contents(BYTES_MAX).unwrap();
     let last = contents.records().last();
     assert_eq!(last, Some(Err(Damage::Record("octets left over"))));
+}
+
+#[test]
+fn records_cross_to_other_dialects_and_back() {
+    let octets = built(Codec::Zstd);
+    let publishes = crossing::publishes(&octets, "orders", stele_model::id::Now(5_000_000), BYTES_MAX);
+    assert_eq!(publishes.items.len(), 3);
+    for (item, n) in publishes.items.iter().zip(0..) {
+        let view = crate::View::parse(publishes.record(n)).unwrap();
+        assert_eq!((view.exchange(), view.key()), (&b"amq.topic"[..], &b"orders"[..]));
+        assert_eq!(
+            (publishes.slice(&item.exchange), publishes.slice(&item.key)),
+            (view.exchange(), view.key())
+        );
+        assert!(view.headers_table().check().is_ok());
+    }
+    let first = crate::View::parse(publishes.record(0)).unwrap();
+    assert_eq!((first.body(), first.time()), (&b"value"[..], 1_000_000));
+    let back = crossing::batch(&publishes.bytes, 42, 0).unwrap();
+    let (back, _) = Batch::first(&back).unwrap();
+    back.verify().unwrap();
+    let contents = back.contents(BYTES_MAX).unwrap();
+    let records: Vec<_> = contents.records().map(Result::unwrap).collect();
+    assert_eq!((records[0].key, records[0].value), (Some(&b"key"[..]), Some(&b"value"[..])));
+    let headers: Vec<_> = records[0].headers().map(Result::unwrap).collect();
+    assert_eq!(headers, [(&b"name"[..], Some(&b"value"[..])), (b"empty", None)]);
+    assert_eq!((records[1].key, records[1].value), (Some(&b"orders"[..]), Some(&[7; 300][..])));
+    assert_eq!((records[2].key, records[2].value), (Some(&b"gone"[..]), None));
+    let times: Vec<_> = records.iter().map(|one| back.head().base_timestamp + one.timestamp_delta).collect();
+    assert_eq!(times, [1_000, 990, 1_005]);
 }

@@ -1,0 +1,374 @@
+//! DescribeConfigs (key 32), AlterConfigs (33), IncrementalAlterConfigs (44), ListConfigResources (74).
+//!
+//! Topics' configurations can be changed; the broker's are its own file's, and are shown.
+
+use super::serve::{Context, Stages, Step, done, streams};
+use super::settings::{self, Kind, SETTINGS, Written, elements, find};
+use crate::codec::generated::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use crate::codec::generated::list_config_resources::{
+    ConfigResource, ListConfigResourcesRequest, ListConfigResourcesResponse,
+};
+use crate::codec::generated::{alter_configs, incremental_alter_configs};
+use crate::codec::wire::Text;
+use crate::profile::Profile;
+use crate::refuse::{Code, Fault, refused};
+use std::sync::Arc;
+use stele_model::op::{Define, Op, StreamsWanted};
+use stele_model::outcome::{Done, Outcome};
+use stele_model::stream::{PartResult, StreamInfo, StreamRef};
+
+/// A topic's configurations.
+const TOPIC: i8 = 2;
+/// A broker's.
+const BROKER: i8 = 4;
+/// Where a value comes from: a client wrote it.
+const DYNAMIC_TOPIC: i8 = 1;
+/// Where a value comes from: the broker's own configuration.
+const STATIC_BROKER: i8 = 4;
+/// Where a value comes from: nobody wrote it.
+const DEFAULT: i8 = 5;
+/// First version that lists more than the configurations of client metrics, of which there are none.
+const LIST_ALL_FIRST: i16 = 1;
+
+/// Where a topic's value comes from.
+pub(super) fn source(differs: bool) -> i8 {
+    if differs { DYNAMIC_TOPIC } else { DEFAULT }
+}
+
+/// DescribeConfigs.
+pub(super) fn describe<'a>(
+    context: &mut Context<'_>,
+    request: DescribeConfigsRequest<'a>,
+    stages: &'a Stages,
+) -> Step<DescribeConfigsResponse<'a>> {
+    let topics = request.resources.iter().filter(|resource| resource.resource_type == TOPIC);
+    let names: Vec<&str> = topics.map(|resource| &*resource.resource_name).collect();
+    let found = match look_up(&names, stages) {
+        Ok(found) => found,
+        Err(ops) => return Step::Ask(ops),
+    };
+    let mut found = found.into_iter();
+    let results = request.resources.iter().map(|resource| {
+        let configs = match resource.resource_type {
+            TOPIC => match found.next().expect("each topic was looked up") {
+                Ok(info) => Ok(topic_configs(&info, resource, &request)),
+                Err(refusal) => Err(refused(&refusal)),
+            },
+            BROKER => broker_configs(context.profile, resource),
+            other => {
+                Err(Fault::new(Code::InvalidRequest, format!("there are no configurations of kind {other}")))
+            }
+        };
+        let (configs, fault) = match configs {
+            Ok(configs) => (configs, None),
+            Err(fault) => (Vec::new(), Some(fault)),
+        };
+        DescribeConfigsResult {
+            error_code: fault.as_ref().map_or(Code::None, |fault| fault.code).number(),
+            error_message: fault.map(|fault| fault.text.into()),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            configs,
+        }
+    });
+    Step::Answer(DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() })
+}
+
+/// The topics of these names, or what to ask to find them.
+fn look_up(names: &[&str], stages: &Stages) -> Result<Vec<PartResult<Arc<StreamInfo>>>, Vec<Op>> {
+    match stages.first() {
+        _ if names.is_empty() => Ok(Vec::new()),
+        Some(outcomes) => Ok(streams(&outcomes[0], names.len())),
+        None => {
+            let these = names.iter().map(|name| StreamRef::Name((*name).to_owned())).collect();
+            Err(vec![Op::Streams(StreamsWanted::These(these))])
+        }
+    }
+}
+
+fn is_wanted(resource: &DescribeConfigsResource<'_>, name: &str) -> bool {
+    resource
+        .configuration_keys
+        .as_ref()
+        .is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| key == name))
+}
+
+fn topic_configs<'a>(
+    info: &StreamInfo,
+    resource: &DescribeConfigsResource<'_>,
+    request: &DescribeConfigsRequest<'_>,
+) -> Vec<DescribeConfigsResourceResult<'a>> {
+    let wanted = SETTINGS.iter().filter(|setting| is_wanted(resource, setting.name));
+    let configs = wanted.map(|setting| {
+        let (value, differs) = settings::present(info, setting);
+        let synonym = |value: String, source: i8| DescribeConfigsSynonym {
+            name: setting.name.into(),
+            value: Some(value.into()),
+            source,
+        };
+        let mut synonyms = Vec::new();
+        if request.include_synonyms {
+            synonyms.extend(differs.then(|| synonym(value.clone(), DYNAMIC_TOPIC)));
+            synonyms.push(synonym(setting.default.to_owned(), DEFAULT));
+        }
+        DescribeConfigsResourceResult {
+            name: setting.name.into(),
+            value: Some(value.into()),
+            config_source: source(differs),
+            synonyms,
+            config_type: setting.kind as i8,
+            documentation: request.include_documentation.then(|| setting.documentation.into()),
+            ..DescribeConfigsResourceResult::default()
+        }
+    });
+    configs.collect()
+}
+
+fn broker_configs<'a>(
+    profile: &Profile,
+    resource: &DescribeConfigsResource<'_>,
+) -> Result<Vec<DescribeConfigsResourceResult<'a>>, Fault> {
+    let is_ours = resource.resource_name.parse() == Ok(profile.node_id);
+    if !is_ours && !resource.resource_name.is_empty() {
+        let text = format!("there is no broker {}, this is {}", resource.resource_name, profile.node_id);
+        return Err(Fault::new(Code::InvalidRequest, text));
+    }
+    if !is_ours {
+        return Ok(Vec::new()); // Defaults for all brokers: nobody can write any.
+    }
+    let default = |name| find(name).map_or("", |setting| setting.default).to_owned();
+    let listener = format!("PLAINTEXT://{}:{}", profile.host, profile.port);
+    let configs = [
+        ("advertised.listeners", listener, Kind::Text),
+        ("auto.create.topics.enable", profile.auto_create.to_string(), Kind::Boolean),
+        ("broker.id", profile.node_id.to_string(), Kind::Int),
+        ("default.replication.factor", "1".to_owned(), Kind::Int),
+        ("delete.topic.enable", "true".to_owned(), Kind::Boolean),
+        ("log.cleanup.policy", default("cleanup.policy"), Kind::List),
+        ("log.retention.bytes", default("retention.bytes"), Kind::Long),
+        ("log.retention.ms", default("retention.ms"), Kind::Long),
+        ("message.max.bytes", default("max.message.bytes"), Kind::Int),
+        ("min.insync.replicas", "1".to_owned(), Kind::Int),
+        ("node.id", profile.node_id.to_string(), Kind::Int),
+        ("num.partitions", profile.partitions.to_string(), Kind::Int),
+        ("offsets.topic.replication.factor", "1".to_owned(), Kind::Int),
+        ("socket.request.max.bytes", profile.request_bytes_max.to_string(), Kind::Int),
+    ];
+    let wanted = configs.into_iter().filter(|(name, ..)| is_wanted(resource, name));
+    let shown = wanted.map(|(name, value, kind)| DescribeConfigsResourceResult {
+        name: name.into(),
+        value: Some(value.into()),
+        read_only: true,
+        config_source: STATIC_BROKER,
+        config_type: kind as i8,
+        ..DescribeConfigsResourceResult::default()
+    });
+    Ok(shown.collect())
+}
+
+/// What one resource shall become.
+struct Change<'a> {
+    kind: i8,
+    name: Text<'a>,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    /// This and nothing else.
+    All(Vec<(Text<'a>, Option<Text<'a>>)>),
+    /// One step after the other: 0 set, 1 delete, 2 append, 3 subtract.
+    Steps(Vec<(Text<'a>, i8, Option<Text<'a>>)>),
+}
+
+impl What<'_> {
+    /// What is written afterwards.
+    fn of(&self, before: Written, info: &StreamInfo) -> Result<Written, Fault> {
+        let invalid = |text: String| Fault::new(Code::InvalidConfig, text);
+        let missing = |name: &str| invalid(format!("Null value not supported for topic configs: {name}"));
+        let mut written = before;
+        match self {
+            Self::All(configs) => {
+                written.clear();
+                for (name, value) in configs {
+                    let value = value.as_deref().ok_or_else(|| missing(name))?;
+                    written.insert(name.to_string(), value.to_owned());
+                }
+            }
+            Self::Steps(steps) => {
+                for (name, operation, value) in steps {
+                    let setting = find(name);
+                    let setting =
+                        setting.ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))?;
+                    let value = value.as_deref().ok_or_else(|| missing(name));
+                    match operation {
+                        0 => written.insert(name.to_string(), value?.to_owned()),
+                        1 => written.remove(&**name),
+                        2 | 3 if setting.kind == Kind::List => {
+                            let value = value?;
+                            let (now, _) = settings::present(info, setting);
+                            let mut list: Vec<&str> = elements(&now).collect();
+                            list.retain(|element| !elements(value).any(|other| other == *element));
+                            if *operation == 2 {
+                                list.extend(elements(value));
+                            }
+                            written.insert(name.to_string(), list.join(","))
+                        }
+                        2 | 3 => {
+                            let text = format!("{name} is no list");
+                            return Err(invalid(text));
+                        }
+                        other => {
+                            return Err(Fault::new(Code::InvalidRequest, format!("no operation {other}")));
+                        }
+                    };
+                }
+            }
+        }
+        settings::check(&written)?;
+        Ok(written)
+    }
+}
+
+/// Looks the topics up, changes them, and tells what became of each resource.
+fn change<'a>(changes: &[Change<'a>], check_only: bool, stages: &Stages) -> Step<Vec<Result<(), Fault>>> {
+    let topics = changes.iter().filter(|change| change.kind == TOPIC);
+    let names: Vec<&str> = topics.map(|change| &*change.name).collect();
+    let found = match look_up(&names, stages) {
+        Ok(found) => found,
+        Err(ops) => return Step::Ask(ops),
+    };
+    let mut found = found.into_iter();
+    let planned: Vec<Result<Op, Fault>> = changes
+        .iter()
+        .map(|change| {
+            if change.kind != TOPIC {
+                let text = "only configurations of topics can be changed";
+                return Err(Fault::new(Code::InvalidRequest, text));
+            }
+            let info =
+                found.next().expect("each topic was looked up").map_err(|refusal| refused(&refusal))?;
+            let written = change.what.of(settings::written(&info), &info)?;
+            Ok(Op::Define(Define::AlterStream {
+                stream: StreamRef::Name(info.name.clone()),
+                settings: settings::settings(&written),
+                arguments: settings::arguments(&written),
+                check_only,
+            }))
+        })
+        .collect();
+    let asked = planned.iter().flatten().count();
+    let outcomes = match stages.get(1) {
+        Some(outcomes) => outcomes.as_slice(),
+        None if asked == 0 => &[],
+        None => return Step::Ask(planned.into_iter().flatten().collect()),
+    };
+    let mut outcomes = outcomes.iter();
+    let mut altered = || alteration(outcomes.next().expect("each change that was asked for is answered"));
+    Step::Answer(planned.into_iter().map(|planned| planned.and_then(|_| altered())).collect())
+}
+
+fn alteration(outcome: &Outcome) -> Result<(), Fault> {
+    match done(outcome) {
+        Ok(Done::Stream(_)) => Ok(()),
+        Err(refusal) => Err(refused(refusal)),
+        Ok(other) => unreachable!("the hub answers for a stream with {other:?}"),
+    }
+}
+
+/// AlterConfigs: what is not named has its default again.
+pub(super) fn alter<'a>(
+    _: &mut Context<'_>,
+    request: alter_configs::AlterConfigsRequest<'a>,
+    stages: &'a Stages,
+) -> Step<alter_configs::AlterConfigsResponse<'a>> {
+    let changes = request.resources.into_iter().map(|resource| Change {
+        kind: resource.resource_type,
+        name: resource.resource_name,
+        what: What::All(resource.configs.into_iter().map(|config| (config.name, config.value)).collect()),
+    });
+    let changes: Vec<Change<'a>> = changes.collect();
+    match change(&changes, request.validate_only, stages) {
+        Step::Ask(ops) => Step::Ask(ops),
+        Step::Answer(results) => {
+            let responses = changes.into_iter().zip(results).map(|(change, result)| {
+                let fault = result.err();
+                alter_configs::AlterConfigsResourceResponse {
+                    error_code: fault.as_ref().map_or(Code::None, |fault| fault.code).number(),
+                    error_message: fault.map(|fault| fault.text.into()),
+                    resource_type: change.kind,
+                    resource_name: change.name,
+                }
+            });
+            let responses = responses.collect();
+            Step::Answer(alter_configs::AlterConfigsResponse { responses, throttle_time_ms: 0 })
+        }
+    }
+}
+
+/// IncrementalAlterConfigs.
+pub(super) fn alter_incrementally<'a>(
+    _: &mut Context<'_>,
+    request: incremental_alter_configs::IncrementalAlterConfigsRequest<'a>,
+    stages: &'a Stages,
+) -> Step<incremental_alter_configs::IncrementalAlterConfigsResponse<'a>> {
+    let changes = request.resources.into_iter().map(|resource| {
+        let steps = resource.configs.into_iter();
+        Change {
+            kind: resource.resource_type,
+            name: resource.resource_name,
+            what: What::Steps(
+                steps.map(|config| (config.name, config.config_operation, config.value)).collect(),
+            ),
+        }
+    });
+    let changes: Vec<Change<'a>> = changes.collect();
+    match change(&changes, request.validate_only, stages) {
+        Step::Ask(ops) => Step::Ask(ops),
+        Step::Answer(results) => {
+            let responses = changes.into_iter().zip(results).map(|(change, result)| {
+                let fault = result.err();
+                incremental_alter_configs::AlterConfigsResourceResponse {
+                    error_code: fault.as_ref().map_or(Code::None, |fault| fault.code).number(),
+                    error_message: fault.map(|fault| fault.text.into()),
+                    resource_type: change.kind,
+                    resource_name: change.name,
+                }
+            });
+            let responses = responses.collect();
+            Step::Answer(incremental_alter_configs::IncrementalAlterConfigsResponse {
+                responses,
+                throttle_time_ms: 0,
+            })
+        }
+    }
+}
+
+/// ListConfigResources: what has configurations.
+pub(super) fn list_resources<'a>(
+    context: &mut Context<'_>,
+    request: ListConfigResourcesRequest,
+    stages: &'a Stages,
+) -> Step<ListConfigResourcesResponse<'a>> {
+    let all = request.resource_types.is_empty();
+    let wants =
+        |kind: i8| context.version >= LIST_ALL_FIRST && (all || request.resource_types.contains(&kind));
+    let mut config_resources: Vec<ConfigResource<'a>> = Vec::new();
+    if wants(TOPIC) {
+        let Some(outcomes) = stages.first() else {
+            return Step::Ask(vec![Op::Streams(StreamsWanted::All)]);
+        };
+        let topics = streams(&outcomes[0], 0).into_iter().flatten();
+        config_resources.extend(
+            topics
+                .map(|info| ConfigResource { resource_name: info.name.clone().into(), resource_type: TOPIC }),
+        );
+    }
+    if wants(BROKER) {
+        let resource_name = context.profile.node_id.to_string().into();
+        config_resources.push(ConfigResource { resource_name, resource_type: BROKER });
+    }
+    Step::Answer(ListConfigResourcesResponse { config_resources, ..ListConfigResourcesResponse::default() })
+}

@@ -1,0 +1,286 @@
+//! ListOffsets (key 2), OffsetForLeaderEpoch (23), DeleteRecords (21): where partitions begin and end.
+//!
+//! The hub finds the batch of a time; the record in it is found here, since only a dialect reads its batches.
+
+use super::fetch::epoch_fault;
+use super::produce::offset;
+use super::serve::{Context, Stages, Step, done};
+use crate::codec::generated::delete_records::{
+    DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
+};
+use crate::codec::generated::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+};
+use crate::codec::generated::offset_for_leader_epoch::{
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
+use crate::profile;
+use crate::refuse::{Code, refused};
+use stele_model::id::Position;
+use stele_model::op::Op;
+use stele_model::outcome::{Done, Outcome};
+use stele_model::refusal::Refusal;
+use stele_model::stream::{Ends, Format, PartResult, PartitionRef, ReadBatch, SeekBy, Sought, StreamRef};
+use stele_record::View;
+use stele_record::batch::Batch;
+
+/// Times that mean a place.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+/// The end of what consumers may see, in DeleteRecords.
+const HIGH_WATERMARK: i64 = -1;
+
+fn partition(topic: &str, index: i32) -> PartitionRef {
+    PartitionRef {
+        stream: StreamRef::Name(topic.to_owned()),
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+    }
+}
+
+/// What was sought, `count` of it; each has the refusal if the question itself was refused.
+fn sought(outcome: &Outcome, count: usize) -> Vec<PartResult<Sought>> {
+    match done(outcome) {
+        Ok(Done::Sought(sought)) => sought.clone(),
+        Err(refusal) => vec![Err(refusal.clone()); count],
+        Ok(other) => unreachable!("the hub answers seek with {other:?}"),
+    }
+}
+
+/// How to look for a time; `None`: nothing can be there.
+fn seek(timestamp: i64, stable: bool) -> Option<SeekBy> {
+    Some(match timestamp {
+        LATEST => SeekBy::End { stable },
+        EARLIEST | EARLIEST_LOCAL => SeekBy::Start,
+        MAX_TIMESTAMP => SeekBy::NewestTime,
+        _ => SeekBy::Time(u64::try_from(timestamp).ok()?),
+    })
+}
+
+/// First version in which each special time may be asked for.
+fn is_known(timestamp: i64, version: i16) -> bool {
+    match timestamp {
+        MAX_TIMESTAMP => version >= 7,
+        EARLIEST_LOCAL => version >= 8,
+        LATEST_TIERED => version >= 9,
+        EARLIEST_PENDING_UPLOAD => version >= 11,
+        _ => timestamp >= EARLIEST,
+    }
+}
+
+/// ListOffsets.
+pub(super) fn list<'a>(
+    context: &mut Context<'_>,
+    request: ListOffsetsRequest<'a>,
+    stages: &'a Stages,
+) -> Step<ListOffsetsResponse<'a>> {
+    let stable = request.isolation_level == 1;
+    let all =
+        || request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |part| (topic, part)));
+    let asked = all().filter_map(|(topic, part)| {
+        Some((partition(&topic.name, part.partition_index), seek(part.timestamp, stable)?))
+    });
+    let asked: Vec<_> = asked.collect();
+    let found = match stages.first() {
+        None if asked.is_empty() => Vec::new(),
+        None => return Step::Ask(vec![Op::Seek(asked)]),
+        Some(outcomes) => sought(&outcomes[0], asked.len()),
+    };
+    let mut found = found.into_iter();
+    let version = context.version;
+    let mut answer = |part: &ListOffsetsPartition| {
+        let found = seek(part.timestamp, stable).map(|_| found.next().expect("each part is answered"));
+        listed(part, found, version)
+    };
+    let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
+        name: topic.name.clone(),
+        partitions: topic.partitions.iter().map(&mut answer).collect(),
+    });
+    Step::Answer(ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() })
+}
+
+fn listed(
+    part: &ListOffsetsPartition,
+    found: Option<PartResult<Sought>>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
+    let none = ListOffsetsPartitionResponse {
+        partition_index: part.partition_index,
+        ..ListOffsetsPartitionResponse::default()
+    };
+    let failed = |code: Code| ListOffsetsPartitionResponse { error_code: code.number(), ..none.clone() };
+    if !is_known(part.timestamp, version) {
+        return failed(Code::UnsupportedVersion);
+    }
+    let sought = match found {
+        None => return none, // Nothing is stored elsewhere.
+        Some(Err(refusal)) => return failed(refused(&refusal).code),
+        Some(Ok(sought)) => sought,
+    };
+    if let Some(code) = epoch_fault(part.current_leader_epoch, sought.ends.epoch) {
+        return failed(code);
+    }
+    let Some(position) = sought.position else { return none };
+    let leader_epoch = i32::try_from(sought.ends.epoch).unwrap_or(i32::MAX);
+    let (at, timestamp) = match (&sought.batch, part.timestamp) {
+        (Some((batch, octets)), MAX_TIMESTAMP) => newest(batch, octets),
+        (Some((batch, octets)), time) if time >= 0 => first_at(batch, octets, time),
+        _ => (offset(position.0), -1),
+    };
+    ListOffsetsPartitionResponse { offset: at, timestamp, leader_epoch, ..none }
+}
+
+/// Offset and time of each record of a batch, in order, or of the batch as a whole where its records have no times of their own.
+fn times(batch: &ReadBatch, octets: &[u8]) -> Vec<(i64, i64)> {
+    let first = offset(batch.first.0);
+    match batch.format {
+        Format::KafkaBatch => {
+            let Ok((stored, _)) = Batch::first(octets) else { return Vec::new() };
+            let head = stored.head();
+            if head.attributes.is_log_append_time() {
+                return vec![(first, head.max_timestamp)];
+            }
+            let Ok(contents) = stored.contents(profile::UNPACKED_BYTES_MAX) else { return Vec::new() };
+            let records = contents.records().map_while(Result::ok);
+            let times = records.map(|record| {
+                let time = head.base_timestamp.saturating_add(record.timestamp_delta);
+                (first + i64::from(record.offset_delta), time)
+            });
+            times.collect()
+        }
+        Format::Records => {
+            let mut rest = octets;
+            let mut times = Vec::new();
+            while let Ok((view, after)) = View::first(rest) {
+                times.push((first + offset(times.len() as u64), offset(view.time() / 1000)));
+                rest = after;
+            }
+            times
+        }
+    }
+}
+
+/// The record with the newest time.
+fn newest(batch: &ReadBatch, octets: &[u8]) -> (i64, i64) {
+    let times = times(batch, octets).into_iter();
+    let newest = times.reduce(|best, next| if next.1 > best.1 { next } else { best });
+    newest.unwrap_or((offset(batch.first.0), -1))
+}
+
+/// The first record at or after a time. The batch was found because it has one.
+fn first_at(batch: &ReadBatch, octets: &[u8], time: i64) -> (i64, i64) {
+    let times = times(batch, octets);
+    let found = times.iter().find(|(_, at)| *at >= time).or(times.first()).copied();
+    found.unwrap_or((offset(batch.first.0), -1))
+}
+
+/// OffsetForLeaderEpoch: where an epoch ended, so that a consumer sees whether what it has read was lost.
+pub(super) fn for_leader_epoch<'a>(
+    _: &mut Context<'_>,
+    request: OffsetForLeaderEpochRequest<'a>,
+    stages: &'a Stages,
+) -> Step<OffsetForLeaderEpochResponse<'a>> {
+    let all = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |part| (topic, part)));
+    let asked: Vec<_> = all
+        .map(|(topic, part)| (partition(&topic.topic, part.partition), SeekBy::End { stable: false }))
+        .collect();
+    let mut found = match stages.first() {
+        None if asked.is_empty() => Vec::new(),
+        None => return Step::Ask(vec![Op::Seek(asked)]),
+        Some(outcomes) => sought(&outcomes[0], asked.len()),
+    }
+    .into_iter();
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|part| {
+            let none = EpochEndOffset { partition: part.partition, ..EpochEndOffset::default() };
+            let failed = |code: Code| EpochEndOffset { error_code: code.number(), ..none.clone() };
+            let ends = match found.next().expect("each part is answered") {
+                Ok(sought) => sought.ends,
+                Err(refusal) => return failed(refused(&refusal).code),
+            };
+            if let Some(code) = epoch_fault(part.current_leader_epoch, ends.epoch) {
+                return failed(code);
+            }
+            let epoch = i32::try_from(ends.epoch).unwrap_or(i32::MAX);
+            // An epoch that was never in force, or one of which nobody knows the end, has none.
+            if part.leader_epoch != epoch {
+                return none;
+            }
+            EpochEndOffset { leader_epoch: epoch, end_offset: offset(ends.end.0), ..none }
+        });
+        OffsetForLeaderTopicResult { topic: topic.topic.clone(), partitions: partitions.collect() }
+    });
+    Step::Answer(OffsetForLeaderEpochResponse {
+        topics: topics.collect(),
+        ..OffsetForLeaderEpochResponse::default()
+    })
+}
+
+/// DeleteRecords: what is below an offset goes; −1 stands for all there is.
+pub(super) fn delete_records<'a>(
+    _: &mut Context<'_>,
+    request: DeleteRecordsRequest<'a>,
+    stages: &'a Stages,
+) -> Step<DeleteRecordsResponse<'a>> {
+    let all =
+        || request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |part| (topic, part)));
+    let count = all().count();
+    let ends: Vec<PartResult<Ends>> = match stages.first() {
+        None if count == 0 => return Step::Answer(DeleteRecordsResponse::default()),
+        None => {
+            let end = SeekBy::End { stable: false };
+            let asked = all().map(|(topic, part)| (partition(&topic.name, part.partition_index), end));
+            return Step::Ask(vec![Op::Seek(asked.collect())]);
+        }
+        Some(outcomes) => {
+            sought(&outcomes[0], count).into_iter().map(|one| one.map(|one| one.ends)).collect()
+        }
+    };
+    let to = |asked: i64, ends: &PartResult<Ends>| -> Result<Position, Code> {
+        let ends = ends.as_ref().map_err(|refusal| refused(refusal).code)?;
+        let to = if asked == HIGH_WATERMARK { ends.end.0 } else { u64::try_from(asked).unwrap_or(u64::MAX) };
+        if to > ends.end.0 { Err(Code::OffsetOutOfRange) } else { Ok(Position(to)) }
+    };
+    let plans: Vec<Result<Position, Code>> =
+        all().zip(&ends).map(|((_, part), ends)| to(part.offset, ends)).collect();
+    let trims = all().zip(&plans).filter_map(|((topic, part), plan)| {
+        Some((partition(&topic.name, part.partition_index), *plan.as_ref().ok()?))
+    });
+    let trims: Vec<_> = trims.collect();
+    let trimmed = match stages.get(1) {
+        None if trims.is_empty() => Vec::new(),
+        None => return Step::Ask(vec![Op::Trim(trims)]),
+        Some(outcomes) => trimmed(&outcomes[0], trims.len()),
+    };
+    let mut trimmed = trimmed.into_iter();
+    let mut plans = plans.into_iter();
+    let mut result = |index: i32| {
+        let plan = plans.next().expect("each part has a plan");
+        let ends = plan.and_then(|_| {
+            let ends = trimmed.next().expect("each part is answered");
+            ends.map_err(|refusal| refused(&refusal).code)
+        });
+        DeleteRecordsPartitionResult {
+            partition_index: index,
+            low_watermark: ends.as_ref().map_or(-1, |ends| offset(ends.start.0)),
+            error_code: ends.err().unwrap_or(Code::None).number(),
+        }
+    };
+    let topics = request.topics.iter().map(|topic| DeleteRecordsTopicResult {
+        name: topic.name.clone(),
+        partitions: topic.partitions.iter().map(|part| result(part.partition_index)).collect(),
+    });
+    Step::Answer(DeleteRecordsResponse { topics: topics.collect(), ..DeleteRecordsResponse::default() })
+}
+
+fn trimmed(outcome: &Outcome, count: usize) -> Vec<Result<Ends, Refusal>> {
+    match done(outcome) {
+        Ok(Done::Trimmed(ends)) => ends.clone(),
+        Err(refusal) => vec![Err(refusal.clone()); count],
+        Ok(other) => unreachable!("the hub answers trim with {other:?}"),
+    }
+}

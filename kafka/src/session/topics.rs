@@ -1,0 +1,286 @@
+//! CreateTopics (key 19), DeleteTopics (20), CreatePartitions (37).
+//!
+//! There is one node and one copy of everything. A replication factor is taken as written up to a bound, since many applications
+//! write 3 and mean "safe"; assignments must name this node.
+
+use super::serve::{Context, Identity, Stages, Step, done};
+use super::settings::{self, SETTINGS, Written};
+use crate::codec::generated::create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
+};
+use crate::codec::generated::create_topics::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
+use crate::codec::generated::delete_topics::{
+    DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
+};
+use crate::codec::wire::{Text, Uuid};
+use crate::profile::{Profile, TOPIC_NAME_BYTES_MAX};
+use crate::refuse::{Code, Fault, refused};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use stele_model::op::{CreateStream, Define, Op};
+use stele_model::outcome::{Done, Outcome};
+use stele_model::stream::{StreamInfo, StreamRef, StreamUuid};
+
+/// First version that names topics by id.
+const DELETE_BY_ID_FIRST: i16 = 6;
+
+/// Whether a topic may have this name.
+pub(super) fn is_name(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=TOPIC_NAME_BYTES_MAX).contains(&name.len()) && !matches!(name, "." | "..") && name.chars().all(inner)
+}
+
+/// A topic to be made.
+pub(super) fn new_topic(
+    identity: &mut Identity,
+    name: &str,
+    partitions: u32,
+    written: &Written,
+) -> CreateStream {
+    CreateStream {
+        name: name.to_owned(),
+        uuid: StreamUuid(identity.uuid().0),
+        partitions,
+        settings: settings::settings(written),
+        arguments: settings::arguments(written),
+        check_only: false,
+    }
+}
+
+/// The stream that a definition was about.
+fn stream(outcome: &Outcome) -> Result<&Arc<StreamInfo>, Fault> {
+    match done(outcome) {
+        Ok(Done::Stream(info)) => Ok(info),
+        Err(refusal) => Err(refused(refusal)),
+        Ok(other) => unreachable!("the hub answers for a stream with {other:?}"),
+    }
+}
+
+/// CreateTopics.
+pub(super) fn create<'a>(
+    context: &mut Context<'_>,
+    request: CreateTopicsRequest<'a>,
+    stages: &'a Stages,
+) -> Step<CreateTopicsResponse<'a>> {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for topic in &request.topics {
+        *counts.entry(&*topic.name).or_default() += 1;
+    }
+    let once = |topic: &CreatableTopic<'_>| match counts.get(&*topic.name) {
+        Some(2..) => Err(Fault::new(Code::InvalidRequest, "Duplicate topic name.")),
+        _ => Ok(()),
+    };
+    let topics = request.topics.iter();
+    let checked: Vec<_> =
+        topics.map(|topic| once(topic).and_then(|()| creatable(context.profile, topic))).collect();
+    let Some(outcomes) = stages.first() else {
+        let mut ops = Vec::new();
+        for (topic, checked) in request.topics.iter().zip(&checked) {
+            if let Ok((partitions, written)) = checked {
+                let mut create = new_topic(context.identity, &topic.name, *partitions, written);
+                create.check_only = request.validate_only;
+                ops.push(Op::Define(Define::CreateStream(create)));
+            }
+        }
+        if ops.is_empty() {
+            return Step::Answer(created(&request, checked, &[]));
+        }
+        return Step::Ask(ops);
+    };
+    Step::Answer(created(&request, checked, outcomes))
+}
+
+/// How many partitions, and with which configuration; or what is wrong.
+fn creatable(profile: &Profile, topic: &CreatableTopic<'_>) -> Result<(u32, Written), Fault> {
+    if !is_name(&topic.name) {
+        let text = format!("Topic name is invalid: '{}'", topic.name);
+        return Err(Fault::new(Code::InvalidTopic, text));
+    }
+    let partitions = if topic.assignments.is_empty() {
+        if !matches!(topic.replication_factor, -1 | 1..) || topic.replication_factor > profile.replication_max
+        {
+            let max = profile.replication_max;
+            let text = format!("Replication factor must be -1 or 1 to {max}");
+            return Err(Fault::new(Code::InvalidReplicationFactor, text));
+        }
+        match topic.num_partitions {
+            -1 => Some(profile.partitions),
+            number => {
+                u32::try_from(number).ok().filter(|number| (1..=profile.partitions_max).contains(number))
+            }
+        }
+    } else {
+        Some(assigned(profile, topic)?)
+    };
+    let max = profile.partitions_max;
+    let text = || format!("Number of partitions must be -1 or 1 to {max}");
+    let partitions = partitions.ok_or_else(|| Fault::new(Code::InvalidPartitions, text()))?;
+    let mut written = Written::new();
+    for config in &topic.configs {
+        let Some(value) = &config.value else {
+            let text = format!("Null value not supported for topic configs: {}", config.name);
+            return Err(Fault::new(Code::InvalidConfig, text));
+        };
+        written.insert(config.name.to_string(), value.to_string());
+    }
+    settings::check(&written)?;
+    Ok((partitions, written))
+}
+
+/// How many partitions are assigned by hand.
+fn assigned(profile: &Profile, topic: &CreatableTopic<'_>) -> Result<u32, Fault> {
+    if topic.num_partitions != -1 || topic.replication_factor != -1 {
+        let text = "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
+        return Err(Fault::new(Code::InvalidRequest, text));
+    }
+    let mut indexes: Vec<i32> =
+        topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
+    indexes.sort_unstable();
+    let dense = indexes.iter().zip(0..).all(|(index, expected)| *index == expected);
+    let ours = topic.assignments.iter().all(|assignment| assignment.broker_ids == [profile.node_id]);
+    let count = u32::try_from(indexes.len()).ok().filter(|count| *count <= profile.partitions_max);
+    let fault = || {
+        let text =
+            format!("partitions must be numbered from 0 and be assigned to broker {}", profile.node_id);
+        Fault::new(Code::InvalidReplicaAssignment, text)
+    };
+    count.filter(|_| dense && ours).ok_or_else(fault)
+}
+
+fn created<'a>(
+    request: &CreateTopicsRequest<'a>,
+    checked: Vec<Result<(u32, Written), Fault>>,
+    outcomes: &[Outcome],
+) -> CreateTopicsResponse<'a> {
+    let mut outcomes = outcomes.iter();
+    let topics = request.topics.iter().zip(checked).map(|(topic, checked)| {
+        let made =
+            checked.and_then(|_| stream(outcomes.next().expect("each topic that was asked for is answered")));
+        match made {
+            Ok(info) => CreatableTopicResult {
+                name: topic.name.clone(),
+                topic_id: if request.validate_only { Uuid::default() } else { Uuid(info.uuid.0) },
+                num_partitions: i32::try_from(info.partitions.len()).unwrap_or(i32::MAX),
+                replication_factor: if topic.replication_factor > 0 { topic.replication_factor } else { 1 },
+                configs: Some(configs(info)),
+                ..CreatableTopicResult::default()
+            },
+            Err(fault) => CreatableTopicResult {
+                name: topic.name.clone(),
+                error_code: fault.code.number(),
+                error_message: Some(fault.text.into()),
+                ..CreatableTopicResult::default()
+            },
+        }
+    });
+    CreateTopicsResponse { topics: topics.collect(), ..CreateTopicsResponse::default() }
+}
+
+fn configs(info: &StreamInfo) -> Vec<CreatableTopicConfigs<'static>> {
+    let configs = SETTINGS.iter().map(|setting| {
+        let (value, differs) = settings::present(info, setting);
+        CreatableTopicConfigs {
+            name: setting.name.into(),
+            value: Some(value.into()),
+            config_source: super::configs::source(differs),
+            ..CreatableTopicConfigs::default()
+        }
+    });
+    configs.collect()
+}
+
+/// DeleteTopics.
+pub(super) fn delete<'a>(
+    context: &mut Context<'_>,
+    request: DeleteTopicsRequest<'a>,
+    stages: &'a Stages,
+) -> Step<DeleteTopicsResponse<'a>> {
+    let named = |name: &Text<'a>| DeleteTopicState { name: Some(name.clone()), topic_id: Uuid::default() };
+    let topics: Vec<DeleteTopicState<'a>> = if context.version >= DELETE_BY_ID_FIRST {
+        request.topics
+    } else {
+        request.topic_names.iter().map(named).collect()
+    };
+    let outcomes = match stages.first() {
+        Some(outcomes) => outcomes,
+        None if topics.is_empty() => return Step::Answer(DeleteTopicsResponse::default()),
+        None => {
+            let ops = topics.iter().map(|topic| {
+                let stream = match &topic.name {
+                    Some(name) => StreamRef::Name(name.to_string()),
+                    None => StreamRef::Uuid(StreamUuid(topic.topic_id.0)),
+                };
+                Op::Define(Define::DeleteStream { stream })
+            });
+            return Step::Ask(ops.collect());
+        }
+    };
+    let responses = topics.into_iter().zip(outcomes).map(|(topic, outcome)| match stream(outcome) {
+        Ok(info) => DeletableTopicResult {
+            name: Some(info.name.as_str().into()),
+            topic_id: Uuid(info.uuid.0),
+            ..DeletableTopicResult::default()
+        },
+        Err(fault) => DeletableTopicResult {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            error_code: fault.code.number(),
+            error_message: Some(fault.text.into()),
+        },
+    });
+    Step::Answer(DeleteTopicsResponse { responses: responses.collect(), ..DeleteTopicsResponse::default() })
+}
+
+/// CreatePartitions.
+pub(super) fn add_partitions<'a>(
+    context: &mut Context<'_>,
+    request: CreatePartitionsRequest<'a>,
+    stages: &'a Stages,
+) -> Step<CreatePartitionsResponse<'a>> {
+    let checked: Vec<Result<u32, Fault>> =
+        request.topics.iter().map(|topic| addable(context.profile, topic)).collect();
+    let outcomes = match stages.first() {
+        Some(outcomes) => outcomes.as_slice(),
+        None => {
+            let asked = request.topics.iter().zip(&checked).filter_map(|(topic, checked)| {
+                let stream = StreamRef::Name(topic.name.to_string());
+                let (partitions, check_only) = (*checked.as_ref().ok()?, request.validate_only);
+                Some(Op::Define(Define::AddPartitions { stream, partitions, check_only }))
+            });
+            let asked: Vec<Op> = asked.collect();
+            if !asked.is_empty() {
+                return Step::Ask(asked);
+            }
+            &[]
+        }
+    };
+    let mut outcomes = outcomes.iter();
+    let results = request.topics.iter().zip(checked).map(|(topic, checked)| {
+        let done =
+            checked.and_then(|_| stream(outcomes.next().expect("each topic that was asked for is answered")));
+        let fault = done.err();
+        CreatePartitionsTopicResult {
+            name: topic.name.clone(),
+            error_code: fault.as_ref().map_or(Code::None, |fault| fault.code).number(),
+            error_message: fault.map(|fault| fault.text.into()),
+        }
+    });
+    Step::Answer(CreatePartitionsResponse {
+        results: results.collect(),
+        ..CreatePartitionsResponse::default()
+    })
+}
+
+/// The number of partitions afterwards; that it grows is the registry's to see.
+fn addable(profile: &Profile, topic: &CreatePartitionsTopic<'_>) -> Result<u32, Fault> {
+    let mut assignments = topic.assignments.iter().flatten();
+    if !assignments.all(|assignment| assignment.broker_ids == [profile.node_id]) {
+        let text = format!("partitions must be assigned to broker {}", profile.node_id);
+        return Err(Fault::new(Code::InvalidReplicaAssignment, text));
+    }
+    let count = u32::try_from(topic.count).ok().filter(|count| (1..=profile.partitions_max).contains(count));
+    let text = || format!("Number of partitions must be 1 to {}", profile.partitions_max);
+    count.ok_or_else(|| Fault::new(Code::InvalidPartitions, text()))
+}
