@@ -81,7 +81,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Length of the first segment of a young log, which is zero-written while it opens.
     pub starter_bytes: u64,
-    /// Ready segments kept in store; at least 1. The last ready one is kept for settles, deletes and trims.
+    /// Ready segments kept in store, at least 1: fewer while the log is young and there is much space. The last two are kept for a full
+    /// disk.
     pub pool_min: usize,
     /// The log's budget: beyond it segments that are less than half alive are promoted.
     pub log_bytes_max: u64,

@@ -221,6 +221,25 @@ fn a_block_is_not_durable_before_its_write_has_returned() {
 }
 
 #[test]
+fn a_young_log_zeroes_no_more_than_it_has_use_for() {
+    let disk = FaultDisk::new();
+    let options = Options { pool_min: 4, ..options() };
+    let segments = |disk: &FaultDisk| disk.used_bytes() / (64 << 10);
+    let (mut log, _) = Embedded::polled(Arc::new(disk.clone()), options.clone()).unwrap();
+    settle(&mut log);
+    assert_eq!(segments(&disk), 1, "the starter");
+    log.append(block(1, 10), false).unwrap();
+    settle(&mut log);
+    assert_eq!(segments(&disk), 2, "one in use and one to go on in");
+    for lsn in 2..=40 {
+        log.append(block(lsn, 15_000), false).unwrap();
+        settle(&mut log);
+    }
+    let (used, in_use) = (segments(&disk), 40_u64.div_ceil(3));
+    assert!((in_use + 3..=in_use + 5).contains(&used), "the pool is whole: {used} with {in_use} in use");
+}
+
+#[test]
 fn the_time_of_a_commit_counts_also_where_the_appending_thread_writes_it() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Arc::new(RealDisk::open(dir.path()).unwrap());

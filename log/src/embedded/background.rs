@@ -346,7 +346,10 @@ impl Background {
     /// Fills the pool with zeroed files, up to its least size.
     fn zero(&mut self) -> Step {
         if self.work.zeroing.is_none() {
-            let enough = lock(&self.supply).pooled() >= self.options.pool_min;
+            let enough = {
+                let supply = lock(&self.supply);
+                supply.pooled() >= supply.wanted(&*self.disk, self.options.pool_min)
+            };
             let promise = if enough { None } else { lock(&self.supply).promise(&*self.disk) };
             if promise.is_none() {
                 return Ok(None);

@@ -23,6 +23,9 @@ pub(crate) const PREPARED_MAX: usize = 2;
 const RESERVE_MAX: usize = 2;
 /// Written at once in the background: pieces this small cost a lone commit beside them nothing measurable.
 pub(crate) const PIECE_PAGES: usize = 32;
+/// Zeroes between two syncs: where writes go through the page cache, a sync of a whole segment would hold up commits and the end of the
+/// process for as long as that takes.
+const SYNC_PAGES: u64 = 2048;
 static ZEROES: [Page; PIECE_PAGES] = [Page::ZERO; PIECE_PAGES];
 
 /// A segment that a number was given to.
@@ -69,6 +72,8 @@ pub(crate) struct Supply {
     keep: usize,
     /// Segments that the background is preparing at the moment.
     in_hand: usize,
+    /// Segments begun since the start, up to a few.
+    taken: usize,
     /// The segment in use is almost full.
     hurry: bool,
     segment_pages: u32,
@@ -94,6 +99,7 @@ impl Supply {
             margin_bytes: options.margin_bytes,
             keep: options.pool_min.min(RESERVE_MAX),
             in_hand: 0,
+            taken: 0,
             hurry: false,
             segment_pages,
             pool_number: 0,
@@ -153,6 +159,12 @@ impl Supply {
         self.pool.len() + self.prepared.len() + usize::from(self.begun.is_some())
     }
 
+    /// Files that the pool should have, of `most`. A young log has use for few, and nobody should wait for zeroes that nobody needs; where
+    /// little can grow any more, all of them are the reserve.
+    pub(crate) fn wanted(&self, disk: &dyn Disk, most: usize) -> usize {
+        if self.scarce(disk) { most } else { most.min(self.taken) }
+    }
+
     /// Bytes of the files in the pool.
     pub(crate) fn pool_bytes(&self) -> u64 {
         let prepared = self.prepared.len() as u64 * u64::from(self.segment_pages);
@@ -162,6 +174,7 @@ impl Supply {
     /// The next segment. Its file is made by [`install`] if it is not there yet.
     pub(crate) fn take(&mut self, disk: &dyn Disk, catalog: &Catalog) -> Option<Ready> {
         self.hurry = false;
+        self.taken = self.taken.saturating_add(1);
         let prepared = self.prepared.pop_front().or_else(|| self.begun.take());
         prepared.or_else(|| self.draw(disk, catalog))
     }
@@ -305,10 +318,13 @@ impl Zeroing {
         let piece = (self.pages - self.done).min(PIECE_PAGES as u64);
         self.file.write(self.done, &ZEROES[..usize::try_from(piece).unwrap_or(PIECE_PAGES)])?;
         self.done += piece;
-        if self.done < self.pages {
+        let done = self.done == self.pages;
+        if done || self.done.is_multiple_of(SYNC_PAGES) {
+            self.file.sync()?;
+        }
+        if !done {
             return Ok(None);
         }
-        self.file.sync()?;
         let to = to();
         disk.rename(&self.name, &to)?;
         disk.sync_dir()?;
