@@ -5,6 +5,7 @@
 //! could be measured. Not here: the project's own AMQP code; the judge shares none with the judged.
 #![expect(clippy::print_stdout, reason = "a command whose purpose is the table it prints")]
 
+mod bus_sql;
 mod client;
 mod disk;
 mod latency;
@@ -41,6 +42,8 @@ enum Command {
     Amqp(Amqp),
     /// A second opinion: RabbitMQ's own PerfTest as the load generator.
     Perftest(PerfTest),
+    /// The bus's outbox and inbox in Postgres: drain rate, delay, cost of an insert.
+    BusSql(bus_sql::Options),
     /// How much load the generator itself can make, against a broker in this process that keeps nothing.
     Generator,
 }
@@ -122,6 +125,7 @@ fn main() -> ExitCode {
     let (sections, json) = match &cli.command {
         Command::Amqp(options) => (amqp(options), options.brokers.json),
         Command::Perftest(options) => (second_opinion(options), options.brokers.json),
+        Command::BusSql(options) => (bus_sql::run(options).map(|()| Vec::new()), false),
         Command::Generator => (generator(), false),
     };
     match sections {

@@ -33,9 +33,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stele-bus-sql", &["stele-bus", "stele-bus-relay"]),
     // Uses the bus as any service would: by its public API.
     ("interop", &["stele-bus"]),
+    // Its judge knows orders and messages only; the processes it kills are built of the bus.
+    ("stele-bus-crash", &["stele-bus", "stele-bus-relay", "stele-bus-sql", "stele-testkit"]),
     // What judges the broker from outside must not share a mistake with it.
     ("stele-testkit", &[]),
-    ("stele-bench", &[]),
+    // It measures the bus's library, and knows nothing of the broker's.
+    ("stele-bench", &["stele-bus", "stele-bus-relay", "stele-bus-sql", "stele-testkit"]),
     ("conform-lapin", &[]),
     // Starts and kills the binary as the drivers do.
     ("xtask", &["stele-testkit"]),

@@ -62,6 +62,11 @@ const STEPS: &[Step] = &[
         shows: "20 times kill -9 under load: nothing confirmed is lost",
         run: kill_loop,
     },
+    Step {
+        name: "outbox-loop",
+        shows: "an outbox whose parts are killed loses nothing, and wrong designs do",
+        run: outbox_loop,
+    },
     Step { name: "bad-input", shows: "broken and hostile clients harm nobody else", run: bad_input },
     Step { name: "demo", shows: "the small shop loses nothing", run: demo },
 ];
@@ -101,7 +106,18 @@ fn unit(workspace: &Workspace) -> Result<()> {
 }
 
 fn build(workspace: &Workspace) -> Result<()> {
-    let packages = ["-p", "stelemq", "-p", "stele-sim", "-p", "stele-testkit", "-p", "conform-lapin"];
+    let packages = [
+        "-p",
+        "stelemq",
+        "-p",
+        "stele-sim",
+        "-p",
+        "stele-testkit",
+        "-p",
+        "stele-bus-crash",
+        "-p",
+        "conform-lapin",
+    ];
     command::run(workspace.command("cargo").args(["build", "--release"]).args(packages))
 }
 
@@ -114,6 +130,10 @@ fn kill_loop(workspace: &Workspace) -> Result<()> {
         workspace,
         &["run", "--release", "-p", "stele-testkit", "--bin", "kill-loop", "--", "--kills", "20"],
     )
+}
+
+fn outbox_loop(workspace: &Workspace) -> Result<()> {
+    cargo(workspace, &["run", "--release", "-p", "stele-bus-crash", "--", "suite"])
 }
 
 fn bad_input(workspace: &Workspace) -> Result<()> {

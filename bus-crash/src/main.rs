@@ -1,0 +1,208 @@
+//! Kills the producers, relays and consumers of an outbox with SIGKILL, cuts their connections to database and broker, and judges what
+//! was stored and what arrived.
+//!
+//! `cargo run --release -p stele-bus-crash -- suite` is the bounded run of CI: every scene for some seconds, and every wrong design, which
+//! must be caught. `… -- run --scene postgres --seed 1 --seeds 10 --seconds 60` is the long one, by hand. The processes that die are this same
+//! binary in a role; in the scene `debezium` the relay is `stele outbox relay`. The seed decides what is hit and when, not what the
+//! kernel schedules: a failing seed is a hint, not a proof.
+#![expect(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
+
+mod database;
+mod event;
+mod judge;
+mod proxy;
+mod role;
+mod scene;
+mod tap;
+mod wrong;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use stele_testkit::broker::{Broker, Settings};
+
+use crate::scene::Scene;
+
+#[derive(Parser)]
+#[command(about = "Kill the parts of an outbox and check that every promise was kept")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// All scenes, and all wrong designs, in less than a minute.
+    Suite {
+        #[command(flatten)]
+        broker: Which,
+        /// Decides what is hit and when.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// One scene, for as long and as often as wanted.
+    Run {
+        #[command(flatten)]
+        broker: Which,
+        #[arg(long, value_enum, default_value_t = Store::Postgres)]
+        scene: Store,
+        /// A wrong design in the place of the right one; it must be caught.
+        #[arg(long, value_enum)]
+        mutant: Option<Mutant>,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many.
+        #[arg(long, default_value_t = 3)]
+        seeds: u64,
+        /// How long each breaks things.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// What the killed processes run.
+    #[command(hide = true)]
+    Role(role::Role),
+}
+
+/// Which broker.
+#[derive(clap::Args)]
+struct Which {
+    /// A running broker, amqp://user:password@host:port/; by default a stele is started.
+    #[arg(long)]
+    broker: Option<String>,
+    /// The binary; by default the `stele` beside this one.
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Added to all ports of a stele started here.
+    #[arg(long, default_value_t = 10_700)]
+    port_offset: u16,
+}
+
+/// Where the outbox is, and who relays it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Store {
+    /// The bus's tables in Postgres, relayed by the library.
+    Postgres,
+    /// Debezium's layout in Postgres, relayed by `stele outbox relay`.
+    Debezium,
+    /// The bus's tables in SQLite, relayed by the library.
+    Sqlite,
+}
+
+/// A design that people build and that loses something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mutant {
+    /// The relay goes on behind the last number that it has seen.
+    CursorById,
+    /// Relays share all rows by `for update skip locked`.
+    SkipLocked,
+    /// The relay deletes rows when it has read them.
+    DeleteBeforeConfirm,
+    /// The consumer settles a message before its work is committed.
+    AckBeforeCommit,
+}
+
+/// Attempts to catch a wrong design: each has a seed of its own.
+const MUTANT_TRIES: u64 = 4;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}"); // a finding, not a bug of ours: no backtrace
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match Arguments::parse().verb {
+        Verb::Role(role) => runtime.block_on(role.run()),
+        Verb::Run { broker, scene, mutant: None, seed, seeds, seconds } => {
+            let started = Started::of(&broker)?;
+            for seed in seed..seed + seeds {
+                runtime.block_on(holds(&started, scene, seed, Duration::from_secs(seconds)))?;
+            }
+            Ok(())
+        }
+        Verb::Run { broker, mutant: Some(mutant), seed, seconds, .. } => {
+            let started = Started::of(&broker)?;
+            runtime.block_on(caught(&started, mutant, seed, Duration::from_secs(seconds)))
+        }
+        Verb::Suite { broker, seed } => {
+            let (start, started) = (Instant::now(), Started::of(&broker)?);
+            for (scene, seconds) in [(Store::Postgres, 5), (Store::Debezium, 5), (Store::Sqlite, 3)] {
+                runtime.block_on(holds(&started, scene, seed, Duration::from_secs(seconds)))?;
+            }
+            for mutant in Mutant::value_variants() {
+                runtime.block_on(caught(&started, *mutant, seed, Duration::from_secs(2)))?;
+            }
+            println!(
+                "outbox-loop: every promise kept, every wrong design caught, in {:.0?}",
+                start.elapsed()
+            );
+            Ok(())
+        }
+    }
+}
+
+/// A broker that all scenes use one after the other.
+struct Started {
+    url: String,
+    program: PathBuf,
+    _broker: Option<(Broker, tempfile::TempDir)>,
+}
+
+impl Started {
+    fn of(which: &Which) -> Result<Self> {
+        let program = match &which.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?.with_file_name("stele"),
+        };
+        if let Some(url) = &which.broker {
+            return Ok(Self { url: url.clone(), program, _broker: None });
+        }
+        let folder = tempfile::tempdir()?;
+        let settings = Settings {
+            program: program.clone(),
+            data_dir: folder.path().join("data"),
+            port_offset: which.port_offset,
+            arguments: Vec::new(),
+        };
+        let broker = Broker::start(settings)?;
+        let url = format!("amqp://guest:guest@{}", broker.amqp());
+        Ok(Self { url, program, _broker: Some((broker, folder)) })
+    }
+}
+
+/// Runs the right design; any violation is an error.
+async fn holds(started: &Started, store: Store, seed: u64, time: Duration) -> Result<()> {
+    let scene = Scene { store, mutant: None, seed, time, broker: &started.url, program: &started.program };
+    let verdict = scene.play().await?;
+    println!("{store:?}, seed {seed}: {verdict}");
+    if !verdict.violations.is_empty() {
+        bail!("{store:?}, seed {seed}: {} promises broken", verdict.violations.len());
+    }
+    if verdict.orders == 0 || verdict.kills == 0 {
+        bail!("{store:?}, seed {seed}: nothing was done, so nothing is shown");
+    }
+    Ok(())
+}
+
+/// Runs a wrong design until it is caught.
+async fn caught(started: &Started, mutant: Mutant, seed: u64, time: Duration) -> Result<()> {
+    for seed in seed..seed + MUTANT_TRIES {
+        let (store, mutant_too) = (Store::Postgres, Some(mutant));
+        let (broker, program) = (&started.url, &started.program);
+        let verdict = Scene { store, mutant: mutant_too, seed, time, broker, program }.play().await?;
+        if let Some(violation) = verdict.violations.first() {
+            println!("{mutant:?}, seed {seed}: caught: {violation}");
+            return Ok(());
+        }
+    }
+    bail!("{mutant:?} was not caught with {MUTANT_TRIES} seeds from {seed}")
+}
