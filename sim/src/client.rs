@@ -19,6 +19,7 @@ use stele_model::settle::{How, Run, Settle};
 
 /// From a client to its hub.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of what is said are submits")]
 pub enum Said {
     /// A session begins.
     Connect(SessionId),
