@@ -8,6 +8,7 @@
 mod bus_sql;
 mod client;
 mod disk;
+mod kafka;
 mod latency;
 mod load;
 mod mirror;
@@ -25,7 +26,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use client::Url;
-use report::{Line, Section};
+use report::{Section, alternate};
 use scenario::{SCENARIOS, Scenario, Settings, Target};
 use server::{Server, Started};
 
@@ -44,6 +45,10 @@ enum Command {
     Perftest(PerfTest),
     /// The bus's outbox and inbox in Postgres: drain rate, delay, cost of an insert.
     BusSql(bus_sql::Options),
+    /// Compare with Apache Kafka over its own protocol, by the generator built in here.
+    Kafka(kafka::Options),
+    /// A second opinion: Kafka's own producer and consumer perf tools.
+    KafkaPerf(kafka::PerfOptions),
     /// How much load the generator itself can make, against a broker in this process that keeps nothing.
     Generator,
 }
@@ -126,6 +131,8 @@ fn main() -> ExitCode {
         Command::Amqp(options) => (amqp(options), options.brokers.json),
         Command::Perftest(options) => (second_opinion(options), options.brokers.json),
         Command::BusSql(options) => (bus_sql::run(options).map(|()| Vec::new()), false),
+        Command::Kafka(options) => (kafka::compare(options), options.brokers.json),
+        Command::KafkaPerf(options) => (kafka::second_opinion(options), options.brokers.json),
         Command::Generator => (generator(), false),
     };
     match sections {
@@ -216,30 +223,6 @@ fn generator() -> Result<Vec<Section>> {
         section
     });
     Ok(sections.collect())
-}
-
-/// Runs every round on every broker before the next round, so that a slow hour of the machine meets all of them.
-fn alternate(
-    targets: &[Target<'_>],
-    rounds: impl Fn(&Target<'_>) -> u32,
-    run: impl Fn(&Target<'_>) -> Result<report::Figures>,
-) -> Vec<Line> {
-    let line = |target: &Target<'_>| Line {
-        broker: target.name.clone(),
-        is_stele: target.is_stele,
-        rounds: Vec::new(),
-        invalid: Vec::new(),
-    };
-    let mut lines: Vec<_> = targets.iter().map(line).collect();
-    for round in 0..targets.iter().map(&rounds).max().unwrap_or(0) {
-        for (target, line) in targets.iter().zip(&mut lines).filter(|(target, _)| round < rounds(target)) {
-            match run(target) {
-                Ok(figures) => line.rounds.push(figures),
-                Err(error) => line.invalid.push(format!("{error:#}")),
-            }
-        }
-    }
-    lines
 }
 
 /// The brokers of one command.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use anyhow::Result;
 use serde_json::{Value, json};
 
 /// Everything a round can find out. The order is that of the report.
@@ -16,6 +17,12 @@ pub(crate) enum Column {
     ConfirmP99,
     FewBindingsRate,
     BindingShare,
+    FewTopicsRate,
+    TopicShare,
+    EndToEndP50,
+    EndToEndP99,
+    Megabytes,
+    PartitionBytes,
     Cpu,
     GeneratorCores,
     Resident,
@@ -44,6 +51,12 @@ impl Column {
             Self::ConfirmP99 => ("publish to confirm p99, µs", "confirm_p99_us"),
             Self::FewBindingsRate => ("records/s with 10 bindings", "records_per_s_few_bindings"),
             Self::BindingShare => ("share of the rate with 10 bindings", "binding_share"),
+            Self::FewTopicsRate => ("records/s into one topic of 10", "records_per_s_few_topics"),
+            Self::TopicShare => ("share of the rate with one topic", "topic_share"),
+            Self::EndToEndP50 => ("produce to consume p50, µs", "end_to_end_p50_us"),
+            Self::EndToEndP99 => ("produce to consume p99, µs", "end_to_end_p99_us"),
+            Self::Megabytes => ("payload, MB/s", "payload_mb_per_s"),
+            Self::PartitionBytes => ("resident per idle partition, KB", "partition_kb"),
             Self::Cpu => ("broker CPU per record, µs", "cpu_us_per_record"),
             Self::GeneratorCores => ("generator CPU, cores", "generator_cores"),
             Self::Resident => ("broker resident, MB", "resident_mb"),
@@ -71,8 +84,38 @@ impl Column {
 
     /// Whether more is better, where the peer's better queue type is chosen by this column.
     fn more_is_better(self) -> bool {
-        matches!(self, Self::Rate | Self::BindingShare | Self::DiskShare)
+        matches!(self, Self::Rate | Self::BindingShare | Self::TopicShare | Self::Megabytes | Self::DiskShare)
     }
+}
+
+/// Something that is compared: a broker in one of its configurations.
+pub(crate) trait Contender {
+    fn name(&self) -> &str;
+    fn is_stele(&self) -> bool;
+}
+
+/// Runs every round on every broker before the next round, so that a slow hour of the machine meets all of them.
+pub(crate) fn alternate<T: Contender>(
+    targets: &[T],
+    rounds: impl Fn(&T) -> u32,
+    run: impl Fn(&T) -> Result<Figures>,
+) -> Vec<Line> {
+    let line = |target: &T| Line {
+        broker: target.name().to_owned(),
+        is_stele: target.is_stele(),
+        rounds: Vec::new(),
+        invalid: Vec::new(),
+    };
+    let mut lines: Vec<_> = targets.iter().map(line).collect();
+    for round in 0..targets.iter().map(&rounds).max().unwrap_or(0) {
+        for (target, line) in targets.iter().zip(&mut lines).filter(|(target, _)| round < rounds(target)) {
+            match run(target) {
+                Ok(figures) => line.rounds.push(figures),
+                Err(error) => line.invalid.push(format!("{error:#}")),
+            }
+        }
+    }
+    lines
 }
 
 /// What one round found; absent is printed as a dash.

@@ -14,7 +14,7 @@ use anyhow::Result;
 
 use crate::disk::Disk;
 use crate::load::{Consuming, Order};
-use crate::report::{Aim, Bound, Column, Figures};
+use crate::report::{Aim, Bound, Column, Contender, Figures};
 use crate::server::Server;
 use flow::Shape;
 
@@ -25,6 +25,16 @@ pub(crate) struct Target<'a> {
     pub server: &'a Server,
     /// `x-queue-type`; `None` leaves the broker its default.
     pub queue_kind: Option<&'static str>,
+}
+
+impl Contender for Target<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_stele(&self) -> bool {
+        self.is_stele
+    }
 }
 
 /// Sizes that the command line may change.
@@ -101,15 +111,15 @@ impl Scenario {
     }
 }
 
-const fn at_least(column: Column, ratio: f64) -> Aim {
+pub(crate) const fn at_least(column: Column, ratio: f64) -> Aim {
     Aim { column, bound: Bound::RatioAtLeast(ratio) }
 }
 
-const fn at_most(column: Column, ratio: f64) -> Aim {
+pub(crate) const fn at_most(column: Column, ratio: f64) -> Aim {
     Aim { column, bound: Bound::RatioAtMost(ratio) }
 }
 
-const fn value(column: Column, bound: Bound) -> Aim {
+pub(crate) const fn value(column: Column, bound: Bound) -> Aim {
     Aim { column, bound }
 }
 

@@ -26,7 +26,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// Ports of a broker without offset.
 const AMQP_PORT: u16 = 5672;
-const METRICS_PORT: u16 = 15692;
+pub(crate) const METRICS_PORT: u16 = 15692;
 
 /// A broker that answers on a port.
 pub(crate) struct Server {

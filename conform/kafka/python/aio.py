@@ -34,6 +34,7 @@ def code_in(response):
 class Client:
     name = "aiokafka"
     strategies = list(STRATEGIES)
+    finds_back = True
     patient_fetch = {"fetch_max_wait_ms": 10_000}
 
     def __init__(self, bootstrap):

@@ -30,6 +30,7 @@ def code(action):
 class Client:
     name = "confluent"
     strategies = list(STRATEGIES)
+    finds_back = True
     patient_fetch = {"fetch.wait.max.ms": 10000, "fetch.min.bytes": 1}
 
     def __init__(self, bootstrap):

@@ -32,6 +32,7 @@ def code(action):
 class Client:
     name = "kafka-python"
     strategies = list(STRATEGIES)
+    finds_back = False  # its administrator, for one, has no node to ask for a while
     patient_fetch = {"fetch_max_wait_ms": 10_000}
 
     def __init__(self, bootstrap):

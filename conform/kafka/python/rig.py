@@ -46,7 +46,7 @@ class Rig:
     """One case's view of the broker."""
 
     def __init__(self, name, client, arguments, restart):
-        self.client, self.arguments, self.restart = client, arguments, restart
+        self.client, self.arguments, self._restart = client, arguments, restart
         self._stem = f"{name}-{client.name}-{time.time_ns() // 1000000:x}"
         self._topics = []
         self._open = []
@@ -74,6 +74,12 @@ class Rig:
         member = self.client.member(group, topics, **options)
         self._open.append(member)
         return member
+
+    def restart(self):
+        """Restart the broker; False if nobody knows how."""
+        if not self.client.finds_back:
+            raise Unable()
+        return self._restart()
 
     def close(self):
         for member in self._open:
