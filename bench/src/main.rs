@@ -5,6 +5,7 @@
 //! could be measured. Not here: the project's own AMQP code; the judge shares none with the judged.
 #![expect(clippy::print_stdout, reason = "a command whose purpose is the table it prints")]
 
+mod bus;
 mod bus_sql;
 mod client;
 mod disk;
@@ -49,6 +50,8 @@ enum Command {
     Kafka(kafka::Options),
     /// A second opinion: Kafka's own producer and consumer perf tools.
     KafkaPerf(kafka::PerfOptions),
+    /// What the bus library costs per message over a hand-written consumer.
+    Bus(bus::Options),
     /// How much load the generator itself can make, against a broker in this process that keeps nothing.
     Generator,
 }
@@ -133,6 +136,7 @@ fn main() -> ExitCode {
         Command::BusSql(options) => (bus_sql::run(options).map(|()| Vec::new()), false),
         Command::Kafka(options) => (kafka::compare(options), options.brokers.json),
         Command::KafkaPerf(options) => (kafka::second_opinion(options), options.brokers.json),
+        Command::Bus(options) => (bus::run(options).map(|()| Vec::new()), false),
         Command::Generator => (generator(), false),
     };
     match sections {

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tower_layer::Layer;
 use tower_service::Service;
 use uuid::Uuid;
@@ -234,8 +234,16 @@ impl Bus {
         Health { status, connected, endpoints }
     }
 
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task)
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stop.subscribe()
+    }
+
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.0.endpoints.iter().map(|(endpoint, _)| &**endpoint)
     }
 }
 

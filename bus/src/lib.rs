@@ -11,6 +11,7 @@ pub mod compose;
 pub mod context;
 pub mod decimal;
 pub mod delivery;
+pub mod describe;
 pub mod dispatch;
 pub mod endpoint;
 pub mod envelope;
@@ -27,6 +28,7 @@ pub mod name;
 pub mod outgoing;
 mod pipeline;
 pub mod policy;
+pub mod recurring;
 pub mod request;
 mod runner;
 pub mod saga;
@@ -58,5 +60,6 @@ pub use time::Timestamp;
 /// What the derives write refers to.
 #[doc(hidden)]
 pub mod __private {
+    pub use bytes::Bytes;
     pub use uuid::Uuid;
 }

@@ -133,6 +133,7 @@ pub(crate) async fn handle(
         tracing::debug!(endpoint = endpoint.name, kind = %route.kind, retries, %failure, "attempt failed, trying again");
         if !wait.is_zero() {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(wait) => {}
                 () = &mut stopping => {
                     process.end(Ending::Released, retries);

@@ -23,7 +23,9 @@ use crate::headers::names;
 use crate::message::Message;
 use crate::name::TypeName;
 use crate::outgoing::Destination;
-use crate::transport::{BoxFuture, Replies as ReplyPlace, Transport, TransportError, Verdict};
+use crate::transport::{
+    BoxFuture, Replies as ReplyPlace, Stop, Subscription, Transport, TransportError, Verdict,
+};
 
 /// How long an answer is awaited unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -164,6 +166,8 @@ struct Line {
     reply_to: Option<String>,
     pending: Arc<Pending>,
     task: tokio::task::JoinHandle<()>,
+    /// Dropped, it ends the subscription.
+    _stop: Arc<dyn Stop>,
 }
 
 /// A request that waits; forgotten when it is dropped.
@@ -194,11 +198,10 @@ impl ReplyDesk {
 
 impl Line {
     fn open(place: ReplyPlace) -> Self {
-        let ReplyPlace { address, reply_to, subscription } = place;
+        let ReplyPlace { address, reply_to, subscription: Subscription { mut incoming, stop } } = place;
         let pending: Arc<Pending> = Arc::default();
         let (desk, input_address) = (pending.clone(), address.clone());
         let task = tokio::spawn(async move {
-            let mut incoming = subscription.incoming;
             while let Some(message) = incoming.recv().await {
                 if let Ok(envelope) = crate::wire::decode(&message.properties, &message.body) {
                     let id = envelope.request_id;
@@ -219,7 +222,7 @@ impl Line {
             }
             desk.lock().unwrap_or_else(PoisonError::into_inner).clear();
         });
-        Self { address, reply_to, pending, task }
+        Self { address, reply_to, pending, task, _stop: stop }
     }
 
     fn expect(&self, id: Uuid) -> Result<Waiting, TransportError> {

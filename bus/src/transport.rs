@@ -79,7 +79,7 @@ pub trait Transport: Send + Sync + 'static {
 pub struct Subscription {
     /// What arrived. Closed when the subscription has ended for whatever reason.
     pub incoming: mpsc::Receiver<Incoming>,
-    /// Ends the subscription; what is in hand can still be settled.
+    /// Ends the subscription, also when it is dropped; what is in hand can still be settled.
     pub stop: Arc<dyn Stop>,
 }
 

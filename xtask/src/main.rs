@@ -6,6 +6,7 @@
 
 mod arrows;
 mod broker;
+mod bus;
 mod codegen;
 mod command;
 mod conform;
@@ -39,6 +40,8 @@ enum Chore {
     Arrows,
     /// Check file headers, banned words, links in documents and the length of files.
     Tidy,
+    /// Exchange every kind of the bus's messages with peers in Python and JavaScript that share no code with it.
+    ConformBus(bus::Options),
     /// Run the official clients of a dialect and compare what they observe with what the real broker answers.
     Conform(conform::Options),
     /// Write the code that is made from a protocol's own definitions.
@@ -62,6 +65,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Ci => suite::run(&workspace, &suite::Options::ci()),
         Chore::Arrows => arrows::check(&workspace),
         Chore::Tidy => tidy::check(&workspace),
+        Chore::ConformBus(options) => bus::run(&workspace, &options),
         Chore::Conform(options) => conform::run(&workspace, &options),
         Chore::Codegen(options) => codegen::run(&workspace, &options),
     }

@@ -9,7 +9,7 @@ use crate::command;
 use crate::conform::{self, Dialect};
 use crate::step::{self, Step};
 use crate::workspace::Workspace;
-use crate::{arrows, tidy};
+use crate::{arrows, bus, tidy};
 
 /// Which steps of the suite are run.
 #[derive(Args)]
@@ -56,6 +56,11 @@ const STEPS: &[Step] = &[
         name: "celery",
         shows: "a Celery worker runs tasks, retries and delays",
         run: |workspace| conform::client(workspace, Dialect::Amqp091, "celery"),
+    },
+    Step {
+        name: "bus",
+        shows: "peers in Python and JavaScript exchange the bus's messages",
+        run: bus::on_ours,
     },
     Step {
         name: "kill-loop",
@@ -117,6 +122,8 @@ fn build(workspace: &Workspace) -> Result<()> {
         "stele-bus-crash",
         "-p",
         "conform-lapin",
+        "-p",
+        "interop",
     ];
     command::run(workspace.command("cargo").args(["build", "--release"]).args(packages))
 }

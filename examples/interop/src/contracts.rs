@@ -65,6 +65,24 @@ pub(crate) struct OrderNotFound {
     pub(crate) order_id: Uuid,
 }
 
+/// An order was placed; of the part with a database.
+#[derive(Clone, Debug, Message, Serialize, Deserialize)]
+#[message(urn = "Shop.Contracts:OrderPlaced", correlate = order_id, key = aggregate_id)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrderPlaced {
+    pub(crate) order_id: Uuid,
+    pub(crate) aggregate_id: String,
+    pub(crate) seq: i32,
+}
+
+/// A placed order had its effect.
+#[derive(Clone, Debug, Message, Serialize, Deserialize)]
+#[message(urn = "Shop.Contracts:OrderBilled", correlate = order_id, key = order_id)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrderBilled {
+    pub(crate) order_id: Uuid,
+}
+
 /// An amount of money as its decimal digits: nothing is calculated here, so nothing is rounded either.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Amount(String);

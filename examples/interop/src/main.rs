@@ -4,10 +4,11 @@
 //! (endpoints, messages, lines on standard output) is a contract with those peers; the inside is free.
 
 mod contracts;
+mod database;
 mod serve;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -24,6 +25,26 @@ struct Arguments {
 enum Verb {
     /// Take orders and answer questions until SIGTERM.
     Serve,
+    /// Make the tables.
+    Migrate(Database),
+    /// Place orders, one transaction each, with an event through the outbox.
+    Produce {
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        orders: database::Orders,
+    },
+    /// Deliver the outbox until SIGTERM; several may run at once.
+    Relay(Database),
+    /// Bill placed orders until SIGTERM, each exactly once.
+    Consume(Database),
+}
+
+#[derive(Args)]
+struct Database {
+    /// Where the database is.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
 }
 
 #[tokio::main]
@@ -37,6 +58,12 @@ async fn main() -> Result<()> {
     let Arguments { amqp_url, verb } = Arguments::parse();
     match verb {
         Verb::Serve => serve::run(&amqp_url).await,
+        Verb::Migrate(Database { database_url }) => database::migrate(&database_url).await,
+        Verb::Produce { database: Database { database_url }, orders } => {
+            database::produce(&database_url, &amqp_url, &orders).await
+        }
+        Verb::Relay(Database { database_url }) => database::relay(&database_url, &amqp_url).await,
+        Verb::Consume(Database { database_url }) => database::consume(&database_url, &amqp_url).await,
     }
 }
 

@@ -76,6 +76,7 @@ pub(super) fn pump(
     tokio::spawn(async move {
         loop {
             let permit = tokio::select! {
+                biased; // or the same seed would not give the same run
                 permit = credit.acquire() => permit,
                 _ = stopped.changed() => break,
                 () = sender.closed() => break,
@@ -100,6 +101,7 @@ pub(super) fn pump(
                 None => {
                     drop(permit);
                     tokio::select! {
+                        biased;
                         _ = changed.changed() => {}
                         _ = stopped.changed() => break,
                         () = sender.closed() => break,

@@ -1,0 +1,46 @@
+//! The bus's wire: peers that know only a client library and the envelope exchange every kind of message with `examples/interop`.
+//!
+//! Called by `cargo xtask conform-bus` and by the suite. The peers judge by themselves and exit non-zero; nothing here knows a message.
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::broker::Subject;
+use crate::command;
+use crate::conform::Dialect;
+use crate::provision;
+use crate::workspace::Workspace;
+
+/// On which broker.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// A running broker, amqp://user:password@host:port/, instead of our own binary.
+    #[arg(long)]
+    peer: Option<String>,
+}
+
+/// As the command line says.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    match &options.peer {
+        Some(url) => exchange(workspace, url),
+        None => on_ours(workspace),
+    }
+}
+
+/// On our own binary.
+pub(crate) fn on_ours(workspace: &Workspace) -> Result<()> {
+    let subject = Subject::ours(workspace, Dialect::Amqp091)?;
+    let Subject::Ours { broker, .. } = &subject else { bail!("our own broker is one that was started here") };
+    exchange(workspace, &format!("amqp://guest:guest@127.0.0.1:{}/", broker.amqp().port()))
+}
+
+fn exchange(workspace: &Workspace, url: &str) -> Result<()> {
+    command::run(workspace.command("cargo").args(["build", "--release", "--quiet", "-p", "interop"]))?;
+    let interop = workspace.target("release/interop");
+    let scripts = workspace.path("conform/bus");
+    let mut python = workspace.command(provision::python(workspace, provision::AMQP091)?);
+    command::run(python.arg(scripts.join("peer.py")).arg(&interop).arg(url))?;
+    let mut node = workspace.command("node");
+    node.env("NODE_PATH", provision::node(workspace, provision::AMQP091)?);
+    command::run(node.arg(scripts.join("peer.mjs")).arg(&interop).arg(url))
+}
