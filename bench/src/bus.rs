@@ -116,7 +116,7 @@ async fn take(Msg(job): Msg<Job>, State(done): State<mpsc::UnboundedSender<u64>>
 async fn by_bus(options: &Options) -> Result<Cost> {
     let (connection, _channel) = filled(options).await?;
     connection.close(200, "bye".into()).await?;
-    let (sender, mut done) = mpsc::unbounded_channel();
+    let (sender, mut done) = mpsc::unbounded_channel::<u64>();
     let bus = Bus::builder(Amqp::new(&options.url)?)
         .state(sender)
         .endpoint(QUEUE, |endpoint| endpoint.handle(take).concurrency(CREDIT))

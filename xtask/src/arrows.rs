@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stele-bus-sql", &["stele-bus", "stele-bus-relay"]),
     // Uses the bus as any service would: by its public API.
     ("interop", &["stele-bus", "stele-bus-sql", "stele-bus-relay"]),
+    ("shop", &["stele-bus", "stele-bus-sql", "stele-bus-relay", "stele-bus-test"]),
     // Its judge knows orders and messages only; the processes it kills are built of the bus.
     ("stele-bus-crash", &["stele-bus", "stele-bus-relay", "stele-bus-sql", "stele-testkit"]),
     // What judges the broker from outside must not share a mistake with it.
