@@ -43,10 +43,14 @@ impl Amqp {
     /// # Errors
     /// It is no URL that can be connected to. The text does not repeat the URL.
     pub fn new(url: &str, name: &str) -> Result<Self, String> {
-        let uri: AMQPUri =
+        let mut uri: AMQPUri =
             url.parse().map_err(|_| "expected amqp://user:password@host:port/vhost".to_owned())?;
         if uri.scheme == AMQPScheme::AMQPS {
             return Err("amqps is not built in: use amqp on a trusted network".into());
+        }
+        // By the letter `…:5672/` names a virtual host without a name; whoever writes it means the default one.
+        if uri.vhost.is_empty() {
+            uri.vhost = "/".into();
         }
         Ok(Self { uri, name: name.to_owned() })
     }
@@ -267,6 +271,13 @@ mod tests {
         message.kind = "x".repeat(256);
         let refusal = frame(&message).err().unwrap();
         assert!(refusal.lasting && refusal.reason.contains("type has 256 bytes"), "{refusal:?}");
+    }
+
+    #[test]
+    fn a_url_that_ends_in_a_slash_means_the_default_virtual_host() {
+        for url in ["amqp://localhost", "amqp://localhost/", "amqp://localhost/%2f"] {
+            assert_eq!(Amqp::new(url, "relay").unwrap().uri.vhost, "/", "{url}");
+        }
     }
 
     #[test]

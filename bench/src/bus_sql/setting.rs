@@ -49,7 +49,7 @@ impl Setting {
         let cluster = Cluster::start(&["max_connections=100", "shared_buffers=256MB"])?;
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(&cluster.url()).await?;
         postgres::migrate(&pool).await?;
-        let url = broker.to_string();
+        let url = broker.to_string().trim_end_matches('/').to_owned();
         let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         let composer = Composer::new(Arc::new(|destination| format!("rabbitmq://localhost/{destination:?}")));

@@ -19,6 +19,8 @@ pub struct PgReader {
     class: i32,
     lanes: BTreeSet<i16>,
     shape: Shape,
+    /// Rows asked of each lane; see [`next_share`].
+    share: usize,
     read: SqlStr,
     delete: SqlStr,
     park: SqlStr,
@@ -42,7 +44,7 @@ impl PgReader {
         let read = format!(
             "select r.* from unnest($1::smallint[]) as l(lane) cross join lateral (\
                select {selected} from {name} o where {lane} = l.lane and not ({aggregate} = any($2::text[])) \
-               order by o.{ord} limit $3) r order by 2 limit $3"
+               order by o.{ord} limit $3) r order by 2 limit $4"
         );
         let delete = format!(
             "delete from {name} o using unnest($1::smallint[], $2::bigint[]) as d(lane, ord) \
@@ -59,6 +61,7 @@ impl PgReader {
             class,
             lanes: BTreeSet::new(),
             shape: shape.clone(),
+            share: 1,
             read: sql(read),
             delete: sql(delete),
             park: sql(park),
@@ -114,9 +117,11 @@ impl PgReader {
 
     async fn try_read(&mut self, without: &[String], count_max: usize) -> Result<Vec<Row>, sqlx::Error> {
         let lanes: Vec<i16> = self.lanes.iter().copied().collect();
+        self.share = self.share.max(least_share(lanes.len(), count_max));
         let mut found = query(self.read.clone())
             .bind(lanes)
             .bind(without)
+            .bind(self.share as i64)
             .bind(count_max as i64)
             .fetch(&mut self.connection);
         let (mut rows, mut bytes) = (Vec::new(), 0);
@@ -129,7 +134,35 @@ impl PgReader {
                 break;
             }
         }
+        drop(found);
+        let fullest = fullest(&rows);
+        self.share =
+            next_share(self.share, least_share(self.lanes.len(), count_max), count_max, rows.len(), fullest);
         Ok(rows)
+    }
+}
+
+/// Rows asked of each lane when all have as many: twice what is needed, since they never have.
+fn least_share(lanes: usize, count_max: usize) -> usize {
+    (2 * count_max).div_ceil(lanes.max(1)).min(count_max)
+}
+
+/// How many rows the fullest lane gave.
+fn fullest(rows: &[Row]) -> usize {
+    let mut counts = [0; LANES as usize];
+    rows.iter().for_each(|row| counts[row.place.lane as usize] += 1);
+    counts.into_iter().max().unwrap_or(0)
+}
+
+/// What is asked of each lane next time. All lanes together are asked for more than a batch, and what is not taken was read for nothing; so
+/// a lane is asked for little while many are full, and for more and more when one lane alone is.
+fn next_share(share: usize, least: usize, count_max: usize, found: usize, fullest: usize) -> usize {
+    if found >= count_max {
+        least.max(share / 2)
+    } else if fullest >= share {
+        count_max.min(share * 2)
+    } else {
+        share
     }
 }
 
@@ -175,5 +208,22 @@ impl Reader for PgReader {
 
     async fn backlog(&mut self) -> Result<Backlog, SourceError> {
         look::backlog(&mut self.connection, &self.shape).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_asked_for_more_only_while_it_alone_is_full() {
+        let least = least_share(32, 2_000);
+        assert_eq!(least, 125);
+        assert_eq!(next_share(125, least, 2_000, 125, 125), 250, "one lane is full, the others are empty");
+        assert_eq!(next_share(1_500, least, 2_000, 1_500, 1_500), 2_000);
+        assert_eq!(next_share(2_000, least, 2_000, 2_000, 100), 1_000, "many are full");
+        assert_eq!(next_share(125, least, 2_000, 2_000, 90), 125);
+        assert_eq!(next_share(500, least, 2_000, 10, 3), 500);
+        assert_eq!((least_share(0, 10), least_share(64, 1)), (10, 1));
     }
 }
