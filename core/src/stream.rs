@@ -7,11 +7,13 @@
 mod chunk;
 pub(crate) mod index;
 pub(crate) mod producers;
+pub(crate) mod readers;
 
 pub(crate) use chunk::Stored;
 
 use index::Index;
 use producers::Producers;
+use readers::Readers;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use stele_model::id::{Lsn, Now, Place, Position, SessionId};
@@ -34,6 +36,8 @@ pub(crate) struct Partition {
     pub(crate) producers: Producers,
     /// The block of the last append or trim that somebody waited for: what a read waits for (S2).
     pub(crate) after: Lsn,
+    /// Who is sent what comes.
+    pub(crate) readers: Readers,
     /// Who wants to hear of the next append.
     pub(crate) watches: BTreeSet<(SessionId, u64)>,
     /// When it has to be looked at.
@@ -64,6 +68,7 @@ impl Partition {
             bytes: 0,
             producers: Producers::default(),
             after: Lsn(0),
+            readers: Readers::default(),
             watches: BTreeSet::new(),
             timer: None,
         }

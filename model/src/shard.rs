@@ -300,7 +300,7 @@ pub enum ShardEffect {
         /// To whom.
         subscription: SubscriptionId,
         /// From which partition.
-        partition: QueueId,
+        partition: std::sync::Arc<PartitionSpec>,
         /// What, in order.
         batches: Vec<FoundRecords>,
     },

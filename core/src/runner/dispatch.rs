@@ -5,6 +5,7 @@
 //! is kept. Moves of a shard stay in one order too, since the receivers of a link drop numbers that run backwards (S5).
 
 mod batches;
+mod open;
 
 use super::Fetches;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use stele_model::id::{HubId, Lsn, Place, ShardId, SubscriptionId};
 use stele_model::log::ReadError;
 use stele_model::outcome::{Deliveries, Delivery};
 use stele_model::registry::RegistryOp;
-use stele_model::shard::{Grant, MoveRecords, ShardEffect, ToHub};
+use stele_model::shard::{Grant, MoveRecords, ShardEffect, ShardOp, ToHub};
 
 /// Something for the driver to carry.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub enum Out {
     Hub(HubId, ToHub),
     /// To the registry.
     Registry(RegistryOp),
+    /// Back to the shard itself.
+    Shard(ShardOp),
     /// To the reader pool; the answer comes back by [`Dispatch::fetched`].
     Fetch(Fetch),
 }
@@ -97,6 +100,7 @@ impl Dispatch {
                 Lane::Reader(*subscription)
             }
             ShardEffect::Got { subscription, .. } => Lane::Reader(*subscription),
+            ShardEffect::DeliverBatches { subscription, .. } => Lane::Reader(*subscription),
             ShardEffect::Move(_) => Lane::Moves,
             ShardEffect::Read { session, call, parts } => {
                 if let Some(parts) = batches::read_from_memory(parts, &block) {
@@ -201,7 +205,9 @@ impl Dispatch {
             ShardEffect::Sought { hub, call, parts } => {
                 Out::Hub(hub, ToHub::Sought { call, parts: batches::sought(parts, bytes) })
             }
-            ShardEffect::DeliverBatches { .. } => unreachable!("no shard pushes streams yet"),
+            ShardEffect::DeliverBatches { subscription, partition, batches } => {
+                return open::deliver(subscription, &partition, &batches, bytes, out);
+            }
             ShardEffect::Deliver { subscription, queue, records } => {
                 let items =
                     records.iter().enumerate().map(|(n, grant)| delivery(grant, n as u32, 0)).collect();
@@ -240,6 +246,9 @@ fn places(effect: &ShardEffect) -> Vec<(Place, u32)> {
         ShardEffect::Move(of) => granted(&of.records),
         ShardEffect::Read { parts, .. } => batches::places_of_read(parts),
         ShardEffect::Sought { parts, .. } => batches::places_of_search(parts),
+        ShardEffect::DeliverBatches { batches, .. } => {
+            batches.iter().map(|of| (of.batch.place, of.batch.len)).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -16,6 +16,9 @@ use stele_model::shard::{Answer, ShardEffect, ShardSubscribe};
 
 impl Shard {
     pub(super) fn subscribe(&mut self, of: &ShardSubscribe, turn: &mut Turn<'_>) {
+        if self.is_partition(of.queue) {
+            return self.subscribe_stream(of, turn);
+        }
         let to = (of.subscription.session.hub, of.call);
         let queue = match usable(&mut self.queues, of.queue, Some(of.subscription.session)) {
             Ok(queue) => queue,
@@ -41,6 +44,9 @@ impl Shard {
         id: QueueId,
         turn: &mut Turn<'_>,
     ) {
+        if self.is_partition(id) {
+            return self.unsubscribe_stream(call, subscription, id, turn);
+        }
         turn.answer(Lsn(0), (subscription.session.hub, call), Ok(Answer::Unsubscribed));
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let single_active = queue.spec.settings.single_active;
@@ -51,6 +57,9 @@ impl Shard {
     }
 
     pub(super) fn credit(&mut self, session: SessionId, id: QueueId, credit: Credit, turn: &mut Turn<'_>) {
+        if self.is_partition(id) {
+            return self.credit_stream(session, id, credit, turn);
+        }
         let Some(readers) = readers(&mut self.queues, id) else { return };
         readers.give_bytes(SubscriptionId { session, number: credit.subscription }, credit.bytes);
         self.advance(id, turn);
@@ -64,6 +73,9 @@ impl Shard {
         no_ack: bool,
         turn: &mut Turn<'_>,
     ) {
+        if self.is_partition(id) {
+            return self.refuse_for_stream((subscription.session.hub, call), "take single records of", turn);
+        }
         self.expire(id, false, turn);
         let now = turn.now();
         let queue = match usable(&mut self.queues, id, Some(subscription.session)) {
@@ -112,6 +124,7 @@ impl Shard {
     pub(super) fn session_gone(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         self.watcher_gone(session);
         for id in self.attached.sessions.remove(&session).unwrap_or_default() {
+            self.stream_session_gone(session, id);
             let Some(queue) = self.queues.get_mut(&id) else { continue };
             let before = queue.readers.count();
             let single_active = queue.spec.settings.single_active;

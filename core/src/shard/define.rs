@@ -136,6 +136,9 @@ impl Shard {
         if_empty: bool,
         turn: &mut Turn<'_>,
     ) {
+        if let Some(to) = answer.filter(|_| self.is_partition(id)) {
+            return self.refuse_for_stream(to, "delete one partition of", turn);
+        }
         let Some(queue) = self.queues.get(&id) else {
             if let Some(to) = answer {
                 turn.answer_present(to, Ok(Answer::Deleted { ready: 0 }));
@@ -180,6 +183,9 @@ impl Shard {
     }
 
     pub(super) fn purge(&mut self, to: (HubId, Call), id: QueueId, turn: &mut Turn<'_>) {
+        if self.is_partition(id) {
+            return self.refuse_for_stream(to, "purge", turn);
+        }
         let queue = match usable(&mut self.queues, id, None) {
             Ok(queue) => queue,
             Err(refusal) => return turn.answer_present(to, Err(refusal)),
@@ -204,6 +210,9 @@ impl Shard {
     }
 
     pub(super) fn status(&mut self, to: (HubId, Call), id: QueueId, turn: &mut Turn<'_>) {
+        if self.is_partition(id) {
+            return self.stream_status(to, id, turn);
+        }
         let now = turn.now();
         let answer = match self.queues.get_mut(&id) {
             None => Err(missing(None)),

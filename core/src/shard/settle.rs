@@ -18,6 +18,10 @@ impl Shard {
         let mut touched: Vec<QueueId> = Vec::new();
         for settle in settles {
             let id = settle.queue;
+            if self.is_partition(id) {
+                self.settle_stream(session, &settle, turn);
+                continue;
+            }
             self.settle_one(session, settle, turn);
             if touched.last() != Some(&id) {
                 touched.push(id);

@@ -7,6 +7,7 @@
 mod append;
 mod chores;
 mod entry;
+mod push;
 mod read;
 mod replay;
 mod retain;
@@ -110,6 +111,7 @@ impl Shard {
         let place = turn.log(Urgency::Urgent, |out| entries::put_dropped(out, revision, id));
         self.revision = self.revision.max(revision);
         self.wake_all(id, place.lsn, turn);
+        self.cancel_readers(id, place.lsn, turn);
         self.remove_partition(id);
         turn.say(place.lsn, ShardEffect::Applied { shard: self.id, revision, queue: Some(id) });
         true

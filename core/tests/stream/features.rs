@@ -2,13 +2,16 @@
 
 use stele_core::shard::Shard;
 use stele_core::testing::MemoryLog;
-use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, SessionId, ShardId};
+use stele_model::id::{
+    Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, SessionId, ShardId, SubscriptionId,
+};
 use stele_model::machine::Machine;
 use stele_model::refusal::Refusal;
-use stele_model::shard::{Answer, ShardEffect, ShardOp};
+use stele_model::settle::{How, Run, Settle};
+use stele_model::shard::{Answer, ShardEffect, ShardOp, ShardSubscribe};
 use stele_model::stream::{
     Appended, Batch, Format, PartResult, PartitionSpec, ShardAppend, ShardRead, ShardReadPart, StreamRefusal,
-    StreamSettings,
+    StreamSettings, StreamStart,
 };
 
 pub(crate) struct Rig {
@@ -140,4 +143,98 @@ fn each_producer_gets_a_number_of_its_own_also_after_a_restart() {
     rig.log.replay(Lsn(0), &mut shard).unwrap();
     rig.shard = Shard::restore(&shard.snapshot()).unwrap();
     assert_eq!(number(&mut rig), first + 1);
+}
+
+const SUBSCRIPTION: SubscriptionId = SubscriptionId { session: READER, number: 3 };
+
+fn subscribe(start: StreamStart, messages_max: u32) -> ShardOp {
+    ShardOp::Subscribe(ShardSubscribe {
+        call: Call(4),
+        subscription: SUBSCRIPTION,
+        queue: QueueId(1),
+        no_ack: false,
+        exclusive: false,
+        messages_max: Some(messages_max),
+        bytes_max: 1 << 20,
+        priority: 0,
+        start: Some(start),
+    })
+}
+
+/// What is delivered: after which block, first position, how many.
+fn delivered(said: &Said) -> Vec<(Lsn, u64, u32)> {
+    let each = said.iter().filter_map(|(after, effect)| match effect {
+        ShardEffect::DeliverBatches { subscription: SUBSCRIPTION, batches, .. } => {
+            Some(batches.iter().map(|of| (*after, of.from.0, of.count)))
+        }
+        _ => None,
+    });
+    each.flatten().collect()
+}
+
+fn settle(first: u64, count: u32, how: How) -> ShardOp {
+    let runs = vec![Run { first: Position(first), count }];
+    ShardOp::Settle {
+        session: READER,
+        settles: vec![Settle { subscription: 3, queue: QueueId(1), how, runs }],
+    }
+}
+
+#[test]
+fn a_subscription_gets_what_was_there_and_what_comes_and_a_settle_only_gives_credit() {
+    let mut rig = Rig::new(&StreamSettings::default());
+    rig.append(vec![(1, batch(b"aa")), (1, batch(b"bb"))]);
+    let block = rig.log.entries().last().unwrap().place.lsn;
+    let said = rig.ask(subscribe(StreamStart::Position(Position(1)), 3));
+    assert!(matches!(said[0], (Lsn(0), ShardEffect::Answer { answer: Ok(Answer::Subscribed { .. }), .. })));
+    assert_eq!(delivered(&said), [(block, 1, 1), (block, 2, 2)]);
+    rig.log.seal();
+    let append = |bytes| {
+        let parts = vec![(QueueId(1), batch(bytes))];
+        ShardOp::Append(ShardAppend {
+            hub: HubId(0),
+            call: Call(1),
+            awaited: true,
+            parts,
+            records: Vec::new(),
+        })
+    };
+    assert!(delivered(&rig.ask(append(b"cc"))).is_empty(), "there is no credit");
+    let entries = rig.log.entries().len();
+    let next = rig.log.entries().last().unwrap().place.lsn;
+    assert_eq!(delivered(&rig.ask(settle(1, 1, How::Reject))), [(next, 4, 1)]);
+    assert_eq!(delivered(&rig.ask(settle(2, 2, How::Accept))), [(next, 5, 1)]);
+    assert_eq!(rig.log.entries().len(), entries, "credit is not logged");
+    assert_eq!(rig.read(1, 0, None).len(), 1, "all is still there");
+    assert_eq!(delivered(&rig.ask(append(b"dd"))).len(), 1);
+}
+
+#[test]
+fn readers_of_a_partition_that_goes_are_told_and_those_of_a_session_that_goes_are_forgotten() {
+    let mut rig = Rig::new(&StreamSettings::default());
+    rig.ask(subscribe(StreamStart::Next, 10));
+    rig.ask(ShardOp::SessionGone { session: READER });
+    rig.append(vec![(1, batch(b"aa"))]);
+    let said = rig.ask(subscribe(StreamStart::First, 10));
+    assert_eq!(delivered(&said).len(), 1);
+    let said = rig.ask(ShardOp::Drop { revision: Revision(2), queue: QueueId(1) });
+    let cancelled =
+        |effect: &ShardEffect| matches!(effect, ShardEffect::Cancelled { subscription: SUBSCRIPTION });
+    assert!(said.iter().any(|(_, effect)| cancelled(effect)));
+}
+
+#[test]
+fn what_only_queues_do_is_refused() {
+    let mut rig = Rig::new(&StreamSettings::default());
+    let (queue, call, hub) = (QueueId(1), Call(9), HubId(0));
+    for op in [
+        ShardOp::Get { call, subscription: SUBSCRIPTION, queue, no_ack: true },
+        ShardOp::Purge { hub, call, queue },
+        ShardOp::Close { answer: Some((hub, call)), queue, if_unused: false, if_empty: false },
+    ] {
+        let said = rig.ask(op);
+        let [(_, ShardEffect::Answer { answer: Err(Refusal::NotImplemented { .. }), .. })] = &said[..] else {
+            panic!("{said:?}")
+        };
+    }
 }

@@ -345,6 +345,7 @@ impl ShardThread {
             match out {
                 Out::Hub(hub, message) => self.to_hubs[usize::from(hub.0)].push(message),
                 Out::Registry(op) => self.wiring.registry.send(RegistryMessage::Op(op), 0),
+                Out::Shard(op) => self.wiring.inbox.send(ShardMessage::Ops(vec![op]), 0),
                 Out::Fetch(fetch) => self.wiring.readers.fetch(self.wiring.shard, fetch),
             }
         }

@@ -20,6 +20,8 @@ pub(super) struct ShardPart {
     runner: Runner<Bent<Shard>, SimLog>,
     dispatch: Dispatch,
     fetches: VecDeque<Fetch>,
+    /// What its own dispatch asks of it.
+    back: Vec<ShardOp>,
     commits: Commits,
     dirty: bool,
     unreadable: Option<String>,
@@ -41,6 +43,7 @@ impl ShardPart {
             runner: runner.map_err(|error| format!("{error:?}"))?,
             dispatch: Dispatch::new(id, plan.hubs),
             fetches: VecDeque::new(),
+            back: Vec::new(),
             commits: Commits::new(now),
             dirty: true,
             unreadable: None,
@@ -91,6 +94,9 @@ impl ShardPart {
 
     /// A turn; what is to be carried goes to `out`.
     fn turn(&mut self, desk: &mut Desk, out: &mut Vec<Out>) {
+        for op in std::mem::take(&mut self.back) {
+            self.take(desk, op);
+        }
         if self.runner.deadline().is_some_and(|due| due <= desk.now) {
             self.commits.ticked();
         }
@@ -152,6 +158,10 @@ impl Node {
                     self.joints.shard_hub[shard][usize::from(hub.0)].send(told);
                 }
                 Out::Registry(op) => self.joints.shard_registry[shard].send(op),
+                Out::Shard(op) => {
+                    self.shards[shard].back.push(op);
+                    self.shards[shard].dirty = true;
+                }
                 Out::Fetch(fetch) => self.shards[shard].fetches.push_back(fetch),
             }
         }

@@ -195,5 +195,6 @@ impl Shard {
         let Some(partition) = self.streams.partitions.get_mut(&id) else { return };
         partition.after = lsn;
         self.grown(id);
+        self.serve_stream(id, turn);
     }
 }

@@ -75,6 +75,7 @@ impl Shard {
             self.streams.chores.again(id);
         }
         self.set_partition_timer(id);
+        self.serve_stream(id, turn);
     }
 
     /// Something was appended: the timer is set if there is none, and what is over its bytes is looked at.
