@@ -30,6 +30,8 @@ mod budget;
 
 mod volume;
 
+mod cache;
+
 pub use journal::Waker;
 pub use read::Reader;
 pub use recover::{Damage, OpenError, Recovery};
@@ -41,6 +43,7 @@ use crate::format::page::PAGE_BYTES;
 use append::{Around, Identity, Tail};
 use background::{Background, Desk};
 use bytes::Bytes;
+use cache::Cache;
 use catalog::Catalog;
 use journal::Journal;
 use promote::Wanted;
@@ -90,6 +93,8 @@ pub struct Options {
     pub margin_bytes: u64,
     /// The disk; one for all logs on it.
     pub volume: Arc<Volume>,
+    /// Pages that were read lately and are kept for who reads on behind them; less than 128 KiB: none.
+    pub cache_bytes: u64,
     /// After so long without a block a marker proves that the last one was written whole.
     pub idle: Duration,
 }
@@ -105,6 +110,7 @@ impl Default for Options {
             log_bytes_max: 8 << 30,
             margin_bytes: 256 << 20,
             volume: Arc::default(),
+            cache_bytes: 8 << 20,
             idle: Duration::from_millis(50),
         }
     }
@@ -164,6 +170,7 @@ pub struct Embedded {
     catalog: Arc<Catalog>,
     supply: Arc<Mutex<Supply>>,
     journal: Arc<Journal>,
+    cache: Arc<Cache>,
     desk: Arc<Desk>,
     tail: Arc<Mutex<Tail>>,
     appended: Lsn,
@@ -244,6 +251,7 @@ impl Embedded {
         ));
         let desk = Arc::new(Desk::default());
         lock(&desk.requests).snapshot_durable = report.snapshot.unwrap_or_default();
+        let cache = Arc::new(Cache::new(options.cache_bytes));
         let mut log = Self {
             options,
             disk,
@@ -251,6 +259,7 @@ impl Embedded {
             catalog,
             supply,
             journal,
+            cache,
             desk,
             tail,
             appended: report.tail,
@@ -288,6 +297,7 @@ impl Embedded {
             table: Arc::clone(&self.table),
             journal: Arc::clone(&self.journal),
             volume: Arc::clone(&self.options.volume),
+            cache: Arc::clone(&self.cache),
             waits,
         }
     }

@@ -221,6 +221,45 @@ fn a_block_is_not_durable_before_its_write_has_returned() {
 }
 
 #[test]
+fn who_walks_through_a_backlog_reads_the_disk_in_large_pieces_and_gets_every_record_right() {
+    let disk = FaultDisk::new();
+    let options = |cache_bytes| Options {
+        segment_bytes: 4 << 20,
+        starter_bytes: 2 << 20,
+        log_bytes_max: 1 << 30,
+        cache_bytes,
+        ..options()
+    };
+    let (mut log, _) = Embedded::polled(Arc::new(disk.clone()), options(0)).unwrap();
+    for lsn in 1..=300 {
+        log.append(block(lsn, 30_000), false).unwrap();
+        settle(&mut log);
+    }
+    drop(log);
+    let wanted: Vec<_> = (1..=300)
+        .flat_map(|lsn| (0..10).map(move |i| (Place { lsn: Lsn(lsn), at: i * 3000 }, 1000)))
+        .collect();
+    let walk = |disk: &FaultDisk, cache_bytes| {
+        let (log, _) = Embedded::polled(Arc::new(disk.clone()), options(cache_bytes)).unwrap();
+        let reader = log.reader();
+        let before = disk.calls();
+        for fetch in wanted.chunks(4) {
+            for ((place, len), bytes) in fetch.iter().zip(reader.records(fetch)?) {
+                let at = place.at as usize;
+                assert_eq!(bytes, block(place.lsn.0, 30_000).body.slice(at..at + *len as usize));
+            }
+        }
+        Ok::<_, ReadError>(disk.calls() - before)
+    };
+    let (without, with) = (walk(&disk, 0).unwrap(), walk(&disk, 1 << 20).unwrap());
+    assert!(with * 5 < without, "{with} calls of the disk with the cache, {without} without");
+    // What comes from a large piece is checked like any other.
+    let decayed = disk.copy();
+    decayed.flip("seg-0000000001", 60 * 4096 * 8 + 99);
+    assert!(matches!(walk(&decayed, 1 << 20), Err(ReadError::Corrupt { .. })));
+}
+
+#[test]
 fn a_young_log_zeroes_no_more_than_it_has_use_for() {
     let disk = FaultDisk::new();
     let options = Options { pool_min: 4, ..options() };

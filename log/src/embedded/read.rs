@@ -2,6 +2,7 @@
 
 use crate::disk::{Disk, is_out_of_handles};
 use crate::embedded::budget::Share;
+use crate::embedded::cache::{Cache, Plan};
 use crate::embedded::journal::Journal;
 use crate::embedded::scan::Scan;
 use crate::embedded::table::{Opened, Segment, Table};
@@ -32,6 +33,7 @@ pub struct Reader {
     pub(crate) table: Arc<Table>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) volume: Arc<Volume>,
+    pub(crate) cache: Arc<Cache>,
     /// Whether a read waits for its share of the disk. Not in the polled form, which has no clock.
     pub(crate) waits: bool,
 }
@@ -127,7 +129,34 @@ impl Reader {
         is_there.then_some(Address { block: moved.block as usize, at: moved.at as usize + within as usize })
     }
 
-    fn pages(&self, segment: &Segment, opened: &Opened, pages: Range<u32>) -> Result<Vec<Page>, ReadError> {
+    /// Pages of a segment of which the first `settled` do not change any more.
+    fn pages(
+        &self,
+        segment: &Segment,
+        opened: &Opened,
+        pages: Range<u32>,
+        settled: u32,
+    ) -> Result<Vec<Page>, ReadError> {
+        let walk = match self.cache.plan(segment.number, &pages, settled) {
+            Plan::Held(held) => return Ok(held),
+            Plan::Single => return self.pages_from_disk(segment, opened, pages),
+            Plan::Walk(walk) => walk,
+        };
+        let read = self.pages_from_disk(segment, opened, walk.clone())?;
+        self.cache.keep(segment.number, walk.start, &read);
+        match self.cache.plan(segment.number, &pages, settled) {
+            Plan::Held(held) => Ok(held),
+            // Other readers have filled the cache meanwhile.
+            Plan::Single | Plan::Walk(_) => self.pages_from_disk(segment, opened, pages),
+        }
+    }
+
+    fn pages_from_disk(
+        &self,
+        segment: &Segment,
+        opened: &Opened,
+        pages: Range<u32>,
+    ) -> Result<Vec<Page>, ReadError> {
         if self.waits {
             let wait =
                 self.volume.budget.take(Share::Reads, u64::from(pages.len() as u32) * PAGE_BYTES as u64);
@@ -153,12 +182,16 @@ impl Reader {
         block: usize,
         ranges: &[Range<usize>],
     ) -> Result<Vec<Bytes>, ReadError> {
-        let used = lock(&segment.state).pages;
+        // Behind the last durable block of a segment in use nothing is settled.
+        let (used, settled) = {
+            let state = lock(&segment.state);
+            (state.pages, if state.sealed { state.pages } else { 0 })
+        };
         let span = Segment::span(&opened.footer, block, used);
         let (page, end) = span.ok_or_else(|| corrupt(segment, place.lsn, 0, Flaw::Short))?;
         let bad = |flaw| corrupt(segment, place.lsn, page, flaw);
         let whole = end - page <= WHOLE_PAGES_MAX;
-        let first = self.pages(segment, opened, page..if whole { end } else { page + 1 })?;
+        let first = self.pages(segment, opened, page..if whole { end } else { page + 1 }, settled)?;
         let bytes = bytes_of(&first);
         let head = block::head(bytes).map_err(bad)?;
         if head.salt != segment.salt {
@@ -183,7 +216,7 @@ impl Reader {
             let from = (body_at + covered.start) / PAGE_BYTES;
             let to = (body_at + covered.end).div_ceil(PAGE_BYTES);
             skip = body_at + covered.start - from * PAGE_BYTES;
-            rest = self.pages(segment, opened, page + small(from)..page + small(to))?;
+            rest = self.pages(segment, opened, page + small(from)..page + small(to), settled)?;
             bytes_of(&rest)
         };
         let body = bytes.get(skip..skip + covered.len()).ok_or(bad(Flaw::Short))?;
@@ -193,6 +226,7 @@ impl Reader {
                 return Err(bad(Flaw::FrameCrc(small(frames.start + i))));
             }
         }
+        self.cache.note(segment.number, &(page..page + small((body_at + covered.end).div_ceil(PAGE_BYTES))));
         let cut = |range: &Range<usize>| {
             Bytes::copy_from_slice(&body[range.start - covered.start..range.end - covered.start])
         };
