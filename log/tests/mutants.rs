@@ -4,7 +4,6 @@ mod scene;
 
 use scene::{Driver, Promise, alive, check, images, options, record, run};
 use std::sync::Arc;
-use stele_log::disk::Disk;
 use stele_log::disk::fault::{Fault, FaultDisk};
 use stele_log::mutant::{Mutant, set};
 use stele_log::{Embedded, verify_disk};
@@ -74,11 +73,11 @@ fn a_decayed_record_is_noticed_by_its_frame() {
 
 #[test]
 fn a_write_that_is_tried_again_after_an_error_is_noticed() {
-    let fails = |mutant| {
+    let fails = |mutant, call| {
         set(mutant);
         let disk = FaultDisk::new();
         let (mut driver, _) = Driver::open(&disk, options(), 6).unwrap();
-        disk.fail(disk.calls() + 30, Fault::Torn);
+        disk.fail(disk.calls() + call, Fault::Torn);
         while driver.failed.is_none() && driver.promise.appended < 60 {
             if driver.step().is_err() {
                 break;
@@ -87,7 +86,8 @@ fn a_write_that_is_tried_again_after_an_error_is_noticed() {
         set(None);
         driver.failed.is_some()
     };
-    let calls = FaultDisk::new();
-    drop(calls.list());
-    assert!(fails(None) && !fails(Some(Mutant::RetryWrite)));
+    // Some of these calls are the writes of commits.
+    let noticed =
+        (0..60).filter(|call| fails(None, *call) && !fails(Some(Mutant::RetryWrite), *call)).count();
+    assert!(noticed > 5, "{noticed}");
 }
