@@ -123,6 +123,7 @@ impl Broker {
                 ready_in,
                 amqp: addresses.amqp,
                 amqps: addresses.amqps,
+                kafka: addresses.kafka,
                 http: self.api,
                 metrics: self.metrics,
             };
@@ -134,6 +135,7 @@ impl Broker {
             data_dir = %config.data_dir.display(),
             amqp = shown(addresses.amqp),
             amqps = shown(addresses.amqps),
+            kafka = shown(addresses.kafka),
             http = shown(self.api),
             metrics = shown(self.metrics),
             ready_in_ms = ready_in.as_millis() as u64,

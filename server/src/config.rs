@@ -22,6 +22,7 @@ pub use suggest::nearest;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use stele_model::registry::ScramSecret;
 
 /// All settings, in range.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +41,8 @@ pub struct Config {
     pub namespaces: BTreeMap<String, NamespaceSetting>,
     /// Policies by name, put into the registry at every start.
     pub policies: BTreeMap<String, PolicySetting>,
+    /// What Kafka's clients are told.
+    pub kafka: Kafka,
     /// What one client may claim.
     pub limits: Limits,
     /// How much the durable log may use.
@@ -65,10 +68,29 @@ pub struct Listen {
     pub amqp: Option<SocketAddr>,
     /// AMQP over TLS only.
     pub amqps: Option<SocketAddr>,
+    /// Kafka; with `[tls]` set, TLS is told from plain by the first byte.
+    pub kafka: Option<SocketAddr>,
     /// HTTP API and health.
     pub http: Option<SocketAddr>,
     /// Prometheus metrics, without login.
     pub metrics: Option<SocketAddr>,
+}
+
+/// What Kafka's clients are told, and may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// The host that clients are told to connect to; `None`: the address that each came to.
+    pub advertised_host: Option<String>,
+    /// The port that clients are told to connect to; `None`: the one that each came to.
+    pub advertised_port: Option<u16>,
+    /// The user that clients are who do not log in; `None`: they must.
+    pub anonymous: Option<String>,
+    /// Topics that are not there are made when a client asks for them.
+    pub auto_create: bool,
+    /// Partitions of a topic when nobody says, 1–4096.
+    pub partitions: u32,
+    /// Largest request, 1 MiB–100 MiB.
+    pub request_bytes_max: u32,
 }
 
 /// PEM files.
@@ -87,6 +109,8 @@ pub struct TlsFiles {
 pub struct UserSetting {
     /// See [`crate::passwords`]; empty: no password lets in.
     pub password_hash: String,
+    /// See [`crate::scram`]; empty if the password is not known but as its hash.
+    pub scram: Vec<ScramSecret>,
     /// Tags, such as `administrator`.
     pub tags: Vec<String>,
     /// The namespace (AMQP: vhost) the three patterns are granted in.
@@ -155,6 +179,7 @@ impl Default for Config {
             listen: Listen {
                 amqp: everywhere(ports::AMQP),
                 amqps: None,
+                kafka: everywhere(ports::KAFKA),
                 http: everywhere(ports::HTTP),
                 metrics: everywhere(ports::METRICS),
             },
@@ -162,6 +187,14 @@ impl Default for Config {
             users: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             policies: BTreeMap::new(),
+            kafka: Kafka {
+                advertised_host: None,
+                advertised_port: None,
+                anonymous: None,
+                auto_create: true,
+                partitions: 1,
+                request_bytes_max: 100 << 20,
+            },
             limits: Limits {
                 frame_bytes_max: 128 << 10,
                 connections_max: 65_536,
@@ -180,6 +213,7 @@ impl Default for UserSetting {
         let everything = || ".*".to_owned();
         Self {
             password_hash: String::new(),
+            scram: Vec::new(),
             tags: Vec::new(),
             namespace: "/".into(),
             configure: everything(),
@@ -204,6 +238,8 @@ pub mod ports {
     pub const AMQP: u16 = 5672;
     /// AMQP over TLS.
     pub const AMQPS: u16 = 5671;
+    /// Kafka.
+    pub const KAFKA: u16 = 9092;
     /// HTTP API and health.
     pub const HTTP: u16 = 15672;
     /// Prometheus metrics.
@@ -212,16 +248,18 @@ pub mod ports {
 
 impl Config {
     /// The settings of `stele dev`, to be put below environment and flags: loopback only, the known ports each plus
-    /// `port_offset`, and one user `guest` whose password is `guest`. `None`: a port would be above 65 535.
+    /// `port_offset`, and one user `guest` whose password is `guest`, for whom Kafka's clients are taken that do not log in. `None`: a port would be above 65 535.
     #[must_use]
     pub fn dev(port_offset: u16) -> Option<Vec<(&'static str, String)>> {
         let address = |port: u16| Some(format!("127.0.0.1:{}", port.checked_add(port_offset)?));
         Some(vec![
             ("listen.amqp", address(ports::AMQP)?),
+            ("listen.kafka", address(ports::KAFKA)?),
             ("listen.http", address(ports::HTTP)?),
             ("listen.metrics", address(ports::METRICS)?),
             ("auth.users.guest.password", "guest".into()),
             ("auth.users.guest.tags", "administrator".into()),
+            ("kafka.anonymous", "guest".into()),
         ])
     }
 }

@@ -10,6 +10,7 @@ use stele_model::flow::FlowCounts;
 use stele_model::id::{ExchangeId, QueueId};
 use stele_model::registry::User;
 use stele_model::shard::QueueCounts;
+use stele_model::stream::{StreamInfo, StreamUuid};
 
 /// A node that can be looked at.
 pub trait Inspect: Send + Sync {
@@ -23,6 +24,8 @@ pub trait Inspect: Send + Sync {
     fn counters(&self) -> Counters;
     /// The counts of every queue of every shard.
     fn queues(&self) -> Vec<QueueCounts>;
+    /// All streams, by namespace and name.
+    fn streams(&self) -> Vec<StreamView>;
     /// A user by name, with hash and tags; `None`: there is none.
     fn user(&self, name: &str) -> Option<User>;
 }
@@ -54,6 +57,19 @@ pub struct Names {
     pub exchanges: BTreeMap<ExchangeId, ObjectName>,
     /// Of queues.
     pub queues: BTreeMap<QueueId, ObjectName>,
+    /// Of streams.
+    pub streams: BTreeMap<StreamUuid, ObjectName>,
+    /// The stream of each partition.
+    pub partitions: BTreeMap<QueueId, StreamUuid>,
+}
+
+/// A stream, for listings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamView {
+    /// Name of its namespace.
+    pub namespace: String,
+    /// All else.
+    pub info: Arc<StreamInfo>,
 }
 
 /// Sums over all threads since the process began; `…_now` are numbers of this moment.

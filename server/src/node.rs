@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod clock;
+mod dialects;
 mod inbox;
 mod inspect;
 mod io;
@@ -53,6 +54,8 @@ pub struct Addresses {
     pub amqp: Option<SocketAddr>,
     /// AMQP over TLS only.
     pub amqps: Option<SocketAddr>,
+    /// Kafka; TLS too where a certificate is configured.
+    pub kafka: Option<SocketAddr>,
 }
 
 /// Handles of the threads, in the order in which they are to end.

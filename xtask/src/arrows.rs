@@ -20,7 +20,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stele-kafka", &["stele-model", "stele-record"]),
     (
         "stele-server",
-        &["stele-model", "stele-record", "stele-log", "stele-core", "stele-hub", "stele-amqp091"],
+        &[
+            "stele-model",
+            "stele-record",
+            "stele-log",
+            "stele-core",
+            "stele-hub",
+            "stele-amqp091",
+            "stele-kafka",
+        ],
     ),
     // The bus shares no code with the broker; the binary carries its relay.
     ("stele-bus-relay", &[]),

@@ -45,6 +45,15 @@ impl Input {
         }
     }
 
+    /// "yes" or "no".
+    pub(super) fn yes_no(&self) -> Result<bool, String> {
+        match self.any_text()?.as_str() {
+            "yes" => Ok(true),
+            "no" => Ok(false),
+            other => Err(format!("expected \"yes\" or \"no\", found \"{other}\"")),
+        }
+    }
+
     /// A list of words; as text they are separated by commas.
     pub(super) fn words(&self) -> Result<Vec<String>, String> {
         match self {

@@ -292,6 +292,7 @@ fn shared_addresses(config: &Config) -> Vec<(&'static str, &'static str, SocketA
     let all = [
         ("listen.amqp", listen.amqp),
         ("listen.amqps", listen.amqps),
+        ("listen.kafka", listen.kafka),
         ("listen.http", listen.http),
         ("listen.metrics", listen.metrics),
     ];

@@ -3,7 +3,7 @@
 use super::input::{Input, size_shown};
 use super::objects::{self, NamespaceSetting, PolicySetting};
 use super::{Config, LogFormat, TlsFiles, UserSetting};
-use crate::passwords;
+use crate::{passwords, scram};
 use std::net::SocketAddr;
 use std::path::Path;
 use stele_amqp091::profile;
@@ -69,6 +69,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| Some(address(c.listen.amqps)),
     },
     Setting {
+        key: "listen.kafka",
+        about: "Kafka; with [tls] set, TLS is told from plain by the first byte",
+        read: |c, _, v| v.address().map(|address| c.listen.kafka = address),
+        show: |c, _| Some(address(c.listen.kafka)),
+    },
+    Setting {
         key: "listen.http",
         about: "HTTP API and health",
         read: |c, _, v| v.address().map(|address| c.listen.http = address),
@@ -100,19 +106,25 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.users.NAME.password",
-        about: "password in plain text; kept in memory as its hash only",
-        read: |c, name, v| v.text().map(|password| user(c, name).password_hash = passwords::hash(&password)),
+        about: "password in plain text; kept in memory as its hash and as what SCRAM needs only",
+        read: |c, name, v| {
+            let (password, user) = (v.text()?, user(c, name));
+            user.password_hash = passwords::hash(&password);
+            user.scram = scram::secrets(&password);
+            Ok(())
+        },
         show: |_, _| None,
     },
     Setting {
         key: "auth.users.NAME.password_hash",
-        about: "password as RabbitMQ's salted SHA-256, base64; in place of `password`",
+        about: "password as RabbitMQ's salted SHA-256, base64; in place of `password`; no SCRAM then",
         read: |c, name, v| {
             let hash = v.text()?;
             if !passwords::is_hash(&hash) {
                 return Err("expected base64 of 4 bytes of salt and 32 bytes of SHA-256".into());
             }
             user(c, name).password_hash = hash;
+            user(c, name).scram = Vec::new();
             Ok(())
         },
         show: |_, _| None,
@@ -204,6 +216,42 @@ pub const SETTINGS: &[Setting] = &[
         about: "a JSON object of RabbitMQ's policy keys, as in '{\"max-length\": 10}'",
         read: |c, name, v| objects::definition(&v.text()?).map(|keys| policy(c, name).definition = keys),
         show: |c, name| Some(quoted(&objects::definition_json(&c.policies.get(name)?.definition))),
+    },
+    Setting {
+        key: "kafka.advertised_host",
+        about: "host that Kafka's clients are told to connect to; unset: the address that each came to",
+        read: |c, _, v| v.text().map(|host| c.kafka.advertised_host = Some(host)),
+        show: |c, _| c.kafka.advertised_host.as_deref().map(quoted),
+    },
+    Setting {
+        key: "kafka.advertised_port",
+        about: "port that Kafka's clients are told to connect to, 1 – 65535; unset: the one that each came to",
+        read: |c, _, v| v.number(1..=65_535).map(|port| c.kafka.advertised_port = Some(port)),
+        show: |c, _| c.kafka.advertised_port.map(|port| port.to_string()),
+    },
+    Setting {
+        key: "kafka.anonymous",
+        about: "user that Kafka's clients are who do not log in; unset: they must",
+        read: |c, _, v| v.text().map(|user| c.kafka.anonymous = Some(user)),
+        show: |c, _| c.kafka.anonymous.as_deref().map(quoted),
+    },
+    Setting {
+        key: "kafka.auto_create",
+        about: "\"yes\": topics that are not there are made when a client asks for them; or \"no\"",
+        read: |c, _, v| v.yes_no().map(|yes| c.kafka.auto_create = yes),
+        show: |c, _| Some(quoted(if c.kafka.auto_create { "yes" } else { "no" })),
+    },
+    Setting {
+        key: "kafka.partitions",
+        about: "partitions of a topic when nobody says, 1 – 4096",
+        read: |c, _, v| v.number(1..=4096).map(|n| c.kafka.partitions = n),
+        show: |c, _| Some(c.kafka.partitions.to_string()),
+    },
+    Setting {
+        key: "kafka.request_bytes_max",
+        about: "largest request of a Kafka client, 1 MiB – 100 MiB",
+        read: |c, _, v| v.size(MIB..=100 * MIB).map(|n| c.kafka.request_bytes_max = n),
+        show: |c, _| Some(size(c.kafka.request_bytes_max.into())),
     },
     Setting {
         key: "limits.frame_bytes_max",

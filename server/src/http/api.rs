@@ -3,7 +3,7 @@
 use super::login::{self, Refused};
 use super::rates::Samples;
 use super::{Graph, flow};
-use crate::inspect::{Counters, Gate, Inspect, Readiness};
+use crate::inspect::{Counters, Gate, Inspect, Readiness, StreamView};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -30,6 +30,7 @@ pub(super) fn router(gate: Arc<Gate>, stopped: watch::Receiver<bool>) -> Router 
         .route("/healthz", get(health))
         .route("/api/flow", get(flow_graph))
         .route("/api/overview", get(overview))
+        .route("/api/streams", get(streams))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing here") })
         .with_state(api)
 }
@@ -115,6 +116,48 @@ async fn overview(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
             messages_unrouted,
             publishes_confirmed,
         }
+    })
+    .await
+}
+
+/// One stream in the answer to `GET /api/streams`.
+#[derive(Serialize)]
+struct StreamLine {
+    namespace: String,
+    name: String,
+    uuid: String,
+    internal: bool,
+    partitions: Vec<PartitionLine>,
+    retention_ms: Option<u64>,
+    retention_bytes: Option<u64>,
+    compact: bool,
+    capture: bool,
+}
+
+#[derive(Serialize)]
+struct PartitionLine {
+    id: u64,
+    shard: u16,
+}
+
+async fn streams(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    look(&api.gate, headers, |node| {
+        let line = |StreamView { namespace, info }: StreamView| StreamLine {
+            namespace,
+            name: info.name.clone(),
+            uuid: format!("{:032x}", u128::from_be_bytes(info.uuid.0)),
+            internal: info.internal,
+            partitions: info
+                .partitions
+                .iter()
+                .map(|(id, shard)| PartitionLine { id: id.0, shard: shard.0 })
+                .collect(),
+            retention_ms: info.settings.retention_ms.filter(|_| info.settings.delete),
+            retention_bytes: info.settings.retention_bytes.filter(|_| info.settings.delete),
+            compact: info.settings.compact,
+            capture: info.settings.capture,
+        };
+        node.streams().into_iter().map(line).collect::<Vec<_>>()
     })
     .await
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use stele_model::flow::{Edge, Flow, FlowCounts, Party};
 use stele_model::id::{ExchangeId, QueueId};
 use stele_model::shard::QueueCounts;
+use stele_model::stream::StreamUuid;
 
 /// Most edges of an answer; the rest is left out and counted.
 pub(super) const EDGES_MAX: usize = 10_000;
@@ -70,12 +71,31 @@ pub enum NodeView {
         /// Deliveries that ended as accepted, ever.
         accepted: u64,
     },
+    /// A stream.
+    Stream {
+        /// What edges say.
+        id: String,
+        /// Its namespace; empty if the stream is gone.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// It is gone.
+        gone: bool,
+    },
+    /// A group that reads streams.
+    Group {
+        /// What edges say.
+        id: String,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// Records and bytes over one edge, ever and per second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EdgeView {
-    /// What kind: `published`, `routed`, `delivered` or `dead_lettered`.
+    /// What kind: `published`, `routed`, `delivered`, `dead_lettered` or, from a stream to a group whose positions were remembered,
+    /// `committed`.
     pub kind: &'static str,
     /// A node's id.
     pub from: String,
@@ -165,7 +185,13 @@ impl Drawing<'_> {
                 let target = self.dead_letter_target(*queue, exchange);
                 Some(EdgeView { reason: Some(reason), ..view("dead_lettered", self.queue(*queue), target) })
             }
-            Edge::Appended { .. } | Edge::Read { .. } | Edge::Committed { .. } => None,
+            Edge::Appended { party, stream } => {
+                Some(view("published", self.party(party), self.stream(*stream)))
+            }
+            Edge::Read { stream, party } => Some(view("delivered", self.stream(*stream), self.party(party))),
+            Edge::Committed { stream, group, .. } => {
+                Some(view("committed", self.stream(*stream), self.group(group)))
+            }
             Edge::Unrouted { exchange } => {
                 let id = self.exchange(*exchange);
                 if let Some(NodeView::Exchange { unrouted, .. }) = self.nodes.get_mut(&id) {
@@ -217,7 +243,29 @@ impl Drawing<'_> {
         id
     }
 
+    fn stream(&mut self, stream: StreamUuid) -> String {
+        let id = format!("stream/{:032x}", u128::from_be_bytes(stream.0));
+        let name = self.names.streams.get(&stream).cloned();
+        self.nodes.entry(id.clone()).or_insert_with(|| {
+            let gone = name.is_none();
+            let ObjectName { namespace, name } = name.unwrap_or_else(|| unnamed(&id));
+            NodeView::Stream { id: id.clone(), namespace, name, gone }
+        });
+        id
+    }
+
+    fn group(&mut self, name: &str) -> String {
+        let id = format!("group/{name}");
+        let node = || NodeView::Group { id: id.clone(), name: name.to_owned() };
+        self.nodes.entry(id.clone()).or_insert_with(node);
+        id
+    }
+
+    /// A queue, or the stream that the number is a partition of.
     fn queue(&mut self, queue: QueueId) -> String {
+        if let Some(stream) = self.names.partitions.get(&queue) {
+            return self.stream(*stream);
+        }
         self.counted_queue(&QueueCounts { queue, ..QueueCounts::default() })
     }
 

@@ -1,16 +1,17 @@
 //! The HTTP port over a node that is a fake: what is answered when, to whom, and what the graph looks like.
 
 use super::*;
-use crate::inspect::{Counters, Inspect, Names, ObjectName, Readiness};
+use crate::inspect::{Counters, Inspect, Names, ObjectName, Readiness, StreamView};
 use crate::passwords;
 use base64::Engine as _;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use stele_model::flow::{Edge, Flow, FlowCounts, Party};
-use stele_model::id::{ExchangeId, QueueId};
+use stele_model::id::{ExchangeId, QueueId, ShardId};
 use stele_model::registry::User;
 use stele_model::shard::QueueCounts;
+use stele_model::stream::{StreamInfo, StreamSettings, StreamUuid};
 
 /// A node with one shop: a publisher, an exchange, a queue and its reader, a deleted queue.
 struct Fake;
@@ -24,10 +25,16 @@ impl Inspect for Fake {
         let party =
             |client: &str| Party { principal: "ann".into(), client: client.into(), dialect: "amqp091" };
         let (exchange, queue) = (ExchangeId(1), QueueId(7));
+        let stream = StreamUuid([7; 16]);
+        let kafka = Party { principal: "ann".into(), client: "rdkafka".into(), dialect: "kafka" };
         let edges = [
             (Edge::Published { party: party("shop"), exchange }, 5),
             (Edge::Routed { exchange, rule: b"order.*".to_vec(), queue }, 4),
             (Edge::Routed { exchange, rule: b"#".to_vec(), queue: QueueId(8) }, 2),
+            (Edge::Routed { exchange, rule: b"k".to_vec(), queue: QueueId(30) }, 2),
+            (Edge::Appended { party: kafka.clone(), stream }, 9),
+            (Edge::Read { stream, party: kafka.clone() }, 8),
+            (Edge::Committed { stream, group: "billing".into(), party: kafka }, 4),
             (Edge::Unrouted { exchange }, 1),
             (Edge::Delivered { queue, party: party("payment") }, 3),
             (Edge::DeadLettered { queue, exchange: "shop".into(), reason: "rejected" }, 1),
@@ -43,6 +50,8 @@ impl Inspect for Fake {
         Names {
             exchanges: [(ExchangeId(1), named("shop"))].into(),
             queues: [(QueueId(7), named("payment"))].into(),
+            streams: [(StreamUuid([7; 16]), named("orders"))].into(),
+            partitions: [(QueueId(30), StreamUuid([7; 16]))].into(),
         }
     }
 
@@ -58,6 +67,18 @@ impl Inspect for Fake {
             consumers: 1,
             ..QueueCounts::default()
         }]
+    }
+
+    fn streams(&self) -> Vec<StreamView> {
+        let info = StreamInfo {
+            name: "orders".into(),
+            uuid: StreamUuid([7; 16]),
+            partitions: vec![(QueueId(30), ShardId(0)), (QueueId(31), ShardId(1))],
+            settings: StreamSettings { retention_ms: Some(5), ..StreamSettings::default() },
+            arguments: Default::default(),
+            internal: false,
+        };
+        vec![StreamView { namespace: "/".into(), info: Arc::new(info) }]
     }
 
     fn user(&self, name: &str) -> Option<User> {
@@ -159,13 +180,31 @@ fn the_graph_joins_counts_to_names_and_shows_what_is_gone() {
     assert_eq!(edge("routed", "queue/7")["rule"], "order.*");
     assert_eq!(edge("delivered", "party/amqp091/ann/payment")["bytes"], 300);
     assert_eq!(edge("dead_lettered", "exchange/1")["reason"], "rejected");
-    assert_eq!(edges.len(), 6, "unrouted records are on the exchange");
+    let stream = "stream/07070707070707070707070707070707";
+    assert_eq!(node(stream)["name"], "orders");
+    let to_stream: Vec<_> = edges.iter().filter(|edge| edge["to"] == stream).collect();
+    let kinds: Vec<_> = to_stream.iter().map(|edge| (&edge["kind"], &edge["records"])).collect();
+    assert_eq!(kinds, [(&"published".into(), &9.into()), (&"routed".into(), &2.into())]);
+    assert_eq!(edge("committed", "group/billing")["from"], stream);
+    assert_eq!(edge("delivered", "party/kafka/ann/rdkafka")["records"], 8);
+    assert_eq!(edges.len(), 10, "unrouted records are on the exchange");
     assert_eq!(graph["edges_left_out"], 0);
     for edge in edges {
         for end in ["from", "to"] {
             node(edge[end].as_str().unwrap());
         }
     }
+    served.server.stop();
+}
+
+#[test]
+fn streams_are_listed_with_their_partitions() {
+    let served = served();
+    served.gate.open(Arc::new(Fake));
+    let streams: Value = serde_json::from_str(&get(served.api, "/api/streams", Some("mo:pw")).1).unwrap();
+    assert_eq!(streams[0]["name"], "orders");
+    assert_eq!(streams[0]["partitions"][1], serde_json::json!({ "id": 31, "shard": 1 }));
+    assert_eq!(streams[0]["retention_ms"], 5);
     served.server.stop();
 }
 

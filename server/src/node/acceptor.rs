@@ -1,7 +1,7 @@
 //! The thread that takes connections and deals them out to the IO threads, one after the other.
 
 use crate::node::inbox::Inbox;
-use crate::node::io::{IoMessage, Security};
+use crate::node::io::{Arrival, Dialect, IoMessage, Security};
 use crate::node::seats::Seats;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -24,8 +24,10 @@ const WAKE: Token = Token(usize::MAX);
 pub(crate) struct Listener {
     /// Bound already, so that a taken port was noticed at the start.
     pub socket: TcpListener,
-    /// What its clients speak.
+    /// Plain or TLS.
     pub security: Security,
+    /// What its clients speak.
+    pub dialect: Dialect,
 }
 
 impl Listener {
@@ -33,8 +35,8 @@ impl Listener {
     ///
     /// # Errors
     /// The address is taken, or not ours.
-    pub(crate) fn bind(address: SocketAddr, security: Security) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address)?, security })
+    pub(crate) fn bind(address: SocketAddr, security: Security, dialect: Dialect) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::bind(address)?, security, dialect })
     }
 }
 
@@ -93,7 +95,7 @@ fn accept(mut poll: Poll, listeners: &[Listener], mut door: Door, stop: &AtomicB
         for listener in listeners {
             loop {
                 match listener.socket.accept() {
-                    Ok((socket, _)) => door.admit(socket, &listener.security),
+                    Ok((socket, peer)) => door.admit(socket, peer, listener),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
@@ -117,13 +119,14 @@ struct Door {
 
 impl Door {
     /// To the next IO thread; or closed at once, if there are as many connections as there may be.
-    fn admit(&mut self, socket: TcpStream, security: &Security) {
+    fn admit(&mut self, socket: TcpStream, peer: SocketAddr, listener: &Listener) {
         let Some(seat) = self.seats.take() else {
             let connections_max = self.seats.max();
             return self.complaints.about(&format!("refused a connection: there are {connections_max}"));
         };
         let hub = &self.hubs[self.next % self.hubs.len()];
-        hub.send(IoMessage::Connection(socket, security.clone(), seat), 0);
+        let (security, dialect) = (listener.security.clone(), listener.dialect);
+        hub.send(IoMessage::Connection(Arrival { socket, peer, security, dialect, seat }), 0);
         self.next += 1;
     }
 }

@@ -4,9 +4,10 @@ use super::Node;
 use super::io::{IoMessage, IoReport};
 use super::shard::{ShardMessage, ShardReport};
 use super::stop::Reason;
-use crate::inspect::{Counters, Inspect, Names, ObjectName, Readiness};
+use crate::inspect::{Counters, Inspect, Names, ObjectName, Readiness, StreamView};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
+use stele_hub::registry::snapshot::{Namespace, Stream};
 use stele_model::flow::FlowCounts;
 use stele_model::registry::User;
 use stele_model::shard::QueueCounts;
@@ -63,6 +64,11 @@ impl Inspect for Node {
                 |name: &str| ObjectName { namespace: namespace.name.to_string(), name: name.to_owned() };
             names.exchanges.extend(namespace.exchanges().iter().map(|e| (e.id, object(&e.name))));
             names.queues.extend(namespace.queues().iter().map(|q| (q.spec.id, object(&q.spec.name))));
+            for stream in namespace.streams() {
+                names.streams.insert(stream.info.uuid, object(&stream.name));
+                let partitions = stream.info.partitions.iter().map(|(id, _)| (*id, stream.info.uuid));
+                names.partitions.extend(partitions);
+            }
         }
         names
     }
@@ -101,6 +107,20 @@ impl Inspect for Node {
 
     fn queues(&self) -> Vec<QueueCounts> {
         self.shard_reports().into_iter().flat_map(|report| report.queues).collect()
+    }
+
+    fn streams(&self) -> Vec<StreamView> {
+        let snapshot = self.snapshot.load();
+        let namespaces = snapshot.namespaces();
+        let view = |namespace: &str, stream: &Stream| StreamView {
+            namespace: namespace.to_owned(),
+            info: stream.info.clone(),
+        };
+        let of = |namespace: &Namespace| {
+            let streams = namespace.streams().into_iter().map(|stream| view(&namespace.name, stream));
+            streams.collect::<Vec<_>>()
+        };
+        namespaces.into_iter().flat_map(|namespace| of(namespace)).collect()
     }
 
     fn user(&self, name: &str) -> Option<User> {

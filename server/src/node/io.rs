@@ -13,7 +13,6 @@ use crate::node::seats::Seat;
 use crate::node::shard;
 use crate::passwords;
 use connection::{Connection, ReadEnd};
-use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,7 +29,9 @@ use stele_model::refusal::Refusal;
 use stele_model::session::{Authenticate, Principal, Rejected};
 use stele_model::shard::ShardOp;
 
-pub(crate) use message::{IoCounters, IoMessage, IoReport, Sessions, Source, Wiring, mailbox};
+pub(crate) use message::{
+    Arrival, Dialect, IoCounters, IoMessage, IoReport, Sessions, Source, Wiring, mailbox,
+};
 pub(crate) use transport::Security;
 
 /// Bytes asked for in one read of a socket.
@@ -178,7 +179,7 @@ impl Io {
             }
             IoMessage::Registry(call, answer) => self.hub.from_registry(now, call, answer, &mut self.out),
             IoMessage::Hub(message) => self.hub.from_hub(now, message, &mut self.out),
-            IoMessage::Connection(socket, security, seat) => self.accept(now, socket, security, seat),
+            IoMessage::Connection(arrival) => self.accept(now, arrival),
             IoMessage::Alarm(source, why) => self.alarm(now, source, why),
             IoMessage::Report(to) => {
                 let connections = self.connections.len() as u64;
@@ -212,13 +213,12 @@ impl Io {
         }
     }
 
-    fn accept(&mut self, now: Now, socket: TcpStream, security: Security, seat: Seat) {
+    fn accept(&mut self, now: Now, arrival: Arrival) {
         let entry = self.connections.vacant_entry();
         self.accepted += 1;
         let id = SessionId { hub: self.wiring.hub, number: (self.accepted << 24) | entry.key() as u64 };
-        let session = (self.wiring.sessions)(now);
-        match Connection::open(id, socket, security, session, seat, self.poll.registry(), Token(entry.key()))
-        {
+        let session = (self.wiring.sessions)(&arrival, now);
+        match Connection::open(id, arrival, session, self.poll.registry(), Token(entry.key())) {
             Ok(mut connection) => {
                 if let Some(why) = self.alarms.values().next() {
                     connection.session.wake(now, Wake::Blocked(why.clone()), &mut connection.outbox);
@@ -297,20 +297,22 @@ impl Io {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         while let Some(ask) = connection.outbox.authenticate.take() {
             connection.resume = true;
-            let Some(result) = authenticate(&self.snapshot, now, &ask, connection) else { continue };
+            let anonymous = self.wiring.anonymous.as_deref();
+            let Some(result) = authenticate(&self.snapshot, anonymous, now, &ask, connection) else {
+                continue;
+            };
             self.counters.rejected += u64::from(result.is_err());
             if let Ok(principal) = &result {
                 let client = connection.session.client().to_owned();
-                let party = Party { principal: principal.name.clone(), client, dialect: "amqp091" };
+                let dialect = connection.dialect.word();
+                let party = Party { principal: principal.name.clone(), client, dialect };
                 self.hub.attach(connection.id, principal.clone(), party);
             }
             connection.session.authenticated(now, result, &mut connection.outbox);
         }
         let mut submits = std::mem::take(&mut connection.outbox.submits);
         for submit in submits.drain(..) {
-            if let Op::Publish(batch) = &submit.op {
-                self.counters.messages_in += batch.items.len() as u64;
-            }
+            self.counters.asked(&submit.op);
             if let Op::Open { namespace } = &submit.op
                 && let Err(refusal) = enter(&self.snapshot, &mut connection.seat, namespace)
             {
@@ -345,12 +347,7 @@ impl Io {
     fn tell_sessions(&mut self, now: Now) {
         for (session, ticket, outcome) in self.out.completions.drain(..) {
             let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
-            if let Outcome::Published(done) = &outcome {
-                let kept = done.batch.items.len() - done.refused.len() - done.dropped.len();
-                self.counters.confirmed += kept as u64;
-                self.counters.refused += done.refused.len() as u64;
-                self.counters.confirm_writes += 1;
-            }
+            self.counters.answered(&outcome);
             connection.session.complete(now, ticket, outcome, &mut connection.outbox);
             connection.resume = true;
             self.touched.push(slot);
@@ -476,6 +473,7 @@ fn find(connections: &mut Slab<Connection>, session: SessionId) -> Option<(usize
 /// Who the client is; `None`: the session was told what it needs to find out.
 fn authenticate(
     snapshot: &Snapshot,
+    anonymous: Option<&str>,
     now: Now,
     ask: &Authenticate,
     connection: &mut Connection,
@@ -486,7 +484,7 @@ fn authenticate(
             account.filter(|account| passwords::verify(password, &account.user.password_hash))
         }
         Authenticate::Proven { user } => snapshot.user(user),
-        Authenticate::Nobody => None,
+        Authenticate::Nobody => anonymous.and_then(|user| snapshot.user(user)),
         Authenticate::Scram { user, hash } => {
             let kept = snapshot.user(user).map(|account| account.user.scram.as_slice()).unwrap_or_default();
             let secret = kept.iter().find(|secret| secret.hash == *hash).cloned().ok_or(Rejected);

@@ -3,14 +3,14 @@
 use super::acceptor::{Acceptor, Listener};
 use super::clock::Clock;
 use super::inbox::Inbox;
-use super::io::{self, Security};
+use super::io::{self, Dialect, Security};
 use super::readers::Readers;
 use super::registry::{self, RegistryMessage};
 use super::seats::Seats;
 use super::shard::{self, ShardMessage};
 use super::stop::Stop;
 use super::watch::Watch;
-use super::{Addresses, Node, Threads};
+use super::{Addresses, Node, Threads, dialects};
 use crate::config::{Config, NamespaceSetting, PolicySetting, UserSetting};
 use crate::handles;
 use crate::tls::{Tls, TlsError};
@@ -21,11 +21,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
-use stele_amqp091::profile::{self, Profile};
-use stele_amqp091::session::Connection;
 use stele_core::runner::{self, Runner, Settings};
 use stele_core::shard::Shard;
-use stele_hub::{Registry, Setup};
+use stele_hub::{Registry, Setup, Snapshot};
 use stele_log::disk::real::RealDisk;
 use stele_log::{Embedded, OpenError, Options, Recovery, Volume};
 use stele_model::id::{HubId, Now, ShardId};
@@ -38,12 +36,6 @@ const SHARDS_MAX: usize = 8;
 
 /// Longest wait for the shards to agree with the registry at the start.
 const AGREE: Duration = Duration::from_secs(60);
-
-/// Largest message: a record is one piece, and a block holds 15.5 MiB, or a quarter of a segment if that is less.
-const MESSAGE_BYTES_MAX: u32 = 15 << 20;
-
-/// Room in a block for what a record is besides its body, and for its entry.
-const RECORD_OVERHEAD_BYTES: u32 = 160 << 10;
 
 /// Segments of the registry's log, bytes: it is small and written seldom.
 const REGISTRY_SEGMENT_BYTES: u64 = 16 << 20;
@@ -187,7 +179,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     let run = move || registry::run(registry, &wiring);
     threads.registry.push(spawn("registry".to_owned(), Some(&registry_sleeper), run)?);
     until_agreed(&agree, &stop).map_err(|why| StartError::Replay { dir: config.data_dir.clone(), why })?;
-    put_objects(config, &registry_inbox)?;
+    put_objects(config, &registry_inbox, &snapshot.load())?;
 
     // One for all hubs: each must know the addresses for direct replies that another has given out.
     let hub_seed = seed()?;
@@ -201,7 +193,8 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             snapshot: Arc::clone(&snapshot),
             clock: Arc::clone(&clock),
             stop: stop.clone(),
-            sessions: sessions(config)?,
+            sessions: dialects::sessions(config)?,
+            anonymous: config.kafka.anonymous.clone(),
             frame_bytes_max: config.limits.frame_bytes_max as usize,
             seed: hub_seed,
         };
@@ -381,48 +374,37 @@ fn bring_back<M: Machine>(
 fn bind(config: &Config, tls: Option<&Arc<Tls>>) -> Result<(Vec<Listener>, Addresses), StartError> {
     let mut listeners = Vec::new();
     let mut addresses = Addresses::default();
-    let mut listen = |address, what, security| {
+    let mut listen = |address, what, security, dialect| {
         let wrong = |why| StartError::Listen { address, what, why };
-        let listener = Listener::bind(address, security).map_err(wrong)?;
+        let listener = Listener::bind(address, security, dialect).map_err(wrong)?;
         let bound = listener.socket.local_addr().map_err(wrong)?;
         listeners.push(listener);
         Ok::<_, StartError>(bound)
     };
     if let Some(address) = config.listen.amqp {
-        addresses.amqp = Some(listen(address, "amqp", Security::Either(tls.cloned()))?);
+        addresses.amqp = Some(listen(address, "amqp", Security::Either(tls.cloned()), Dialect::Amqp)?);
     }
     if let (Some(address), Some(tls)) = (config.listen.amqps, tls) {
-        addresses.amqps = Some(listen(address, "amqps", Security::Tls(Arc::clone(tls)))?);
+        addresses.amqps = Some(listen(address, "amqps", Security::Tls(Arc::clone(tls)), Dialect::Amqp)?);
+    }
+    if let Some(address) = config.listen.kafka {
+        addresses.kafka = Some(listen(address, "kafka", Security::Either(tls.cloned()), Dialect::Kafka)?);
     }
     Ok((listeners, addresses))
 }
 
-/// What makes the session of each new connection.
-fn sessions(config: &Config) -> Result<io::Sessions, StartError> {
-    let block_bytes = u32::try_from(config.log.segment_bytes / 4).unwrap_or(u32::MAX);
-    let message_bytes_max = MESSAGE_BYTES_MAX.min(block_bytes - RECORD_OVERHEAD_BYTES);
-    let limits = config.limits;
-    let profile = Arc::new(Profile {
-        frame_bytes_max: limits.frame_bytes_max.min(profile::FRAME_BYTES_MAX),
-        channel_max: limits.channels_max.min(profile::CHANNEL_MAX),
-        heartbeat_s: limits.heartbeat_s,
-        message_bytes_max: limits.message_bytes_max.min(message_bytes_max),
-        ..Profile::default()
-    });
-    let mut number = seed()?[0];
-    Ok(Box::new(move |now| {
-        number = number.wrapping_add(1);
-        Box::new(Connection::new(Arc::clone(&profile), number, now))
-    }))
-}
-
 /// Numbers that nobody can guess, for names that are made up here.
 fn seed() -> Result<[u64; 2], StartError> {
-    let mut bytes = [0u8; 16];
+    let number = u128::from_le_bytes(random()?);
+    Ok([number as u64, (number >> 64) as u64])
+}
+
+/// Bytes that nobody can guess.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| system("draw random numbers")(std::io::Error::other("the generator failed")))?;
-    let number = u128::from_le_bytes(bytes);
-    Ok([number as u64, (number >> 64) as u64])
+    Ok(bytes)
 }
 
 /// A new data directory has one user. The configuration's administrator takes that place; without one it is `guest`, whom no password
@@ -442,7 +424,11 @@ fn first_user(config: &Config) -> User {
 }
 
 /// What the configuration wants in the registry, put there at every start: namespaces, users, policies.
-fn put_objects(config: &Config, registry: &Inbox<RegistryMessage>) -> Result<(), StartError> {
+fn put_objects(
+    config: &Config,
+    registry: &Inbox<RegistryMessage>,
+    there: &Snapshot,
+) -> Result<(), StartError> {
     let namespaces = config.namespaces.iter().map(|(name, setting)| {
         let NamespaceSetting { queues_max, connections_max } = *setting;
         let change = Change::PutNamespace { name: name.clone(), queues_max, connections_max };
@@ -454,7 +440,7 @@ fn put_objects(config: &Config, registry: &Inbox<RegistryMessage>) -> Result<(),
             let namespace = setting.namespace.clone();
             Change::PutNamespace { name: namespace, queues_max: None, connections_max: None }
         });
-        let changes = made.into_iter().chain(user_changes(name, setting));
+        let changes = made.into_iter().chain(user_changes(name, setting, there));
         changes.map(move |change| (format!("auth.users.{name}"), change))
     });
     let policies = config
@@ -487,12 +473,16 @@ fn policy(name: &str, setting: &PolicySetting) -> Policy {
 }
 
 fn user_of(name: &str, setting: &UserSetting) -> User {
-    let UserSetting { password_hash, tags, .. } = setting.clone();
-    User { name: name.to_owned(), password_hash, tags, scram: Vec::new() }
+    let UserSetting { password_hash, tags, scram, .. } = setting.clone();
+    User { name: name.to_owned(), password_hash, tags, scram }
 }
 
-fn user_changes(name: &str, setting: &UserSetting) -> [Change; 2] {
-    let user = user_of(name, setting);
+fn user_changes(name: &str, setting: &UserSetting, there: &Snapshot) -> [Change; 2] {
+    let mut user = user_of(name, setting);
+    if let Some(known) = there.user(name).filter(|_| user.scram.is_empty()) {
+        // A password that is given as its hash says nothing about SCRAM: what an administrator has put there stays.
+        user.scram.clone_from(&known.user.scram);
+    }
     let grant = Grant {
         user: name.to_owned(),
         namespace: setting.namespace.clone(),

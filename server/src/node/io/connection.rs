@@ -1,9 +1,9 @@
 //! One connection of an IO thread: its socket, its session, and the bytes between them.
 
-use super::transport::{Security, Transport};
+use super::message::{Arrival, Dialect};
+use super::transport::Transport;
 use crate::node::seats::Seat;
 use bytes::{Buf, Bytes, BytesMut};
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -15,6 +15,7 @@ const PIECES_MAX: usize = 64;
 
 pub(super) struct Connection {
     pub(super) id: SessionId,
+    pub(super) dialect: Dialect,
     pub(super) session: Box<dyn Session>,
     pub(super) outbox: Outbox,
     /// Input the session was not done with.
@@ -49,17 +50,17 @@ pub(super) enum ReadEnd {
 impl Connection {
     pub(super) fn open(
         id: SessionId,
-        mut socket: TcpStream,
-        security: Security,
+        arrival: Arrival,
         session: Box<dyn Session>,
-        seat: Seat,
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
+        let Arrival { mut socket, security, dialect, seat, .. } = arrival;
         socket.set_nodelay(true)?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self {
             id,
+            dialect,
             session,
             outbox: Outbox::default(),
             tail: BytesMut::new(),

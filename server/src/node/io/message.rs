@@ -11,13 +11,15 @@ use arc_swap::ArcSwap;
 use mio::net::TcpStream;
 use mio::{Poll, Token};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use stele_hub::Snapshot;
 use stele_hub::hub::HubMessage;
 use stele_model::flow::FlowCounts;
 use stele_model::id::{Call, HubId, Now, ShardId};
-use stele_model::outcome::Done;
+use stele_model::op::Op;
+use stele_model::outcome::{Done, Outcome};
 use stele_model::refusal::Refusal;
 use stele_model::session::Session;
 use stele_model::shard::ToHub;
@@ -34,13 +36,46 @@ pub(crate) enum IoMessage {
     /// From another hub.
     Hub(HubMessage),
     /// A new connection.
-    Connection(TcpStream, Security, Seat),
+    Connection(Arrival),
     /// Publishers must stop, and why; or, as far as this source is concerned, may go on.
     Alarm(Source, Option<String>),
     /// Tell what you hold.
     Report(SyncSender<IoReport>),
     /// Say goodbye to every client, and end.
     Stop,
+}
+
+/// A connection that was accepted.
+pub(crate) struct Arrival {
+    /// Its socket.
+    pub socket: TcpStream,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Plain or TLS.
+    pub security: Security,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Its right to be here.
+    pub seat: Seat,
+}
+
+/// What the clients of a listener speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// AMQP 0-9-1.
+    Amqp,
+    /// Kafka.
+    Kafka,
+}
+
+impl Dialect {
+    /// Its word in the flow graph.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Amqp => "amqp091",
+            Self::Kafka => "kafka",
+        }
+    }
 }
 
 /// Who raises an alarm.
@@ -90,6 +125,36 @@ pub(crate) struct IoCounters {
     pub accepted: u64,
 }
 
+impl IoCounters {
+    /// Counts what a session asks for.
+    pub(super) fn asked(&mut self, op: &Op) {
+        match op {
+            Op::Publish(batch) => self.messages_in += batch.items.len() as u64,
+            Op::Append(appends) => {
+                self.messages_in += appends.parts.iter().map(|part| u64::from(part.batch.count)).sum::<u64>();
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts what a session is told.
+    pub(super) fn answered(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Published(done) => {
+                let kept = done.batch.items.len() - done.refused.len() - done.dropped.len();
+                self.confirmed += kept as u64;
+                self.refused += done.refused.len() as u64;
+                self.confirm_writes += 1;
+            }
+            Outcome::Done(Done::Read(parts)) => {
+                let batches = parts.iter().flatten().flat_map(|part| &part.batches);
+                self.messages_out += batches.map(|batch| u64::from(batch.count)).sum::<u64>();
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Where an IO thread's messages go, and what it shares.
 pub(crate) struct Wiring {
     /// Its hub's number.
@@ -110,6 +175,8 @@ pub(crate) struct Wiring {
     pub stop: Stop,
     /// Makes the session of a new connection.
     pub sessions: Sessions,
+    /// The user that clients are who say nothing of themselves, by a dialect that asks for it.
+    pub anonymous: Option<String>,
     /// Largest frame that a session takes, bytes.
     pub frame_bytes_max: usize,
     /// Unguessable numbers for addresses made up here; the same for all hubs of a node.
@@ -117,7 +184,7 @@ pub(crate) struct Wiring {
 }
 
 /// Makes sessions.
-pub(crate) type Sessions = Box<dyn FnMut(Now) -> Box<dyn Session> + Send>;
+pub(crate) type Sessions = Box<dyn FnMut(&Arrival, Now) -> Box<dyn Session> + Send>;
 
 /// Makes the poll of an IO thread and the inbox that wakes it.
 ///

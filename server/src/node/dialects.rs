@@ -1,0 +1,109 @@
+//! The sessions of new connections, by what their listener speaks. The only place that names the dialects' crates beside the settings.
+
+use super::io::{Arrival, Dialect, Sessions};
+use super::start::{StartError, random};
+use crate::config::Config;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use stele_amqp091::profile as amqp091;
+use stele_amqp091::session::Connection as Amqp091;
+use stele_hub::registry::PARTITIONS_MAX;
+use stele_model::id::Now;
+
+/// Largest message: a record is one piece, and a block holds 15.5 MiB, or a quarter of a segment if that is less.
+const MESSAGE_BYTES_MAX: u32 = 15 << 20;
+
+/// Room in a block for what a record is besides its body, and for its entry.
+const RECORD_OVERHEAD_BYTES: u32 = 160 << 10;
+
+/// Addresses of this machine for which a profile is kept.
+const PROFILES_MAX: usize = 64;
+
+/// What makes the session of each new connection of an IO thread.
+pub(super) fn sessions(config: &Config) -> Result<Sessions, StartError> {
+    let mut amqp = amqp091(config)?;
+    let mut kafka = Kafka::new(config)?;
+    Ok(Box::new(move |arrival: &Arrival, now| match arrival.dialect {
+        Dialect::Amqp => Box::new(amqp(now)),
+        Dialect::Kafka => Box::new(kafka.session(arrival, now)),
+    }))
+}
+
+fn amqp091(config: &Config) -> Result<impl FnMut(Now) -> Amqp091 + use<>, StartError> {
+    let block_bytes = u32::try_from(config.log.segment_bytes / 4).unwrap_or(u32::MAX);
+    let message_bytes_max = MESSAGE_BYTES_MAX.min(block_bytes - RECORD_OVERHEAD_BYTES);
+    let limits = config.limits;
+    let profile = Arc::new(amqp091::Profile {
+        frame_bytes_max: limits.frame_bytes_max.min(amqp091::FRAME_BYTES_MAX),
+        channel_max: limits.channels_max.min(amqp091::CHANNEL_MAX),
+        heartbeat_s: limits.heartbeat_s,
+        message_bytes_max: limits.message_bytes_max.min(message_bytes_max),
+        ..amqp091::Profile::default()
+    });
+    let mut number = u64::from_le_bytes(random()?);
+    Ok(move |now| {
+        number = number.wrapping_add(1);
+        Amqp091::new(Arc::clone(&profile), number, now)
+    })
+}
+
+/// Makes Kafka's sessions.
+struct Kafka {
+    profile: stele_kafka::Profile,
+    advertised: (Option<String>, Option<u16>),
+    /// By the address that clients came to: it is what they are told to come to again, unless the configuration says otherwise.
+    profiles: BTreeMap<SocketAddr, Arc<stele_kafka::Profile>>,
+    seed: [u8; 24],
+    number: u64,
+}
+
+impl Kafka {
+    fn new(config: &Config) -> Result<Self, StartError> {
+        let kafka = &config.kafka;
+        let profile = stele_kafka::Profile {
+            request_bytes_max: kafka.request_bytes_max,
+            auto_create: kafka.auto_create,
+            partitions: kafka.partitions,
+            partitions_max: PARTITIONS_MAX,
+            login: kafka.anonymous.is_none(),
+            ..stele_kafka::Profile::default()
+        };
+        let advertised = (kafka.advertised_host.clone(), kafka.advertised_port);
+        Ok(Self { profile, advertised, profiles: BTreeMap::new(), seed: random()?, number: 0 })
+    }
+
+    fn session(&mut self, arrival: &Arrival, now: Now) -> stele_kafka::Connection {
+        // A socket that is closed already has no address any more; its session will not say much.
+        let here = arrival.socket.local_addr().unwrap_or(arrival.peer);
+        let profile = self.profile_for(here);
+        self.number += 1;
+        let mut seed = [0; 32];
+        let (random, number) = seed.split_at_mut(self.seed.len());
+        random.copy_from_slice(&self.seed);
+        number.copy_from_slice(&self.number.to_le_bytes());
+        stele_kafka::Connection::new(profile, &arrival.peer.ip().to_string(), seed, now)
+    }
+
+    fn profile_for(&mut self, here: SocketAddr) -> Arc<stele_kafka::Profile> {
+        if let Some(profile) = self.profiles.get(&here) {
+            return Arc::clone(profile);
+        }
+        if self.profiles.len() >= PROFILES_MAX {
+            self.profiles.clear();
+        }
+        let (host, port) = self.advertised.clone();
+        let profile = Arc::new(stele_kafka::Profile {
+            host: host.unwrap_or_else(|| shown(here.ip())),
+            port: port.unwrap_or(here.port()),
+            ..self.profile.clone()
+        });
+        self.profiles.insert(here, Arc::clone(&profile));
+        profile
+    }
+}
+
+/// An address as clients can use it: one of version 4 that came through a socket of version 6 is written as what it is.
+fn shown(ip: IpAddr) -> String {
+    ip.to_canonical().to_string()
+}
