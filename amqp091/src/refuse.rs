@@ -159,6 +159,24 @@ pub fn refused(refusal: &Refusal) -> Exception {
                 format!("inequivalent arg '{argument}' for {thing}: received {asked} but current is {is}");
             (Code::PreconditionFailed, text)
         }
+        Refusal::InvalidArgument { object: Object::Stream, name, namespace, argument, why } => {
+            let thing = format!("queue '{name}' in vhost '{namespace}'");
+            match argument.as_str() {
+                "messages_max" => {
+                    let text = format!("consumer prefetch count is not set for stream {thing}");
+                    (Code::PreconditionFailed, text)
+                }
+                "no_ack" => {
+                    let text = format!("automatic acknowledgement not supported by stream {thing}");
+                    (Code::NotImplemented, text)
+                }
+                "get" => (Code::NotImplemented, format!("basic.get not supported by stream queues {thing}")),
+                "purge" => {
+                    (Code::NotImplemented, format!("queue.purge not supported by stream queues {thing}"))
+                }
+                other => (Code::PreconditionFailed, invalid_argument(&thing, other, why)),
+            }
+        }
         Refusal::InvalidArgument { object, name, namespace, argument, why } => {
             let thing = format!("{object} '{name}' in vhost '{namespace}'");
             (Code::PreconditionFailed, invalid_argument(&thing, argument, why))
@@ -224,7 +242,9 @@ fn invalid_argument(thing: &str, argument: &str, why: &str) -> String {
     let wrong_type = why.strip_prefix("{unacceptable_type,").and_then(|rest| rest.strip_suffix('}'));
     match (argument, wrong_type) {
         ("x-match", _) => why.to_owned(),
-        ("exclusive-owner" | "non-durable", _) => format!("invalid property '{argument}' for {thing}"),
+        ("exclusive-owner" | "non-durable" | "auto-delete", _) => {
+            format!("invalid property '{argument}' for {thing}")
+        }
         (_, Some(wrong)) if names_exchange => {
             format!("invalid type '{wrong}' for arg '{argument}' in {thing}")
         }

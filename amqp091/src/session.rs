@@ -217,12 +217,18 @@ impl Connection {
         if method_waits_for_publishes(&method) && self.wait_for_publishes(number, out) {
             return Ok(0);
         }
-        let done = self.channel_verb(number, &method, out);
+        let done = self.channel_verb(now, number, &method, out);
         done.or_else(|exception| self.fail(number, exception.by(method.id()), out)).map(|()| used)
     }
 
     /// All methods of a channel that do not come for each message.
-    fn channel_verb(&mut self, number: u16, method: &Method<'_>, out: &mut Outbox) -> Result<(), Exception> {
+    fn channel_verb(
+        &mut self,
+        now: Now,
+        number: u16,
+        method: &Method<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), Exception> {
         match method {
             Method::ChannelOpen { .. } => {
                 Err(Exception::new(Code::ChannelError, "second 'channel.open' seen"))
@@ -258,7 +264,7 @@ impl Connection {
             Method::BasicQos { prefetch_size, prefetch_count, global } => {
                 self.qos(number, *prefetch_size, *prefetch_count, *global, out)
             }
-            Method::BasicConsume { .. } => self.consume(number, method, out),
+            Method::BasicConsume { .. } => self.consume(now, number, method, out),
             Method::BasicCancel { consumer_tag, no_wait } => {
                 self.cancel(number, consumer_tag.0, *no_wait, out);
                 Ok(())

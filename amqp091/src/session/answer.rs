@@ -73,8 +73,9 @@ impl Connection {
             (Awaited::Subscribed { subscription, mut consumer, no_wait }, done) => {
                 let Some(channel) = self.channels.live(number) else { return Ok(()) };
                 match done {
-                    Done::Subscribed { counts_deliveries, .. } => {
-                        consumer.counts_deliveries = counts_deliveries
+                    Done::Subscribed { counts_deliveries, is_stream, .. } => {
+                        consumer.counts_deliveries = counts_deliveries;
+                        consumer.is_stream = is_stream;
                     }
                     Done::Replies { address } => channel.replies = Some((subscription, address)),
                     other => unreachable!("the hub answers basic.consume with {other:?}"),

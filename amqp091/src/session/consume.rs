@@ -8,8 +8,10 @@ use crate::codec::field::ShortStr;
 use crate::codec::method::Method;
 use crate::profile::{CONSUMER_BYTES_MAX, CONSUMERS_PER_CHANNEL_MAX};
 use crate::refuse::{Code, Exception};
+use stele_model::id::{Now, Position};
 use stele_model::op::{Get, Op, Subscribe};
 use stele_model::session::Outbox;
+use stele_model::stream::StreamStart;
 use stele_record::table::{Table, Value};
 
 /// A consumer.
@@ -23,6 +25,8 @@ pub(super) struct Consumer {
     pub(super) no_ack: bool,
     /// The queue counts failed deliveries, and the client is shown the count.
     pub(super) counts_deliveries: bool,
+    /// The queue is a stream: the client is shown offsets.
+    pub(super) is_stream: bool,
     /// Octets of records that were written and whose credit was not given back.
     pub(super) owed_bytes: u64,
 }
@@ -48,6 +52,7 @@ impl Connection {
     /// `basic.consume`.
     pub(super) fn consume(
         &mut self,
+        now: Now,
         number: u16,
         method: &Method<'_>,
         out: &mut Outbox,
@@ -84,8 +89,15 @@ impl Connection {
             [] => made_up_name("amq.ctag-", self.seed, subscription).into_bytes().into(),
             given => given.into(),
         };
-        let consumer =
-            Box::new(Consumer { channel: number, tag, no_ack, counts_deliveries: false, owed_bytes: 0 });
+        let start = stream_start(now, &queue, &self.peer.virtual_host, arguments)?;
+        let consumer = Box::new(Consumer {
+            channel: number,
+            tag,
+            no_ack,
+            counts_deliveries: false,
+            is_stream: false,
+            owed_bytes: 0,
+        });
         let subscribe = Subscribe {
             subscription,
             queue,
@@ -95,7 +107,7 @@ impl Connection {
             messages_max: if no_ack { None } else { prefetch },
             bytes_max: CONSUMER_BYTES_MAX,
             priority,
-            start: None,
+            start,
         };
         let what = Awaited::Subscribed { subscription, consumer, no_wait };
         self.ask(Waiting::new(number, method, what), Op::Subscribe(subscribe), out);
@@ -193,4 +205,96 @@ fn priority(queue: &str, virtual_host: &str, arguments: Table<'_>) -> Result<i32
     let text =
         |why| format!("invalid arg 'x-priority' for queue '{queue}' in vhost '{virtual_host}': \"{why}\"");
     number.map_err(|why| Exception::new(Code::PreconditionFailed, text(why)))
+}
+
+/// The argument `x-stream-offset`; queues that are no streams pass it over. Without it a reader of a stream gets what comes next.
+fn stream_start(
+    now: Now,
+    queue: &str,
+    virtual_host: &str,
+    arguments: Table<'_>,
+) -> Result<Option<StreamStart>, Exception> {
+    let start = match arguments.find(b"x-stream-offset") {
+        None => return Ok(None),
+        Some(Value::Str(b"first")) => StreamStart::First,
+        Some(Value::Str(b"last")) => StreamStart::Last,
+        Some(Value::Str(b"next")) => StreamStart::Next,
+        Some(Value::Timestamp(seconds)) => StreamStart::Time(seconds.saturating_mul(1000)),
+        Some(Value::U64(offset)) => StreamStart::Position(Position(offset)),
+        Some(Value::I64(offset)) => StreamStart::Position(Position(u64::try_from(offset).unwrap_or(0))),
+        Some(other) => {
+            let age = match other {
+                Value::Str(text) => std::str::from_utf8(text).ok().and_then(age_ms),
+                _ => None,
+            };
+            let Some(age_ms) = age else {
+                let told = match other {
+                    Value::Str(text) => format!("longstr,<<\"{}\">>", String::from_utf8_lossy(text)),
+                    _ => type_name(&other).to_owned(),
+                };
+                let thing = format!("queue '{queue}' in vhost '{virtual_host}'");
+                let why = format!("{{invalid_stream_offset_arg,{{{told}}}}}");
+                let text = format!("invalid arg 'x-stream-offset' for {thing}: {why}");
+                return Err(Exception::new(Code::PreconditionFailed, text));
+            };
+            StreamStart::Time(now.ms().saturating_sub(age_ms))
+        }
+    };
+    Ok(Some(start))
+}
+
+/// How long ago: a number and one of the units Y, M, D, h, m, s.
+fn age_ms(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit())?);
+    let seconds: u64 = match unit {
+        "Y" => 365 * 24 * 60 * 60,
+        "M" => 30 * 24 * 60 * 60,
+        "D" => 24 * 60 * 60,
+        "h" => 60 * 60,
+        "m" => 60,
+        "s" => 1,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds)?.checked_mul(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+    use stele_record::table::put_table;
+
+    fn start(value: Value<'_>) -> Result<Option<StreamStart>, String> {
+        let mut octets = BytesMut::new();
+        put_table(&mut octets, |table| table.entry(b"x-stream-offset", value));
+        let found =
+            stream_start(Now(7_200_000_000), "q", "/", Table::of(octets.get(4..).unwrap_or_default()));
+        found.map_err(|exception| exception.text)
+    }
+
+    #[test]
+    fn a_stream_is_read_from_every_kind_of_offset() {
+        let cases = [
+            (Value::Str(b"first"), StreamStart::First),
+            (Value::Str(b"last"), StreamStart::Last),
+            (Value::Str(b"next"), StreamStart::Next),
+            (Value::I64(5), StreamStart::Position(Position(5))),
+            (Value::I64(-5), StreamStart::Position(Position(0))),
+            (Value::Timestamp(3), StreamStart::Time(3000)),
+            (Value::Str(b"1h"), StreamStart::Time(3_600_000)),
+            (Value::Str(b"9Y"), StreamStart::Time(0)),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(start(value), Ok(Some(expected)), "{value:?}");
+        }
+        assert_eq!(stream_start(Now(0), "q", "/", Table::default()), Ok(None));
+    }
+
+    #[test]
+    fn an_offset_that_cannot_be_is_told_in_rabbitmqs_words() {
+        let text = "invalid arg 'x-stream-offset' for queue 'q' in vhost '/': \
+                    {invalid_stream_offset_arg,{longstr,<<\"soonish\">>}}";
+        assert_eq!(start(Value::Str(b"soonish")), Err(text.to_owned()));
+        assert!(start(Value::Bool(true)).is_err());
+    }
 }

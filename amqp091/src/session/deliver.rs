@@ -5,7 +5,7 @@
 //! written; a channel's shared window is never exceeded: what does not fit is held back here, in order.
 
 use super::Connection;
-use super::render;
+use super::render::{self, Shown};
 use super::settle::{Held, Settles};
 use crate::codec::content::{put_body, put_header, share_body};
 use crate::codec::field::ShortStr;
@@ -138,9 +138,12 @@ impl Connection {
                 routing_key: ShortStr::cut(view.key()).0,
             };
             put_deliver(out.write.buffer(), consumer.channel, &deliver);
-            let failures = if consumer.counts_deliveries { delivery.failures } else { 0 };
+            let shown = Shown {
+                failures: if consumer.counts_deliveries { delivery.failures } else { 0 },
+                offset: consumer.is_stream.then_some(delivery.position),
+            };
             let block = batch.blocks.get(delivery.block as usize);
-            put_content(&mut out.write, consumer.channel, &view, failures, block, frame_bytes_max)?;
+            put_content(&mut out.write, consumer.channel, &view, shown, block, frame_bytes_max)?;
             if !consumer.no_ack {
                 channel.unacked.push(Held {
                     tag: channel.delivery_tag,
@@ -200,8 +203,9 @@ impl Connection {
             message_count: u32::try_from(ready).unwrap_or(u32::MAX),
         };
         put_method(out.write.buffer(), number, &get_ok);
-        let failures = if counts_deliveries { delivery.failures } else { 0 };
-        put_content(&mut out.write, number, &view, failures, Some(&bytes), frame_bytes_max)?;
+        let shown =
+            Shown { failures: if counts_deliveries { delivery.failures } else { 0 }, ..Shown::default() };
+        put_content(&mut out.write, number, &view, shown, Some(&bytes), frame_bytes_max)?;
         if !no_ack {
             channel.unacked.push(Held {
                 tag: channel.delivery_tag,
@@ -229,16 +233,16 @@ fn put_content(
     out: &mut Output,
     channel: u16,
     view: &View<'_>,
-    failures: u32,
+    shown: Shown,
     block: Option<&Bytes>,
     frame_bytes_max: u32,
 ) -> Result<(), Exception> {
     let body = view.body();
-    if view.history_bytes().is_empty() && failures == 0 {
+    if view.history_bytes().is_empty() && shown == Shown::default() {
         put_header(out.buffer(), channel, view.properties_bytes(), body.len() as u64);
     } else {
         let history = view.history().map_err(|damage| damaged(Position(0), damage))?;
-        let properties = render::properties(view, &history, failures);
+        let properties = render::properties(view, &history, shown);
         put_header(out.buffer(), channel, &properties, body.len() as u64);
     }
     match block {

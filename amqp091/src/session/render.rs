@@ -4,6 +4,7 @@
 //! publisher wrote under the same name (since RabbitMQ 4.0 a client's own `x-death` counts for nothing).
 
 use bytes::BytesMut;
+use stele_model::id::Position;
 use stele_record::View;
 use stele_record::history::{Circumstances, Death, History};
 use stele_record::properties::{Properties, Property};
@@ -21,13 +22,29 @@ const DEATHS: [&[u8]; 7] = [
 ];
 const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
 
-/// Property flags and list with the headers put in. `failures`: earlier deliveries that failed and are to be shown.
-pub(super) fn properties(view: &View<'_>, history: &History<'_>, failures: u32) -> BytesMut {
+/// The offset of a stream's record, in place of one that the publisher wrote.
+const STREAM_OFFSET: &[u8] = b"x-stream-offset";
+
+/// What a client is shown of a delivery, besides the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// Earlier deliveries that failed; 0: nothing is shown.
+    pub(super) failures: u32,
+    /// Its place in the stream.
+    pub(super) offset: Option<Position>,
+}
+
+/// Property flags and list with the headers put in.
+pub(super) fn properties(view: &View<'_>, history: &History<'_>, shown: Shown) -> BytesMut {
+    let Shown { failures, offset } = shown;
     let mut headers = BytesMut::new();
     put_table(&mut headers, |table| {
         let has_died = !history.is_empty();
-        let is_ours =
-            |name: &[u8]| (has_died && DEATHS.contains(&name)) || (failures > 0 && name == DELIVERY_COUNT);
+        let is_ours = |name: &[u8]| {
+            (has_died && DEATHS.contains(&name))
+                || (failures > 0 && name == DELIVERY_COUNT)
+                || (offset.is_some() && name == STREAM_OFFSET)
+        };
         table.copy(view.headers_table(), |name| !is_ours(name));
         if has_died {
             table.array("x-death", |array| {
@@ -38,6 +55,9 @@ pub(super) fn properties(view: &View<'_>, history: &History<'_>, failures: u32) 
         history.last().into_iter().for_each(|last| put_circumstances(table, "last", &last));
         if failures > 0 {
             table.entry(DELIVERY_COUNT, Value::I64(i64::from(failures)));
+        }
+        if let Some(Position(offset)) = offset {
+            table.entry(STREAM_OFFSET, Value::I64(i64::try_from(offset).unwrap_or(i64::MAX)));
         }
     });
     let mut properties: Properties<'_> = view.properties();

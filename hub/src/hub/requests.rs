@@ -141,28 +141,24 @@ impl Hub {
 
     /// A stream is read with a bound on what is under way, and what was read is told (RabbitMQ's rules).
     fn check_stream_reader(&self, session: SessionId, subscribe: &Subscribe) -> Result<(), Refusal> {
-        let (_, namespace) = self.namespace_of(session)?;
         if subscribe.no_ack {
-            return Err(self.not_of_streams(session, "automatic acknowledgement", &subscribe.queue));
+            return Err(self.not_of_streams(session, "no_ack", &subscribe.queue));
         }
-        if subscribe.messages_max.is_some() {
-            return Ok(());
+        if subscribe.messages_max.is_none() {
+            return Err(self.not_of_streams(session, "messages_max", &subscribe.queue));
         }
-        Err(Refusal::InvalidArgument {
-            object: Object::Stream,
-            name: subscribe.queue.clone(),
-            namespace: namespace.name.to_string(),
-            argument: "messages_max".to_owned(),
-            why: "a reader of a stream says how much may be under way".to_owned(),
-        })
+        Ok(())
     }
 
-    /// Something that queues do and streams do not.
+    /// Something that queues do and streams do not, by the word of the request.
     fn not_of_streams(&self, session: SessionId, what: &str, name: &str) -> Refusal {
         let namespace = self.namespace_of(session).map(|(_, namespace)| namespace.name.to_string());
-        let namespace = namespace.unwrap_or_default();
-        Refusal::NotImplemented {
-            what: format!("{what} not supported by stream queues queue '{name}' in vhost '{namespace}'"),
+        Refusal::InvalidArgument {
+            object: Object::Stream,
+            name: name.to_owned(),
+            namespace: namespace.unwrap_or_default(),
+            argument: what.to_owned(),
+            why: "not for streams".to_owned(),
         }
     }
 
@@ -194,7 +190,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let Source { id, shard, name, is_stream } = self.queue_for(session, Access::Read, &get.queue)?;
         if is_stream {
-            return Err(self.not_of_streams(session, "basic.get", &get.queue));
+            return Err(self.not_of_streams(session, "get", &get.queue));
         }
         let edge = self.delivered_edge(session, id);
         let call = self.ask(session, ticket, Request::Get { edge, queue: name }, shard);
@@ -212,7 +208,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let Source { id, shard, name: queue, is_stream } = self.queue_for(session, Access::Read, name)?;
         if is_stream {
-            return Err(self.not_of_streams(session, "queue.purge", name));
+            return Err(self.not_of_streams(session, "purge", name));
         }
         let call = self.call(Open::Request { session, ticket, request: Request::Purge { queue } });
         out.shards.push((shard, ShardOp::Purge { hub: self.id, call, queue: id }));

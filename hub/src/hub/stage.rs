@@ -430,6 +430,7 @@ fn refusal_text(refusal: &Refusal) -> String {
         Refusal::Denied { access: Access::Write, name, .. } => format!("write {name}"),
         Refusal::Denied { access, name, .. } => format!("{access:?} {name}"),
         Refusal::InternalExchange { name, .. } => format!("internal {name}"),
+        Refusal::InvalidArgument { argument, name, why, .. } => format!("{argument} {name} {why}"),
         Refusal::Locked { name, .. } => format!("locked {name}"),
         other => format!("{other:?}"),
     }

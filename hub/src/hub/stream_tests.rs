@@ -289,9 +289,9 @@ fn a_stream_in_the_words_for_queues_is_counted_read_and_deleted() {
          = 0 sought 1 1
          < 1 1 Queue { name: \"s\", ready: 8, consumers: 0 }
          > 1 get s
-         < 1 2 refused NotImplemented { what: \"basic.get not supported by stream queues queue 's' in vhost '/'\" }
+         < 1 2 refused get s not for streams
          > 1 purge s
-         < 1 3 refused NotImplemented { what: \"queue.purge not supported by stream queues queue 's' in vhost '/'\" }
+         < 1 3 refused purge s not for streams
          > 1 delete s
          ! registry define call=2
          = registry

@@ -5,7 +5,7 @@
 
 mod stream;
 
-pub(crate) use stream::StreamAsked;
+pub(crate) use stream::{StreamAsked, check_arguments};
 
 use super::bytes::is_shallow;
 use crate::router::ExchangeKind;

@@ -150,7 +150,7 @@ impl Registry {
                 return self.declare_stream(who, &asked.name, stream);
             }
         };
-        check_not_stream(made, who.namespace)?;
+        check_not_stream(made, &asked.arguments, who.namespace)?;
         if let Some(queue) = who.namespace.queue(&asked.name) {
             equivalent_queue(who, made, queue, kind, &asked)?;
             return Ok(Decision { facts: Vec::new(), done: declared(asked.name) });

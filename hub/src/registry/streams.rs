@@ -4,7 +4,7 @@
 //! dialects with one sequence only know them (S25). What the settings mean to a dialect is the dialect's business; what comes here is
 //! in our own words, but for AMQP's `x-queue-type: stream`, which [`super::arguments`] translates.
 
-use super::arguments::{Made, StreamAsked};
+use super::arguments::{Made, StreamAsked, check_arguments};
 use super::define::{Who, check_name, check_room, missing};
 use super::entry::{Fact, PartitionsFact, StreamFact};
 use super::names::secret;
@@ -239,8 +239,19 @@ fn exists(name: &str) -> Refusal {
     Refusal::Exists { object: Object::Stream, name: name.to_owned() }
 }
 
-/// The refusal of something whose name a stream has.
-pub(super) fn check_not_stream(made: Made<'_>, namespace: &Namespace) -> Result<(), Refusal> {
-    let is_partition = matches!(namespace.sequence(made.name), Some(Sequence::Partition(..)));
-    if is_partition || namespace.stream(made.name).is_some() { Err(made.is_stream()) } else { Ok(()) }
+/// The refusal of a queue with these arguments whose name a stream has.
+pub(super) fn check_not_stream(
+    made: Made<'_>,
+    arguments: &Arguments,
+    namespace: &Namespace,
+) -> Result<(), Refusal> {
+    let stream = match namespace.sequence(made.name) {
+        Some(Sequence::Partition(stream, _)) => stream,
+        _ => match namespace.stream(made.name) {
+            Some(stream) => stream,
+            None => return Ok(()),
+        },
+    };
+    check_arguments(made, arguments, &stream.info)?;
+    Err(made.is_stream())
 }

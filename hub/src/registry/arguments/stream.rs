@@ -41,7 +41,7 @@ pub(super) fn check(
     }
     let age = arguments.get("x-max-age").and_then(Value::as_text);
     let retention_ms = match age.map(age_ms) {
-        Some(None) => return Err(made.invalid("x-max-age", "{error,invalid_max_age}")),
+        Some(None) => return Err(made.invalid("x-max-age", "invalid_max_age")),
         asked => asked.flatten(),
     };
     if !properties.durable {
@@ -78,18 +78,33 @@ impl StreamAsked {
     /// Whether the stream that is there is like this. One that another dialect made has none of AMQP's arguments: it is compared by
     /// what it does.
     pub(crate) fn check_equivalent(&self, made: Made<'_>, there: &StreamInfo) -> Result<(), Refusal> {
-        if !there.arguments.contains_key("x-queue-type") {
-            let text = |limit: Option<u64>| limit.map_or("none".to_owned(), |limit| limit.to_string());
-            let (asked, is) = (&self.settings, &there.settings);
-            equal(made, "x-max-age", text(asked.retention_ms), text(is.retention_ms))?;
-            return equal(made, "x-max-length-bytes", text(asked.retention_bytes), text(is.retention_bytes));
+        if there.arguments.contains_key("x-queue-type") {
+            return check_arguments(made, &self.arguments, there);
         }
-        let shared =
-            QUEUE_ARGUMENTS.iter().filter(|(_, _, of)| *of == For::BothAndStream).map(|(name, ..)| *name);
-        let own =
-            STREAM_ARGUMENTS.iter().map(|(name, _)| *name).filter(|name| *name != "x-initial-cluster-size");
-        shared.chain(own).try_for_each(|name| equal_argument(made, name, &self.arguments, &there.arguments))
+        let text = |limit: Option<u64>| limit.map_or("none".to_owned(), |limit| limit.to_string());
+        let (asked, is) = (&self.settings, &there.settings);
+        equal(made, "x-max-age", text(asked.retention_ms), text(is.retention_ms))?;
+        equal(made, "x-max-length-bytes", text(asked.retention_bytes), text(is.retention_bytes))
     }
+}
+
+/// Whether arguments of a queue are those that a stream was made with, as far as equivalence is judged by them. An age is what it
+/// comes to, however it is written.
+pub(crate) fn check_arguments(made: Made<'_>, asked: &Arguments, there: &StreamInfo) -> Result<(), Refusal> {
+    let shared = QUEUE_ARGUMENTS.iter().filter(|(_, _, of)| *of == For::BothAndStream);
+    let own = STREAM_ARGUMENTS.iter().map(|(name, _)| *name).filter(|name| *name != "x-initial-cluster-size");
+    let (asked, is) = (with_age(asked), with_age(&there.arguments));
+    shared.map(|(name, ..)| *name).chain(own).try_for_each(|name| equal_argument(made, name, &asked, &is))
+}
+
+fn with_age(arguments: &Arguments) -> Arguments {
+    let mut arguments = arguments.clone();
+    if let Some(age) = arguments.get_mut("x-max-age")
+        && let Some(ms) = age.as_text().and_then(age_ms)
+    {
+        *age = Value::Text(ms.to_string());
+    }
+    arguments
 }
 
 #[cfg(test)]
