@@ -2,6 +2,7 @@
 //! it happens, then what `/api/flow` says of it; exit code 1 if an order was lost or invented.
 
 mod api;
+mod audit;
 mod ledger;
 mod shop;
 
@@ -12,6 +13,7 @@ use anyhow::Context as _;
 use lapin::uri::AMQPUri;
 use ledger::Tally;
 use shop::{Service, Shop};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use stele_server::config::{Config, Sources};
@@ -72,7 +74,8 @@ impl OwnBroker {
     fn target(&self) -> anyhow::Result<Target> {
         let amqp = self.broker.amqp().context("the demo's broker listens for AMQP")?;
         let api = self.broker.api().context("the demo's broker listens for HTTP")?;
-        Target::of(&format!("amqp://guest:guest@{amqp}/%2f"), Some(&api.to_string()))
+        let target = Target::of(&format!("amqp://guest:guest@{amqp}/%2f"), Some(&api.to_string()))?;
+        Ok(Target { kafka: self.broker.kafka(), ..target })
     }
 }
 
@@ -84,6 +87,8 @@ struct Target {
     api: String,
     user: String,
     password: String,
+    /// Where Kafka's clients connect, if it is a broker of our own.
+    kafka: Option<SocketAddr>,
 }
 
 impl Target {
@@ -102,12 +107,13 @@ impl Target {
             api,
             user: uri.authority.userinfo.username.clone(),
             password: uri.authority.userinfo.password.clone(),
+            kafka: None,
         })
     }
 }
 
 async fn play(args: &Demo, target: &Target) -> anyhow::Result<Tally> {
-    let shop = Shop::new(&target.url);
+    let shop = Shop::new(&target.url, target.kafka.is_some());
     shop.open().await?;
     say(&format!(
         "a shop on {}: {} orders a second for {:?}; some payments fail, a few always\n",
@@ -116,6 +122,9 @@ async fn play(args: &Demo, target: &Target) -> anyhow::Result<Tally> {
     let mut services = JoinSet::new();
     for service in Service::ALL {
         services.spawn(shop.clone().serve(service));
+    }
+    if let Some(kafka) = target.kafka {
+        services.spawn(audit::audit(shop.clone(), kafka));
     }
     let work = async {
         let end = async {

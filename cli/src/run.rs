@@ -97,6 +97,11 @@ impl Broker {
         self.node.addresses().amqp
     }
 
+    /// Where Kafka's clients connect.
+    pub(crate) fn kafka(&self) -> Option<SocketAddr> {
+        self.node.addresses().kafka
+    }
+
     /// Where the HTTP API is.
     pub(crate) fn api(&self) -> Option<SocketAddr> {
         self.api

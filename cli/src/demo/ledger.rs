@@ -19,9 +19,11 @@ pub(crate) enum Step {
     SawPlaced,
     /// The recommendation service saw it paid.
     SawPaid,
+    /// The audit read it from the stream, as a Kafka client.
+    Audited,
 }
 
-const STEPS: usize = 5;
+const STEPS: usize = 6;
 
 /// How often each step happened to one order, and whether the broker confirmed it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +42,10 @@ impl Order {
     }
 
     /// Nothing more is to come.
-    fn complete(&self) -> bool {
+    fn complete(&self, audited: bool) -> bool {
+        if audited && !self.had(Step::Audited) {
+            return false;
+        }
         let paid = self.had(Step::Paid) || self.had(Step::Shipped);
         self.ended() && self.had(Step::SawPlaced) && (!paid || self.had(Step::SawPaid))
     }
@@ -53,6 +58,8 @@ impl Order {
 /// All orders of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    /// There is an audit: it reads each order once.
+    audited: bool,
     orders: BTreeMap<u64, Order>,
     /// Tries that failed.
     failures: u64,
@@ -65,6 +72,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// A ledger without orders.
+    pub(crate) fn new(audited: bool) -> Self {
+        Self { audited, ..Self::default() }
+    }
+
     /// An order is about to be published.
     pub(crate) fn place(&mut self, order: u64) {
         self.orders.insert(order, Order::default());
@@ -111,14 +123,15 @@ impl Ledger {
 
     /// Every confirmed order has come to its end.
     pub(crate) fn complete(&self) -> bool {
-        self.orders.values().all(|order| !order.confirmed || order.complete())
+        self.orders.values().all(|order| !order.confirmed || order.complete(self.audited))
     }
 
     /// The counts of this moment.
     pub(crate) fn tally(&self) -> Tally {
         let count = |step| self.orders.values().filter(|order| order.had(step)).count() as u64;
         let confirmed = self.orders.values().filter(|order| order.confirmed).count() as u64;
-        let lost = self.orders.values().filter(|order| order.confirmed && !order.complete()).count() as u64;
+        let is_lost = |order: &&Order| order.confirmed && !order.complete(self.audited);
+        let lost = self.orders.values().filter(is_lost).count() as u64;
         Tally {
             placed: self.orders.len() as u64,
             confirmed,
@@ -128,6 +141,7 @@ impl Ledger {
             shipped: count(Step::Shipped),
             parked: count(Step::Parked),
             seen: count(Step::SawPlaced) + count(Step::SawPaid),
+            audited: self.audited.then(|| count(Step::Audited)),
             repeats: self.repeats,
             lost,
             invented: self.invented,
@@ -146,6 +160,8 @@ pub(crate) struct Tally {
     pub(crate) shipped: u64,
     pub(crate) parked: u64,
     pub(crate) seen: u64,
+    /// Orders that the audit has read; `None`: there is no audit.
+    pub(crate) audited: Option<u64>,
     pub(crate) repeats: u64,
     pub(crate) lost: u64,
     pub(crate) invented: u64,
@@ -170,12 +186,13 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { placed, paid, failures, parked, shipped, seen, .. } = self;
+        let Self { placed, paid, failures, parked, shipped, seen, audited, .. } = self;
         write!(
             f,
             "placed {placed:>6}  paid {paid:>6}  failed tries {failures:>5}  parked {parked:>4}  shipped {shipped:>6}  \
              recommendation saw {seen:>6}"
-        )
+        )?;
+        audited.map_or(Ok(()), |audited| write!(f, "  audit (Kafka) {audited:>6}"))
     }
 }
 
@@ -201,6 +218,17 @@ mod tests {
         assert!(one(&SHIPPED).complete() && one(&SHIPPED).tally().is_good());
         let parked = one(&[(Step::Parked, false), (Step::SawPlaced, false)]);
         assert!(parked.complete() && parked.tally().is_good());
+    }
+
+    #[test]
+    fn where_there_is_an_audit_it_reads_each_order_once() {
+        let mut ledger = one(&SHIPPED);
+        ledger.audited = true;
+        assert_eq!(ledger.tally().lost, 1);
+        ledger.step(1, Step::Audited, false);
+        assert!(ledger.tally().is_good());
+        ledger.step(1, Step::Audited, false);
+        assert_eq!(ledger.tally().invented, 1);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //! shop ──order.placed──► [shop] ──► payment ──(fails)──► [retry] ──► payment.retry ──(after a while)──► [shop] ──► payment
 //!                          ├──order.*──► recommendation        payment ──(third failure)──► parking ──► support
-//!                          └──order.paid──► inventory          payment ──order.paid──► [shop]
+//!                          ├──order.paid──► inventory          payment ──order.paid──► [shop]
+//!                          └──order.*──► events, a stream, which the audit reads as a Kafka client (on a broker of our own)
 //! ```
 
 use super::ledger::{Ledger, Step};
@@ -30,6 +31,9 @@ const PAYMENT_RETRY: &str = "stele-demo.payment.retry";
 const PARKING: &str = "stele-demo.parking";
 const INVENTORY: &str = "stele-demo.inventory";
 const RECOMMENDATION: &str = "stele-demo.recommendation";
+
+/// The stream of all orders.
+pub(crate) const EVENTS: &str = "stele-demo.events";
 
 const EXCHANGES: [(&str, ExchangeKind); 2] = [(SHOP, ExchangeKind::Topic), (RETRY, ExchangeKind::Direct)];
 const QUEUES: [&str; 5] = [PAYMENT, PAYMENT_RETRY, PARKING, INVENTORY, RECOMMENDATION];
@@ -60,6 +64,8 @@ pub(crate) struct Shop {
     url: String,
     /// Tells this run's messages from others'.
     run: String,
+    /// The broker also speaks Kafka: there is a stream, and somebody reads it.
+    audited: bool,
     ledger: Arc<Mutex<Ledger>>,
 }
 
@@ -99,10 +105,11 @@ impl Service {
 }
 
 impl Shop {
-    pub(crate) fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str, audited: bool) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let run = format!("{}-{}", std::process::id(), now.as_micros());
-        Self { url: url.to_owned(), run, ledger: Arc::default() }
+        let ledger = Arc::new(Mutex::new(Ledger::new(audited)));
+        Self { url: url.to_owned(), run, audited, ledger }
     }
 
     /// Looks at the ledger.
@@ -136,6 +143,12 @@ impl Shop {
                 .queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default())
                 .await?;
         }
+        if self.audited {
+            let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(EVENTS.into(), options, arguments(EVENTS)).await?;
+            let (options, table) = (QueueBindOptions::default(), FieldTable::default());
+            channel.queue_bind(EVENTS.into(), SHOP.into(), "order.*".into(), options, table).await?;
+        }
         goodbye(&connection).await
     }
 
@@ -143,7 +156,7 @@ impl Shop {
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
         let connection = self.connect("setup").await?;
         let channel = connection.create_channel().await?;
-        for queue in QUEUES {
+        for queue in QUEUES.into_iter().chain([EVENTS]) {
             channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         }
         for (name, _) in EXCHANGES {
@@ -260,6 +273,14 @@ impl Shop {
     }
 }
 
+impl Shop {
+    /// The order that the body of one of this run's messages is about.
+    pub(crate) fn order_in(&self, body: &[u8]) -> Option<u64> {
+        let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+        body.get("order")?.as_u64()
+    }
+}
+
 fn arguments(queue: &str) -> FieldTable {
     let mut table = FieldTable::default();
     let mut put = |key: &str, value| {
@@ -276,6 +297,7 @@ fn arguments(queue: &str) -> FieldTable {
             put("x-dead-letter-exchange", text(SHOP));
             put("x-dead-letter-routing-key", text("retry.payment"));
         }
+        EVENTS => put("x-queue-type", text("stream")),
         _ => {}
     }
     table
