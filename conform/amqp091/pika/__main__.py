@@ -14,6 +14,8 @@ import exchanges  # noqa: F401
 import limits  # noqa: F401
 import publishes  # noqa: F401
 import queues  # noqa: F401
+import streams  # noqa: F401
+import streams  # noqa: F401
 from rig import CASES, Rig
 
 
