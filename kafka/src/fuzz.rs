@@ -7,7 +7,14 @@ use crate::codec::fetch::Fetch;
 use crate::codec::frame::{Request, frame};
 use crate::codec::generated::apis;
 use crate::codec::produce::Produce;
+use crate::{Connection, Profile};
 use bytes::BytesMut;
+use std::sync::Arc;
+use stele_model::id::{Now, PrincipalId};
+use stele_model::op::Op;
+use stele_model::outcome::{Done, Outcome};
+use stele_model::refusal::Refusal;
+use stele_model::session::{Outbox, Principal, Session};
 use stele_record::batch::Batch;
 
 /// Most octets of a frame.
@@ -98,4 +105,54 @@ pub fn batches(mut input: &[u8]) {
             }
         }
     }
+}
+
+/// A whole connection: the input comes in two pieces, and a hub refuses everything but the login.
+pub fn sessions(input: &[u8]) {
+    let now = Now(1);
+    let mut session = Connection::new(Arc::new(Profile::default()), "host", [1; 32], now);
+    let mut out = Outbox::default();
+    let mut pending = Vec::new();
+    let (first, second) = input.split_at(input.len() / 2);
+    for piece in [first, second] {
+        pending.extend_from_slice(piece);
+        let mut turns = 0;
+        loop {
+            let used = session.receive(now, &pending, &mut out);
+            assert!(used <= pending.len(), "only what was offered is used");
+            pending.drain(..used);
+            turns += 1;
+            assert!(turns < 100_000, "a session ends every turn by using input or by asking");
+            if !refuse(&mut session, now, &mut out) {
+                break;
+            }
+        }
+    }
+    session.expire(now.plus_ms(crate::profile::FETCH_WAIT_MS_MAX), &mut out);
+    let mut written = Vec::new();
+    out.write.take(|piece| written.extend_from_slice(&piece));
+    let mut rest = &written[..];
+    while let Some((_, used)) = frame(rest, 1 << 20).expect("a session writes frames") {
+        rest = &rest[used..];
+    }
+    assert!(rest.is_empty(), "a session writes whole frames");
+}
+
+/// Answers everything that was asked; whether anything was.
+fn refuse(session: &mut Connection, now: Now, out: &mut Outbox) -> bool {
+    let mut asked = false;
+    if out.authenticate.take().is_some() {
+        asked = true;
+        session.authenticated(now, Ok(Principal { id: PrincipalId(1), name: "u".to_owned() }), out);
+    }
+    for submit in std::mem::take(&mut out.submits) {
+        let outcome = match submit.op {
+            Op::Open { .. } => Outcome::Done(Done::Opened),
+            Op::Unwatch { .. } => continue,
+            _ => Outcome::Refused(Refusal::Unavailable { why: "nothing works".to_owned() }),
+        };
+        asked = true;
+        session.complete(now, submit.ticket, outcome, out);
+    }
+    asked
 }

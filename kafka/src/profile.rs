@@ -66,7 +66,7 @@ pub struct Profile {
     pub partitions_max: u32,
     /// Highest replication factor that is taken as written; there is one copy all the same.
     pub replication_max: i16,
-    /// Clients must log in; SASL is offered in any case.
+    /// Clients must log in. SASL is offered in any case; without this the driver decides who may come without a name.
     pub login: bool,
 }
 

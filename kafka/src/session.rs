@@ -304,6 +304,9 @@ impl Session for Connection {
     }
 
     fn deadline(&self) -> Option<Now> {
+        if self.closed {
+            return None;
+        }
         self.fetching.values().filter_map(Fetching::deadline).chain(self.login.deadline()).min()
     }
 

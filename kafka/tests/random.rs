@@ -38,6 +38,15 @@ proptest! {
         let version = first + i16::try_from(version.index(usize::try_from(last - first + 1).unwrap())).unwrap();
         fuzz::requests(key, version, &body);
         fuzz::requests(key, version, &small);
+        for body in [&body, &small] {
+            let mut octets = BytesMut::new();
+            octets.put_u32(u32::try_from(10 + body.len()).unwrap());
+            octets.put_i16(key as i16);
+            octets.put_i16(version);
+            octets.put_slice(b"\0\0\0\x01\xff\xff");
+            octets.put_slice(body);
+            fuzz::sessions(&octets);
+        }
         fuzz::frames(&body);
         fuzz::batches(&body);
     }
@@ -60,6 +69,8 @@ proptest! {
         let mut octets = BytesMut::new();
         frame::request(ApiKey::Produce, version, (1, "me"), &request, &mut octets);
         octets.put_slice(b"\0\0\0\x10more");
-        fuzz::frames(&changed(octets.to_vec(), &changes));
+        let octets = changed(octets.to_vec(), &changes);
+        fuzz::frames(&octets);
+        fuzz::sessions(&octets);
     }
 }

@@ -108,8 +108,11 @@ impl Login {
 }
 
 impl Connection {
-    /// Asks the driver whether it takes clients that do not say who they are.
+    /// Asks the driver whether it takes clients that do not say who they are, unless nobody is taken without a login.
     pub(super) fn say_nobody(&mut self, out: &mut Outbox) {
+        if self.profile.login {
+            return self.end("a request without a login", out);
+        }
         self.login.phase = Phase::Nobody;
         out.authenticate = Some(Authenticate::Nobody);
     }

@@ -1,0 +1,199 @@
+//! Fetching: what is read, how long is waited, and where partitions begin and end.
+
+use crate::produce::{request, topic};
+use crate::support::{Run, batch};
+use stele_kafka::codec::api::ApiKey;
+use stele_kafka::codec::generated::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
+};
+use stele_kafka::codec::generated::fetch::{
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+};
+use stele_kafka::codec::generated::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+};
+use stele_kafka::codec::generated::metadata::MetadataRequest;
+use stele_kafka::codec::wire::Uuid;
+use stele_record::batch::Batch;
+use stele_record::batch::compression::Codec;
+
+const NOW: i64 = 1_000_000_000_000;
+
+fn fetch_request(
+    run: &Run,
+    version: i16,
+    from: i64,
+    (min_bytes, max_wait_ms): (i32, i32),
+) -> FetchRequest<'static> {
+    let id = run.hub.info("t").map(|info| Uuid(info.uuid.0)).unwrap_or_default();
+    let by_id = version >= 13;
+    let partition = FetchPartition {
+        partition: 1,
+        fetch_offset: from,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    let topic = FetchTopic {
+        topic: if by_id { "" } else { "t" }.into(),
+        topic_id: if by_id { id } else { Uuid::default() },
+        partitions: vec![partition],
+    };
+    FetchRequest {
+        max_wait_ms,
+        min_bytes,
+        max_bytes: 1 << 20,
+        topics: vec![topic],
+        ..FetchRequest::default()
+    }
+}
+
+fn partition(body: Vec<u8>, version: i16) -> PartitionData<'static> {
+    let answer: FetchResponse<'_> = ApiKey::Fetch.read(version, body.leak()).unwrap();
+    assert_eq!((answer.error_code, answer.session_id), (0, 0));
+    answer.responses[0].partitions[0].clone()
+}
+
+fn produce(run: &mut Run, values: &[&str]) {
+    let records = batch(Codec::None, NOW, values);
+    run.call(ApiKey::Produce, 9, &request("t", Uuid::default(), -1, Some(&records)));
+}
+
+#[test]
+fn batches_come_back_with_their_offsets_at_every_version() {
+    for version in 4..=18 {
+        let mut run = Run::new();
+        topic(&mut run, "t", &[]);
+        produce(&mut run, &["a", "b"]);
+        produce(&mut run, &["x".repeat(100_000).as_str()]);
+        let request = fetch_request(&run, version, 1, (1, 0));
+        let part = partition(run.call(ApiKey::Fetch, version, &request), version);
+        assert_eq!((part.error_code, part.high_watermark, part.last_stable_offset), (0, 3, 3), "{version}");
+        let (first, rest) = Batch::first(part.records.unwrap()).unwrap();
+        first.verify().unwrap();
+        let (second, rest) = Batch::first(rest).unwrap();
+        second.verify().unwrap();
+        assert!(rest.is_empty());
+        assert_eq!((first.head().base_offset, second.head().base_offset), (0, 2));
+        assert_eq!((first.head().leader_epoch, first.head().count), (0, 2));
+    }
+}
+
+#[test]
+fn a_fetch_waits_for_an_append_and_later_answers_wait_for_it() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    let request = fetch_request(&run, 16, 0, (1, 500));
+    let waiting = run.send(ApiKey::Fetch, 16, &request);
+    let later = run.send(ApiKey::Metadata, 13, &MetadataRequest::default());
+    run.pass_ms(499);
+    assert!(run.is_silent() && run.hub.is_watched());
+    let records = batch(Codec::None, NOW, &["a"]);
+    let produced =
+        run.send(ApiKey::Produce, 9, &crate::produce::request("t", Uuid::default(), -1, Some(&records)));
+    let (id, body) = run.answer(ApiKey::Fetch, 16).unwrap();
+    assert_eq!((id, partition(body, 16).records.map(<[u8]>::len)), (waiting, Some(records.len())));
+    assert_eq!(run.answer(ApiKey::Metadata, 13).unwrap().0, later);
+    assert_eq!(run.answer(ApiKey::Produce, 9).unwrap().0, produced);
+    assert!(!run.hub.is_watched());
+}
+
+#[test]
+fn a_fetch_is_answered_with_nothing_when_its_time_is_over() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    let request = fetch_request(&run, 12, 0, (1, 500));
+    run.send(ApiKey::Fetch, 12, &request);
+    run.pass_ms(500);
+    let (_, body) = run.answer(ApiKey::Fetch, 12).unwrap();
+    assert_eq!(partition(body, 12).records, Some(&b""[..]));
+    assert!(!run.hub.is_watched());
+}
+
+#[test]
+fn a_fetch_that_wants_many_octets_is_answered_when_they_are_there_or_with_what_is() {
+    for enough in [true, false] {
+        let mut run = Run::new();
+        topic(&mut run, "t", &[]);
+        let request = fetch_request(&run, 12, 0, (1000, 500));
+        let waiting = run.send(ApiKey::Fetch, 12, &request);
+        for value in ["a", "b"] {
+            let records = batch(Codec::None, NOW, &[value.repeat(if enough { 300 } else { 1 }).as_str()]);
+            run.send(ApiKey::Produce, 9, &crate::produce::request("t", Uuid::default(), -1, Some(&records)));
+            run.pass_ms(10);
+        }
+        assert_eq!(run.is_silent(), !enough);
+        run.pass_ms(500);
+        let (id, body) = run.answer(ApiKey::Fetch, 12).unwrap();
+        assert_eq!(id, waiting);
+        let part = partition(body, 12);
+        assert_eq!(part.high_watermark, 2);
+        let (_, rest) = Batch::first(part.records.unwrap()).unwrap();
+        assert!(!rest.is_empty(), "both batches");
+    }
+}
+
+#[test]
+fn errors_of_a_partition_are_told_at_once() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    let request = fetch_request(&run, 12, 7, (1, 500));
+    let part = partition(run.call(ApiKey::Fetch, 12, &request), 12);
+    assert_eq!((part.error_code, part.high_watermark, part.records), (1, -1, Some(&b""[..])));
+    let mut request = fetch_request(&run, 12, 0, (1, 0));
+    request.topics[0].partitions[0].current_leader_epoch = 3;
+    assert_eq!(partition(run.call(ApiKey::Fetch, 12, &request), 12).error_code, 75);
+    request.topics[0].partitions[0].partition = -1;
+    assert_eq!(partition(run.call(ApiKey::Fetch, 12, &request), 12).error_code, 3);
+    request.topics[0].topic = "other".into();
+    assert_eq!(partition(run.call(ApiKey::Fetch, 12, &request), 12).error_code, 3);
+    request.session_id = 5;
+    let body = run.call(ApiKey::Fetch, 12, &request);
+    let answer: FetchResponse<'_> = ApiKey::Fetch.read(12, &body).unwrap();
+    assert_eq!((answer.error_code, answer.responses.len()), (70, 0));
+}
+
+fn offsets(run: &mut Run, version: i16, timestamp: i64) -> (i16, i64, i64) {
+    let partition = ListOffsetsPartition { partition_index: 1, timestamp, ..ListOffsetsPartition::default() };
+    let topics = vec![ListOffsetsTopic { name: "t".into(), partitions: vec![partition] }];
+    let request = ListOffsetsRequest { replica_id: -1, topics, ..ListOffsetsRequest::default() };
+    let body = run.call(ApiKey::ListOffsets, version, &request);
+    let answer: ListOffsetsResponse<'_> = ApiKey::ListOffsets.read(version, &body).unwrap();
+    let part = &answer.topics[0].partitions[0];
+    (part.error_code, part.offset, part.timestamp)
+}
+
+#[test]
+fn offsets_are_found_by_place_and_by_time() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    produce(&mut run, &["a", "b", "c"]);
+    produce(&mut run, &["d"]);
+    for version in 1..=11 {
+        assert_eq!(offsets(&mut run, version, -1), (0, 4, -1));
+        assert_eq!(offsets(&mut run, version, -2), (0, 0, -1));
+        assert_eq!(offsets(&mut run, version, NOW + 1), (0, 1, NOW + 1));
+        assert_eq!(offsets(&mut run, version, NOW + 9), (0, -1, -1));
+        let newest = if version >= 7 { (0, 2, NOW + 2) } else { (35, -1, -1) };
+        assert_eq!(offsets(&mut run, version, -3), newest);
+    }
+    assert_eq!(offsets(&mut run, 8, -4), (0, 0, -1));
+    assert_eq!(offsets(&mut run, 9, -5), (0, -1, -1));
+    assert_eq!(offsets(&mut run, 11, -6), (0, -1, -1));
+    assert_eq!(offsets(&mut run, 11, -7), (35, -1, -1));
+}
+
+#[test]
+fn records_are_deleted_up_to_an_offset_or_to_the_end() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    produce(&mut run, &["a", "b", "c"]);
+    for (offset, low, code) in [(2, 2, 0), (9, -1, 1), (-1, 3, 0)] {
+        let partitions = vec![DeleteRecordsPartition { partition_index: 1, offset }];
+        let topics = vec![DeleteRecordsTopic { name: "t".into(), partitions }];
+        let request = DeleteRecordsRequest { topics, timeout_ms: 0 };
+        let body = run.call(ApiKey::DeleteRecords, 2, &request);
+        let answer: DeleteRecordsResponse<'_> = ApiKey::DeleteRecords.read(2, &body).unwrap();
+        let part = &answer.topics[0].partitions[0];
+        assert_eq!((part.low_watermark, part.error_code), (low, code), "to {offset}");
+    }
+}

@@ -1,0 +1,9 @@
+//! A session against a hub that is too simple to be wrong: what clients ask, and what they are answered.
+
+mod admin;
+mod fetch;
+mod groups;
+mod login;
+mod produce;
+mod support;
+mod versions;
