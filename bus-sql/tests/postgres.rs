@@ -5,12 +5,15 @@
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::query;
 use std::sync::{Arc, Mutex};
+use stele_bus::policy::Retry;
 use stele_bus::store::{Begun, CommitError, InboxKey, SagaChange, Store as _, UnitOfWork};
-use stele_bus::{Composer, Outgoing, SendOptions};
+use stele_bus::transport::memory::Memory;
+use stele_bus::{Bus, Composer, Context, Failure, Msg, Outgoing, SendOptions};
 use stele_bus_relay::postgres::{Database, PgOutbox};
 use stele_bus_relay::relay::{self, Settings};
 use stele_bus_relay::{Fault, Message, Outcome, Publisher, Target};
-use stele_bus_sql::postgres::{self, PgStore, PgWork};
+use stele_bus_sql::postgres::{self, PgStore, PgWork, Tx};
+use stele_bus_sql::relay::OverTransport;
 use stele_testkit::postgres::Cluster;
 use uuid::Uuid;
 
@@ -171,4 +174,57 @@ async fn what_is_published_through_a_transaction_is_relayed_when_it_is_committed
     assert_eq!(notes.iter().map(|message| message.id.clone()).collect::<Vec<_>>(), committed);
     assert_eq!(notes[0].address.exchange, "Shop:Placed");
     assert!(notes[0].properties.bus.is_some());
+}
+
+#[tokio::test]
+async fn over_the_bus_s_own_transport_messages_leave_as_they_were_composed() {
+    let (cluster, pool) = database().await;
+    let messages: Vec<Outgoing> = (0..5).map(|order| placed(order % 2)).collect();
+    let mut tx = pool.begin().await.unwrap();
+    postgres::append(&mut tx, &messages).await.unwrap();
+    tx.commit().await.unwrap();
+    let source = PgOutbox::new(Database::new(&cluster.url()).unwrap(), "outbox".parse().unwrap(), None);
+    let memory = Memory::default();
+    let relay = relay::start(source, OverTransport(Arc::new(memory.clone())), Settings::default());
+    while count(&pool, "outbox").await > 0 {
+        tokio::task::yield_now().await;
+    }
+    relay.stop().await;
+    let mut sent = memory.journal();
+    // Two workers have lanes of their own: order is kept per key.
+    let of_key = |messages: &[Outgoing]| -> Vec<Outgoing> {
+        messages.iter().filter(|message| message.key.as_deref() == Some("0")).cloned().collect()
+    };
+    assert_eq!(of_key(&sent), of_key(&messages));
+    sent.sort_by_key(|message| messages.iter().position(|known| known.id == message.id));
+    assert_eq!(sent, messages);
+}
+
+async fn bill(Msg(placed): Msg<Placed>, mut tx: Tx, cx: Context) -> Result<(), Failure> {
+    query("insert into effects values ($1)").bind(placed.order as i32).execute(&mut **tx).await?;
+    cx.publish(&Placed { order: placed.order + 100 })?;
+    match cx.attempt() {
+        0 => Err(Failure::new("test", "the first attempt fails")),
+        _ => Ok(()),
+    }
+}
+
+#[tokio::test]
+async fn a_handler_s_transaction_holds_its_work_and_its_messages_and_a_failed_attempt_leaves_nothing() {
+    let (_cluster, pool) = database().await;
+    query("create table effects (n int)").execute(&pool).await.unwrap();
+    let bus = Bus::builder(Memory::default())
+        .store(PgStore::new(pool.clone()))
+        .endpoint("bill", |endpoint| endpoint.handle(bill).retry(Retry::immediate(1)).inbox(true))
+        .build()
+        .unwrap();
+    bus.start().await.unwrap();
+    bus.publish(&Placed { order: 7 }).await.unwrap();
+    while count(&pool, "effects").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    bus.stop().await;
+    for table in ["effects", "inbox", "outbox"] {
+        assert_eq!(count(&pool, table).await, 1, "{table}");
+    }
 }
