@@ -126,7 +126,7 @@ impl Amqp {
             .basic_consume(queue, ShortString::default(), options, FieldTable::default())
             .await
             .map_err(error)?;
-        Ok(subscription(channel, consumer, credit))
+        Ok(subscription(Attached { channel, consumer, acknowledges: true }, credit))
     }
 
     async fn open_replies(&self) -> Result<Replies, TransportError> {
@@ -147,8 +147,7 @@ impl Amqp {
         let consumer = consumer.map_err(error)?;
         let query = if self.0.temporary_replies { "?temporary=true" } else { "" };
         let address = format!("{}{name}{query}", self.0.base);
-        let Subscription { incoming, .. } = subscription(channel.clone(), consumer.clone(), 256);
-        let subscription = Subscription { incoming, stop: Arc::new(Attached { channel, consumer }) };
+        let subscription = subscription(Attached { channel, consumer, acknowledges: false }, 256);
         Ok(Replies { address, reply_to, subscription })
     }
 }
@@ -236,12 +235,11 @@ fn address(base: &str, destination: &Destination) -> String {
 }
 
 /// Forward what a consumer receives until it ends.
-fn subscription(channel: Channel, consumer: Consumer, credit: u16) -> Subscription {
+fn subscription(attached: Attached, credit: u16) -> Subscription {
     let (sender, incoming) = mpsc::channel(usize::from(credit.max(1)));
-    let attached = Arc::new(Attached { channel, consumer: consumer.clone() });
-    let settler = attached.clone();
+    let attached = Arc::new(attached);
+    let (settler, mut consumer) = (attached.clone(), attached.consumer.clone());
     tokio::spawn(async move {
-        let mut consumer = consumer;
         // An error is the end of the channel or the connection: the subscription ends with it.
         while let Some(Ok(delivery)) = consumer.next().await {
             let incoming = Incoming {
@@ -263,6 +261,8 @@ fn subscription(channel: Channel, consumer: Consumer, credit: u16) -> Subscripti
 struct Attached {
     channel: Channel,
     consumer: Consumer,
+    /// Replies are taken without: to acknowledge one would close the channel.
+    acknowledges: bool,
 }
 
 impl Stop for Attached {
@@ -280,6 +280,9 @@ impl Stop for Attached {
 impl Settler for Attached {
     fn settle(&self, tag: u64, verdict: Verdict) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async move {
+            if !self.acknowledges {
+                return Ok(());
+            }
             match verdict {
                 Verdict::Accept => self.channel.basic_ack(tag, BasicAckOptions::default()).await,
                 Verdict::Release => {
