@@ -5,19 +5,22 @@
 //! end never goes down; what is below the start is gone for readers at once, and let go of in steps (S7). Not here: entries and effects.
 
 mod chunk;
+pub(crate) mod compact;
 pub(crate) mod index;
+pub(crate) mod keys;
 pub(crate) mod producers;
 pub(crate) mod readers;
 
 pub(crate) use chunk::Stored;
 
+use compact::{Compaction, Step};
 use index::Index;
 use producers::Producers;
 use readers::Readers;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use stele_model::id::{Lsn, Now, Place, Position, SessionId};
-use stele_model::stream::{Ends, Format, Found, PartitionSpec, Producer, TimeKind};
+use stele_model::stream::{Ends, Format, Found, KeyMark, PartitionSpec, Producer, TimeKind};
 
 /// A partition of a shard.
 #[derive(Debug)]
@@ -34,12 +37,16 @@ pub(crate) struct Partition {
     /// Bytes of the batches in the index.
     pub(crate) bytes: u64,
     pub(crate) producers: Producers,
+    /// Of a compacted stream.
+    pub(crate) compaction: Option<Box<Compaction>>,
     /// The block of the last append or trim that somebody waited for: what a read waits for (S2).
     pub(crate) after: Lsn,
     /// Who is sent what comes.
     pub(crate) readers: Readers,
     /// Who wants to hear of the next append.
     pub(crate) watches: BTreeSet<(SessionId, u64)>,
+    /// When batches were last taken out of its middle.
+    pub(crate) compacted: Now,
     /// When it has to be looked at.
     pub(crate) timer: Option<Now>,
 }
@@ -59,6 +66,7 @@ pub(crate) struct Admitted {
 
 impl Partition {
     pub(crate) fn new(spec: Arc<PartitionSpec>) -> Self {
+        let compaction = spec.settings.compact.then(|| Box::new(Compaction::new(Position(0))));
         Self {
             spec,
             start: Position(0),
@@ -67,6 +75,8 @@ impl Partition {
             index: Index::default(),
             bytes: 0,
             producers: Producers::default(),
+            compaction,
+            compacted: Now(0),
             after: Lsn(0),
             readers: Readers::default(),
             watches: BTreeSet::new(),
@@ -74,8 +84,18 @@ impl Partition {
         }
     }
 
-    /// Puts a batch behind all others; the same in replay.
-    pub(crate) fn admit(&mut self, of: &Admitted, time: Now) {
+    /// Takes up other settings; the same in replay.
+    pub(crate) fn set(&mut self, spec: Arc<PartitionSpec>) {
+        match (&self.compaction, spec.settings.compact) {
+            (None, true) => self.compaction = Some(Box::new(Compaction::new(self.end))),
+            (Some(_), false) => self.compaction = None,
+            _ => {}
+        }
+        self.spec = spec;
+    }
+
+    /// Puts a batch behind all others; the same in replay. `keys`: one for each record, or none.
+    pub(crate) fn admit(&mut self, of: &Admitted, keys: impl ExactSizeIterator<Item = KeyMark>, time: Now) {
         assert!(of.first == self.end, "I32: positions are given densely");
         let appended_ms = time.ms().max(self.index.appended_ms());
         let batch = Stored {
@@ -84,7 +104,7 @@ impl Partition {
             place: of.place,
             len: of.len,
             format: of.format,
-            keyed: false,
+            keyed: self.compaction.is_some() && keys.len() == of.count as usize,
             appended_ms,
             newest_ms: of.newest_ms.unwrap_or(appended_ms),
         };
@@ -92,6 +112,9 @@ impl Partition {
         self.bytes += u64::from(of.len);
         self.end = batch.end();
         self.next = self.next.max(self.end);
+        if let Some(compaction) = self.compaction.as_mut().filter(|_| batch.keyed) {
+            compaction.appended(&batch, keys);
+        }
         if let Some(producer) = &of.producer {
             self.producers.appended(producer, of.count, of.first, appended_ms);
         }
@@ -104,11 +127,24 @@ impl Partition {
 
     /// Lets go of up to `batches_max` batches below the start, each told to `gone`. `true`: there are more.
     pub(crate) fn reclaim(&mut self, batches_max: u32, mut gone: impl FnMut(&Stored)) -> bool {
-        let bytes = &mut self.bytes;
+        let (bytes, compaction) = (&mut self.bytes, &mut self.compaction);
         self.index.drop_below(self.start, batches_max, |batch| {
             *bytes -= u64::from(batch.len);
+            if let Some(compaction) = compaction.as_mut().filter(|_| batch.keyed) {
+                compaction.gone(batch.first);
+            }
             gone(batch);
         })
+    }
+
+    /// Takes out batches and keys that are superseded; the same in replay. Each batch is told to `gone`.
+    pub(crate) fn compact(&mut self, step: Step, mut gone: impl FnMut(&Stored)) {
+        let Some(compaction) = &mut self.compaction else { return };
+        let bytes = &mut self.bytes;
+        compaction.apply(step, &mut self.index, self.end, |batch| {
+            *bytes -= u64::from(batch.len);
+            gone(batch);
+        });
     }
 
     pub(crate) fn ends(&self) -> Ends {

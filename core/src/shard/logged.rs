@@ -6,6 +6,7 @@
 use super::Shard;
 use super::group::{self, LoggedGroups};
 use crate::queue::{Queue, Record};
+use crate::stream::compact::Compaction;
 use crate::stream::{Partition, Stored};
 use std::cmp::Reverse;
 use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision};
@@ -50,6 +51,10 @@ pub struct LoggedPartition {
     pub batches: Vec<LoggedBatch>,
     /// Its producers: number, when put in line, incarnation, last use, and for the last batches sequence, count, position.
     pub producers: Vec<LoggedProducer>,
+    /// Of a compacted stream: the last record of each key, and whether it ends the key.
+    pub keys: Vec<(u128, Position, bool)>,
+    /// Of a compacted stream: batches below were appended before keys were told.
+    pub keys_since: Option<Position>,
 }
 
 /// See [`LoggedPartition::producers`].
@@ -127,6 +132,12 @@ pub(super) fn of(shard: &Shard) -> LoggedState {
     }
 }
 
+/// Those whose records can be read.
+fn keys(of: &Compaction, start: Position) -> Vec<(u128, Position, bool)> {
+    let there = of.keys.iter().filter(|(_, last)| of.holds(last.position, start));
+    there.map(|(hash, last)| (hash, last.position, last.tombstone)).collect()
+}
+
 fn partition(of: &Partition) -> LoggedPartition {
     let batch = |of: Stored| LoggedBatch {
         first: of.first,
@@ -147,6 +158,8 @@ fn partition(of: &Partition) -> LoggedPartition {
         end: of.end,
         batches: of.index.from(of.start).map(batch).collect(),
         producers: producers.collect(),
+        keys: of.compaction.as_ref().map_or_else(Vec::new, |compaction| keys(compaction, of.start)),
+        keys_since: of.compaction.as_ref().map(|compaction| compaction.since),
     }
 }
 

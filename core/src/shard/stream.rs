@@ -96,7 +96,7 @@ impl Shard {
         self.revision = self.revision.max(revision);
         let spec = Arc::new(spec);
         match self.streams.partitions.get_mut(&spec.id) {
-            Some(partition) => partition.spec = spec,
+            Some(partition) => partition.set(spec),
             None => {
                 self.streams.partitions.insert(spec.id, Box::new(Partition::new(spec)));
             }

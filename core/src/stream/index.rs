@@ -107,8 +107,23 @@ impl Index {
         left == 0 && self.first().is_some_and(|batch| batch.end() <= start)
     }
 
+    /// How many of these batches, which are in order and there, stand in the first `chunks_max` chunks that hold any of them.
+    pub(crate) fn within_chunks(&self, firsts: &[Position], chunks_max: usize) -> usize {
+        let (mut chunks, mut end) = (0, Position(0));
+        for (n, first) in firsts.iter().enumerate() {
+            if *first >= end {
+                let at = self.chunks.partition_point(|chunk| chunk.end() <= *first);
+                end = self.chunks.get(at).map_or(Position(u64::MAX), |chunk| chunk.end());
+                chunks += 1;
+                if chunks > chunks_max {
+                    return n;
+                }
+            }
+        }
+        firsts.len()
+    }
+
     /// Takes out the batches that begin at these positions, which are in order and all there. Each chunk they stand in is written anew.
-    #[cfg(test)]
     pub(crate) fn remove(&mut self, firsts: &[Position], mut gone: impl FnMut(&Stored)) {
         let mut rest = firsts;
         while let Some(first) = rest.first() {

@@ -178,7 +178,7 @@ mod tests {
                 newest_ms: None,
                 producer: None,
             };
-            partition.admit(&batch, Now(n * 1_000_000));
+            partition.admit(&batch, std::iter::empty(), Now(n * 1_000_000));
         }
         partition
     }

@@ -15,6 +15,8 @@ pub(crate) struct Batch {
     pub(crate) newest_ms: u64,
     /// The block it stands in.
     pub(crate) lsn: Lsn,
+    /// Of each record, if they were told: key, and whether it ends it.
+    pub(crate) keys: Vec<(u128, bool)>,
 }
 
 impl Batch {
@@ -47,11 +49,14 @@ pub(crate) struct Partition {
     pub(crate) end: u64,
     pub(crate) batches: Vec<Batch>,
     pub(crate) producers: BTreeMap<u64, Known>,
+    /// The last record of each key: position, and whether it ends it.
+    pub(crate) keys: BTreeMap<u128, (u64, bool)>,
 }
 
 impl Partition {
     pub(crate) fn new(settings: StreamSettings) -> Self {
-        Self { settings, start: 0, end: 0, batches: Vec::new(), producers: BTreeMap::new() }
+        let (producers, keys) = (BTreeMap::new(), BTreeMap::new());
+        Self { settings, start: 0, end: 0, batches: Vec::new(), producers, keys }
     }
 
     pub(crate) fn verdict(&self, of: &Producer, count: u32) -> Verdict {
@@ -85,13 +90,56 @@ impl Partition {
             known.batches.push((of.sequence, batch.count, batch.first));
         }
         self.end = batch.end();
+        if self.settings.compact {
+            for (n, (key, tombstone)) in batch.keys.iter().enumerate() {
+                self.keys.insert(*key, (batch.first + n as u64, *tombstone));
+            }
+        }
         self.batches.push(batch);
+    }
+
+    pub(crate) fn set(&mut self, settings: StreamSettings) {
+        self.settings = settings;
+        if !self.settings.compact {
+            self.keys.clear();
+            self.batches.iter_mut().for_each(|batch| batch.keys.clear());
+        }
+    }
+
+    /// The batches that compaction may take out now.
+    pub(crate) fn superseded(&self, now_ms: u64) -> Vec<u64> {
+        let may = |batch: &&Batch| {
+            let live = |(n, (key, _)): (usize, &(u128, bool))| {
+                self.keys.get(key).is_some_and(|(last, _)| *last == batch.first + n as u64)
+            };
+            let old = batch.appended_ms + self.settings.compact_after_ms <= now_ms;
+            self.settings.compact
+                && old
+                && batch.end() != self.end
+                && !batch.keys.is_empty()
+                && !batch.keys.iter().enumerate().any(live)
+        };
+        self.batches.iter().filter(may).map(|batch| batch.first).collect()
+    }
+
+    /// The keys whose tombstones have stayed long enough.
+    pub(crate) fn over(&self, now_ms: u64) -> Vec<u128> {
+        let wait = self.settings.compact_after_ms + self.settings.tombstone_ms;
+        let old = |position: u64| {
+            let batch = self.batches.iter().find(|batch| (batch.first..batch.end()).contains(&position));
+            batch.is_some_and(|batch| batch.appended_ms + wait <= now_ms)
+        };
+        let over = self.keys.iter().filter(|(_, (position, tombstone))| *tombstone && old(*position));
+        over.map(|(key, _)| *key).collect()
     }
 
     pub(crate) fn trim(&mut self, start: u64) {
         self.start = self.start.max(start);
         let start = self.start;
         self.batches.retain(|batch| batch.end() > start);
+        let batches = &self.batches;
+        let there = |at: u64| batches.iter().any(|batch| (batch.first..batch.end()).contains(&at));
+        self.keys.retain(|_, (position, _)| there(*position));
     }
 
     /// What the settings say goes; `aging`: time may be believed.

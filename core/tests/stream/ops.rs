@@ -26,6 +26,8 @@ pub(crate) struct Part {
     /// The newest time, relative to now; `None`: there is none in it.
     pub(crate) time: Option<i16>,
     pub(crate) producer: Option<(u8, Number)>,
+    /// Keys of its records, for compacted partitions; high ones end the key.
+    pub(crate) keys: [u8; 5],
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ pub(crate) enum Op {
         age: Option<u16>,
         bytes: Option<u16>,
         append_time: bool,
+        /// Time untouched, and stay of tombstones.
+        compact: Option<(u16, u16)>,
     },
     Replace(u8),
     Clock(bool),
@@ -89,19 +93,17 @@ fn number() -> impl Strategy<Value = Number> {
 fn part() -> impl Strategy<Value = Part> {
     let time = prop::option::of(-500..500i16);
     let producer = prop::option::of((0..3u8, number()));
-    (0..3u8, 1..6u32, 1..900u16, time, producer).prop_map(|(partition, count, len, time, producer)| Part {
-        partition,
-        count,
-        len,
-        time,
-        producer,
-    })
+    let keys = any::<[u8; 5]>();
+    (0..3u8, 1..6u32, 1..900u16, time, producer, keys).prop_map(
+        |(partition, count, len, time, producer, keys)| Part { partition, count, len, time, producer, keys },
+    )
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let append = (prop::collection::vec(part(), 1..6), any::<bool>());
     let reads = prop::collection::vec((0..4u8, any::<u8>(), 0..3000u16), 1..4);
-    let put = (0..3u8, prop::option::of(0..1000u16), prop::option::of(0..4000u16), any::<bool>());
+    let compact = prop::option::of((0..700u16, 0..700u16));
+    let put = (0..3u8, prop::option::of(0..1000u16), prop::option::of(0..4000u16), any::<bool>(), compact);
     let publish = (0..16u8, prop::collection::vec(1..500u16, 1..12), any::<bool>());
     prop_oneof![
         4 => publish.prop_map(|(mask, lens, persistent)| Op::Publish { mask, lens, persistent }),
@@ -112,7 +114,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::SessionGone),
         3 => (0..4u8, 0..6u8, -600..600i16).prop_map(|(partition, by, ms)| Op::Seek { partition, by, ms }),
         2 => (0..4u8, any::<u8>()).prop_map(|(partition, at)| Op::Trim { partition, at }),
-        2 => put.prop_map(|(partition, age, bytes, append_time)| Op::Put { partition, age, bytes, append_time }),
+        2 => put.prop_map(|(partition, age, bytes, append_time, compact)| {
+            Op::Put { partition, age, bytes, append_time, compact }
+        }),
         1 => (0..3u8).prop_map(Op::Replace),
         1 => any::<bool>().prop_map(Op::Clock),
         4 => (0..800u16).prop_map(Op::Pass),

@@ -15,8 +15,8 @@ use stele_model::queue::{QueueSettings, QueueSpec};
 use stele_model::refusal::Refusal;
 use stele_model::shard::{Answer, ShardEffect, ShardOp};
 use stele_model::stream::{
-    Appended, Batch as Sent, Format, Found, FoundPosition, PartitionSpec, Producer, SeekBy, ShardAppend,
-    ShardRead, ShardReadPart, StreamRefusal, StreamSettings, TimeKind,
+    Appended, Batch as Sent, Format, Found, FoundPosition, KeyMark, PartitionSpec, Producer, SeekBy,
+    ShardAppend, ShardRead, ShardReadPart, StreamRefusal, StreamSettings, TimeKind,
 };
 
 const PARTITIONS: u64 = 3;
@@ -40,6 +40,8 @@ pub(crate) struct World {
     next_partition: u64,
     revision: u64,
     letter: u8,
+    /// The keys of every batch that was ever stored with some, by partition and position.
+    keys: BTreeMap<(QueueId, u64), Vec<(u128, bool)>>,
     floor: Lsn,
 }
 
@@ -63,6 +65,7 @@ impl World {
             next_partition: 0,
             revision: 0,
             letter: 0,
+            keys: BTreeMap::new(),
             floor: Lsn(0),
         };
         // Away from the epoch, so that times before now are possible.
@@ -93,11 +96,14 @@ impl World {
             }
             Op::Seek { partition, by, ms } => self.seek(*partition, *by, *ms)?,
             Op::Trim { partition, at } => self.trim(*partition, *at)?,
-            Op::Put { partition, age, bytes, append_time } => {
+            Op::Put { partition, age, bytes, append_time, compact } => {
                 let settings = StreamSettings {
                     retention_ms: age.map(u64::from),
                     retention_bytes: bytes.map(u64::from),
                     time: if *append_time { TimeKind::Append } else { TimeKind::Producer },
+                    compact: compact.is_some(),
+                    compact_after_ms: compact.map_or(0, |(after, _)| after.into()),
+                    tombstone_ms: compact.map_or(0, |(_, stay)| stay.into()),
                     ..StreamSettings::default()
                 };
                 let id = self.id(*partition);
@@ -119,6 +125,7 @@ impl World {
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
         self.come_to_rest();
+        self.compacted(matches!(op, Op::PassLong))?;
         self.compare()
     }
 
@@ -144,7 +151,7 @@ impl World {
 
     fn put(&mut self, id: QueueId, settings: StreamSettings) {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        partition.settings = settings.clone();
+        partition.set(settings.clone());
         self.revision += 1;
         self.take(ShardOp::PutPartition { revision: Revision(self.revision), partition: spec(id, settings) });
         self.effects.clear();
@@ -211,6 +218,7 @@ impl World {
                         of.ok_or_else(|| format!("no batch at {first}, which is answered with {result:?}"))?;
                     block = block.max(of.place.lsn);
                     let stored = stored(&batch, first, of.appended_ms, of.place.lsn);
+                    self.keys.insert((id, first), stored.keys.clone());
                     partition.append(stored, batch.producer);
                     touched.push((id, of.place.lsn));
                     Ok(Appended::At { first: Position(first), start })
@@ -284,9 +292,19 @@ impl World {
                 blocks.push(lsn);
                 let (first, count) = (batch.first.0, batch.count);
                 let (appended_ms, newest_ms) = (batch.appended_ms, batch.newest_ms);
+                // Another one may have stood here before a crash.
+                self.keys.remove(&(*id, first));
                 expect(&newest_ms, &appended_ms)?;
                 expect(&batch.format, &Format::Records)?;
-                partition.batches.push(Batch { first, count, bytes, appended_ms, newest_ms, lsn });
+                partition.batches.push(Batch {
+                    first,
+                    count,
+                    bytes,
+                    appended_ms,
+                    newest_ms,
+                    lsn,
+                    keys: Vec::new(),
+                });
             }
             partition.end += u64::from(records);
             expect(&(records as usize, &whole[..]), &(lens.len(), &all[..]))?;
@@ -320,13 +338,21 @@ impl World {
             };
             Producer { id: u64::from(id), epoch, sequence }
         });
+        let keys = match partition {
+            Some(partition) if partition.settings.compact => {
+                let mark =
+                    |key: &u8| KeyMark { hash: u128::from(key % 8) << 100 | 2, tombstone: *key >= 200 };
+                part.keys.iter().take(part.count as usize).map(mark).collect()
+            }
+            _ => Vec::new(),
+        };
         Sent {
             bytes: vec![self.letter; usize::from(part.len)].into(),
             format: Format::KafkaBatch,
             count: part.count,
             time_max_ms: part.time.map(|time| self.now_ms().saturating_add_signed(time.into())),
             producer,
-            keys: Vec::new(),
+            keys,
         }
     }
 
@@ -490,6 +516,37 @@ impl World {
         }
     }
 
+    /// What compaction has taken out may go, and has gone when there was time.
+    fn compacted(&mut self, all: bool) -> Check {
+        let now_ms = self.now_ms();
+        let logged = self.shard.logged();
+        for of in &logged.partitions {
+            let Some(partition) = self.partitions.get_mut(&of.spec.id) else { continue };
+            let over = partition.over(now_ms);
+            for key in over {
+                let there = of.keys.iter().any(|(is, ..)| *is == key);
+                if there && all && !self.clock_jumped {
+                    return Err(format!("the tombstone of {key:x} stays for ever"));
+                }
+                if !there {
+                    partition.keys.remove(&key);
+                }
+            }
+            for first in partition.superseded(now_ms) {
+                let there = of.batches.iter().any(|batch| batch.first.0 == first);
+                if there && all && !self.clock_jumped {
+                    return Err(format!("the superseded batch at {first} stays for ever"));
+                }
+                if !there {
+                    partition.batches.retain(|batch| batch.first != first);
+                }
+            }
+            // What stood behind it may be old already.
+            partition.age(now_ms, !self.clock_jumped);
+        }
+        Ok(())
+    }
+
     /// The shard's state is the model's, and its live changes add up.
     fn compare(&mut self) -> Check {
         let logged = self.shard.logged();
@@ -546,6 +603,12 @@ impl World {
     fn seen(&self, of: &LoggedPartition) -> Partition {
         let mut seen = Partition::new(of.spec.settings.clone());
         (seen.start, seen.end) = (of.start.0, of.end.0);
+        // A batch's own keys are not to be seen in the shard.
+        let keys = |batch: &stele_core::shard::LoggedBatch| {
+            let told = of.keys_since.is_some_and(|since| since <= batch.first);
+            let keys = self.keys.get(&(of.spec.id, batch.first.0)).filter(|_| told);
+            keys.cloned().unwrap_or_default()
+        };
         let batch = |batch: &stele_core::shard::LoggedBatch| Batch {
             first: batch.first.0,
             count: batch.count,
@@ -553,8 +616,10 @@ impl World {
             appended_ms: batch.appended_ms,
             newest_ms: batch.newest_ms,
             lsn: batch.place.lsn,
+            keys: keys(batch),
         };
         seen.batches = of.batches.iter().map(batch).collect();
+        seen.keys = of.keys.iter().map(|(key, at, tombstone)| (*key, (at.0, *tombstone))).collect();
         for (id, _, epoch, used_ms, recent) in &of.producers {
             let recent = recent.iter().rev().filter(|batch| batch.1 > 0);
             let batches: Vec<_> = recent.map(|(s, count, first)| (*s, *count, first.0)).collect();
@@ -633,6 +698,7 @@ impl World {
         }
         self.rebuild();
         self.come_to_rest();
+        self.compacted(false)?;
         self.compare()?;
         self.seal();
         self.floor = self.log.tail();
@@ -654,7 +720,8 @@ impl World {
 
 fn stored(of: &Sent, first: u64, appended_ms: u64, lsn: Lsn) -> Batch {
     let newest_ms = of.time_max_ms.unwrap_or(appended_ms);
-    Batch { first, count: of.count, bytes: of.bytes.to_vec(), appended_ms, newest_ms, lsn }
+    let keys = of.keys.iter().map(|key| (key.hash, key.tombstone)).collect();
+    Batch { first, count: of.count, bytes: of.bytes.to_vec(), appended_ms, newest_ms, lsn, keys }
 }
 
 fn item(record: std::ops::Range<u32>, persistent: bool) -> Publish {

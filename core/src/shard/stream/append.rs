@@ -7,18 +7,21 @@
 use super::super::Mutant;
 use super::super::effect::Turn;
 use super::super::entry::Target;
-use super::entry::{self, APPEND_HEAD_BYTES, PART_HEAD_BYTES_MAX};
+use super::entry::{self, APPEND_HEAD_BYTES, KEY_BYTES, PART_HEAD_BYTES_MAX};
 use super::{Shard, unknown};
 use crate::stream::Admitted;
 use crate::stream::producers::Numbering;
 use smallvec::SmallVec;
-use std::mem;
-use stele_model::id::{Lsn, Now, Place, Position, QueueId};
+use std::{iter, mem};
+use stele_model::id::{Lsn, Now, Place, QueueId};
 use stele_model::machine::Urgency;
 use stele_model::publish::ShardPublish;
 use stele_model::refusal::Refusal;
 use stele_model::shard::ShardEffect;
-use stele_model::stream::{Appended, Batch, Format, PartResult, ShardAppend, StreamRefusal};
+use stele_model::stream::{Appended, Batch, Format, KeyMark, PartResult, ShardAppend, StreamRefusal};
+
+/// Records without a key that a refusal names.
+const MISSING_MAX: usize = 1000;
 
 /// A request on its way into entries.
 struct Appending {
@@ -61,7 +64,7 @@ impl Shard {
     fn append_part(&mut self, to: &mut Appending, n: u32, turn: &mut Turn<'_>) {
         let (id, bytes) = {
             let (id, batch) = &to.parts[n as usize];
-            (*id, batch.bytes.len() + PART_HEAD_BYTES_MAX)
+            (*id, batch.bytes.len() + PART_HEAD_BYTES_MAX + batch.keys.len() * KEY_BYTES)
         };
         let most = turn.journal.entry_bytes_max();
         let again = to.pending.iter().any(|n| to.parts[*n as usize].0 == id);
@@ -87,11 +90,17 @@ impl Shard {
     #[expect(clippy::result_large_err, reason = "once per batch, and the refusal is moved on as it is")]
     fn decide_batch(&self, id: QueueId, batch: &Batch, bytes_max: usize) -> PartResult<Option<Appended>> {
         let Some(partition) = self.streams.partitions.get(&id) else { return Err(unknown()) };
+        let bytes_max = bytes_max.saturating_sub(batch.keys.len() * KEY_BYTES);
         let max = partition.spec.settings.batch_bytes_max.min(u32::try_from(bytes_max).unwrap_or(u32::MAX));
         if batch.bytes.len() > max as usize {
             return Err(Refusal::Stream(StreamRefusal::TooLarge { max }));
         }
         assert!(batch.count > 0, "I33: a dialect appends batches of at least one record");
+        let keys = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
+        if partition.compaction.is_some() && keys != batch.count {
+            let lacking = (keys..batch.count).take(MISSING_MAX).collect();
+            return Err(Refusal::Stream(StreamRefusal::KeysMissing(lacking)));
+        }
         let Some(producer) = &batch.producer else { return Ok(None) };
         match partition.producers.check(producer, batch.count).map_err(Refusal::Stream)? {
             Numbering::Next => Ok(None),
@@ -128,8 +137,8 @@ impl Shard {
         entry::begin_append(turn.scratch, pending.len() as u32);
         for n in &pending {
             let (id, batch) = &to.parts[*n as usize];
-            let first = self.streams.partitions.get(id).map_or(Position(0), |partition| partition.end);
-            entry::put_part(turn.scratch, *id, first, batch);
+            let partition = &self.streams.partitions[id];
+            entry::put_part(turn.scratch, *id, partition.end, batch, partition.compaction.is_some());
         }
         let head_len = turn.scratch.len();
         let mut pieces: SmallVec<[&[u8]; 17]> = SmallVec::new();
@@ -154,16 +163,22 @@ impl Shard {
                 producer: batch.producer,
             };
             at += admitted.len;
-            self.admit_batch(*id, &admitted, time);
+            self.admit_batch(*id, &admitted, batch.keys.iter().copied(), time);
             to.results[n as usize] = Ok(Appended::At { first, start });
             self.came_to(*id, place.lsn, turn);
         }
     }
 
     /// Puts a batch into a partition, the same in replay. `false`: there is no such partition.
-    pub(in crate::shard) fn admit_batch(&mut self, id: QueueId, batch: &Admitted, time: Now) -> bool {
+    pub(in crate::shard) fn admit_batch(
+        &mut self,
+        id: QueueId,
+        batch: &Admitted,
+        keys: impl ExactSizeIterator<Item = KeyMark>,
+        time: Now,
+    ) -> bool {
         let Some(partition) = self.streams.partitions.get_mut(&id) else { return false };
-        partition.admit(batch, time);
+        partition.admit(batch, keys, time);
         self.live.held(batch.place.lsn, u64::from(batch.len));
         true
     }
@@ -186,7 +201,7 @@ impl Shard {
             newest_ms: None,
             producer: None,
         };
-        self.admit_batch(target.queue, &admitted, time)
+        self.admit_batch(target.queue, &admitted, iter::empty(), time)
     }
 
     /// Something was appended in block `lsn`: who waits for it is told after it.

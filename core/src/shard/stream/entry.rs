@@ -7,10 +7,11 @@
 use super::spec;
 use crate::shard::bytes::Input;
 use crate::shard::entry::begin;
+use crate::stream::compact::Step;
 use bytes::BufMut;
 use smallvec::SmallVec;
 use stele_model::id::{Position, QueueId, Revision};
-use stele_model::stream::{Batch, Format, PartitionSpec, Producer};
+use stele_model::stream::{Batch, Format, KeyMark, PartitionSpec, Producer};
 
 /// Kinds of entries.
 pub(in crate::shard) mod kind {
@@ -19,6 +20,7 @@ pub(in crate::shard) mod kind {
     pub(in crate::shard) const TRIMMED: u8 = 16;
     pub(in crate::shard) const PRODUCER: u8 = 17;
     pub(in crate::shard) const PRODUCERS_GONE: u8 = 18;
+    pub(in crate::shard) const COMPACTED: u8 = 19;
 }
 
 /// Bytes of an append entry before its parts.
@@ -28,6 +30,9 @@ pub(super) const PART_HEAD_BYTES_MAX: usize = 52;
 
 const TIME: u8 = 1;
 const PRODUCER: u8 = 2;
+const KEYS: u8 = 4;
+/// Bytes of a key in a part: its hash, with bit 0 set for a tombstone.
+pub(super) const KEY_BYTES: usize = 16;
 
 /// One entry about streams, borrowed from the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +42,7 @@ pub(in crate::shard) enum StreamEntry<'a> {
     Trimmed { partition: QueueId, start: Position },
     Producer { number: u64 },
     ProducersGone { partition: QueueId, since_ms: u64 },
+    Compacted { partition: QueueId, step: Step },
 }
 
 /// Batches and where they went.
@@ -56,7 +62,18 @@ pub(super) struct Part<'a> {
     pub(super) count: u32,
     pub(super) newest_ms: Option<u64>,
     pub(super) producer: Option<Producer>,
+    keys: &'a [[u8; KEY_BYTES]],
     pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Part<'a> {
+    /// One for each record, or none.
+    pub(super) fn keys(&self) -> impl ExactSizeIterator<Item = KeyMark> + use<'a> {
+        self.keys.iter().map(|key| {
+            let hash = u128::from_le_bytes(*key);
+            KeyMark { hash: hash & !1, tombstone: hash & 1 != 0 }
+        })
+    }
 }
 
 /// Begins an append entry; then, for each part, [`put_part`]; then the batches.
@@ -65,14 +82,18 @@ pub(super) fn begin_append(out: &mut Vec<u8>, parts: u32) {
     out.put_u32_le(parts);
 }
 
-/// Appends the head of a part.
-pub(super) fn put_part(out: &mut Vec<u8>, partition: QueueId, first: Position, batch: &Batch) {
+/// Appends the head of a part, with its keys if they are of use.
+pub(super) fn put_part(out: &mut Vec<u8>, partition: QueueId, first: Position, batch: &Batch, keyed: bool) {
     let format = batch.format as u8;
     let flag = |is: bool, bit: u8| if is { bit } else { 0 };
     out.put_u64_le(partition.0);
     out.put_u64_le(first.0);
     out.put_u8(format);
-    out.put_u8(flag(batch.time_max_ms.is_some(), TIME) | flag(batch.producer.is_some(), PRODUCER));
+    out.put_u8(
+        flag(batch.time_max_ms.is_some(), TIME)
+            | flag(batch.producer.is_some(), PRODUCER)
+            | flag(keyed, KEYS),
+    );
     out.put_u32_le(batch.count);
     out.put_u32_le(batch.bytes.len() as u32);
     if let Some(time) = batch.time_max_ms {
@@ -82,6 +103,9 @@ pub(super) fn put_part(out: &mut Vec<u8>, partition: QueueId, first: Position, b
         out.put_u64_le(producer.id);
         out.put_u16_le(producer.epoch);
         out.put_u32_le(producer.sequence);
+    }
+    for key in batch.keys.iter().filter(|_| keyed) {
+        out.put_u128_le(key.hash & !1 | u128::from(key.tombstone));
     }
 }
 
@@ -108,6 +132,13 @@ pub(super) fn put_producers_gone(out: &mut Vec<u8>, partition: QueueId, since_ms
     out.put_u64_le(since_ms);
 }
 
+pub(super) fn put_compacted(out: &mut Vec<u8>, partition: QueueId, step: Step) {
+    begin(out, kind::COMPACTED, 0);
+    out.put_u64_le(partition.0);
+    out.put_u64_le(step.tombstones_below.0);
+    out.put_u64_le(step.batches_below.0);
+}
+
 impl<'a> StreamEntry<'a> {
     /// Reads what follows the four bytes that every entry of `len` bytes begins with. `None`: it is not about streams.
     pub(in crate::shard) fn parse(
@@ -130,6 +161,12 @@ impl<'a> StreamEntry<'a> {
                 let partition = QueueId(input.u64("partition")?);
                 Self::ProducersGone { partition, since_ms: input.u64("time")? }
             }
+            kind::COMPACTED => {
+                let partition = QueueId(input.u64("partition")?);
+                let tombstones_below = Position(input.u64("tombstones")?);
+                let batches_below = Position(input.u64("batches")?);
+                Self::Compacted { partition, step: Step { tombstones_below, batches_below } }
+            }
             _ => return Ok(None),
         };
         input.end()?;
@@ -150,7 +187,7 @@ fn append(len: usize, mut input: Input<'_>) -> Result<Append<'_>, String> {
             other => return Err(format!("has a batch of unknown format {other}")),
         };
         let flags = input.u8("flags")?;
-        if flags & !(TIME | PRODUCER) != 0 {
+        if flags & !(TIME | PRODUCER | KEYS) != 0 {
             return Err(format!("has a batch with unknown flags {flags:#x}"));
         }
         let count = input.u32("part")?;
@@ -160,7 +197,9 @@ fn append(len: usize, mut input: Input<'_>) -> Result<Append<'_>, String> {
         lens.push(input.u32("part")? as usize);
         let newest_ms = (flags & TIME != 0).then(|| input.u64("time")).transpose()?;
         let producer = if flags & PRODUCER != 0 { Some(producer(&mut input)?) } else { None };
-        parts.push(Part { partition, first, format, count, newest_ms, producer, bytes: &[] });
+        let keys = if flags & KEYS != 0 { count as usize } else { 0 };
+        let (keys, _) = input.bytes(keys.saturating_mul(KEY_BYTES), "keys")?.as_chunks::<KEY_BYTES>();
+        parts.push(Part { partition, first, format, count, newest_ms, producer, keys, bytes: &[] });
     }
     let batches_at = (len - input.0.len()) as u32;
     for (part, len) in parts.iter_mut().zip(lens) {

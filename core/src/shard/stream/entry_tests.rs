@@ -46,20 +46,32 @@ fn batch(bytes: &'static [u8], numbered: bool) -> Batch {
 
 fn append(out: &mut Vec<u8>) {
     begin_append(out, 2);
-    put_part(out, PARTITION, Position(10), &batch(b"aabbb", true));
-    put_part(out, QueueId(3), Position(0), &batch(b"cc", false));
+    put_part(out, PARTITION, Position(10), &batch(b"aabbb", true), false);
+    put_part(out, QueueId(3), Position(0), &batch(b"cc", false), false);
     out.extend_from_slice(b"aabbbcc");
+}
+
+fn keyed(out: &mut Vec<u8>) {
+    begin_append(out, 1);
+    let keys = [(0x1234, false), (0xffff, true), (2, true)];
+    let keys = keys.map(|(hash, tombstone)| KeyMark { hash, tombstone }).to_vec();
+    put_part(out, PARTITION, Position(10), &Batch { keys, ..batch(b"aabbb", false) }, true);
+    out.extend_from_slice(b"aabbb");
 }
 
 type Writer = fn(&mut Vec<u8>);
 
-const ENTRIES: [(&str, Writer); 6] = [
+const ENTRIES: [(&str, Writer); 8] = [
     ("append", append),
     ("put-partition", |out| put_put_partition(out, Revision(4), &full_spec())),
     ("put-partition-plain", |out| put_put_partition(out, Revision(4), &plain_spec())),
     ("trimmed", |out| put_trimmed(out, PARTITION, Position(77))),
     ("producer", |out| put_producer(out, 1 << 40 | 5)),
     ("producers-gone", |out| put_producers_gone(out, PARTITION, 1_700_000_000_000)),
+    ("append-keyed", keyed),
+    ("compacted", |out| {
+        put_compacted(out, PARTITION, Step { tombstones_below: Position(5), batches_below: Position(6) });
+    }),
 ];
 
 fn written(write: Writer) -> Vec<u8> {
@@ -83,11 +95,19 @@ fn an_append_reads_back() {
     let part = |partition, first, numbered, bytes| {
         let batch = batch(bytes, numbered);
         let Batch { format, count, time_max_ms: newest_ms, producer, .. } = batch;
-        Part { partition, first, format, count, newest_ms, producer, bytes }
+        Part { partition, first, format, count, newest_ms, producer, keys: &[], bytes }
     };
     let parts = [part(PARTITION, Position(10), true, b"aabbb"), part(QueueId(3), Position(0), false, b"cc")];
     assert_eq!(append.parts[..], parts);
     assert_eq!(&bytes[append.batches_at as usize..], b"aabbbcc");
+}
+
+#[test]
+fn keys_read_back_without_their_lowest_bit() {
+    let bytes = written(keyed);
+    let Ok(Entry::Stream(StreamEntry::Append(append))) = Entry::parse(&bytes) else { panic!("an append") };
+    let keys: Vec<(u128, bool)> = append.parts[0].keys().map(|key| (key.hash, key.tombstone)).collect();
+    assert_eq!(keys, [(0x1234, false), (0xfffe, true), (2, true)]);
 }
 
 #[test]

@@ -28,6 +28,11 @@ impl Shard {
                 let live = &mut self.live;
                 partition.reclaim(u32::MAX, |batch| live.let_go(batch.place.lsn, batch.len));
             }
+            StreamEntry::Compacted { partition: id, step } => {
+                let partition = known(&mut self.streams.partitions, *id)?;
+                let live = &mut self.live;
+                partition.compact(*step, |batch| live.let_go(batch.place.lsn, batch.len));
+            }
             StreamEntry::Producer { number } => {
                 self.streams.producers = number & ((1 << PRODUCER_BITS) - 1);
             }
@@ -55,7 +60,7 @@ impl Shard {
                 newest_ms: part.newest_ms,
                 producer: part.producer,
             };
-            self.admit_batch(part.partition, &admitted, time);
+            self.admit_batch(part.partition, &admitted, part.keys(), time);
             at += len;
         }
         Ok(())

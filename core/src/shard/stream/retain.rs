@@ -6,7 +6,9 @@
 use super::super::Mutant;
 use super::super::effect::Turn;
 use super::{Shard, entry, unknown};
+use crate::shard::LiveBytes;
 use crate::stream::Partition;
+use crate::stream::compact::Compaction;
 use crate::stream::producers::IDLE_MS_MAX;
 use stele_model::id::{Call, HubId, Lsn, Now, Position, QueueId};
 use stele_model::machine::Urgency;
@@ -16,6 +18,8 @@ use stele_model::stream::StreamRefusal;
 
 /// Batches that one step decides on.
 const DECIDE_MAX: usize = 4096;
+/// Time between two compactions of a partition, ms: each writes chunks of its index anew.
+const COMPACT_EVERY_MS: u64 = 1000;
 
 impl Shard {
     pub(in crate::shard) fn trim(
@@ -61,6 +65,9 @@ impl Shard {
             }
             partition.trim(start);
         }
+        if by_age && partition.compacted.plus_ms(COMPACT_EVERY_MS) <= now {
+            compact(partition, now, &mut self.live, turn);
+        }
         let since_ms = now.ms().saturating_sub(IDLE_MS_MAX);
         if by_age && partition.producers.due_ms().is_some_and(|due| due <= now.ms()) {
             turn.log(Urgency::Rides, |out| entry::put_producers_gone(out, id, since_ms));
@@ -71,7 +78,8 @@ impl Shard {
             live.let_go(batch.place.lsn, batch.len);
             *left -= 1;
         });
-        if more || over(partition, now, by_age).is_some() {
+        let sweeps = partition.compaction.as_mut().is_some_and(|of| of.sweep(partition.start));
+        if more || sweeps || over(partition, now, by_age).is_some() {
             self.streams.chores.again(id);
         }
         self.set_partition_timer(id);
@@ -87,7 +95,9 @@ impl Shard {
         }
         // Only a new head or a first producer can be due before what the timer is set to.
         let producers = partition.producers.due_ms().map(|ms| Now(ms.saturating_mul(1000)));
-        let sooner = partition.timer.is_none_or(|at| producers.is_some_and(|due| due < at));
+        let compaction = partition.compaction.as_ref().and_then(|of| of.due_ms(settings, partition.end));
+        let sooner =
+            compaction.is_some() || partition.timer.is_none_or(|at| producers.is_some_and(|due| due < at));
         if sooner || partition.index.is_single() {
             self.set_partition_timer(id);
         }
@@ -106,12 +116,27 @@ impl Shard {
     }
 }
 
+/// Takes out what is superseded, some of it.
+fn compact(partition: &mut Partition, now: Now, live: &mut LiveBytes, turn: &mut Turn<'_>) {
+    let settings = &partition.spec.settings;
+    let decide = |of: &Compaction| of.decide(settings, &partition.index, partition.end, now.ms());
+    let Some(step) = partition.compaction.as_deref().and_then(decide) else {
+        partition.compacted = now;
+        return;
+    };
+    turn.log(Urgency::Rides, |out| entry::put_compacted(out, partition.spec.id, step));
+    partition.compact(step, |batch| live.let_go(batch.place.lsn, batch.len));
+}
+
 /// When age makes something due.
 fn due(partition: &Partition) -> Option<Now> {
     let settings = &partition.spec.settings;
     let head = partition.index.first().filter(|_| settings.delete);
     let head = head.zip(settings.retention_ms).map(|(head, ms)| partition.time_ms(&head).saturating_add(ms));
-    let ms = [head, partition.producers.due_ms()].into_iter().flatten().min()?;
+    let compaction = partition.compaction.as_ref().and_then(|of| of.due_ms(settings, partition.end));
+    let rested = partition.compacted.ms().saturating_add(COMPACT_EVERY_MS);
+    let compaction = compaction.map(|due| due.max(rested));
+    let ms = [head, compaction, partition.producers.due_ms()].into_iter().flatten().min()?;
     Some(Now(ms.saturating_mul(1000)))
 }
 

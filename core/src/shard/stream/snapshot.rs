@@ -32,6 +32,16 @@ pub(in crate::shard) fn put(tables: &mut Tables, streams: &Streams) {
     }
 }
 
+/// Keys, where there are any.
+fn put_keys(out: &mut Vec<u8>, chunks: &mut Vec<Bytes>, partition: &Partition) {
+    let Some(compaction) = &partition.compaction else { return };
+    out.put_u64_le(compaction.since.0);
+    out.put_u32_le(compaction.keys.pages().len() as u32);
+    for page in compaction.keys.pages() {
+        put_chunk(out, chunks, page);
+    }
+}
+
 fn put_partition(out: &mut Vec<u8>, chunks: &mut Vec<Bytes>, partition: &Partition) {
     out.put_u8(PARTITION);
     spec::put(out, &partition.spec);
@@ -42,6 +52,7 @@ fn put_partition(out: &mut Vec<u8>, chunks: &mut Vec<Bytes>, partition: &Partiti
     for chunk in partition.index.chunks() {
         put_chunk(out, chunks, chunk);
     }
+    put_keys(out, chunks, partition);
 }
 
 /// A chunk in the table, or after it.
@@ -105,10 +116,19 @@ pub(in crate::shard) fn read_partition(
     for _ in 0..input.u32("chunks")? {
         partition.index.restore(read_chunk(input, chunks)?)?;
     }
+    if let Some(compaction) = &mut partition.compaction {
+        compaction.since = Position(input.u64("keys")?);
+        for _ in 0..input.u32("keys")? {
+            compaction.keys.restore(read_chunk(input, chunks)?)?;
+        }
+    }
     while partition.index.drop_below(partition.start, u32::MAX, |_| ()) {}
     for batch in partition.index.iter() {
         partition.bytes += u64::from(batch.len);
         shard.live.held(batch.place.lsn, u64::from(batch.len));
+    }
+    if let Some(compaction) = &mut partition.compaction {
+        compaction.rebuild(&partition.index);
     }
     let last = partition.index.last().map_or(partition.start, |last| last.end());
     if last > partition.end || partition.start > partition.end {

@@ -1,0 +1,251 @@
+//! What a turn of a shard costs for streams: `cargo run --release -p stele-core --example streams`.
+//!
+//! Prints nanoseconds for an append of 16-KB batches to one and to twelve partitions in a request, for a read of a megabyte, and for a search;
+//! then the worst turn while two million batches are indexed, snapshotted, trimmed and let go of, and while a million keys are written
+//! again and compacted; and the bytes that a batch, a key and an idle partition cost. Times are this thread's on a processor, so that other
+//! load counts little. The journal writes nothing.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+
+use bytes::Bytes;
+use mimalloc::MiMalloc;
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use stele_core::shard::Shard;
+use stele_core::testing::MemoryLog;
+use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, SessionId, ShardId};
+use stele_model::machine::{Journal, Machine};
+use stele_model::shard::{ShardEffect, ShardOp};
+use stele_model::stream::{
+    Batch, Format, KeyMark, PartitionSpec, SeekBy, ShardAppend, ShardRead, ShardReadPart, StreamSettings,
+};
+
+const SESSION: SessionId = SessionId { hub: HubId(0), number: 1 };
+
+/// Counts what is allocated.
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[expect(
+    unsafe_code,
+    reason = "an allocator that counts can only be written so; nothing but the benchmark uses it"
+)]
+// SAFETY: every call is passed on unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { MiMalloc.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { MiMalloc.dealloc(pointer, layout) }
+    }
+}
+
+fn thread_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// A shard with its journal.
+struct Bench {
+    shard: Shard,
+    log: MemoryLog,
+    effects: Vec<(Lsn, ShardEffect)>,
+    turns: Vec<Duration>,
+}
+
+impl Bench {
+    fn new(partitions: u64, settings: &StreamSettings) -> Self {
+        let log = MemoryLog::new(4 << 20).forgetful();
+        let mut bench = Self {
+            shard: Shard::new(ShardId(0)),
+            log,
+            effects: Vec::new(),
+            turns: Vec::with_capacity(1 << 22),
+        };
+        for id in 1..=partitions {
+            let (namespace, stream) = (NamespaceId(1), "orders".to_owned());
+            let settings = settings.clone();
+            let partition = PartitionSpec { id: QueueId(id), namespace, stream, index: id as u32, settings };
+            bench.take(ShardOp::PutPartition { revision: Revision(1), partition });
+        }
+        bench.tick_until_done();
+        bench.turns.clear();
+        bench
+    }
+
+    fn take(&mut self, op: ShardOp) {
+        let start = thread_time();
+        self.shard.take(op, &mut self.log, &mut self.effects);
+        self.turns.push(thread_time() - start);
+        self.effects.clear();
+    }
+
+    fn tick_until_done(&mut self) {
+        while self.shard.deadline().is_some_and(|due| due <= self.log.now()) {
+            let start = thread_time();
+            self.shard.tick(&mut self.log, &mut self.effects);
+            self.turns.push(thread_time() - start);
+            self.effects.clear();
+        }
+    }
+
+    fn append(&mut self, partitions: std::ops::RangeInclusive<u64>, batch: &Batch) {
+        let parts = partitions.map(|id| (QueueId(id), batch.clone())).collect();
+        let (hub, call, awaited, records) = (HubId(0), Call(1), true, Vec::new());
+        self.take(ShardOp::Append(ShardAppend { hub, call, awaited, parts, records }));
+    }
+
+    /// The worst turns since the last call, in words. The very worst may be the machine's doing.
+    fn worst(&mut self) -> String {
+        self.turns.sort_unstable();
+        let count = self.turns.len();
+        let at = |from_top: usize| self.turns[count.saturating_sub(1 + from_top)];
+        let said = format!(
+            "{count} turns, half above {:.1?}, 1 % above {:.1?}, 0.01 % above {:.1?}, worst {:.1?}",
+            at(count / 2),
+            at(count / 100),
+            at(count / 10_000),
+            at(0)
+        );
+        self.turns.clear();
+        said
+    }
+}
+
+fn batch(bytes: usize, count: u32) -> Batch {
+    let bytes = Bytes::from(vec![7; bytes]);
+    Batch { bytes, format: Format::KafkaBatch, count, time_max_ms: None, producer: None, keys: Vec::new() }
+}
+
+fn measure(what: &str, count: u32, mut run: impl FnMut()) {
+    let start = thread_time();
+    (0..count).for_each(|_| run());
+    println!("{what}: {:.0} ns", (thread_time() - start).as_nanos() as f64 / f64::from(count));
+}
+
+fn hot_paths() {
+    let mut bench = Bench::new(12, &StreamSettings::default());
+    let of_16 = batch(16 << 10, 16);
+    measure("append one batch of 16 KB to one partition, a turn", 100_000, || bench.append(1..=1, &of_16));
+    measure("append to twelve partitions in one request, a batch", 20_000, || bench.append(1..=12, &of_16));
+    let end = 20_000 * 16;
+    let read = |from: u64| {
+        let part = |id| ShardReadPart {
+            partition: QueueId(id),
+            from: Position(from),
+            bytes_max: 1 << 20,
+            stable: true,
+        };
+        let (call, bytes_max, watch) = (Call(2), 1 << 20, Some(1));
+        ShardOp::Read(ShardRead {
+            session: SESSION,
+            call,
+            parts: (2..=12).map(part).collect(),
+            bytes_max,
+            watch,
+        })
+    };
+    measure("read 1 MB of eleven partitions, a turn", 20_000, || bench.take(read(end / 3)));
+    measure("read nothing at the end of eleven, with a watch, a turn", 20_000, || bench.take(read(end)));
+    let parts = vec![(QueueId(2), SeekBy::Time(999_999_999))];
+    let (hub, call) = (HubId(0), Call(3));
+    measure("search by time", 20_000, || bench.take(ShardOp::Seek { hub, call, parts: parts.clone() }));
+}
+
+fn many_batches() {
+    let mut bench = Bench::new(1, &StreamSettings::default());
+    let small = batch(1 << 10, 1);
+    let before = ALLOCATED.load(Relaxed);
+    for n in 0..2_000_000u32 {
+        bench.append(1..=1, &small);
+        if n % 64 == 0 {
+            bench.log.advance_ms(1);
+        }
+        if n % 100_000 == 99_999 {
+            let start = thread_time();
+            let chunks = bench.shard.snapshot().len();
+            let took = thread_time() - start;
+            if n == 1_999_999 {
+                println!("snapshot of two million batches: {chunks} chunks, {took:.1?}");
+            }
+            bench.turns.push(took);
+            let mut changes = Vec::new();
+            bench.shard.live_changes(&mut changes);
+        }
+    }
+    let each = (ALLOCATED.load(Relaxed) - before) as f64 / 2e6;
+    println!("a batch costs {each:.1} bytes; {}", bench.worst());
+    let parts = vec![(QueueId(1), Position(1_900_000))];
+    bench.take(ShardOp::Trim { hub: HubId(0), call: Call(4), parts });
+    bench.tick_until_done();
+    println!("trim and let go of 1.9 million: {}", bench.worst());
+}
+
+fn many_keys() {
+    let settings = StreamSettings { compact: true, ..StreamSettings::default() };
+    let mut bench = Bench::new(1, &settings);
+    let before = ALLOCATED.load(Relaxed);
+    for round in 0..3u64 {
+        for n in 0..100_000u64 {
+            let key = |i: u64| {
+                let hash = u128::from(n * 10 + i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+                KeyMark { hash, tombstone: round == 2 && n % 4 == 0 }
+            };
+            bench.append(1..=1, &Batch { keys: (0..10).map(key).collect(), ..batch(1 << 10, 10) });
+            if n % 64 == 0 {
+                bench.log.seal();
+                bench.log.advance_ms(10);
+                bench.tick_until_done();
+            }
+        }
+        if round == 0 {
+            let each = (ALLOCATED.load(Relaxed) - before) as f64 / 1e6;
+            println!("a key and its tenth of a batch cost {each:.1} bytes");
+        }
+        let start = thread_time();
+        bench.shard.snapshot();
+        bench.turns.push(thread_time() - start);
+    }
+    println!("a million keys, written three times: {}", bench.worst());
+    bench.log.seal();
+    bench.log.advance_ms(48 * 60 * 60 * 1000);
+    bench.tick_until_done();
+    println!("their compaction and the end of a quarter of them: {}", bench.worst());
+}
+
+fn idle_partitions() {
+    let before = ALLOCATED.load(Relaxed);
+    let mut bench = Bench::new(10_000, &StreamSettings::default());
+    let turns = bench.turns.capacity() * size_of::<Duration>();
+    let each = (ALLOCATED.load(Relaxed) - before - turns) / 10_000;
+    println!("an idle partition costs {each} bytes");
+    let small = batch(1 << 10, 1);
+    for id in 1..=10_000 {
+        bench.append(id..=id, &small);
+    }
+    let each = (ALLOCATED.load(Relaxed) - before - turns) / 10_000;
+    bench.turns.clear();
+    let start = thread_time();
+    bench.shard.snapshot();
+    println!(
+        "one with a batch in it {each} bytes; a snapshot of ten thousand takes {:.1?}",
+        thread_time() - start
+    );
+}
+
+fn main() {
+    hot_paths();
+    many_batches();
+    many_keys();
+    idle_partitions();
+}
