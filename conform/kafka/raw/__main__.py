@@ -470,7 +470,7 @@ def coordinators(rig):
 @case
 def join_in_two_steps(rig):
     group = Group(rig.wire(), rig.stem)
-    until(lambda: verbs.coordinator(group.wire, rig.stem)[0] == 0)
+    verbs.ready(group)
     first = group.join()["code"]
     second = group.join()
     return {"first": first, "second": second, "sync": group.sync([(group.member, b"plan")]), "beat": group.beat(), "generation": group.generation, "leave": group.leave(), "after": group.beat()}
@@ -481,7 +481,7 @@ def group_refusals(rig):
     wire = rig.wire()
     topic = rig.topic(wire)
     group = Group(wire, rig.stem)
-    until(lambda: verbs.coordinator(wire, rig.stem)[0] == 0)
+    verbs.ready(group)
     before = {"beat": group.beat(0, "nobody"), "leave": group.leave("nobody")}
     group.enter()
     group.sync([(group.member, b"plan")])
@@ -505,14 +505,14 @@ def commit_without_members(rig):
     wire = rig.wire()
     topic = rig.topic(wire)
     group = Group(wire, rig.stem)
-    until(lambda: verbs.coordinator(wire, rig.stem)[0] == 0)
+    verbs.ready(group)
     return {"before": group.committed(topic), "code": group.commit(topic, 42, -1, ""), "after": group.committed(topic)}
 
 
 @case
 def rebalance(rig):
     first, second = Group(rig.wire(), rig.stem), Group(rig.wire(), rig.stem)
-    until(lambda: verbs.coordinator(first.wire, rig.stem)[0] == 0)
+    verbs.ready(first)
     first.enter()
     first.sync([(first.member, b"all")])
     second.join()  # the first step
@@ -531,7 +531,7 @@ def rebalance(rig):
 def protocol_is_what_all_can(rig):
     first = Group(rig.wire(), rig.stem, (("a", b""), ("b", b"")), kind="mine")
     second = Group(rig.wire(), rig.stem, (("c", b""), ("b", b"")), kind="mine")
-    until(lambda: verbs.coordinator(first.wire, rig.stem)[0] == 0)
+    verbs.ready(first)
     alone = first.enter()["protocol"]
     first.sync([(first.member, b"")])
     second.join()
@@ -543,7 +543,7 @@ def protocol_is_what_all_can(rig):
 @case
 def dead_member_is_dropped(rig):
     first, second = Group(rig.wire(), rig.stem), Group(rig.wire(), rig.stem)
-    until(lambda: verbs.coordinator(first.wire, rig.stem)[0] == 0)
+    verbs.ready(first)
     first.join(session_ms=6000)
     first.join(session_ms=6000)
     first.sync([(first.member, b"all")])
@@ -557,7 +557,7 @@ def dead_member_is_dropped(rig):
 @case
 def static_member_is_fenced(rig):
     first = Group(rig.wire(), rig.stem, instance="one")
-    until(lambda: verbs.coordinator(first.wire, rig.stem)[0] == 0)
+    verbs.ready(first)
     first.join()
     first.sync([(first.member, b"plan")])
     second = Group(rig.wire(), rig.stem, instance="one")

@@ -96,10 +96,15 @@ def delete(wire, topic):
 
 
 def init_producer(wire, transactional=None):
-    """(code, id, epoch)"""
-    answer = wire.ask(INIT, 1, text(transactional) + i32(60_000))
-    answer.i32()
-    return answer.i16(), answer.i64(), answer.i16()
+    """(code, id, epoch); a broker that was just started may need a moment for the first."""
+
+    def ask():
+        answer = wire.ask(INIT, 1, text(transactional) + i32(60_000))
+        answer.i32()
+        code = answer.i16()
+        return code not in (14, 15) and (code, answer.i64(), answer.i16())
+
+    return until(ask)
 
 
 def epoch_end(wire, topic, epoch, current=-1):
@@ -179,6 +184,12 @@ class Group:
         answer.i32()
         found = answer.array(lambda: (answer.text(), answer.array(lambda: (answer.i32(), answer.i64(), answer.i32(), answer.text(), answer.i16())))[1])[0][0]
         return [found[1], found[3], found[4], answer.i16()]
+
+
+def ready(group):
+    """A broker that was just started may still be loading its groups; then all answers would be about that."""
+    until(lambda: coordinator(group.wire, group.group)[0] == 0)
+    until(lambda: group.beat(0, "nobody") == 25)
 
 
 def until(happened, patience=15.0):
