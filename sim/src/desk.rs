@@ -1,10 +1,11 @@
 //! What all clients of a run share: the step and the time, numbers that must differ between them, the history they write, and
 //! the oracle that reads it.
 
+use crate::history::stream::{BatchId, Part, StreamEvent};
 use crate::history::{Event, RecordId, Step};
 use crate::oracle::Oracle;
 use std::collections::{BTreeMap, VecDeque};
-use stele_model::id::{HubId, Now, SessionId};
+use stele_model::id::{HubId, Now, Position, SessionId};
 
 /// Lines of the trace that are kept for a failure's report.
 const TRACE_LINES: usize = 80;
@@ -35,6 +36,10 @@ pub struct Desk {
     pub oracle: Oracle,
     /// Addresses for direct replies that were given out.
     pub addresses: BTreeMap<SessionId, String>,
+    /// How far somebody was told that a partition goes.
+    pub ends: BTreeMap<Part, Position>,
+    appends: BTreeMap<BatchId, (Part, u32)>,
+    streams: u64,
     records: u64,
     removals: u64,
     sessions: BTreeMap<HubId, u64>,
@@ -54,6 +59,9 @@ impl Desk {
             phase: Phase::SetUp,
             oracle: Oracle::default(),
             addresses: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            appends: BTreeMap::new(),
+            streams: 0,
             records: 0,
             removals: 0,
             sessions: BTreeMap::new(),
@@ -66,7 +74,37 @@ impl Desk {
     /// Something that a client did or saw.
     pub fn event(&mut self, event: &Event) {
         self.note(|| event.to_string());
+        if let Event::Stream(event) = event {
+            self.remember(event);
+        }
         self.oracle.observe(self.step, event);
+    }
+
+    fn remember(&mut self, event: &StreamEvent) {
+        match event {
+            StreamEvent::Appended { batch, part, count, .. } => {
+                self.appends.insert(*batch, (*part, *count));
+            }
+            StreamEvent::Stored { batch, first } => {
+                if let Some((part, count)) = self.appends.remove(batch) {
+                    let end = self.ends.entry(part).or_default();
+                    *end = (*end).max(Position(first.0 + u64::from(count)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A batch's number that was not used before.
+    pub fn next_batch(&mut self) -> BatchId {
+        self.streams += 1;
+        BatchId(self.streams)
+    }
+
+    /// A number for a watch or a commit that was not used before.
+    pub fn next_stream_number(&mut self) -> u64 {
+        self.streams += 1;
+        self.streams
     }
 
     /// A line of the trace. All lines together make the hash that two runs of a seed must share.

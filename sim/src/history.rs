@@ -2,6 +2,8 @@
 //!
 //! Written by the clients and by the world (crashes), read by `oracle`. Nothing in here comes from inside the node.
 
+pub mod stream;
+
 use std::fmt;
 use stele_model::id::{Position, QueueId, SessionId};
 use stele_model::settle::How;
@@ -82,6 +84,10 @@ pub enum Event {
         /// Its name.
         queue: String,
     },
+    /// Of streams.
+    Stream(stream::StreamEvent),
+    /// Of the group.
+    Group(stream::GroupEvent),
 }
 
 /// A publish.

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use stele_model::id::{HubId, SessionId, Ticket};
 use stele_model::op::{Define, Get, Op, Submit};
 use stele_model::outcome::{Done, Outcome};
+use stele_model::refusal::Refusal;
 
 /// Number under which its single reads are held; they are settled by sending.
 const GETS: u64 = 1;
@@ -148,6 +149,8 @@ impl Keeper {
                 self.declared.insert(name);
             }
             (_, Outcome::Done(_)) => {}
+            // The answer was lost with the node.
+            (Op::Define(Define::CreateStream(_)), Outcome::Refused(Refusal::Exists { .. })) => {}
             (op, outcome) => {
                 desk.oracle.violate("W16", desk.step, format!("{op:?} was answered by {outcome:?}"));
             }

@@ -14,5 +14,6 @@ pub mod mutant;
 pub mod node;
 pub mod oracle;
 pub mod rng;
+pub mod streamer;
 pub mod topology;
 pub mod world;

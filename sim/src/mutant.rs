@@ -8,6 +8,7 @@ use crate::rng::Rng;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use stele_core::shard::Mutant as Inside;
+use stele_model::group::GroupVerb;
 use stele_model::id::{Lsn, Now, Place, Position, QueueId};
 use stele_model::machine::{Effects, Journal, Machine, Urgency};
 use stele_model::shard::{ShardEffect, ShardOp};
@@ -45,6 +46,18 @@ pub enum Mutant {
     BitFlipped,
     /// The disk says that a block is synced before it is.
     SyncLies,
+    /// Producers' numbers are not looked at, so a batch that is sent again is stored again.
+    NumbersIgnored,
+    /// A reader is not woken by an append.
+    WakesLost,
+    /// More is removed from a stream than was asked.
+    TrimMore,
+    /// A batch that is read differs from the appended one in one bit.
+    ReadFlipped,
+    /// Every member gets the parts of all.
+    PartsDoubled,
+    /// A commit of a group is answered, and another position kept.
+    CommitForgotten,
     /// One that the shard itself offers.
     Inside(Inside),
 }
@@ -72,6 +85,19 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("forgotten-delivery", Mutant::Inside(Inside::ForgottenDelivery), &["W12", "W6"]),
     ("taken-twice", Mutant::Inside(Inside::TakenTwice), &["W9"]),
     ("lost-move", Mutant::Inside(Inside::LostMove), &["W1"]),
+    ("early-append", Mutant::Inside(Inside::EarlyAppend), &["W20"]),
+    ("numbers-ignored", Mutant::NumbersIgnored, &["W21"]),
+    ("repeat-taken", Mutant::Inside(Inside::RepeatTaken), &["W21"]),
+    ("early-read", Mutant::Inside(Inside::EarlyRead), &["W22", "W4"]),
+    ("read-flipped", Mutant::ReadFlipped, &["W23"]),
+    ("trim-more", Mutant::TrimMore, &["W24"]),
+    ("silent-retention", Mutant::Inside(Inside::SilentRetention), &["W12"]),
+    ("wakes-lost", Mutant::WakesLost, &["W11"]),
+    ("repeated-numbers", Mutant::Inside(Inside::RepeatedNumbers), &["W30"]),
+    ("parts-doubled", Mutant::PartsDoubled, &["W32"]),
+    ("lost-members", Mutant::Inside(Inside::LostMembers), &["W33"]),
+    ("any-generation", Mutant::Inside(Inside::AnyGeneration), &["W34"]),
+    ("commit-forgotten", Mutant::CommitForgotten, &["W35"]),
 ];
 
 impl Mutant {
@@ -119,6 +145,15 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
         match (self.mutant, &mut op) {
             (Some(Mutant::NoLinkNumbers), ShardOp::Publish(publish)) => publish.link = None,
             (Some(Mutant::DeleteAnyway), ShardOp::Close { if_empty, .. }) => *if_empty = false,
+            (Some(Mutant::NumbersIgnored), ShardOp::Append(append)) => {
+                append.parts.iter_mut().for_each(|(_, batch)| batch.producer = None);
+            }
+            (Some(Mutant::PartsDoubled | Mutant::CommitForgotten), ShardOp::Group(ask)) => {
+                bend_group(self.mutant, &mut ask.verb);
+            }
+            (Some(Mutant::TrimMore), ShardOp::Trim { parts, .. }) => {
+                parts.iter_mut().for_each(|(_, below)| below.0 += 2);
+            }
             (Some(Mutant::SettleLost), ShardOp::Settle { .. }) if self.rng.chance(1, 10) => return None,
             _ => {}
         }
@@ -150,6 +185,9 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
             }
         }
         effects.append(&mut again);
+        if self.mutant == Some(Mutant::WakesLost) {
+            effects.retain(|(_, effect)| !matches!(effect, ShardEffect::Woken { .. }));
+        }
     }
 
     fn with_pen<T>(
@@ -211,6 +249,19 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Machine for Bent<M> {
 
     fn live_in(&self, range: (Lsn, Lsn), out: &mut Vec<(Place, u32)>) {
         self.inner.live_in(range, out);
+    }
+}
+
+fn bend_group(mutant: Option<Mutant>, verb: &mut GroupVerb) {
+    match verb {
+        GroupVerb::Sync { parts, .. } if mutant == Some(Mutant::PartsDoubled) => {
+            let all: Bytes = parts.iter().flat_map(|(_, part)| part.to_vec()).collect();
+            parts.iter_mut().for_each(|(_, part)| *part = all.clone());
+        }
+        GroupVerb::Commit { positions, .. } if mutant == Some(Mutant::CommitForgotten) => {
+            positions.iter_mut().for_each(|commit| commit.position.0 /= 2);
+        }
+        _ => {}
     }
 }
 

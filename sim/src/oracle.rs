@@ -7,6 +7,10 @@
 //! same queue is durable once that publish is confirmed; and so is the handing out of everything it had been shown by then.
 
 mod account;
+mod group;
+mod stream;
+
+pub use group::SESSION_MS;
 
 use crate::history::{Delivery, Event, Held, Publish, RecordId, Removal, RemovalKind, Session, Step};
 use crate::topology::{Standing, standing};
@@ -44,6 +48,8 @@ pub struct Oracle {
     reads: BTreeMap<String, BTreeMap<SessionId, Read>>,
     stops: Vec<Step>,
     closing: bool,
+    streams: stream::Streams,
+    group: group::Group,
     violations: Vec<Violation>,
 }
 
@@ -149,6 +155,20 @@ impl Oracle {
             Event::Stopped { orderly } => self.stopped(step, *orderly),
             Event::LookedFor { queue, found } => self.looked_for(step, queue, *found),
             Event::Emptied { .. } => {}
+            Event::Stream(event) => {
+                let judged = self.streams.observe(step, event);
+                self.judged(step, judged);
+            }
+            Event::Group(event) => {
+                let judged = self.group.observe(step, event);
+                self.judged(step, judged);
+            }
+        }
+    }
+
+    fn judged(&mut self, step: Step, judged: Result<(), stream::Wrong>) {
+        if let Err((rule, what)) = judged {
+            self.violate(rule, step, what);
         }
     }
 

@@ -3,7 +3,9 @@
 //!
 //! The rules here are the ones a user reads in RabbitMQ's documentation; nothing of our code is asked.
 
-use stele_model::op::{Define, DestinationName, Rule};
+use crate::history::stream::Part;
+use stele_model::op::{CreateStream, Define, DestinationName, Rule};
+use stele_model::stream::{PartitionRef, StreamRef, StreamSettings, StreamUuid};
 use stele_model::value::{Arguments, Value};
 
 /// A standing queue and what may become of its records without a consumer's doing.
@@ -176,6 +178,44 @@ pub const ROUTES: &[Route] = &[
     Route { exchange: "many", key: "k", queues: &["work", "aging", "short", "quorum", "b"] },
 ];
 
+/// A standing stream and what may become of its records.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    /// Its name.
+    pub name: &'static str,
+    /// How many partitions.
+    pub partitions: u32,
+    /// Clients remove what they have read.
+    pub trimmed: bool,
+    /// The oldest go above so many bytes.
+    pub retention_bytes: Option<u64>,
+}
+
+/// All standing streams. The group of a run reads the first.
+pub const STREAMS: &[Stream] = &[
+    Stream { name: "kept", partitions: 3, trimmed: false, retention_bytes: None },
+    Stream { name: "trimmed", partitions: 1, trimmed: true, retention_bytes: None },
+    Stream { name: "lean", partitions: 1, trimmed: false, retention_bytes: Some(2_000) },
+];
+
+/// A partition as clients name it.
+#[must_use]
+pub fn partition(part: Part) -> PartitionRef {
+    PartitionRef { stream: StreamRef::Name(STREAMS[part.stream].name.to_owned()), index: part.index }
+}
+
+fn create(stream: &Stream) -> Define {
+    let settings = StreamSettings { retention_bytes: stream.retention_bytes, ..StreamSettings::default() };
+    Define::CreateStream(CreateStream {
+        name: stream.name.to_owned(),
+        uuid: StreamUuid::default(),
+        partitions: stream.partitions,
+        settings,
+        arguments: Arguments::new(),
+        check_only: false,
+    })
+}
+
 /// All definitions that stand, in an order that works.
 #[must_use]
 pub fn definitions() -> Vec<Define> {
@@ -212,6 +252,7 @@ pub fn definitions() -> Vec<Define> {
     ] {
         all.push(Define::Bind(rule(source, key, queue)));
     }
+    all.extend(STREAMS.iter().map(create));
     all
 }
 

@@ -14,6 +14,7 @@ use crate::log::model::{Habits, ModelLog};
 use crate::mutant::Mutant;
 use crate::node::{Ability, Node, Plan};
 use crate::rng::Rng;
+use crate::streamer::Streamer;
 use stele_model::id::HubId;
 
 /// How large the buffers between the parts are.
@@ -101,6 +102,8 @@ struct World {
     desk: Desk,
     plan: Plan,
     clients: Vec<Client>,
+    /// The last is the closer.
+    streamers: Vec<Streamer>,
     keeper: Keeper,
     logs: Vec<SimLog>,
     node: Option<Node>,
@@ -130,6 +133,7 @@ impl World {
         let root = Rng::new(seed);
         let mut rng = root.fork(1);
         let clients = rng.between(2, 6);
+        let streamers = *rng.pick(&[0, 2, 3, 4]);
         let room = |rng: &mut Rng| match options.buffers {
             Buffers::One => 1,
             Buffers::Normal => 64,
@@ -138,7 +142,7 @@ impl World {
         let plan = Plan {
             hubs: HUBS,
             shards: SHARDS,
-            clients: clients as usize + 1,
+            clients: (clients + streamers) as usize + 2,
             room_clients: room(&mut rng),
             room_inside: room(&mut rng),
             memory_bytes_max: *rng.pick(&[0, 8 << 10, 256 << 20]),
@@ -166,7 +170,13 @@ impl World {
             let hub = HubId((n % u64::from(HUBS)) as u16);
             Client::new(hub, actions as u32, root.fork(100 + n))
         };
+        let streamer = |n: u64| {
+            let hub = HubId(((clients + n) % u64::from(HUBS)) as u16);
+            let rng = root.fork(200 + n);
+            if n == streamers { Streamer::closer(hub, rng) } else { Streamer::new(hub, actions as u32, rng) }
+        };
         Self {
+            streamers: (0..=streamers).map(streamer).collect(),
             clients: (0..clients).map(client).collect(),
             logs: (0..=SHARDS).map(|n| log(n, root.fork(10 + u64::from(n)))).collect(),
             likes: Likes::draw(&mut rng),
@@ -189,11 +199,15 @@ impl World {
         self.until("run", self.steps + 1, |world| world.desk.step >= end || world.is_quiet());
         self.desk.phase = Phase::Finish;
         self.logs.iter().for_each(SimLog::behave);
-        self.until("finish", STEPS_TO_END, |world| world.clients.iter().all(Client::is_over));
+        self.until("finish", STEPS_TO_END, |world| {
+            world.clients.iter().all(Client::is_over) && world.streamers.iter().all(Streamer::is_over)
+        });
         self.rest();
         self.desk.oracle.begin_close();
         self.desk.phase = Phase::Close;
-        self.until("empty all queues", STEPS_TO_END, |world| world.keeper.has_emptied());
+        self.until("empty all queues", STEPS_TO_END, |world| {
+            world.keeper.has_emptied() && world.streamers.iter().all(|of| !of.is_closer() || of.has_looked())
+        });
         if self.failed() {
             return;
         }
@@ -231,6 +245,7 @@ impl World {
     fn stuck(&mut self, what: &str) {
         let mut lines = vec![what.to_owned(), self.keeper.awaits()];
         lines.extend(self.clients.iter().filter(|client| !client.is_over()).map(Client::awaits));
+        lines.extend(self.streamers.iter().map(Streamer::awaits));
         lines.extend(self.node.as_ref().map(Node::describe));
         let step = self.desk.step;
         self.desk.oracle.violate("W11", step, lines.join("\n    "));
@@ -239,7 +254,8 @@ impl World {
     /// Nobody has anything to do any more.
     fn is_quiet(&self) -> bool {
         let clients = self.clients.iter().all(|client| !client.can_act());
-        clients && self.choices().is_empty() && self.deadline().is_none()
+        let streamers = self.streamers.iter().all(|streamer| !streamer.can_act(&self.desk));
+        clients && streamers && self.choices().is_empty() && self.deadline().is_none()
     }
 
     /// One thing happens; `false`: nothing can.
@@ -269,7 +285,13 @@ impl World {
                 choices.push(Choice::Act(n));
             }
         }
-        let keeper = self.clients.len();
+        let first = self.clients.len();
+        for (n, streamer) in self.streamers.iter().enumerate() {
+            if streamer.can_act(&self.desk) && node.client_may_speak(first + n) {
+                choices.push(Choice::Act(first + n));
+            }
+        }
+        let keeper = first + self.streamers.len();
         if self.keeper.can_act(self.desk.phase) && node.client_may_speak(keeper) {
             choices.push(Choice::Act(keeper));
         }
@@ -283,20 +305,27 @@ impl World {
         let desk = &mut self.desk;
         match choice {
             Choice::Act(n) => {
-                let said = match self.clients.get_mut(n) {
-                    Some(client) => client.act(desk),
-                    None => self.keeper.act(desk),
+                let streamer = n.checked_sub(self.clients.len()).and_then(|n| self.streamers.get_mut(n));
+                let said = match (self.clients.get_mut(n), streamer) {
+                    (Some(client), _) => client.act(desk),
+                    (None, Some(streamer)) => streamer.act(desk),
+                    (None, None) => self.keeper.act(desk),
                 };
                 node.client_says(n, said);
             }
             Choice::Hear(n) => {
                 let Some(heard) = node.client_hears(n) else { return };
-                match self.clients.get_mut(n) {
-                    Some(client) => {
+                let streamer = n.checked_sub(self.clients.len()).and_then(|n| self.streamers.get_mut(n));
+                match (self.clients.get_mut(n), streamer) {
+                    (Some(client), _) => {
                         let said = client.hear(desk, heard);
                         node.client_says(n, said);
                     }
-                    None => self.keeper.hear(desk, heard),
+                    (None, Some(streamer)) => {
+                        let said = streamer.hear(desk, heard);
+                        node.client_says(n, said);
+                    }
+                    (None, None) => self.keeper.hear(desk, heard),
                 }
             }
             Choice::Node(ability) => node.step(ability, desk),
@@ -340,6 +369,7 @@ impl World {
         self.node = None;
         self.logs.iter().for_each(SimLog::crash);
         self.clients.iter_mut().for_each(Client::cut_off);
+        self.streamers.iter_mut().for_each(Streamer::cut_off);
         self.keeper.cut_off();
         self.desk.addresses.clear();
         self.restarts += 1;

@@ -152,8 +152,10 @@ impl Node {
         for out in out {
             match out {
                 Out::Hub(hub, mut told) => {
-                    if self.shards[shard].mutant == Some(Mutant::BitFlipped) {
-                        flip_a_bit(&mut told);
+                    match self.shards[shard].mutant {
+                        Some(Mutant::BitFlipped) => flip_a_bit(&mut told),
+                        Some(Mutant::ReadFlipped) => flip_a_read(&mut told),
+                        _ => {}
                     }
                     self.joints.shard_hub[shard][usize::from(hub.0)].send(told);
                 }
@@ -178,4 +180,18 @@ fn flip_a_bit(told: &mut ToHub) {
         *byte ^= 1;
     }
     *block = Bytes::from(bytes);
+}
+
+/// The first bit of the first batch of each part, where its name begins.
+fn flip_a_read(told: &mut ToHub) {
+    let ToHub::Read { parts, .. } = told else { return };
+    for part in parts.iter_mut().flatten() {
+        let Some(first) = part.batches.first().copied() else { continue };
+        let Some(block) = part.blocks.get_mut(first.block as usize) else { continue };
+        let mut bytes = block.to_vec();
+        if let Some(byte) = bytes.get_mut(first.at as usize) {
+            *byte ^= 1;
+        }
+        *block = Bytes::from(bytes);
+    }
 }

@@ -12,6 +12,9 @@ const LAG: Step = 2_000;
 impl Oracle {
     /// All queues were emptied: what has not been seen is lost.
     pub fn close(&mut self, step: Step) {
+        for (rule, what) in self.streams.close() {
+            self.violate(rule, step, what);
+        }
         let mut wrong = Vec::new();
         for (id, record) in &self.records {
             for queue in &record.publish.queues {
