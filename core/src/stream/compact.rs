@@ -14,10 +14,10 @@ use stele_model::stream::{KeyMark, StreamSettings};
 
 /// Batches that one step takes out.
 const BATCHES_MAX: usize = 256;
-/// Chunks of the index that one step writes anew, about 25 µs each.
-const CHUNKS_MAX: usize = 24;
+/// Chunks of the index that one step writes anew, about 50 µs each.
+const CHUNKS_MAX: usize = 12;
 /// Tombstones that one step looks at.
-const TOMBSTONES_MAX: usize = 1024;
+const TOMBSTONES_MAX: usize = 512;
 
 /// What is known of the keys of a partition.
 #[derive(Debug)]
