@@ -102,13 +102,8 @@ impl Group {
         let Some((last, was_well)) = self.members.get_mut(number) else { return Ok(()) };
         match well {
             Some(true) if *last == generation => *was_well = at,
-            Some(false) if *last == generation => {
-                if now < was_well.plus_ms(u64::from(SESSION_MS)) {
-                    return Err((
-                        "W33",
-                        format!("{number} was well a moment ago, and is not a member any more"),
-                    ));
-                }
+            Some(false) if *last == generation && now < was_well.plus_ms(u64::from(SESSION_MS)) => {
+                return Err(("W33", format!("{number} was well a moment ago, and is not a member any more")));
             }
             _ => {}
         }
