@@ -22,6 +22,7 @@ use stele_model::log::{LogStore, ReadError};
 use stele_model::publish::ShardPublish;
 use stele_model::refusal::Refusal;
 use stele_model::shard::{QueueCounts, ShardOp, ToHub};
+use stele_model::stream::ShardAppend;
 
 /// Bytes of blocks that may wait for the disk before the shard stops taking operations (durable-path §3, 12).
 const RUN_AHEAD_BYTES_MAX: usize = 16 << 20;
@@ -81,6 +82,7 @@ pub(crate) struct Wiring {
 pub(crate) fn weight(op: &ShardOp) -> usize {
     match op {
         ShardOp::Publish(ShardPublish { batch, .. }) => batch.bytes.len(),
+        ShardOp::Append(append) => append.parts.iter().map(|(_, batch)| batch.bytes.len()).sum(),
         _ => 0,
     }
 }
@@ -283,6 +285,7 @@ impl ShardThread {
                         ShardOp::Publish(publish) if self.full && publish.link.is_none() => {
                             self.refuse(&publish)
                         }
+                        ShardOp::Append(append) if self.full => self.refuse_append(&append),
                         op => runner.take(now, op),
                     }
                 }
@@ -332,8 +335,13 @@ impl ShardThread {
         }
     }
 
+    fn refuse_append(&mut self, append: &ShardAppend) {
+        let parts = append.parts.iter().map(|_| Err(no_space())).collect();
+        self.out.push(Out::Hub(append.hub, ToHub::Appended { call: append.call, parts }));
+    }
+
     fn refuse(&mut self, publish: &ShardPublish) {
-        let refusal = Refusal::Unavailable { why: "no space for the log".to_owned() };
+        let refusal = no_space();
         let items = publish.runs.iter().flat_map(|run| run.items.clone());
         let refused = items.map(|item| (item, refusal.clone())).collect();
         let answer = ToHub::Published { call: publish.call, refused, gone: Vec::new() };
@@ -363,4 +371,8 @@ impl ShardThread {
             self.turn(runner, false);
         }
     }
+}
+
+fn no_space() -> Refusal {
+    Refusal::Unavailable { why: "no space for the log".to_owned() }
 }
