@@ -21,6 +21,8 @@ const ID_FIRST: i16 = 4;
 const LEAVE_MANY_FIRST: i16 = 3;
 /// First version whose answer has no protocol rather than an empty one.
 const NO_PROTOCOL_FIRST: i16 = 7;
+/// First version that tells a leader to leave the parts as they are.
+const KEEP_PARTS_FIRST: i16 = 9;
 /// The protocol type of consumers, the only one whose metadata anybody looks into.
 const CONSUMER: &str = "consumer";
 
@@ -57,17 +59,20 @@ pub(super) fn join<'a>(
     }
     Step::Answer(match group(&outcomes[0]) {
         Ok(GroupAnswer::Joined { generation, kind, protocol, leader, member, members, keep_parts }) => {
-            let members = members.iter().map(|(id, instance, metadata)| JoinGroupResponseMember {
-                member_id: id.into(),
-                group_instance_id: instance.as_ref().map(Text::from),
-                metadata,
-            });
+            // Who knows no other way to keep the parts is not told that it leads, or it would divide anew (KIP-814).
+            let leads = !keep_parts || context.version >= KEEP_PARTS_FIRST;
+            let members =
+                members.iter().filter(|_| leads).map(|(id, instance, metadata)| JoinGroupResponseMember {
+                    member_id: id.into(),
+                    group_instance_id: instance.as_ref().map(Text::from),
+                    metadata,
+                });
             JoinGroupResponse {
                 generation_id: *generation,
                 protocol_type: Some(kind.into()),
                 protocol_name: Some(protocol.into()),
-                leader: leader.into(),
-                skip_assignment: *keep_parts,
+                leader: if leads { leader.into() } else { Text::default() },
+                skip_assignment: *keep_parts && leads,
                 member_id: member.into(),
                 members: members.collect(),
                 ..JoinGroupResponse::default()

@@ -86,6 +86,10 @@ fn a_generation_and_its_parts_are_told() {
         members,
         keep_parts: true,
     };
+    says(&mut run, Ok(joined.clone()));
+    let body = run.call(ApiKey::JoinGroup, 8, &join("m-1", None));
+    let answer: JoinGroupResponse<'_> = ApiKey::JoinGroup.read(8, &body).unwrap();
+    assert_eq!((answer.error_code, &*answer.leader, answer.members.len()), (0, "", 0), "the parts stand");
     says(&mut run, Ok(joined));
     let body = run.call(ApiKey::JoinGroup, 9, &join("m-1", None));
     let answer: JoinGroupResponse<'_> = ApiKey::JoinGroup.read(9, &body).unwrap();
