@@ -107,7 +107,7 @@ fn lint(workspace: &Workspace) -> Result<()> {
 }
 
 fn unit(workspace: &Workspace) -> Result<()> {
-    cargo(workspace, &["test", "--workspace"])
+    cargo(workspace, &["test", "--workspace", "--no-fail-fast"])
 }
 
 fn build(workspace: &Workspace) -> Result<()> {
