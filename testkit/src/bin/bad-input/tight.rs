@@ -56,7 +56,7 @@ struct Crowd {
 }
 
 /// How long a connection may stay without an answer until it counts as one that waits.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Open so many connections, together.
 async fn crowd(broker: &Broker, count: usize) -> Result<Crowd> {
