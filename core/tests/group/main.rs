@@ -3,11 +3,11 @@
 //! Each rule that the random runs judge (S1, S2, generations, numbers) has a mutant that they must catch.
 
 mod features;
+#[path = "../judge/mod.rs"]
+mod judge;
 mod rig;
 mod world;
 
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRng, TestRunner};
 use stele_core::shard::Mutant;
 use world::{Op, World, ops};
 
@@ -22,31 +22,17 @@ fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
 
 #[test]
 fn groups_keep_their_word_also_after_crashes() {
-    // `PROPTEST_CASES` asks for more.
-    let cases = Config::default().cases.max(1000);
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let result = TestRunner::new(config)
-        .run(&ops(), |ops| run(None, &ops).map_err(|why| TestCaseError::fail(format!("{why}\n{ops:#?}"))));
-    if let Err(error) = result {
-        panic!("{error}");
-    }
+    judge::holds(1000, &ops(), |mutant, ops| run(mutant, ops));
 }
 
 #[test]
 fn the_judge_catches_each_mutant() {
-    for (mutant, why) in [
+    let mutants = [
         (Mutant::AnyGeneration, "a commit of generation"),
         (Mutant::EarlyParts, "were told"),
         (Mutant::LostMembers, "is lost after a restart"),
         (Mutant::RepeatedNumbers, "was given twice"),
         (Mutant::UnloggedPosition, "replay: "),
-    ] {
-        let config =
-            Config { cases: 2000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
-        let rng = TestRng::deterministic_rng(config.rng_algorithm);
-        let caught = TestRunner::new_with_rng(config, rng)
-            .run(&ops(), |ops| run(Some(mutant), &ops).map_err(TestCaseError::fail));
-        let told = caught.expect_err("a mutant is noticed").to_string();
-        assert!(told.contains(why), "{mutant:?} was noticed by something else: {told}");
-    }
+    ];
+    judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
 }

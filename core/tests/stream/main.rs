@@ -3,13 +3,13 @@
 //! The model sees operations and effects only. Each rule it judges (S1, S2, S7, S21, S28, repeats) has a mutant that it must catch.
 
 mod features;
+#[path = "../judge/mod.rs"]
+mod judge;
 mod model;
 mod ops;
 mod world;
 
 use ops::{Op, ops};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRng, TestRunner};
 use stele_core::shard::Mutant;
 use world::World;
 
@@ -23,32 +23,18 @@ fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
 
 #[test]
 fn partitions_do_what_the_model_does_also_after_crashes() {
-    // `PROPTEST_CASES` asks for more.
-    let cases = Config::default().cases.max(600);
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let result = TestRunner::new(config)
-        .run(&ops(), |ops| run(None, &ops).map_err(|why| TestCaseError::fail(format!("{why}\n{ops:#?}"))));
-    if let Err(error) = result {
-        panic!("{error}");
-    }
+    judge::holds(600, &ops(), |mutant, ops| run(mutant, ops));
 }
 
 #[test]
 fn the_model_catches_each_mutant() {
-    for (mutant, why) in [
+    let mutants = [
         (Mutant::EarlyAppend, "waits for"),
         (Mutant::EarlyRead, "waits for"),
         (Mutant::SilentRetention, "replay: "),
         (Mutant::RepeatTaken, "is answered with"),
         (Mutant::JumpedClock, "is "),
         (Mutant::StaleWatch, "wakes"),
-    ] {
-        let config =
-            Config { cases: 2000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
-        let rng = TestRng::deterministic_rng(config.rng_algorithm);
-        let caught = TestRunner::new_with_rng(config, rng)
-            .run(&ops(), |ops| run(Some(mutant), &ops).map_err(TestCaseError::fail));
-        let told = caught.expect_err("a mutant is noticed").to_string();
-        assert!(told.contains(why), "{mutant:?} was noticed by something else: {told}");
-    }
+    ];
+    judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
 }
