@@ -17,3 +17,15 @@ pub mod postgres;
 pub mod sqlite;
 
 pub mod relay;
+
+/// What is said of a transaction that a handler has not given back.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn in_use() -> stele_bus::store::StoreError {
+    stele_bus::store::StoreError::new("the handler still holds the transaction")
+}
+
+/// What a database or a codec says, as the bus's error.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> stele_bus::store::StoreError {
+    stele_bus::store::StoreError(Box::new(error))
+}

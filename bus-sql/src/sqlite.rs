@@ -7,6 +7,7 @@ mod saga;
 mod tx;
 
 use crate::row::NewRow;
+use crate::{failed, in_use};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{AssertSqlSafe, Executor as _, Sqlite, Transaction, query};
 use std::any::Any;
@@ -167,14 +168,6 @@ impl SqliteWork {
     pub fn transaction(&mut self) -> Result<&mut Transaction<'static, Sqlite>, StoreError> {
         self.tx.as_mut().ok_or_else(in_use)
     }
-}
-
-fn in_use() -> StoreError {
-    StoreError::new("the handler still holds the transaction")
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError(Box::new(error))
 }
 
 impl UnitOfWork for SqliteWork {

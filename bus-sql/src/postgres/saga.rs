@@ -1,7 +1,8 @@
 //! Saga rows in the attempt's transaction. A conflict is a row that is not any more as it was read: zero rows changed, or a key that
 //! somebody else inserted.
 
-use super::{PgWork, failed};
+use super::PgWork;
+use crate::failed;
 use sqlx::{Row as _, query};
 use stele_bus::store::{CommitError, SagaChange, SagaRow, SagaStore, StoreError};
 use stele_bus::transport::BoxFuture;
