@@ -196,7 +196,7 @@ impl Connection {
         }
         let number = self.slots.push(slot);
         match api {
-            ApiKey::Produce => self.produce(now, out)?,
+            ApiKey::Produce => self.produce_held(now, out)?,
             ApiKey::Fetch => self.fetch(now, number, out)?,
             ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => self.late_login(number),
             _ => self.advance(number, out)?,

@@ -107,13 +107,8 @@ impl From<Fault> for Bad {
 }
 
 impl Connection {
-    /// A new request: begun at once, unless others must be first.
-    pub(super) fn produce(&mut self, now: Now, out: &mut Outbox) -> Result<(), Violation> {
-        self.produce_held(now, out)
-    }
-
-    /// Begins all requests that may be, in order.
-    fn produce_held(&mut self, now: Now, out: &mut Outbox) -> Result<(), Violation> {
+    /// Begins all requests that may be, in order: a new one at once, unless others must be first.
+    pub(super) fn produce_held(&mut self, now: Now, out: &mut Outbox) -> Result<(), Violation> {
         if self.blocked {
             return Ok(());
         }
