@@ -38,11 +38,11 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Leaves an item of `bytes` bytes.
+    /// Leaves an item of `bytes` bytes, and wakes the reader if he sleeps.
     pub(crate) fn send(&self, item: T, bytes: usize) {
-        self.shared.weight.fetch_add(bytes, Ordering::Relaxed);
-        self.shared.items.lock().unwrap_or_else(PoisonError::into_inner).push(item);
-        self.wake();
+        if self.leave(item, bytes) {
+            self.rouse();
+        }
     }
 
     /// Leaves an item of `bytes` bytes. `true`: the reader sleeps, and it is now the caller's to see to the item: to do the reader's work
@@ -57,13 +57,6 @@ impl<T> Inbox<T> {
     /// Ends the reader's sleep, whatever is known of it.
     pub(crate) fn rouse(&self) {
         (self.shared.wake)();
-    }
-
-    /// Ends the reader's sleep.
-    pub(crate) fn wake(&self) {
-        if self.shared.asleep.swap(false, Ordering::SeqCst) {
-            (self.shared.wake)();
-        }
     }
 
     /// Bytes that wait, as their senders said.
