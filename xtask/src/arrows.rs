@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stele-hub", &["stele-model", "stele-record"]),
     ("stele-amqp091", &["stele-model", "stele-record"]),
     ("stele-kafka", &["stele-model", "stele-record"]),
+    ("stele-nats", &["stele-model", "stele-record"]),
     (
         "stele-server",
         &[
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "stele-hub",
             "stele-amqp091",
             "stele-kafka",
+            "stele-nats",
         ],
     ),
     // The bus shares no code with the broker; the binary carries its relay.

@@ -1,0 +1,6 @@
+//! The NATS dialect: core protocol, JetStream, key-value and object store as nats-server 2.15 speaks them. Pure.
+//!
+//! What is supported, what deviates and what is refused stands in `docs/dialects/nats.md`. Inside this crate the words are NATS' own
+//! (subject, stream sequence, consumer); at the border to `model` they change (position, group).
+//!
+//! Not here: sockets, time, passwords' storage, where records lie.
