@@ -410,7 +410,8 @@ impl Session for Connection {
             Wake::Close(reason) => {
                 this.close_connection(now, &Exception::new(Code::ConnectionForced, reason), out);
             }
-            Wake::Appended { .. } => {} // this dialect reads no streams by position
+            // This dialect reads no streams by position, and watches no interest.
+            Wake::Appended { .. } | Wake::Interest { .. } => {}
             Wake::Drained => this.give_back(out),
         });
     }

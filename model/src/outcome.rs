@@ -174,6 +174,13 @@ pub enum Wake {
         /// Which watch.
         watch: u64,
     },
+    /// Somebody listens to a watched subject now, or nobody does any more (see [`crate::live::Interest::Watch`]).
+    Interest {
+        /// Which watch.
+        watch: u32,
+        /// Whether somebody listens.
+        is_there: bool,
+    },
     /// Publishers must stop: why.
     Blocked(String),
     /// Publishers may go on.

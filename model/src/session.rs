@@ -4,11 +4,13 @@
 //! each call: first the submits, then the bytes.
 
 use crate::id::{Now, PrincipalId, Ticket};
+use crate::live::{Live, LiveHit, LiveView, SubjectGrants};
 use crate::op::Submit;
 use crate::outcome::{Deliveries, Outcome, Wake};
 use crate::registry::{ScramHash, ScramSecret};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
+use std::sync::Arc;
 
 /// A connection's protocol state.
 pub trait Session {
@@ -26,8 +28,19 @@ pub trait Session {
     /// The answer to [`Authenticate::Scram`]. A dialect that never asks is never told.
     fn scram(&mut self, _: Now, _: Result<ScramSecret, Rejected>, _: &mut Outbox) {}
 
+    /// Called before [`Self::authenticated`] where the driver knows more of the principal: the namespace it is at home in, and what it
+    /// may publish and listen to. A dialect without live interest has no use for it.
+    fn admitted(&mut self, _: &str, _: Option<Arc<SubjectGrants>>) {}
+
     /// Records for a subscription.
     fn deliver(&mut self, now: Now, batch: &Deliveries, out: &mut Outbox);
+
+    /// Live publishes for subscriptions of this session, in order. A dialect that never listens is never told.
+    fn live(&mut self, _: Now, _: LiveView<'_>, _: &[LiveHit], _: &mut Outbox) {}
+
+    /// Items of this session's own that nobody heard and nothing stored, although their publisher expects an answer; each with the
+    /// session's own subscription that hears what is published to its reply subject. Asked for by [`Live::tell_unheard`].
+    fn unheard(&mut self, _: Now, _: LiveView<'_>, _: &[LiveHit], _: &mut Outbox) {}
 
     /// Something happened.
     fn wake(&mut self, now: Now, what: Wake, out: &mut Outbox);
@@ -74,6 +87,20 @@ pub enum Authenticate {
         /// By which hash.
         hash: ScramHash,
     },
+    /// Check a token, which stands for a user.
+    Token {
+        /// As given; never printed.
+        token: String,
+    },
+    /// Check that the holder of a public key signed something; the key stands for a user.
+    Signature {
+        /// The public key, in the text form of the dialect.
+        key: String,
+        /// What was to be signed: the session made it up.
+        signed: String,
+        /// The signature.
+        signature: Vec<u8>,
+    },
     /// The client has proved to the session that it is this user.
     Proven {
         /// The user.
@@ -89,6 +116,10 @@ impl fmt::Debug for Authenticate {
             Self::Password { user, .. } => {
                 f.debug_struct("Password").field("user", user).finish_non_exhaustive()
             }
+            Self::Token { .. } => f.write_str("Token"),
+            Self::Signature { key, .. } => {
+                f.debug_struct("Signature").field("key", key).finish_non_exhaustive()
+            }
             Self::Scram { user, hash } => {
                 f.debug_struct("Scram").field("user", user).field("hash", hash).finish()
             }
@@ -103,6 +134,9 @@ impl fmt::Debug for Authenticate {
 pub struct Outbox {
     /// Bytes for the client.
     pub write: Output,
+    /// What the bytes that [`Session::receive`] was given want of the live path; taken before the submits, and before anything else is
+    /// received: an item's ranges are offsets into those bytes. Only `receive` adds to it.
+    pub live: Live,
     /// Requests, in order.
     pub submits: Vec<Submit>,
     /// Find out who the client is.

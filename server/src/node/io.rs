@@ -484,6 +484,8 @@ fn authenticate(
             account.filter(|account| passwords::verify(password, &account.user.password_hash))
         }
         Authenticate::Proven { user } => snapshot.user(user),
+        // No token and no key stands for a user yet.
+        Authenticate::Token { .. } | Authenticate::Signature { .. } => None,
         Authenticate::Nobody => anonymous.and_then(|user| snapshot.user(user)),
         Authenticate::Scram { user, hash } => {
             let kept = snapshot.user(user).map(|account| account.user.scram.as_slice()).unwrap_or_default();

@@ -27,7 +27,14 @@ impl Client {
                 }
             }
             Heard::Wake(_, Wake::Close(_)) => self.disconnect(desk),
-            Heard::Wake(_, Wake::Blocked(_) | Wake::Unblocked | Wake::Drained | Wake::Appended { .. }) => {}
+            Heard::Wake(
+                _,
+                Wake::Blocked(_)
+                | Wake::Unblocked
+                | Wake::Drained
+                | Wake::Appended { .. }
+                | Wake::Interest { .. },
+            ) => {}
         }
         if self.link == Link::Up && self.rng.chance(1, 2) {
             self.give_credit_back();

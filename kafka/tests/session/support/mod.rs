@@ -184,6 +184,7 @@ impl Run {
             Authenticate::Password { user, password } => {
                 known(user).filter(|(_, right, _)| right == password).map(|(user, ..)| user.clone())
             }
+            Authenticate::Token { .. } | Authenticate::Signature { .. } => panic!("not of Kafka: {asked:?}"),
             Authenticate::Proven { user } => known(user).map(|(user, ..)| user.clone()),
             Authenticate::Scram { user, hash } => {
                 let kept = known(user).and_then(|(.., kept)| kept.iter().find(|secret| secret.hash == *hash));
