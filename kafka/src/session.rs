@@ -90,6 +90,12 @@ struct Assembly {
 /// Room for the first part of a large request; more is taken as its octets come.
 const ASSEMBLY_FIRST: usize = 256 << 10;
 
+/// Whether an API is for those who are known, so that the driver is asked whether it takes strangers. A frame's key tells as soon as
+/// it is there: a large first request is then held to the bound of those who are known.
+fn needs_login(key: i16) -> bool {
+    !matches!(ApiKey::of(key), Some(ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate))
+}
+
 impl Connection {
     /// A connection that has just been accepted, from a client at `host`. `seed` must be random: nonces and ids are made of it.
     ///
@@ -127,24 +133,18 @@ impl Connection {
         if self.assembly.frame_bytes > 0 {
             return self.assemble(now, input, out);
         }
+        if !self.login.is_begun() {
+            let Some(key) = input.get(4..6) else { return Ok(None) };
+            if needs_login(i16::from_be_bytes([key[0], key[1]])) {
+                self.say_nobody(out);
+                return Ok(None);
+            }
+        }
         let Some((octets, used)) = frame::frame(input, self.request_bytes_max())? else {
             return Ok(self.begin_assembly(input));
         };
-        if self.must_say_nobody(octets) {
-            self.say_nobody(out);
-            return Ok(None);
-        }
         self.request(now, Bytes::copy_from_slice(octets), out)?;
         Ok(Some(used))
-    }
-
-    /// Whether the request needs a login that was not even begun: then the driver is asked whether it takes strangers.
-    fn must_say_nobody(&self, octets: &[u8]) -> bool {
-        if self.login.is_begun() {
-            return false;
-        }
-        let key = Request::parse(octets).ok().and_then(|request| ApiKey::of(request.key));
-        !matches!(key, Some(ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate))
     }
 
     /// Takes the start of a frame whose size is known over into memory of our own.
@@ -163,15 +163,8 @@ impl Connection {
         if self.assembly.octets.len() < self.assembly.frame_bytes {
             return Ok((!more.is_empty()).then_some(more.len()));
         }
-        let octets = self.assembly.octets.split_off(4).freeze();
-        if self.must_say_nobody(&octets) {
-            // It stays, whole, until that is known.
-            self.assembly.octets.unsplit(BytesMut::from(octets));
-            self.say_nobody(out);
-        } else {
-            self.assembly = Assembly::default();
-            self.request(now, octets, out)?;
-        }
+        let octets = std::mem::take(&mut self.assembly).octets.split_off(4).freeze();
+        self.request(now, octets, out)?;
         Ok(Some(more.len()))
     }
 

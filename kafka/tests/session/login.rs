@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use stele_kafka::Profile;
 use stele_kafka::codec::api::ApiKey;
 use stele_kafka::codec::generated::api_versions::ApiVersionsRequest;
-use stele_kafka::codec::generated::metadata::MetadataRequest;
+use stele_kafka::codec::generated::metadata::{MetadataRequest, MetadataRequestTopic};
 use stele_kafka::codec::generated::sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 use stele_kafka::codec::generated::sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};
 use stele_model::registry::{ScramHash, ScramSecret};
@@ -147,10 +147,24 @@ fn a_login_has_an_end_and_a_stranger_little_room() {
     run.pass_ms(30_000);
     assert_eq!(run.closed.as_deref(), Some("the login took too long"));
     let mut run = strict();
-    run.octets(&(1_u32 << 20).to_be_bytes());
+    run.octets(&[&(1_u32 << 20).to_be_bytes()[..], &(ApiKey::ApiVersions as i16).to_be_bytes()].concat());
     assert!(run.closed.is_some());
     let mut run = Run::new();
     run.call(ApiKey::Metadata, 13, &MetadataRequest::default());
     run.pass_ms(1_000_000);
     assert!(run.closed.is_none());
+}
+
+#[test]
+fn a_large_first_request_is_taken_from_whoever_need_not_log_in() {
+    let names: Vec<_> = (0..5_000).map(|number| format!("a-topic-that-is-not-there-{number}")).collect();
+    let topics =
+        names.iter().map(|name| MetadataRequestTopic { name: Some(name.into()), ..Default::default() });
+    let request = MetadataRequest { topics: Some(topics.collect()), ..Default::default() };
+    let mut run = Run::new();
+    run.call(ApiKey::Metadata, 12, &request);
+    assert_eq!(run.closed, None);
+    let mut run = strict();
+    run.send(ApiKey::Metadata, 12, &request);
+    assert!(run.closed.is_some());
 }
