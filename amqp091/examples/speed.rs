@@ -179,7 +179,7 @@ fn answer(session: &mut Connection, out: &mut Outbox) {
         let outcome = match op {
             Op::Publish(batch) => {
                 let (unroutable, refused, dropped) = (Vec::new(), Vec::new(), Vec::new());
-                Outcome::Published(Published { batch, unroutable, refused, dropped })
+                Outcome::Published(Published { batch, unroutable, refused, dropped, stored: Vec::new() })
             }
             Op::Open { .. } => Outcome::Done(Done::Opened),
             _ => Outcome::Done(Done::Subscribed {

@@ -131,7 +131,7 @@ fn agree(session: &mut Connection, now: Now, out: &mut Outbox) -> bool {
             Op::Open { .. } => Done::Opened,
             Op::Publish(batch) => {
                 let (unroutable, refused, dropped) = (Vec::new(), Vec::new(), Vec::new());
-                let published = Published { batch, unroutable, refused, dropped };
+                let published = Published { batch, unroutable, refused, dropped, stored: Vec::new() };
                 session.complete(now, submit.ticket, Outcome::Published(published), out);
                 asked = true;
                 continue;

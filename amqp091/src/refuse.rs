@@ -5,6 +5,7 @@
 use crate::profile::TEXT_BYTES_MAX;
 use stele_model::refusal::{Access, Object, Refusal};
 use stele_model::stream::StreamRefusal;
+use stele_model::stream::records::RecordRefusal;
 
 /// Reply codes of AMQP 0-9-1 (section 1.2 of its reference) and RabbitMQ's use of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,6 +134,29 @@ fn stream_refused(reason: &StreamRefusal) -> String {
             "the producer's numbers do not follow each other".to_owned()
         }
         StreamRefusal::KeysMissing(_) => "messages of a compacted stream need keys".to_owned(),
+        StreamRefusal::Record { stream, why } => format!("stream '{stream}': {}", record_refused(why)),
+    }
+}
+
+/// Why a stream that tells its messages apart, which another dialect made, does not take one.
+fn record_refused(why: &RecordRefusal) -> &'static str {
+    match why {
+        RecordRefusal::RecordsMax => "maximum messages reached",
+        RecordRefusal::BytesMax => "maximum bytes reached",
+        RecordRefusal::PerSubjectMax => "maximum messages of the routing key reached",
+        RecordRefusal::TooLarge { .. } => "message size is larger than it allows",
+        RecordRefusal::Sealed => "it is sealed",
+        RecordRefusal::OtherStream
+        | RecordRefusal::WrongEnd { .. }
+        | RecordRefusal::WrongLast { .. }
+        | RecordRefusal::WrongLastId { .. } => "a condition does not hold",
+        RecordRefusal::NoRollup
+        | RecordRefusal::NoTtl
+        | RecordRefusal::NoDelete
+        | RecordRefusal::NoPurge
+        | RecordRefusal::NoRecord
+        | RecordRefusal::NotByRecord
+        | RecordRefusal::NotSingle => "it does not do this",
     }
 }
 

@@ -168,7 +168,7 @@ fn batch(count: usize, body: usize, persistent: bool) -> Arc<Publishes> {
             persistent,
         });
     }
-    Arc::new(Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new() })
+    Arc::new(Publishes { bytes: bytes.freeze(), items, ..Publishes::default() })
 }
 
 /// Publish, deliver and settle, batch by batch.

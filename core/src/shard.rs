@@ -227,6 +227,7 @@ impl Shard {
             ShardOp::Unwatch { session, watch } => self.unwatch(session, watch),
             ShardOp::Seek { hub, call, parts } => self.seek((hub, call), &parts, turn),
             ShardOp::Trim { hub, call, parts } => self.trim((hub, call), &parts, turn),
+            ShardOp::Records(of) => self.records(of, turn),
             ShardOp::NewProducer { hub, call } => self.new_producer((hub, call), turn),
             ShardOp::Clock { jumped } => self.clock(jumped),
             ShardOp::Group(ask) => self.ask_group(ask, turn),

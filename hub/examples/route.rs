@@ -157,7 +157,7 @@ fn batch(exchange: &str, mut key: impl FnMut(usize) -> String) -> Arc<Publishes>
             persistent: true,
         });
     }
-    Arc::new(Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new() })
+    Arc::new(Publishes { bytes: bytes.freeze(), items, ..Publishes::default() })
 }
 
 fn measure(name: &str, world: &World, batches: &[Arc<Publishes>]) -> f64 {
@@ -177,7 +177,12 @@ fn measure(name: &str, world: &World, batches: &[Arc<Publishes>]) -> f64 {
                 hub.submit(Now(0), SESSION, Submit { ticket: Ticket(1), lane: 0, op }, &mut out);
                 for (shard, op) in std::mem::take(&mut out.shards) {
                     let ShardOp::Publish(publish) = op else { continue };
-                    let done = ToHub::Published { call: publish.call, refused: Vec::new(), gone: Vec::new() };
+                    let done = ToHub::Published {
+                        call: publish.call,
+                        refused: Vec::new(),
+                        gone: Vec::new(),
+                        stored: Vec::new(),
+                    };
                     hub.from_shard(Now(0), shard, done, &mut out);
                 }
                 out.completions.clear();

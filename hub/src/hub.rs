@@ -15,6 +15,7 @@ mod listen;
 mod moves;
 mod plan;
 mod publish;
+mod records;
 mod replies;
 mod requests;
 mod routes;
@@ -211,7 +212,8 @@ impl Hub {
             Op::Publish(batch) => {
                 let refused = (0..).zip(&batch.items).map(|(n, _)| (n, refusal.clone())).collect();
                 let (unroutable, dropped) = (Vec::new(), Vec::new());
-                Outcome::Published(Published { batch, unroutable, refused, dropped })
+                let stored = Vec::new();
+                Outcome::Published(Published { batch, unroutable, refused, dropped, stored })
             }
             _ => Outcome::Refused(refusal),
         };
@@ -280,6 +282,7 @@ impl Hub {
                 self.trim(session, ticket, parts, out);
                 Ok(())
             }
+            Op::Records(request) => self.records(session, ticket, request, out),
             Op::NewProducer => {
                 self.new_producer(session, ticket, out);
                 Ok(())
@@ -328,7 +331,10 @@ impl Hub {
     /// Something a shard has to tell this hub or one of its sessions.
     pub fn from_shard(&mut self, now: Now, shard: ShardId, message: ToHub, out: &mut HubOut) {
         match message {
-            ToHub::Published { call, refused, gone } => self.published(now, call, refused, &gone, out),
+            ToHub::Published { call, refused, gone, stored } => {
+                self.published(now, call, (refused, &gone, &stored), out);
+            }
+            ToHub::Records { call, answer } => self.records_answered(call, answer, out),
             ToHub::Answer { call, answer } => self.answered(now, call, answer, out),
             ToHub::Got { call, queue, counts_deliveries, record, ready } => {
                 self.got(call, queue, counts_deliveries, record, ready, out);

@@ -7,10 +7,14 @@ use stele_hub::registry::entry::{
     ExchangeFact, Fact, NamespaceFact, PartitionsFact, QueueFact, RuleFact, StreamFact, decode, encode,
 };
 use stele_hub::router::{ExchangeKind, TargetId};
-use stele_model::id::{Boot, ExchangeId, HubId, NamespaceId, PrincipalId, QueueId, SessionId, ShardId};
+use stele_model::id::{
+    Boot, ExchangeId, HubId, NamespaceId, Position, PrincipalId, QueueId, SessionId, ShardId,
+};
 use stele_model::queue::QueueKind;
 use stele_model::registry::{AppliesTo, Grant, Policy, ScramHash, ScramSecret, User};
+use stele_model::stream::records::{Discard, RecordSettings, Retention, Storage};
 use stele_model::stream::{StreamSettings, StreamUuid, TimeKind};
+use stele_model::subject::Pattern;
 use stele_model::value::{Arguments, Value};
 
 const GOLDEN: &str = include_str!("golden/registry-v1.txt");
@@ -81,8 +85,31 @@ fn facts() -> Vec<(&'static str, Fact)> {
             batch_bytes_max: 1_048_588,
             capture: true,
             time: TimeKind::Append,
+            records: None,
         },
         arguments: Arguments::from([(text("retention.ms"), Value::Text(text("604800000")))]),
+    };
+    let records = RecordSettings {
+        subjects: vec![Pattern::new("a.*").unwrap(), Pattern::new("b.>").unwrap()],
+        records_max: Some(1),
+        per_subject_max: Some(2),
+        discard: Discard::New { per_subject: true },
+        dedupe_ms: 3,
+        storage: Storage::Memory,
+        retention: Retention::Work,
+        first: Position(4),
+        groups_max: Some(5),
+        rollup: true,
+        record_ttl: true,
+        marker_ttl_ms: Some(6),
+        deny_delete: true,
+        deny_purge: true,
+        sealed: true,
+        no_ack: true,
+    };
+    let by_record = StreamFact {
+        settings: StreamSettings { records: Some(Box::new(records)), ..stream.settings.clone() },
+        ..stream.clone()
     };
     let secret = ScramSecret {
         hash: ScramHash::Sha512,
@@ -133,6 +160,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ),
         ("policy gone", Fact::PolicyGone { namespace: text("/"), name: text("p"), operator: true }),
         ("stream", Fact::Stream(stream)),
+        ("stream of records", Fact::Stream(by_record)),
         ("partitions", Fact::Partitions(PartitionsFact { stream: uuid, first: 4, partitions })),
         ("stream gone", Fact::StreamGone(uuid)),
         ("user with scram", Fact::User(PrincipalId(2), with_scram)),

@@ -5,6 +5,7 @@
 use stele_model::group::GroupRefusal;
 use stele_model::refusal::{Object, Refusal};
 use stele_model::stream::StreamRefusal;
+use stele_model::stream::records::RecordRefusal;
 
 /// Error codes of the protocol guide, as far as we give them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -229,8 +230,32 @@ fn stream_refused(refusal: &StreamRefusal) -> Fault {
         StreamRefusal::KeysMissing(_) => {
             (Code::InvalidRecord, "records of a compacted topic need keys".to_owned())
         }
+        StreamRefusal::Record { stream, why } => return record_refused(stream, why),
     };
     Fault { code, text }
+}
+
+/// Topics whose records are told apart by subject were made by another dialect: what they are set to may refuse ours.
+fn record_refused(topic: &str, why: &RecordRefusal) -> Fault {
+    let (code, why) = match why {
+        RecordRefusal::NotSingle => (Code::InvalidRecord, "it takes single records, not batches"),
+        RecordRefusal::RecordsMax | RecordRefusal::BytesMax | RecordRefusal::PerSubjectMax => {
+            (Code::PolicyViolation, "it is full and refuses")
+        }
+        RecordRefusal::TooLarge { .. } => (Code::MessageTooLarge, "the record is larger than it allows"),
+        RecordRefusal::Sealed
+        | RecordRefusal::NoDelete
+        | RecordRefusal::NoPurge
+        | RecordRefusal::NoRollup
+        | RecordRefusal::NoTtl => (Code::PolicyViolation, "its settings do not allow this"),
+        RecordRefusal::OtherStream
+        | RecordRefusal::WrongEnd { .. }
+        | RecordRefusal::WrongLast { .. }
+        | RecordRefusal::WrongLastId { .. } => (Code::PolicyViolation, "a condition does not hold"),
+        RecordRefusal::NoRecord => (Code::OffsetOutOfRange, "there is no record at this offset"),
+        RecordRefusal::NotByRecord => (Code::InvalidRequest, "it does not tell its records apart"),
+    };
+    Fault { code, text: format!("topic {topic}: {why}") }
 }
 
 /// The code and sentence of a group's refusal.

@@ -5,6 +5,7 @@ use crate::id::{Position, Ticket};
 use crate::publish::Publishes;
 use crate::registry::Change;
 use crate::settle::Settle;
+use crate::stream::records::RecordsRequest;
 use crate::stream::{
     Appends, PartitionRef, Reads, SeekBy, StreamRef, StreamSettings, StreamStart, StreamUuid,
 };
@@ -71,6 +72,8 @@ pub enum Op {
     Seek(Vec<(PartitionRef, SeekBy)>),
     /// Remove what is below these positions. Answer: `Done::Trimmed`.
     Trim(Vec<(PartitionRef, Position)>),
+    /// Work on the records of a stream that tells them apart. Answer: `Done::Records`.
+    Records(RecordsRequest),
     /// A number for a producer, never given before. Answer, when durable: `Done::Producer`.
     NewProducer,
     /// Look at streams. Answer: `Done::Streams`.

@@ -5,6 +5,7 @@ use crate::id::{Position, QueueId};
 use crate::publish::Publishes;
 use crate::refusal::Refusal;
 use crate::registry::AccountInfo;
+use crate::stream::records::{RecordsAnswer, Stored};
 use crate::stream::{Appended, Ends, PartResult, ReadPart, Sought, StreamInfo};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -41,6 +42,9 @@ pub struct Published {
     pub refused: Vec<(u32, Refusal)>,
     /// Items of failed lanes that were dropped, in order: no confirm is owed.
     pub dropped: Vec<u32>,
+    /// Awaited items that streams which tell records apart took, and where; by item, unless several shards answered. A stream that
+    /// does not acknowledge is left out.
+    pub stored: Vec<Stored>,
 }
 
 /// What was done.
@@ -108,6 +112,8 @@ pub enum Done {
     Sought(Vec<PartResult<Sought>>),
     /// One for each part: the ends after it.
     Trimmed(Vec<PartResult<Ends>>),
+    /// See [`crate::op::Op::Records`].
+    Records(RecordsAnswer),
     /// The number.
     Producer(u64),
     /// What the group says.

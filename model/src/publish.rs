@@ -4,6 +4,7 @@
 //! queues are copied to the log in one piece.
 
 use crate::id::{Call, HubId, QueueId, ShardId};
+use crate::stream::records::Terms;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -18,6 +19,8 @@ pub struct Publishes {
     pub items: Vec<Publish>,
     /// Further routing keys (AMQP: CC and BCC), which [`Publish::extra_keys`] points into.
     pub extra_keys: Vec<Bytes>,
+    /// Items with terms, in order: what streams that tell records apart do with them. Queues pass them over.
+    pub terms: Vec<(u32, Terms)>,
 }
 
 /// What routing and answering need to know of one record. Ranges are offsets into [`Publishes::bytes`].
@@ -42,6 +45,16 @@ pub struct Publish {
 }
 
 impl Publishes {
+    /// The terms of item `n`, if it has any.
+    #[must_use]
+    pub fn terms(&self, n: u32) -> Option<&Terms> {
+        if self.terms.is_empty() {
+            return None;
+        }
+        let at = self.terms.binary_search_by_key(&n, |(item, _)| *item).ok()?;
+        self.terms.get(at).map(|(_, terms)| terms)
+    }
+
     /// The record of item `n`; empty if there is no such item.
     #[must_use]
     pub fn record(&self, n: u32) -> &[u8] {

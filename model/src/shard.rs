@@ -8,6 +8,7 @@ use crate::publish::ShardPublish;
 use crate::queue::QueueSpec;
 use crate::refusal::Refusal;
 use crate::settle::Settle;
+use crate::stream::records::{RecordsAnswer, ShardRecords, ShardRecordsAnswer, ShardStored};
 use crate::stream::{
     Appended, Ends, FoundPart, FoundPosition, FoundRecords, PartResult, PartitionSpec, ReadPart, SeekBy,
     ShardAppend, ShardRead, Sought, StreamStart,
@@ -148,6 +149,8 @@ pub enum ShardOp {
         /// Where, and below what.
         parts: Vec<(QueueId, Position)>,
     },
+    /// Work on the records of a partition. Answer: [`ShardEffect::Records`].
+    Records(ShardRecords),
     /// Give a producer's number. Answer: `Answer::Producer`.
     NewProducer {
         /// Who is answered.
@@ -241,6 +244,17 @@ pub enum ShardEffect {
         refused: Vec<(u32, Refusal)>,
         /// Items of which a route's queues are all gone by now: to be routed again once (S9).
         gone: Vec<u32>,
+        /// See [`crate::outcome::Published::stored`].
+        stored: Vec<ShardStored>,
+    },
+    /// To the hub: what came of [`ShardOp::Records`]. The runner fetches the bytes and sends them as [`ToHub::Records`].
+    Records {
+        /// Who is answered.
+        hub: HubId,
+        /// Which.
+        call: Call,
+        /// What.
+        answer: Result<ShardRecordsAnswer, Refusal>,
     },
     /// To the hub of a [`ShardOp::Append`].
     Appended {
@@ -465,6 +479,15 @@ pub enum ToHub {
         refused: Vec<(u32, Refusal)>,
         /// Items to be routed again.
         gone: Vec<u32>,
+        /// See [`crate::outcome::Published::stored`].
+        stored: Vec<ShardStored>,
+    },
+    /// See [`ShardEffect::Records`].
+    Records {
+        /// Which.
+        call: Call,
+        /// What.
+        answer: Result<RecordsAnswer, Refusal>,
     },
     /// See [`ShardEffect::Answer`].
     Answer {

@@ -9,11 +9,14 @@
 //! What a stream is set to stands in [`StreamSettings`], free of any dialect's words; what a client wrote about it is kept beside it, as
 //! given, for whoever asks.
 
+pub mod records;
+
 use crate::id::{Call, HubId, NamespaceId, Now, Place, Position, QueueId, SessionId, ShardId};
 use crate::publish::Publishes;
 use crate::refusal::Refusal;
 use crate::value::Arguments;
 use bytes::Bytes;
+use records::{RecordRefusal, RecordSettings};
 use std::sync::Arc;
 
 /// A stream's stable number for clients: random, new when a stream of the same name is made again (Kafka: topic id).
@@ -51,6 +54,8 @@ pub struct StreamSettings {
     pub capture: bool,
     /// Which time of a batch retention and [`SeekBy::Time`] go by. The two times of compaction count from the append.
     pub time: TimeKind,
+    /// It tells its records apart, by position and by subject; `None`: it keeps batches as they come. Never changes.
+    pub records: Option<Box<RecordSettings>>,
 }
 
 /// Whose clock a batch's time is.
@@ -76,6 +81,7 @@ impl Default for StreamSettings {
             batch_bytes_max: 8 << 20,
             capture: false,
             time: TimeKind::Producer,
+            records: None,
         }
     }
 }
@@ -342,6 +348,13 @@ pub enum StreamRefusal {
     UnknownProducer,
     /// Records of a compacted stream need keys: these (indexes in the batch) have none.
     KeysMissing(Vec<u32>),
+    /// A stream that tells its records apart does not take, or do, this.
+    Record {
+        /// The stream's name.
+        stream: String,
+        /// Why not.
+        why: RecordRefusal,
+    },
 }
 
 // What follows is between hubs and shards.

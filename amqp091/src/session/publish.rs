@@ -327,6 +327,7 @@ impl Connection {
             bytes: batch.bytes.split().freeze(),
             items: std::mem::take(&mut batch.items),
             extra_keys: std::mem::take(&mut batch.extra_keys),
+            terms: Vec::new(),
         };
         let ticket = self.tickets.issue(Pending::Publish(publishing));
         out.submits.push(Submit { ticket, lane: 0, op: Op::Publish(Arc::new(publishes)) });

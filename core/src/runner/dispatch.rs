@@ -6,6 +6,7 @@
 
 mod batches;
 mod open;
+mod records;
 
 use super::Fetches;
 use bytes::Bytes;
@@ -109,7 +110,7 @@ impl Dispatch {
                 }
                 self.once()
             }
-            ShardEffect::Sought { .. } => self.once(),
+            ShardEffect::Sought { .. } | ShardEffect::Records { .. } => self.once(),
             _ => return self.address(effect, Vec::new(), out),
         };
         self.wait(lane, effect, &block, out);
@@ -192,8 +193,12 @@ impl Dispatch {
 
     fn address(&self, effect: ShardEffect, bytes: Vec<Bytes>, out: &mut Vec<Out>) {
         out.push(match effect {
-            ShardEffect::Published { hub, call, refused, gone } => {
-                Out::Hub(hub, ToHub::Published { call, refused, gone })
+            ShardEffect::Published { hub, call, refused, gone, stored } => {
+                Out::Hub(hub, ToHub::Published { call, refused, gone, stored })
+            }
+            ShardEffect::Records { hub, call, answer } => {
+                let answer = answer.map(|answer| records::answer(answer, bytes));
+                Out::Hub(hub, ToHub::Records { call, answer })
             }
             ShardEffect::Answer { hub, call, answer } => Out::Hub(hub, ToHub::Answer { call, answer }),
             ShardEffect::Appended { hub, call, parts } => Out::Hub(hub, ToHub::Appended { call, parts }),
@@ -246,6 +251,7 @@ fn places(effect: &ShardEffect) -> Vec<(Place, u32)> {
         ShardEffect::Move(of) => granted(&of.records),
         ShardEffect::Read { parts, .. } => batches::places_of_read(parts),
         ShardEffect::Sought { parts, .. } => batches::places_of_search(parts),
+        ShardEffect::Records { answer: Ok(answer), .. } => records::places(answer),
         ShardEffect::DeliverBatches { batches, .. } => {
             batches.iter().map(|of| (of.batch.place, of.batch.len)).collect()
         }

@@ -66,7 +66,13 @@ impl Shard {
     pub(super) fn publish(&mut self, publish: ShardPublish, turn: &mut Turn<'_>) {
         let ShardPublish { hub, call, awaited, link, batch, runs, routes } = publish;
         if link.is_some_and(|link| self.links.is_repeat(link)) && !self.makes(Mutant::TakenTwice) {
-            turn.say_present(ShardEffect::Published { hub, call, refused: Vec::new(), gone: Vec::new() });
+            turn.say_present(ShardEffect::Published {
+                hub,
+                call,
+                refused: Vec::new(),
+                gone: Vec::new(),
+                stored: Vec::new(),
+            });
             return;
         }
         let mut storing = Storing::new(&batch, awaited, link);
@@ -87,7 +93,7 @@ impl Shard {
         if self.makes(Mutant::EarlyConfirm) {
             after = Lsn(0);
         }
-        turn.say(after, ShardEffect::Published { hub, call, refused, gone });
+        turn.say(after, ShardEffect::Published { hub, call, refused, gone, stored: Vec::new() });
         for (partition, lsn) in streamed {
             self.came_to(partition, lsn, turn);
         }

@@ -9,6 +9,7 @@ mod chores;
 mod entry;
 mod push;
 mod read;
+mod records;
 mod replay;
 mod retain;
 mod snapshot;

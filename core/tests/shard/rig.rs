@@ -73,7 +73,7 @@ pub(crate) fn batch(messages: &[Message<'_>], persistent: bool) -> Arc<Publishes
             persistent,
         });
     }
-    Arc::new(Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new() })
+    Arc::new(Publishes { bytes: bytes.freeze(), items, ..Publishes::default() })
 }
 
 impl Rig {

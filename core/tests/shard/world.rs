@@ -297,7 +297,7 @@ impl World {
             items.push(item(start..bytes.len() as u32, awaited, persistent));
             self.next_id += 1;
         }
-        let batch = Arc::new(Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new() });
+        let batch = Arc::new(Publishes { bytes: bytes.freeze(), items, ..Publishes::default() });
         let half = u32::from(count) / 2;
         let runs = [0..half, half..u32::from(count)].into_iter().filter(|items| !items.is_empty());
         let runs = runs.map(|items| RoutedRun { items, route: 0, volatile: !persistent }).collect();

@@ -266,7 +266,7 @@ impl World {
             items.push(item(start..bytes.len() as u32, persistent));
         }
         let all = bytes.freeze();
-        let batch = Arc::new(Publishes { bytes: all.clone(), items, extra_keys: Vec::new() });
+        let batch = Arc::new(Publishes { bytes: all.clone(), items, ..Publishes::default() });
         let runs = vec![RoutedRun { items: 0..lens.len() as u32, route: 0, volatile: !persistent }];
         let (hub, call, link, awaited) = (HubId(0), Call(3), None, true);
         let routes = vec![route];

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use stele_model::id::{Call, NamespaceId, Now, QueueId, SessionId, Ticket};
 use stele_model::outcome::{Outcome, Published};
 use stele_model::refusal::Refusal;
+use stele_model::stream::records::ShardStored;
 
 /// A batch of which some shards have not answered yet.
 pub(super) struct OpenBatch {
@@ -45,8 +46,7 @@ impl Hub {
         &mut self,
         _: Now,
         call: Call,
-        refused: Vec<(u32, Refusal)>,
-        gone: &[u32],
+        (refused, gone, stored): (Vec<(u32, Refusal)>, &[u32], &[ShardStored]),
         out: &mut HubOut,
     ) {
         if self.is_share(call) {
@@ -58,6 +58,7 @@ impl Hub {
                 let Some(mut open) = self.batches.remove(&number) else { return };
                 open.waiting -= 1;
                 open.published.refused.extend(refused);
+                self.name_stored(&mut open.published, stored);
                 if !gone.is_empty() && again {
                     open.give_up(gone);
                 } else if !gone.is_empty() {
@@ -85,11 +86,12 @@ impl OpenBatch {
 
     /// Puts what the shards listed in order; of several refusals of one item the first stands.
     fn finish(mut self) -> Self {
-        let Published { unroutable, refused, .. } = &mut self.published;
+        let Published { unroutable, refused, stored, .. } = &mut self.published;
         unroutable.sort_unstable();
         unroutable.dedup();
         refused.sort_by_key(|(n, _)| *n);
         refused.dedup_by_key(|(n, _)| *n);
+        stored.sort_by_key(|stored| stored.item);
         self
     }
 }

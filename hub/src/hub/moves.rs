@@ -65,7 +65,7 @@ impl Hub {
             let item = item(start, bytes.len(), &bytes);
             items.push(item);
         }
-        let batch = Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new() };
+        let batch = Publishes { bytes: bytes.freeze(), items, ..Publishes::default() };
         let edge = self.flows.edge(Edge::DeadLettered {
             queue: of.queue.id,
             exchange: target.exchange.clone(),

@@ -170,7 +170,8 @@ impl Hub {
     ) {
         let Notes { unroutable, dropped, replies, namespace } = notes;
         self.send_replies(&batch, replies, out);
-        let published = Published { batch, unroutable, refused: Vec::new(), dropped };
+        let (refused, stored) = (Vec::new(), Vec::new());
+        let published = Published { batch, unroutable, refused, dropped, stored };
         self.batch_last += 1;
         let waiting = self.send_plan(self.batch_last, &published.batch, false, out);
         if waiting == 0 {

@@ -39,6 +39,8 @@ pub(super) enum Request {
     DeclaredStream { queue: Arc<str> },
     /// To give a producer's number.
     Producer,
+    /// To work on the records of a stream.
+    Records,
     /// To ask a group.
     Group(GroupAsked),
     /// To tell what is known of the groups of a home.
@@ -82,6 +84,7 @@ impl Request {
             | Self::Unsubscribe
             | Self::Define { .. }
             | Self::Producer
+            | Self::Records
             | Self::Group(_)
             | Self::GroupChanges
             | Self::GroupStream { .. }

@@ -246,15 +246,17 @@ impl Stage {
             failures: 0,
         };
         match words {
-            ["published", of] => ToHub::Published { call: call(of), refused: Vec::new(), gone: Vec::new() },
+            ["published", of] => {
+                ToHub::Published { call: call(of), refused: Vec::new(), gone: Vec::new(), stored: Vec::new() }
+            }
             ["gone", of, items @ ..] => {
                 let gone = items.iter().map(|item| item.parse().unwrap()).collect();
-                ToHub::Published { call: call(of), refused: Vec::new(), gone }
+                ToHub::Published { call: call(of), refused: Vec::new(), gone, stored: Vec::new() }
             }
             ["full", of, items @ ..] => {
                 let full = |item: &&str| (item.parse().unwrap(), Refusal::Full { name: "q".into() });
                 let refused = items.iter().map(full).collect();
-                ToHub::Published { call: call(of), refused, gone: Vec::new() }
+                ToHub::Published { call: call(of), refused, gone: Vec::new(), stored: Vec::new() }
             }
             ["subscribed", of] => answer(of, Answer::Subscribed { counts_deliveries: false }),
             ["unsubscribed", of] => answer(of, Answer::Unsubscribed),

@@ -505,7 +505,7 @@ proptest! {
                     got[at].extend(run.items.clone().map(|n| (n, run.volatile)));
                 }
             }
-            let done = ToHub::Published { call: publish.call, refused: Vec::new(), gone: Vec::new() };
+            let done = ToHub::Published { call: publish.call, refused: Vec::new(), gone: Vec::new(), stored: Vec::new() };
             stage.hub.from_shard(Now(0), shard, done, &mut out);
         }
         for (at, got) in got.into_iter().enumerate() {

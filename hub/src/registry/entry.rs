@@ -5,6 +5,7 @@
 //! decided.
 
 mod account;
+mod records;
 mod stream;
 
 pub use stream::{PartitionsFact, StreamFact};

@@ -156,6 +156,7 @@ pub(super) fn settings(written: &Written) -> StreamSettings {
         } else {
             TimeKind::Producer
         },
+        records: None,
     }
 }
 

@@ -64,7 +64,7 @@ pub fn publishes(batch: &[u8], subject: &str, now: Now, bytes_max: usize) -> Pub
             persistent: true,
         });
     });
-    Publishes { bytes: out.freeze(), items, extra_keys: Vec::new() }
+    Publishes { bytes: out.freeze(), items, ..Publishes::default() }
 }
 
 /// The records of a batch in the layout of this crate, one by one: those from index `from` on, `count` of them, with their offsets

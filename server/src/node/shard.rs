@@ -344,7 +344,7 @@ impl ShardThread {
         let refusal = no_space();
         let items = publish.runs.iter().flat_map(|run| run.items.clone());
         let refused = items.map(|item| (item, refusal.clone())).collect();
-        let answer = ToHub::Published { call: publish.call, refused, gone: Vec::new() };
+        let answer = ToHub::Published { call: publish.call, refused, gone: Vec::new(), stored: Vec::new() };
         self.out.push(Out::Hub(publish.hub, answer));
     }
 

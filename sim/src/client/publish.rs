@@ -96,7 +96,7 @@ impl Client {
                 bytes: bytes.slice(range),
             }));
         }
-        let batch = Publishes { bytes, items, extra_keys: Vec::new() };
+        let batch = Publishes { bytes, items, ..Publishes::default() };
         self.ask(0, Op::Publish(Arc::new(batch)), Asked::Publish(ids));
     }
 

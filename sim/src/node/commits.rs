@@ -76,6 +76,7 @@ fn may_be_awaited(op: &ShardOp) -> bool {
         | ShardOp::Groups { .. }
         | ShardOp::GroupChanges { .. } => false,
         ShardOp::Clock { .. } => false,
+        ShardOp::Records(_) => true,
         ShardOp::Trim { .. } | ShardOp::NewProducer { .. } | ShardOp::PutPartition { .. } => true,
         ShardOp::Group(_) | ShardOp::PartitionsGone { .. } => true,
     }

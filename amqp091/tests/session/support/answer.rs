@@ -80,7 +80,13 @@ fn published(run: &mut Run, words: &Words<'_>) {
         };
         let full = Refusal::Full { name: "q".to_owned() };
         let refused = mine(&refused).into_iter().map(|n| (n, full.clone())).collect();
-        let published = Published { unroutable: mine(&unroutable), refused, dropped: mine(&dropped), batch };
+        let published = Published {
+            unroutable: mine(&unroutable),
+            refused,
+            dropped: mine(&dropped),
+            batch,
+            stored: Vec::new(),
+        };
         answers.push((ticket, Outcome::Published(published)));
         before += count;
     }

@@ -123,7 +123,8 @@ impl Shard {
                 continue;
             }
             let (hub, call) = (publish.hub, publish.call);
-            turn.say_present(ShardEffect::Published { hub, call, refused: Vec::new(), gone: Vec::new() });
+            let (refused, gone, stored) = (Vec::new(), Vec::new(), Vec::new());
+            turn.say_present(ShardEffect::Published { hub, call, refused, gone, stored });
         }
     }
 

@@ -19,6 +19,7 @@ fn full_spec() -> PartitionSpec {
         batch_bytes_max: 5,
         capture: true,
         time: TimeKind::Append,
+        records: None,
     };
     PartitionSpec {
         id: PARTITION,

@@ -2,6 +2,8 @@
 //!
 //! Called by [`super::entry`] and [`super::snapshot`]. The layout stands in `docs/format-entries.md`.
 
+mod records;
+
 use crate::shard::bytes::{Input, put_text};
 use bytes::BufMut;
 use stele_model::id::{NamespaceId, QueueId};
@@ -13,7 +15,8 @@ const CAPTURE: u8 = 4;
 const APPEND_TIME: u8 = 8;
 const RETENTION_MS: u8 = 16;
 const RETENTION_BYTES: u8 = 32;
-const ALL: u8 = 63;
+const RECORDS: u8 = 64;
+const ALL: u8 = 127;
 
 /// Appends a partition's settings.
 pub(super) fn put(out: &mut Vec<u8>, spec: &PartitionSpec) {
@@ -29,13 +32,17 @@ pub(super) fn put(out: &mut Vec<u8>, spec: &PartitionSpec) {
             | flag(of.capture, CAPTURE)
             | flag(of.time == TimeKind::Append, APPEND_TIME)
             | flag(of.retention_ms.is_some(), RETENTION_MS)
-            | flag(of.retention_bytes.is_some(), RETENTION_BYTES),
+            | flag(of.retention_bytes.is_some(), RETENTION_BYTES)
+            | flag(of.records.is_some(), RECORDS),
     );
     out.put_u32_le(of.batch_bytes_max);
     out.put_u64_le(of.compact_after_ms);
     out.put_u64_le(of.tombstone_ms);
     for number in [of.retention_ms, of.retention_bytes].into_iter().flatten() {
         out.put_u64_le(number);
+    }
+    if let Some(records) = &of.records {
+        records::put(out, records);
     }
 }
 
@@ -53,7 +60,7 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<PartitionSpec, String> {
     let compact_after_ms = input.u64("settings")?;
     let tombstone_ms = input.u64("settings")?;
     let mut number = |bit: u8| (flags & bit != 0).then(|| input.u64("settings")).transpose();
-    let settings = StreamSettings {
+    let mut settings = StreamSettings {
         retention_ms: number(RETENTION_MS)?,
         retention_bytes: number(RETENTION_BYTES)?,
         delete: flags & DELETE != 0,
@@ -63,6 +70,10 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<PartitionSpec, String> {
         batch_bytes_max,
         capture: flags & CAPTURE != 0,
         time: if flags & APPEND_TIME != 0 { TimeKind::Append } else { TimeKind::Producer },
+        records: None,
     };
+    if flags & RECORDS != 0 {
+        settings.records = Some(Box::new(records::read(input)?));
+    }
     Ok(PartitionSpec { id, namespace, stream, index, settings })
 }

@@ -1,9 +1,13 @@
 //! Facts about streams, and their bytes.
 
 use super::super::bytes::{Reader, Writer, Wrong};
+use super::records;
 use stele_model::id::{NamespaceId, QueueId, ShardId};
 use stele_model::stream::{StreamSettings, StreamUuid, TimeKind};
 use stele_model::value::Arguments;
+
+/// Bit of the byte of the time: what the stream does with its records follows.
+const RECORDS: u8 = 16;
 
 /// See [`super::Fact::Stream`].
 #[derive(Clone, Debug, PartialEq)]
@@ -49,19 +53,24 @@ impl StreamFact {
             batch_bytes_max,
             capture,
             time,
-        } = self.settings;
-        out.maybe(retention_ms, Writer::u64);
-        out.maybe(retention_bytes, Writer::u64);
-        out.bool(delete);
-        out.bool(compact);
-        out.u64(compact_after_ms);
-        out.u64(tombstone_ms);
-        out.u32(batch_bytes_max);
-        out.bool(capture);
-        out.u8(match time {
+            records,
+        } = &self.settings;
+        out.maybe(*retention_ms, Writer::u64);
+        out.maybe(*retention_bytes, Writer::u64);
+        out.bool(*delete);
+        out.bool(*compact);
+        out.u64(*compact_after_ms);
+        out.u64(*tombstone_ms);
+        out.u32(*batch_bytes_max);
+        out.bool(*capture);
+        let time = match time {
             TimeKind::Producer => 1,
             TimeKind::Append => 2,
-        });
+        };
+        out.u8(time | if records.is_some() { RECORDS } else { 0 });
+        if let Some(records) = records {
+            records::write(out, records);
+        }
         out.arguments(&self.arguments);
     }
 
@@ -71,24 +80,34 @@ impl StreamFact {
             namespace: NamespaceId(input.u64()?),
             name: input.text()?,
             internal: input.bool()?,
-            settings: StreamSettings {
-                retention_ms: input.maybe(Reader::u64)?,
-                retention_bytes: input.maybe(Reader::u64)?,
-                delete: input.bool()?,
-                compact: input.bool()?,
-                compact_after_ms: input.u64()?,
-                tombstone_ms: input.u64()?,
-                batch_bytes_max: input.u32()?,
-                capture: input.bool()?,
-                time: match input.u8()? {
-                    1 => TimeKind::Producer,
-                    2 => TimeKind::Append,
-                    other => return Err(format!("time of unknown kind {other}")),
-                },
-            },
+            settings: settings(input)?,
             arguments: input.arguments()?,
         })
     }
+}
+
+fn settings(input: &mut Reader<'_>) -> Result<StreamSettings, Wrong> {
+    let mut settings = StreamSettings {
+        retention_ms: input.maybe(Reader::u64)?,
+        retention_bytes: input.maybe(Reader::u64)?,
+        delete: input.bool()?,
+        compact: input.bool()?,
+        compact_after_ms: input.u64()?,
+        tombstone_ms: input.u64()?,
+        batch_bytes_max: input.u32()?,
+        capture: input.bool()?,
+        ..StreamSettings::default()
+    };
+    let time = input.u8()?;
+    settings.time = match time & !RECORDS {
+        1 => TimeKind::Producer,
+        2 => TimeKind::Append,
+        other => return Err(format!("time of unknown kind {other}")),
+    };
+    if time & RECORDS != 0 {
+        settings.records = Some(Box::new(records::read(input)?));
+    }
+    Ok(settings)
 }
 
 impl PartitionsFact {
