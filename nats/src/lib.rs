@@ -4,3 +4,5 @@
 //! (subject, stream sequence, consumer); at the border to `model` they change (position, group).
 //!
 //! Not here: sockets, time, passwords' storage, where records lie.
+
+pub mod jet;

@@ -1,0 +1,227 @@
+//! What a publish to a stream may ask for in its headers, and the answer to it.
+
+use super::error::{ApiError, Code};
+use super::time;
+use serde::{Deserialize, Serialize};
+
+/// The value of a header in a block (`NATS/1.0\r\nName: value\r\n…`): the first of that name, which is compared octet by octet.
+#[must_use]
+pub fn header<'a>(block: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut rest = block;
+    while let Some(at) = rest.windows(2).position(|pair| pair == b"\r\n") {
+        rest = rest.get(at + 2..)?;
+        let value = rest.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b":"));
+        if let Some(value) = value {
+            let end = value.windows(2).position(|pair| pair == b"\r\n").unwrap_or(value.len());
+            return std::str::from_utf8(value.get(..end)?.trim_ascii()).ok();
+        }
+    }
+    None
+}
+
+/// What a publish asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes<'a> {
+    /// Store it once for this id.
+    pub id: Option<&'a str>,
+    /// Only in this stream.
+    pub stream: Option<&'a str>,
+    /// Only behind this sequence.
+    pub last_seq: Option<u64>,
+    /// Only if this is the last sequence of the subject, or of [`Self::last_subject`].
+    pub last_subject_seq: Option<u64>,
+    /// Which subject that is about; may be a pattern.
+    pub last_subject: Option<&'a str>,
+    /// Only behind this id.
+    pub last_id: Option<&'a str>,
+    /// Remove what was before.
+    pub rollup: Option<Rollup>,
+    /// How long it lives.
+    pub ttl: Option<Ttl>,
+}
+
+/// What a publish replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollup {
+    /// All messages.
+    All,
+    /// Those of its subject.
+    Subject,
+}
+
+/// How long a message lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// For ever, whatever the stream's age limit is.
+    Never,
+    /// Seconds, at least 1.
+    Seconds(u64),
+}
+
+impl<'a> Wishes<'a> {
+    /// Reads a header block; empty: none.
+    ///
+    /// # Errors
+    /// What cannot be, or is not supported, or needs the stream to allow it (`ttl`, `rollup`: the stream's own settings).
+    pub fn parse(block: &'a [u8], allows: Allows) -> Result<Self, ApiError> {
+        if block.is_empty() {
+            return Ok(Self::default());
+        }
+        if block.len() > usize::from(u16::MAX) {
+            return Err(Code::StreamHeaderExceedsMaximum.error());
+        }
+        unsupported(block)?;
+        let get = |name: &str| header(block, name);
+        let number = |name: &str| get(name).and_then(|text| text.parse::<u64>().ok());
+        let wishes = Self {
+            id: get("Nats-Msg-Id"),
+            stream: get("Nats-Expected-Stream"),
+            last_seq: number("Nats-Expected-Last-Sequence"),
+            last_subject_seq: number("Nats-Expected-Last-Subject-Sequence"),
+            last_subject: get("Nats-Expected-Last-Subject-Sequence-Subject"),
+            last_id: get("Nats-Expected-Last-Msg-Id"),
+            rollup: get("Nats-Rollup").map(|text| rollup(text, allows)).transpose()?,
+            ttl: get("Nats-TTL").map(|text| ttl(text, allows)).transpose()?.flatten(),
+        };
+        if wishes.last_subject.is_some() && wishes.last_subject_seq.is_none() {
+            return Err(Code::StreamExpectedLastSeqPerSubjectInvalid.error());
+        }
+        Ok(wishes)
+    }
+}
+
+/// What a stream allows publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allows {
+    /// `allow_rollup_hdrs`, and not `deny_purge`.
+    pub rollup: bool,
+    /// `allow_msg_ttl`.
+    pub ttl: bool,
+}
+
+fn rollup(text: &str, allows: Allows) -> Result<Rollup, ApiError> {
+    match text {
+        _ if !allows.rollup => Err(Code::StreamRollupFailed.with("rollup not permitted")),
+        "all" => Ok(Rollup::All),
+        "sub" => Ok(Rollup::Subject),
+        other => Err(Code::StreamRollupFailed.with(format_args!("rollup value invalid: {other:?}"))),
+    }
+}
+
+/// Seconds, a duration of at least one, or "never"; 0 is as if nothing was said.
+fn ttl(text: &str, allows: Allows) -> Result<Option<Ttl>, ApiError> {
+    let ttl = if text.eq_ignore_ascii_case("never") {
+        Some(Ttl::Never)
+    } else if let Ok(nanos) = time::parse_short(text).or_else(|_| whole_seconds(text)) {
+        if nanos != 0 && nanos < time::SECOND {
+            return Err(Code::MessageTtlInvalid.error());
+        }
+        let seconds = u64::try_from(nanos / time::SECOND).unwrap_or(0);
+        (seconds > 0).then_some(Ttl::Seconds(seconds))
+    } else {
+        return Err(Code::MessageTtlInvalid.error());
+    };
+    if ttl.is_some() && !allows.ttl { Err(Code::MessageTtlDisabled.error()) } else { Ok(ttl) }
+}
+
+fn whole_seconds(text: &str) -> Result<i64, time::NotATime> {
+    let seconds: u32 = text.parse().map_err(|_| time::NotATime)?;
+    Ok(i64::from(seconds) * time::SECOND)
+}
+
+/// Headers that ask for what this server does not do: a publish that was stored without it would be a lie.
+fn unsupported(block: &[u8]) -> Result<(), ApiError> {
+    let asked = [
+        ("Nats-Incr", Code::MessageIncrDisabled),
+        ("Nats-Batch-Id", Code::AtomicPublishDisabled),
+        ("Nats-Schedule", Code::MessageSchedulesDisabled),
+    ];
+    match asked.into_iter().find(|(name, _)| header(block, name).is_some()) {
+        Some((_, code)) => Err(code.error()),
+        None => Ok(()),
+    }
+}
+
+/// The answer to a publish.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PubAck {
+    /// Why it was not stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ApiError>,
+    /// Which stream.
+    pub stream: String,
+    /// Its sequence there; 0 if it was refused.
+    pub seq: u64,
+    /// It was stored before.
+    #[serde(default, skip_serializing_if = "super::stream::is_false")]
+    pub duplicate: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: Allows = Allows { rollup: true, ttl: true };
+
+    fn block(lines: &[(&str, &str)]) -> Vec<u8> {
+        let mut text = "NATS/1.0\r\n".to_owned();
+        for (name, value) in lines {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        (text + "\r\n").into_bytes()
+    }
+
+    #[test]
+    fn headers_are_found_by_their_exact_names() {
+        let block = block(&[("Nats-Msg-Id-Other", "x"), ("Nats-Msg-Id", " a b "), ("Nats-Msg-Id", "c")]);
+        assert_eq!(header(&block, "Nats-Msg-Id"), Some("a b"));
+        assert_eq!(header(&block, "nats-msg-id"), None);
+        assert_eq!(header(b"NATS/1.0\r\nA:1", "A"), Some("1"));
+    }
+
+    #[test]
+    fn wishes_are_read_from_headers() {
+        let block = block(&[
+            ("Nats-Expected-Last-Subject-Sequence", "3"),
+            ("Nats-Expected-Last-Subject-Sequence-Subject", "a.>"),
+            ("Nats-Rollup", "sub"),
+            ("Nats-TTL", "90s"),
+        ]);
+        let wishes = Wishes::parse(&block, ALL).unwrap();
+        assert_eq!((wishes.last_subject_seq, wishes.last_subject), (Some(3), Some("a.>")));
+        assert_eq!((wishes.rollup, wishes.ttl), (Some(Rollup::Subject), Some(Ttl::Seconds(90))));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let error =
+            |name, value, allows| Wishes::parse(&block(&[(name, value)]), allows).unwrap_err().err_code;
+        let none = Allows { rollup: false, ttl: false };
+        assert_eq!(error("Nats-Rollup", "sub", none), 10111);
+        assert_eq!(error("Nats-Rollup", "some", ALL), 10111);
+        assert_eq!(error("Nats-TTL", "5", none), 10166);
+        assert_eq!(error("Nats-TTL", "10ms", ALL), 10165);
+        assert_eq!(error("Nats-TTL", "soon", ALL), 10165);
+        assert_eq!(error("Nats-Incr", "1", ALL), 10168);
+        assert_eq!(error("Nats-Batch-Id", "b", ALL), 10174);
+        assert_eq!(error("Nats-Schedule", "@every 1m", ALL), 10188);
+        assert_eq!(error("Nats-Expected-Last-Subject-Sequence-Subject", "a", ALL), 10193);
+        assert_eq!(Wishes::parse(&block(&[("Nats-TTL", "0")]), none).unwrap().ttl, None);
+        assert_eq!(Wishes::parse(&block(&[("Nats-TTL", "Never")]), ALL).unwrap().ttl, Some(Ttl::Never));
+    }
+
+    #[test]
+    fn an_answer_leaves_out_what_is_unset() {
+        let ack = PubAck { stream: "s".to_owned(), seq: 3, ..PubAck::default() };
+        assert_eq!(serde_json::to_string(&ack).unwrap(), r#"{"stream":"s","seq":3}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_block_makes_it_panic(block in proptest::collection::vec(any::<u8>(), 0..80), text in "(Nats-[A-Za-z-]{2,12}: ?[0-9a-z]{0,5}\r\n){0,4}") {
+            let _ = Wishes::parse(&block, ALL);
+            let _ = Wishes::parse(format!("NATS/1.0\r\n{text}\r\n").as_bytes(), ALL);
+        }
+    }
+}
