@@ -1,6 +1,6 @@
 //! Whom the conformance scripts talk to: our own release binary, started here, or a peer that somebody else started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -13,6 +13,11 @@ use crate::workspace::Workspace;
 
 /// Away from a developer's own broker and the peers, and below the ports that the kernel hands out by itself (from 32 768).
 const PORT_OFFSET: u16 = 11_000;
+/// Another one, for who shares the machine with another run.
+const PORT_OFFSET_VARIABLE: &str = "STELE_CONFORM_PORT_OFFSET";
+/// Users that scripts log in as: those that `peers/kafka.sh` gives the real one.
+const USERS: [&str; 3] =
+    ["admin.password=admin-secret", "admin.tags=administrator", "alice.password=alice-secret"];
 
 /// A broker under test.
 pub(crate) enum Subject {
@@ -34,23 +39,30 @@ pub(crate) struct Peer {
 }
 
 impl Subject {
-    /// Start our own binary on fresh data.
-    pub(crate) fn ours(workspace: &Workspace, dialect: Dialect) -> Result<Self> {
+    /// Start our own binary on fresh data: `program`, or a release binary that is built now.
+    pub(crate) fn ours(workspace: &Workspace, dialect: Dialect, program: Option<&Path>) -> Result<Self> {
         let certificates = provision::certificates(workspace)?;
         let data_dir = workspace.target("conform/stele-data");
         if data_dir.exists() {
             std::fs::remove_dir_all(&data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
         }
-        command::run(workspace.command("cargo").args(["build", "--release", "--quiet", "-p", "stelemq"]))?;
-        let arguments = [("--tls-cert", "server.pem"), ("--tls-key", "server.key")];
+        if program.is_none() {
+            command::run(workspace.command("cargo").args([
+                "build",
+                "--release",
+                "--quiet",
+                "-p",
+                "stelemq",
+            ]))?;
+        }
+        let certified = [("--tls-cert", "server.pem"), ("--tls-key", "server.key")];
+        let certified = certified.map(|(flag, file)| [flag.into(), certificates.join(file).into_os_string()]);
+        let users = USERS.map(|setting| ["--set".into(), format!("auth.users.{setting}").into()]);
         let settings = Settings {
-            program: workspace.target("release/stele"),
+            program: program.map_or_else(|| workspace.target("release/stele"), Path::to_owned),
             data_dir,
-            port_offset: PORT_OFFSET,
-            arguments: arguments
-                .iter()
-                .flat_map(|(flag, file)| [flag.into(), certificates.join(file).into_os_string()])
-                .collect(),
+            port_offset: port_offset()?,
+            arguments: certified.into_iter().chain(users).flatten().collect(),
         };
         Ok(Self::Ours { dialect, broker: Broker::start(settings)?, certificates })
     }
@@ -102,5 +114,12 @@ impl Subject {
             }
             Self::Peer(Peer { restart: None, .. }) => Ok(false),
         }
+    }
+}
+
+fn port_offset() -> Result<u16> {
+    match std::env::var(PORT_OFFSET_VARIABLE) {
+        Ok(given) => given.parse().with_context(|| format!("understand {PORT_OFFSET_VARIABLE}={given}")),
+        Err(_) => Ok(PORT_OFFSET),
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 /// On our own binary.
 pub(crate) fn on_ours(workspace: &Workspace) -> Result<()> {
-    let subject = Subject::ours(workspace, Dialect::Amqp091)?;
+    let subject = Subject::ours(workspace, Dialect::Amqp091, None)?;
     let Subject::Ours { broker, .. } = &subject else { bail!("our own broker is one that was started here") };
     exchange(workspace, &format!("amqp://guest:guest@127.0.0.1:{}/", broker.amqp().port()))
 }

@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// Only these cases, comma separated; not with --record.
     #[arg(long, value_delimiter = ',', conflicts_with = "record")]
     only: Vec<String>,
+    /// Our own binary as it stands here, instead of a release binary that is built now.
+    #[arg(long, conflicts_with = "peer")]
+    program: Option<PathBuf>,
     /// A running broker instead of our own binary: amqp://user:password@host:port/, or host:port for Kafka.
     #[arg(long)]
     peer: Option<String>,
@@ -96,7 +99,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     };
     let clients: Vec<&Client> = known.iter().filter(chosen).collect();
     let subject = match &options.peer {
-        None => Subject::ours(workspace, dialect)?,
+        None => Subject::ours(workspace, dialect, options.program.as_deref())?,
         Some(address) => Subject::Peer(Peer {
             dialect,
             address: address.clone(),
@@ -117,7 +120,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 pub(crate) fn client(workspace: &Workspace, dialect: Dialect, client: &str) -> Result<()> {
     let clients: Vec<&Client> = dialect.clients().iter().filter(|known| known.name == client).collect();
     assert_eq!(clients.len(), 1, "the suite names a client that is in the table");
-    compare(workspace, dialect, Subject::ours(workspace, dialect)?, &clients, &[])
+    compare(workspace, dialect, Subject::ours(workspace, dialect, None)?, &clients, &[])
 }
 
 fn record(workspace: &Workspace, dialect: Dialect, mut subject: Subject, clients: &[&Client]) -> Result<()> {
