@@ -75,8 +75,6 @@ pub enum Code {
     OutOfOrderSequenceNumber = 45,
     /// There is a newer incarnation of the producer.
     InvalidProducerEpoch = 47,
-    /// Part of a transaction, where there is none.
-    InvalidTxnState = 48,
     /// No grant for the transactional id.
     TransactionalIdAuthorizationFailed = 53,
     /// The disk does not do it.
@@ -149,6 +147,9 @@ pub fn refused(refusal: &Refusal) -> Fault {
     let (code, text) = match refusal {
         Refusal::Stream(refusal) => return stream_refused(refusal),
         Refusal::Group(refusal) => return group_refused(refusal),
+        Refusal::Exists { object: Object::Stream, name } => {
+            (Code::TopicAlreadyExists, format!("Topic '{name}' already exists."))
+        }
         Refusal::Exists { object, name } => {
             (Code::TopicAlreadyExists, format!("{object} '{name}' already exists"))
         }

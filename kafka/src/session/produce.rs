@@ -356,18 +356,10 @@ pub(super) fn stream_ref(topic: &TopicRef<'_>) -> StreamRef {
 /// Checks what one partition is sent, and makes of it what is stored.
 fn check(records: &Bytes, rules: &Rules, version: i16, now: Now) -> Result<StreamBatch, Bad> {
     let invalid = |text: &str| Bad::from(Fault::new(Code::InvalidRecord, text));
-    let corrupt = |damage: Damage| {
-        let code = match damage {
-            Damage::Magic(_) => Code::InvalidRecord,
-            _ => Code::CorruptMessage,
-        };
-        Bad::from(Fault::new(code, format!("the batch is damaged: {damage:?}")))
-    };
-    if records.is_empty() {
-        return Err(invalid("there must be one record batch for each partition"));
-    }
+    let corrupt = |damage: Damage| Bad::from(damaged(damage));
     let (batch, rest) = Batch::first(records).map_err(corrupt)?;
-    if !rest.is_empty() {
+    // Octets behind it that are no whole batch are passed over and not stored.
+    if !matches!(Batch::first(rest), Err(Damage::Short)) {
         return Err(invalid("there must be exactly one record batch for each partition"));
     }
     batch.verify().map_err(corrupt)?;
@@ -384,18 +376,23 @@ fn check(records: &Bytes, rules: &Rules, version: i16, now: Now) -> Result<Strea
     let count = u32::try_from(head.count).ok().filter(|count| *count > 0);
     let count = count.filter(|_| head.count.checked_sub(1) == Some(head.last_offset_delta));
     let count = count.ok_or_else(|| invalid("the number of records is not that of the offsets"))?;
+    batch.check_records().map_err(corrupt)?;
     if head.attributes.is_control() {
         return Err(invalid("clients may not write control batches"));
     }
     if head.attributes.is_transactional() {
-        return Err(Fault::new(Code::InvalidTxnState, "transactions are not spoken here").into());
+        let text = "transactions are not spoken here";
+        return Err(Fault::new(Code::TransactionalIdAuthorizationFailed, text).into());
+    }
+    if head.base_offset != 0 {
+        return Err(invalid("the base offset of a batch that is sent must be 0"));
     }
     if !rules.log_append_time {
         timely(head.base_timestamp, head.max_timestamp, rules, now)?;
     }
     let keys = if rules.compact { keys(&batch)? } else { Vec::new() };
     let producer = producer(head)?;
-    let mut bytes = records.clone();
+    let mut bytes = records.slice_ref(batch.bytes());
     if rules.codec.is_some_and(|wanted| wanted != codec) {
         let wanted = rules.codec.unwrap_or(codec);
         bytes = recode(&batch, wanted, profile::UNPACKED_BYTES_MAX).map_err(corrupt)?;
@@ -409,6 +406,19 @@ fn check(records: &Bytes, rules: &Rules, version: i16, now: Now) -> Result<Strea
         u64::try_from(head.max_timestamp).ok()
     };
     Ok(StreamBatch { bytes, format: Format::KafkaBatch, count, time_max_ms, producer, keys })
+}
+
+/// Kafka's code for a batch that is not one: producers send those of [`Code::CorruptMessage`] again, and give the others up.
+fn damaged(damage: Damage) -> Fault {
+    let code = match damage {
+        Damage::Magic(0 | 1) | Damage::Short | Damage::Codec(_) | Damage::Compressed | Damage::Record(_) => {
+            Code::InvalidRecord
+        }
+        Damage::Magic(_) | Damage::Length(_) | Damage::Crc { .. } | Damage::TooLarge(_) => {
+            Code::CorruptMessage
+        }
+    };
+    Fault::new(code, format!("the batch is damaged: {damage:?}"))
 }
 
 fn timely(base: i64, max: i64, rules: &Rules, now: Now) -> Result<(), Bad> {
@@ -436,12 +446,11 @@ fn producer(head: &stele_record::batch::Head) -> Result<Option<Producer>, Bad> {
 
 /// The keys of a compacted topic's records, each of which must have one.
 fn keys(batch: &Batch<'_>) -> Result<Vec<KeyMark>, Bad> {
-    let corrupt = |damage| Fault::new(Code::CorruptMessage, format!("the batch is damaged: {damage:?}"));
-    let contents = batch.contents(profile::UNPACKED_BYTES_MAX).map_err(corrupt)?;
+    let contents = batch.contents(profile::UNPACKED_BYTES_MAX).map_err(damaged)?;
     let mut keys = Vec::new();
     let mut missing = Vec::new();
     for (record, at) in contents.records().zip(0..) {
-        let record = record.map_err(corrupt)?;
+        let record = record.map_err(damaged)?;
         match record.key {
             Some(key) => keys.push(KeyMark { hash: key_hash(key), tombstone: record.value.is_none() }),
             None => missing.push(at),

@@ -108,13 +108,16 @@ fn what_is_wrong_with_a_batch_is_told_by_its_code() {
         ("two batches", 9, [&good[..], &good[..]].concat(), 87),
         ("an old format", 9, change(16, &[1], false), 87),
         ("a wrong checksum", 9, change(70, &[0xff], false), 2),
-        ("a short batch", 9, good[..good.len() - 1].to_vec(), 2),
-        ("a head and no more", 9, good[..HEAD_BYTES - 1].to_vec(), 2),
-        ("a codec that is none", 9, change(22, &[5], true), 2),
+        ("a short batch", 9, good[..good.len() - 1].to_vec(), 87),
+        ("a head and no more", 9, good[..HEAD_BYTES - 1].to_vec(), 87),
+        ("a codec that is none", 9, change(22, &[5], true), 87),
+        ("gzip that is none", 9, change(22, &[1], true), 87),
+        ("a length that lies", 9, change(HEAD_BYTES, &[0x7e], true), 87),
+        ("a base offset", 9, change(7, &[9], false), 87),
         ("zstd too early", 6, batch(Codec::Zstd, NOW, &["a"]), 76),
         ("a count that is not that of the offsets", 9, change(60, &[1], true), 87),
         ("a control batch", 9, change(22, &[0x20], true), 87),
-        ("a transactional batch", 9, change(22, &[0x10], true), 48),
+        ("a transactional batch", 9, change(22, &[0x10], true), 53),
         ("two hours in the future", 9, batch(Codec::None, NOW + 7_200_000, &["a"]), 32),
         ("too large", 9, batch(Codec::None, NOW, &["x".repeat(2_000_000).as_str()]), 10),
     ];
@@ -125,6 +128,15 @@ fn what_is_wrong_with_a_batch_is_told_by_its_code() {
         assert_eq!((answer.error_code, answer.base_offset), (code, -1), "{what}: {answer:?}");
         assert!(run.hub.stored("t", 1).is_empty(), "{what}");
     }
+}
+
+#[test]
+fn octets_behind_a_batch_are_not_stored() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    let good = batch(Codec::None, NOW, &["a", "b"]);
+    assert_eq!(produce(&mut run, 9, &[&good[..], &[0]].concat()).error_code, 0);
+    assert_eq!(run.hub.stored("t", 1)[0].bytes, good);
 }
 
 #[test]

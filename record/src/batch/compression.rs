@@ -25,6 +25,12 @@ pub enum Codec {
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 /// Zstandard's and Kafka's default.
 const ZSTD_LEVEL: i32 = 3;
+/// What a gzip member starts with (RFC 1952, 2.3): its two magic octets and deflate.
+const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
+/// What an LZ4 frame starts with.
+const LZ4_MAGIC: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
+/// What a Zstandard frame starts with (RFC 8878, 3.1.1).
+const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 /// What snappy-java starts with: magic, version 1, readable since version 1.
 const XERIAL_HEAD: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 /// Octets of it that are always the same.
@@ -81,6 +87,21 @@ impl Codec {
         }
     }
 
+    /// Whether `packed` begins as this codec's output does: what can be told without unpacking. A bare snappy block begins with its length,
+    /// which is all that can be asked of it.
+    #[must_use]
+    pub fn is_begun_in(self, packed: &[u8]) -> bool {
+        match self {
+            Self::None => true,
+            Self::Gzip => packed.starts_with(&GZIP_MAGIC),
+            Self::Snappy => {
+                !packed.is_empty() && (is_framed(packed) || snap::raw::decompress_len(packed).is_ok())
+            }
+            Self::Lz4 => packed.starts_with(&LZ4_MAGIC),
+            Self::Zstd => packed.starts_with(&ZSTD_MAGIC),
+        }
+    }
+
     /// Packs, as the Java client would: independent blocks of 64 KB for LZ4, of 32 KB for snappy, default levels.
     ///
     /// # Panics
@@ -117,11 +138,14 @@ fn drain(from: impl Read, bytes_max: usize) -> Result<Vec<u8>, Damage> {
     if plain.len() > bytes_max { Err(Damage::TooLarge(bytes_max)) } else { Ok(plain) }
 }
 
+fn is_framed(packed: &[u8]) -> bool {
+    packed.starts_with(XERIAL_HEAD.get(..XERIAL_MAGIC_BYTES).unwrap_or_default())
+}
+
 /// Blocks, each after its length, behind xerial's head; or one bare block, which librdkafka and sarama may send.
 fn unpack_snappy(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, Damage> {
     let mut plain = Vec::new();
-    let framed = packed.starts_with(XERIAL_HEAD.get(..XERIAL_MAGIC_BYTES).unwrap_or_default());
-    let Some(mut rest) = packed.get(XERIAL_HEAD.len()..).filter(|_| framed) else {
+    let Some(mut rest) = packed.get(XERIAL_HEAD.len()..).filter(|_| is_framed(packed)) else {
         unpack_block(packed, &mut plain, bytes_max)?;
         return Ok(plain);
     };
@@ -200,6 +224,18 @@ mod tests {
             assert!(unpacked.is_err() || unpacked.is_ok_and(|plain| plain != [7; 1000]), "{codec:?}");
         }
         assert_eq!(Codec::of(5), Err(Damage::Codec(5)));
+    }
+
+    #[test]
+    fn each_codec_knows_how_it_begins() {
+        for codec in ALL {
+            assert!(codec.is_begun_in(&codec.pack(b"hello hello hello")), "{codec:?}");
+        }
+        for codec in [Codec::Gzip, Codec::Lz4, Codec::Zstd] {
+            assert!(!codec.is_begun_in(b"hello hello hello") && !codec.is_begun_in(b""), "{codec:?}");
+        }
+        assert!(!Codec::Snappy.is_begun_in(b"") && !Codec::Snappy.is_begun_in(&[0xff; 9]));
+        assert!(Codec::Snappy.is_begun_in(&snap::raw::Encoder::new().compress_vec(b"hello").unwrap()));
     }
 
     #[test]

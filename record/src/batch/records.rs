@@ -46,6 +46,23 @@ impl<'a> Batch<'a> {
     }
 }
 
+impl Batch<'_> {
+    /// Checks what can be known of the records without unpacking them: of plain ones that they fit their lengths, are as many as stated and
+    /// fill the batch; of packed ones that they begin as their codec does.
+    ///
+    /// # Errors
+    /// [`Damage::Codec`], [`Damage::Compressed`] or [`Damage::Record`].
+    pub fn check_records(&self) -> Result<(), Damage> {
+        match self.head().attributes.codec()? {
+            super::Codec::None => {
+                self.contents(self.body().len())?.records().try_for_each(|record| record.map(|_| ()))
+            }
+            codec if codec.is_begun_in(self.body()) => Ok(()),
+            _ => Err(Damage::Compressed),
+        }
+    }
+}
+
 impl Contents<'_> {
     /// The records in order. Ends after the first damage.
     pub fn records(&self) -> Records<'_> {
