@@ -104,15 +104,16 @@ fn topic_configs<'a>(
     let wanted = SETTINGS.iter().filter(|setting| is_wanted(resource, setting.name));
     let configs = wanted.map(|setting| {
         let (value, differs) = settings::present(info, setting);
-        let synonym = |value: String, source: i8| DescribeConfigsSynonym {
-            name: setting.name.into(),
-            value: Some(value.into()),
+        let synonym = |name: Text<'a>, value: &str, source: i8| DescribeConfigsSynonym {
+            name,
+            value: Some(value.to_owned().into()),
             source,
         };
         let mut synonyms = Vec::new();
         if request.include_synonyms {
-            synonyms.extend(differs.then(|| synonym(value.clone(), DYNAMIC_TOPIC)));
-            synonyms.push(synonym(setting.default.to_owned(), DEFAULT));
+            synonyms.extend(differs.then(|| synonym(setting.name.into(), &value, DYNAMIC_TOPIC)));
+            let broker = settings::broker_name(setting);
+            synonyms.extend(broker.map(|name| synonym(name.into(), setting.default, DEFAULT)));
         }
         DescribeConfigsResourceResult {
             name: setting.name.into(),

@@ -3,7 +3,7 @@
 //! A topic that is not there is made, if the client and the server's settings allow it, before the answer goes out.
 
 use super::serve::{Context, Stages, Step, done, streams};
-use super::topics::{is_name, new_topic};
+use super::topics::{collides, collision, is_name, may_collide, new_topic};
 use crate::codec::generated::describe_topic_partitions::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponseCursor,
     DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use stele_model::group::GROUP_STREAM;
 use stele_model::op::{Define, Op, StreamsWanted};
 use stele_model::outcome::Done;
-use stele_model::refusal::Refusal;
+use stele_model::refusal::{Object, Refusal};
 use stele_model::stream::{PartResult, StreamInfo, StreamRef, StreamRefusal, StreamUuid};
 
 /// First version in which no list of topics, rather than an empty one, stands for all.
@@ -50,8 +50,24 @@ pub(super) fn metadata<'a>(
         let topics = found.iter().flatten().map(described).collect();
         return Step::Answer(answer(context, topics));
     }
-    let missing = missing(context, &request, &found);
-    match stages.get(1) {
+    let mut missing = missing(context, &request, &found);
+    let looks = missing.iter().any(|at| asked[*at].name.as_deref().is_some_and(may_collide));
+    let (later, others) = match stages[1..].split_first() {
+        _ if !looks => (&stages[1..], Vec::new()),
+        None => return Step::Ask(vec![Op::Streams(StreamsWanted::All)]),
+        Some((all, later)) => (later, streams(&all[0], 0)),
+    };
+    missing.retain(|at| {
+        let there = || others.iter().flatten().map(|info| info.name.as_str());
+        let name = asked[*at].name.as_deref().filter(|name| may_collide(name)).unwrap_or_default();
+        let collides = collides(name, there()).map(|other| collision(name, other).text);
+        if let Some(why) = &collides {
+            let (object, name, why) = (Object::Stream, name.to_owned(), why.clone());
+            found[*at] = Err(Refusal::Reserved { object, name, why });
+        }
+        collides.is_none()
+    });
+    match later.first() {
         None if missing.is_empty() => {}
         None => {
             let create = missing.iter().filter_map(|at| asked[*at].name.as_deref());

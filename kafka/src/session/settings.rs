@@ -119,6 +119,33 @@ impl Setting {
     }
 }
 
+/// The configuration of Kafka's brokers from which a topic's comes when nobody says: its name; `None`: it has none, or no value.
+pub(super) fn broker_name(setting: &Setting) -> Option<String> {
+    let name = setting.name;
+    Some(match name {
+        "max.message.bytes" => "message.max.bytes".to_owned(),
+        "compression.type" | "min.insync.replicas" | "unclean.leader.election.enable" => name.to_owned(),
+        "delete.retention.ms" | "max.compaction.lag.ms" | "min.compaction.lag.ms" => {
+            format!("log.cleaner.{name}")
+        }
+        "min.cleanable.dirty.ratio" => "log.cleaner.min.cleanable.ratio".to_owned(),
+        "file.delete.delay.ms" => "log.segment.delete.delay.ms".to_owned(),
+        "flush.messages" => "log.flush.interval.messages".to_owned(),
+        "segment.index.bytes" => "log.index.size.max.bytes".to_owned(),
+        "cleanup.policy"
+        | "index.interval.bytes"
+        | "local.retention.bytes"
+        | "local.retention.ms"
+        | "message.timestamp.after.max.ms"
+        | "message.timestamp.before.max.ms"
+        | "message.timestamp.type"
+        | "preallocate"
+        | "retention.bytes"
+        | "segment.bytes" => format!("log.{name}"),
+        _ => return None,
+    })
+}
+
 /// The elements of a list.
 pub(super) fn elements(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|element| !element.is_empty())

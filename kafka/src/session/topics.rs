@@ -3,7 +3,7 @@
 //! There is one node and one copy of everything. A replication factor is taken as written up to a bound, since many applications
 //! write 3 and mean "safe"; assignments must name this node.
 
-use super::serve::{Context, Identity, Stages, Step, done};
+use super::serve::{Context, Identity, Stages, Step, done, streams};
 use super::settings::{self, SETTINGS, Written};
 use crate::codec::generated::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
@@ -19,7 +19,7 @@ use crate::profile::{Profile, TOPIC_NAME_BYTES_MAX};
 use crate::refuse::{Code, Fault, refused};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use stele_model::op::{CreateStream, Define, Op};
+use stele_model::op::{CreateStream, Define, Op, StreamsWanted};
 use stele_model::outcome::{Done, Outcome};
 use stele_model::stream::{StreamInfo, StreamRef, StreamUuid};
 
@@ -30,6 +30,26 @@ const DELETE_BY_ID_FIRST: i16 = 6;
 pub(super) fn is_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (1..=TOPIC_NAME_BYTES_MAX).contains(&name.len()) && !matches!(name, "." | "..") && name.chars().all(inner)
+}
+
+/// Whether a name has a character for which Kafka's metrics have only one.
+pub(super) fn may_collide(name: &str) -> bool {
+    name.contains(['.', '_'])
+}
+
+/// The other name that differs from this one in dots and underscores only, if there is one among `others`.
+pub(super) fn collides<'o>(name: &str, mut others: impl Iterator<Item = &'o str>) -> Option<&'o str> {
+    let same = |a: u8, b: u8| a == b || matches!((a, b), (b'.', b'_') | (b'_', b'.'));
+    others.find(|other| {
+        *other != name
+            && other.len() == name.len()
+            && other.bytes().zip(name.bytes()).all(|(a, b)| same(a, b))
+    })
+}
+
+/// What the client is told of a name that collides.
+pub(super) fn collision(name: &str, other: &str) -> Fault {
+    Fault::new(Code::InvalidTopic, format!("Topic '{name}' collides with existing topic: {other}"))
 }
 
 /// A topic to be made.
@@ -73,8 +93,24 @@ pub(super) fn create<'a>(
         _ => Ok(()),
     };
     let topics = request.topics.iter();
-    let checked: Vec<_> =
+    let mut checked: Vec<_> =
         topics.map(|topic| once(topic).and_then(|()| creatable(context.profile, topic))).collect();
+    // Names that may collide need to know all others first.
+    let looks = request.topics.iter().any(|topic| may_collide(&topic.name));
+    let (stages, others) = match stages.split_first() {
+        _ if !looks => (stages, Vec::new()),
+        None => return Step::Ask(vec![Op::Streams(StreamsWanted::All)]),
+        Some((all, stages)) => (stages, streams(&all[0], 0)),
+    };
+    for (at, topic) in request.topics.iter().enumerate().filter(|(_, topic)| may_collide(&topic.name)) {
+        let there = others.iter().flatten().map(|info| info.name.as_str());
+        let earlier = request.topics.iter().zip(&checked).take(at).filter(|(_, checked)| checked.is_ok());
+        let collides = collides(&topic.name, there.chain(earlier.map(|(topic, _)| &*topic.name)));
+        let fault = collides.map(|other| collision(&topic.name, other));
+        if let Some(fault) = fault.filter(|_| checked[at].is_ok()) {
+            checked[at] = Err(fault);
+        }
+    }
     let Some(outcomes) = stages.first() else {
         let mut ops = Vec::new();
         for (topic, checked) in request.topics.iter().zip(&checked) {

@@ -42,6 +42,27 @@ fn metadata(run: &mut Run, version: i16, names: &[&'static str], create: bool) -
 }
 
 #[test]
+fn a_name_that_differs_from_another_in_dots_and_underscores_only_is_refused() {
+    let mut run = Run::new();
+    topic(&mut run, "a.b_c", &[]);
+    let names = ["a_b.c", "a.b-c", "x.y", "x_y", "a.b_c"];
+    let topics = names.map(|name| CreatableTopic {
+        name: name.into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    });
+    let request = CreateTopicsRequest { topics: topics.to_vec(), ..CreateTopicsRequest::default() };
+    let body = run.call(ApiKey::CreateTopics, 7, &request);
+    let answer: CreateTopicsResponse<'_> = ApiKey::CreateTopics.read(7, &body).unwrap();
+    let codes: Vec<i16> = answer.topics.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(codes, [17, 0, 0, 17, 36]);
+    let answer = metadata(&mut run, 12, &["a_b_c", "new.one"], true);
+    let codes: Vec<i16> = answer.topics.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(codes, [17, 0]);
+}
+
+#[test]
 fn a_topic_that_is_asked_for_is_made_if_both_sides_allow_it() {
     for version in 0..=13 {
         let mut run = Run::with(Profile { partitions: 3, ..Profile::default() });

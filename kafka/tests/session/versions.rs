@@ -19,7 +19,10 @@ fn every_version_of_api_versions_names_contiguous_ranges() {
         assert_eq!(answer.error_code, 0);
         for told in &answer.api_keys {
             let api = ApiKey::of(told.api_key).unwrap();
-            assert_eq!(api.versions(), (told.min_version, told.max_version));
+            let (min, max) = api.versions();
+            // The oldest produce is claimed and not spoken, as Kafka 4 does for the sake of librdkafka.
+            let min = if api == ApiKey::Produce { 0 } else { min };
+            assert_eq!((min, max), (told.min_version, told.max_version));
         }
         let told = |api: ApiKey| answer.api_keys.iter().any(|told| told.api_key == api as i16);
         assert!(told(ApiKey::Produce) && told(ApiKey::OffsetFetch) && told(ApiKey::SaslAuthenticate));
