@@ -19,7 +19,7 @@ use stele_model::machine::{Effects, Journal, Machine};
 
 use bytes::Bytes;
 
-/// Time between two snapshots while the log is full and something is still logged, milliseconds.
+/// Time between two snapshots while the log has no room and something is still logged, milliseconds.
 const SNAPSHOT_FULL_MS: u64 = 1_000;
 
 /// How a runner behaves.
@@ -214,7 +214,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         self.let_go();
         self.collect();
         // Publishers are held back, so perhaps nobody else appends.
-        self.full &= !self.log.has_room();
+        self.full = self.full && !self.log.has_room();
         self.commit(now, idle);
         self.collect();
         self.advance_snapshot(now);
@@ -464,13 +464,16 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
 
     /// Takes a snapshot of the state as of the block just sealed, if it is time for one.
     fn take_snapshot(&mut self, now: Now) {
-        let (full, state) = (self.full, &mut self.snapshot);
-        // Only a snapshot lets the log give back what readers have drained.
-        let snapshot_ms =
-            if full { SNAPSHOT_FULL_MS.min(self.settings.snapshot_ms) } else { self.settings.snapshot_ms };
+        let state = &mut self.snapshot;
+        if state.writing || state.pending.is_some() || state.bytes_since == 0 {
+            return;
+        }
+        let waited = |ms: u64| state.last_at.plus_ms(ms) <= now;
+        // Only a snapshot lets the log give back what readers have drained. Somebody else may have stopped the publishers before it was full.
         let due = state.bytes_since >= self.settings.snapshot_bytes
-            || (state.bytes_since > 0 && state.last_at.plus_ms(snapshot_ms) <= now);
-        if !due || state.writing || state.pending.is_some() {
+            || waited(self.settings.snapshot_ms)
+            || (waited(SNAPSHOT_FULL_MS) && !self.log.has_room());
+        if !due {
             return;
         }
         assert!(self.open.is_empty(), "I4: a snapshot is of a whole number of blocks");

@@ -20,6 +20,8 @@ pub(crate) mod catalog;
 
 mod supply;
 
+mod cushion;
+
 mod background;
 
 pub(crate) mod snapshot;
@@ -239,6 +241,7 @@ impl Embedded {
         let catalog = Arc::new(found.catalog);
         let table = Arc::new(found.table);
         let supply = Arc::new(Mutex::new(found.supply));
+        options.volume.join(&supply);
         let waits = waker.is_some();
         let journal = Arc::new(Journal::new(
             Arc::clone(&disk),
@@ -407,8 +410,7 @@ impl LogStore for Embedded {
     }
 
     fn has_room(&self) -> bool {
-        // One to go on in, and the reserve.
-        lock(&self.supply).has(&*self.disk, 1)
+        lock(&self.supply).has_room(&*self.disk)
     }
 
     fn commit_us(&self) -> u64 {

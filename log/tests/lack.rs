@@ -74,6 +74,100 @@ fn a_log_starts_on_a_full_disk_lets_consumers_drain_and_takes_publishes_again() 
     }
 }
 
+/// A log of so many blocks, whose process was killed in the midst of what it does beside them.
+fn killed_after(blocks: u64) -> FaultDisk {
+    let disk = FaultDisk::new();
+    disk.limit(12 << 20);
+    let (mut log, _) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
+    let mut out = Vec::new();
+    for lsn in 1..=blocks {
+        assert_eq!(log.append(block(lsn), false), Ok(()));
+        (0..lsn % 7 + 2).for_each(|_| log.poll(&mut out));
+    }
+    while log.tail() != Ok(Lsn(blocks)) {
+        log.poll(&mut out);
+    }
+    disk.copy()
+}
+
+#[test]
+fn a_log_of_any_age_starts_after_somebody_else_has_taken_the_whole_disk() {
+    for blocks in (0..40).chain((40..1200).step_by(29)) {
+        let disk = killed_after(blocks);
+        let mut lsn = blocks;
+        // Each time he takes what the start before has left free, too.
+        for start in 1..=4 {
+            disk.limit(disk.used_bytes());
+            let opened = Embedded::polled(Arc::new(disk.clone()), small());
+            let (mut log, report) =
+                opened.unwrap_or_else(|error| panic!("{blocks} blocks, start {start}: {error}"));
+            assert_eq!(report.tail, Lsn(lsn));
+            disk.limit(disk.used_bytes());
+            lsn += 1;
+            settle_one(&mut log, lsn);
+        }
+        // All of it is settled: its space comes back, though nothing comes from the disk.
+        let (mut log, _) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
+        disk.limit(disk.used_bytes());
+        lsn += 1;
+        settle_one(&mut log, lsn);
+        log.snapshot(Lsn(lsn), vec![vec![1; 5000].into()]);
+        settle(&mut log);
+        let done = log.snapshot_done().unwrap_or_else(|| panic!("{blocks} blocks: no snapshot"));
+        log.trim(done);
+        (0..5).for_each(|_| settle(&mut log));
+        // The reserve is whole again, and more, if the log ever was so large.
+        assert!(blocks < 250 || log.has_room(), "{blocks} blocks, {} bytes", log.disk_bytes());
+    }
+}
+
+#[test]
+fn the_last_file_of_a_full_disk_is_not_filled_to_its_end() {
+    let (disk, mut lsn) = full();
+    let (mut log, _) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
+    disk.limit(disk.used_bytes());
+    log.use_reserve(true);
+    while log.append(block(lsn + 1), false) == Ok(()) {
+        lsn += 1;
+        settle(&mut log);
+    }
+    drop(log);
+    disk.limit(disk.used_bytes());
+    let (mut log, report) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
+    assert_eq!(report.tail, Lsn(lsn));
+    settle_one(&mut log, lsn + 1);
+}
+
+#[test]
+fn a_log_gives_files_back_that_another_log_of_the_disk_needs_more() {
+    let volume = Arc::new(stele_log::Volume::default());
+    let options = Options { volume: Arc::clone(&volume), log_bytes_max: 64 << 20, ..small() };
+    let disk = FaultDisk::new();
+    let (mut rich, _) = Embedded::polled(Arc::new(disk.clone()), options.clone()).unwrap();
+    for lsn in 1..=600 {
+        rich.append(block(lsn), false).unwrap();
+        settle(&mut rich);
+    }
+    rich.snapshot(Lsn(600), vec![vec![1; 50].into()]);
+    settle(&mut rich);
+    rich.trim(Lsn(600));
+    (0..10).for_each(|_| settle(&mut rich));
+    let before = volume.ready_bytes();
+    assert!(before > 6 * (512 << 10), "{before} bytes are ready");
+    let full = FaultDisk::new();
+    full.limit(600 << 10);
+    let (poor, _) = Embedded::polled(Arc::new(full), options).unwrap();
+    assert!(!poor.has_room());
+    settle(&mut rich);
+    assert!(volume.ready_bytes() < before, "{} bytes are ready, as before", volume.ready_bytes());
+    assert!(rich.has_room());
+    // Nobody lacks anything any more.
+    drop(poor);
+    let after = volume.ready_bytes();
+    settle(&mut rich);
+    assert_eq!(volume.ready_bytes(), after);
+}
+
 #[test]
 fn a_disk_without_a_place_to_go_on_is_named_with_the_bytes_that_are_missing() {
     let (disk, lsn) = full();

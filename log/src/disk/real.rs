@@ -100,9 +100,13 @@ impl Disk for RealDisk {
             }
             Err(error) => return Err(io::Error::from(error).into()),
         }
-        fs::ftruncate(&fd, 0).map_err(io::Error::from)?;
         let pid = format!("{}\n", std::process::id());
-        rustix::io::pwrite(&fd, pid.as_bytes(), 0).map_err(io::Error::from)?;
+        // Over what stands there, for on a full disk there is no other page. A full disk does not keep from the lock, which is held already.
+        match rustix::io::pwrite(&fd, pid.as_bytes(), 0) {
+            Ok(len) => fs::ftruncate(&fd, len as u64).map_err(io::Error::from)?,
+            Err(Errno::NOSPC) => {}
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
         Ok(Box::new(RealLock { _fd: fd }))
     }
 

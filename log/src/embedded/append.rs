@@ -142,7 +142,12 @@ impl Tail {
             return Err(AppendError::Full);
         }
         if fits {
-            let late = self.active.as_ref().is_some_and(|active| active.page / 3 > active.pages / 4);
+            let active = self.active.as_ref().expect("it fits there");
+            let left = active.pages - active.page - pages_u32(pages);
+            if reserve && !supply.can_restart(around.disk, left, active.pages) {
+                return Err(AppendError::Full);
+            }
+            let late = active.page / 3 > active.pages / 4;
             self.hurry |= late && supply.hurry();
             return Ok(());
         }

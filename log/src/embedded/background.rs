@@ -8,6 +8,7 @@ use crate::disk::{Disk, is_out_of_handles};
 use crate::embedded::append::Identity;
 use crate::embedded::budget::Share;
 use crate::embedded::catalog::Catalog;
+use crate::embedded::cushion::Needs;
 use crate::embedded::journal::Journal;
 use crate::embedded::promote::{self, Promotion, Wanted};
 use crate::embedded::read::Reader;
@@ -93,6 +94,9 @@ pub(crate) struct Work {
 /// What a step did: bytes written or read; `None`: there is nothing to do.
 type Step = io::Result<Option<u64>>;
 
+/// One kind of work.
+type Piece = fn(&mut Background) -> Step;
+
 impl Background {
     /// The background's thread: until told to stop.
     pub(crate) fn run(&mut self) {
@@ -121,14 +125,15 @@ impl Background {
         if self.journal.failed().is_some() {
             return None;
         }
-        let mut order: [fn(&mut Self) -> Step; 7] = [
-            Self::seal,
-            Self::prepare,
-            Self::retire,
-            Self::recycle,
-            Self::snapshot,
-            Self::promote,
-            Self::zero,
+        let mut order: [(Piece, Needs); 8] = [
+            (Self::seal, Needs::Manifest),
+            (Self::prepare, Needs::Manifest),
+            (Self::retire, Needs::Manifest),
+            (Self::recycle, Needs::Manifest),
+            (Self::snapshot, Needs::Much),
+            (Self::promote, Needs::Much),
+            (Self::cushion, Needs::Much),
+            (Self::zero, Needs::Much),
         ];
         // Every other step is for whose turn it is: a stream of urgent work must not keep snapshots and promotions waiting.
         self.work.turn = self.work.turn.wrapping_add(1);
@@ -137,10 +142,10 @@ impl Background {
             order.rotate_left(whose);
         }
         let mut waits = false;
-        for work in order {
+        for (work, needs) in order {
             let outcome = work(self).or_else(|error| {
                 waits |= self.can_wait(&error);
-                if self.can_wait(&error) { self.relieve(&error) } else { Err(error) }
+                if self.can_wait(&error) { self.relieve(&error, needs) } else { Err(error) }
             });
             match outcome {
                 Ok(None) => {}
@@ -164,7 +169,7 @@ impl Background {
     }
 
     /// Work has met a lack that may pass: says so once, and gives up what can be spared.
-    fn relieve(&mut self, error: &io::Error) -> Step {
+    fn relieve(&mut self, error: &io::Error, needs: Needs) -> Step {
         if !self.work.waits {
             self.work.waits = true;
             tracing::warn!(shard = self.identity.shard, %error, "the log's background work waits");
@@ -173,9 +178,7 @@ impl Background {
             self.table.close_idle();
             return Ok(None);
         }
-        let Some(spare) = lock(&self.supply).give_up() else { return Ok(None) };
-        self.disk.remove(&spare)?;
-        Ok(Some(0))
+        Ok(lock(&self.supply).relieve(&*self.disk, needs)?.then_some(0))
     }
 
     /// Writes the footer of a segment that was left, and lets the manifest know that it is sealed.
@@ -250,14 +253,17 @@ impl Background {
         Ok(Some(0))
     }
 
-    /// Removes one file of a pool that has become too large for the log's budget.
+    /// Removes one file of a pool that has become too large for the log's budget, or while another log has no space.
     fn give_up(&mut self) -> Step {
         let bound = self.options.log_bytes_max + self.options.pool_min as u64 * self.options.segment_bytes;
+        if lock(&self.supply).pooled() <= self.options.pool_min {
+            return Ok(None);
+        }
+        let needed = self.options.volume.is_short();
         let name = {
             let mut supply = lock(&self.supply);
-            let enough = supply.pooled() > self.options.pool_min;
-            let over = enough && supply.pool_bytes() + segments_bytes(&self.table) > bound;
-            if over { supply.give_up() } else { None }
+            let over = supply.pool_bytes() + segments_bytes(&self.table) > bound;
+            if over || needed { supply.give_up() } else { None }
         };
         let Some(name) = name else { return Ok(None) };
         self.disk.remove(&name)?;
@@ -341,6 +347,11 @@ impl Background {
             }
             Wanted::Range(_) | Wanted::Never => None,
         }
+    }
+
+    /// Makes the cushion again that was given up on a full disk.
+    fn cushion(&mut self) -> Step {
+        lock(&self.supply).restore_cushion(&*self.disk)
     }
 
     /// Fills the pool with zeroed files, up to its least size.

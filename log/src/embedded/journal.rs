@@ -7,6 +7,7 @@
 use crate::disk::{Disk, DiskFile, is_out_of_handles};
 use crate::embedded::append::{Tail, Write};
 use crate::embedded::catalog::Catalog;
+use crate::embedded::cushion::Needs;
 use crate::embedded::supply::{Source, Supply, install};
 use crate::embedded::table::{Segment, Table};
 use crate::embedded::volume::Volume;
@@ -227,8 +228,9 @@ impl Journal {
                 Err(error) => error,
             };
             if error.kind() == io::ErrorKind::StorageFull {
-                let Some(spare) = lock(&self.supply).give_up() else { return Err(error) };
-                self.disk.remove(&spare)?;
+                if !lock(&self.supply).relieve(&*self.disk, Needs::Manifest)? {
+                    return Err(error);
+                }
             } else if is_out_of_handles(&error) && self.waker.is_some() && begun.elapsed() < HANDLES_PATIENCE
             {
                 self.table.close_idle();

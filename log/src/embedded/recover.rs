@@ -6,6 +6,7 @@
 use crate::disk::{Disk, DiskFile, Found, LockError, Purpose};
 use crate::embedded::background::seal;
 use crate::embedded::catalog::{self, Catalog};
+use crate::embedded::cushion::{self, Cushion};
 use crate::embedded::scan::Scan;
 use crate::embedded::supply::{Supply, Zeroing};
 use crate::embedded::table::{Segment, State, Table, file_name};
@@ -394,19 +395,23 @@ fn go_on(disk: &dyn Disk, options: &Options, survey: Survey) -> Result<Recovered
 fn make_space(disk: &dyn Disk, options: &Options, survey: &Survey) -> io::Result<u64> {
     let manifest_bytes = (2 * survey.manifest.encode().len() * PAGE_BYTES) as u64;
     let needed = options.least_bytes() + manifest_bytes + slack_bytes(options);
-    let mut found = disk.list()?;
-    found.retain(|file| file.name.ends_with(".new") || file.name.starts_with("pool-"));
-    found.sort_by_key(|file| !file.name.ends_with(".new"));
-    // One file is needed itself; a segment that was never begun will do.
-    let kept = usize::from(survey.unused.is_empty());
-    while found.len() > kept && disk.free_bytes()? < manifest_bytes + slack_bytes(options) {
-        disk.remove(&found.remove(0).name)?;
+    let (pool, rest): (Vec<_>, Vec<_>) =
+        disk.list()?.into_iter().partition(|file| file.name.starts_with("pool-"));
+    let unfinished = rest.into_iter().filter(|file| file.name.ends_with(".new"));
+    // One file is needed itself, unless its space can be had as a short one; a segment that was never begun will do.
+    let kept = pool.len().saturating_sub(usize::from(survey.unused.is_empty()));
+    let spare = pool.into_iter().enumerate().filter(|(at, file)| *at < kept || file.bytes >= needed);
+    for file in unfinished.chain(spare.map(|(_, file)| file)) {
+        if disk.free_bytes()? >= manifest_bytes + slack_bytes(options) {
+            break;
+        }
+        disk.remove(&file.name)?;
     }
     Ok(needed)
 }
 
 fn slack_bytes(options: &Options) -> u64 {
-    SLACK_BYTES_MAX.min(options.segment_bytes / 4)
+    SLACK_BYTES_MAX.min(options.segment_bytes / 8)
 }
 
 fn seal_and_begin(disk: &dyn Disk, options: &Options, survey: Survey) -> Result<Recovered, OpenError> {
@@ -451,7 +456,7 @@ fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest) -> Result<Su
         let orphan = file.name.starts_with("seg-")
             && !manifest.segments.iter().any(|entry| file_name(entry.number) == file.name);
         let pooled = file.name.starts_with("pool-");
-        let unfinished = file.name.ends_with(".new");
+        let unfinished = file.name.ends_with(".new") && file.name != cushion::NAME;
         if unfinished || (pooled && !supply.adopt(file)) {
             disk.remove(&file.name)?;
         } else if orphan {
@@ -468,6 +473,7 @@ fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest) -> Result<Su
     if supply.pooled() == 0 {
         starter(disk, options, &mut supply)?;
     }
+    supply.lean_on(Cushion::open(disk, options)?);
     Ok(supply)
 }
 
@@ -477,14 +483,13 @@ fn starter(disk: &dyn Disk, options: &Options, supply: &mut Supply) -> Result<()
     let wanted = options.starter_bytes.min(options.segment_bytes);
     let free_bytes = disk.free_bytes()?;
     let room = free_bytes.saturating_sub(slack_bytes(options)) / PAGE_BYTES as u64 * PAGE_BYTES as u64;
-    let bytes =
-        if options.volume.room(disk, options.margin_bytes)? >= wanted { wanted } else { wanted.min(room) };
-    if bytes < options.least_bytes() {
-        return Err(OpenError::NoSpace {
-            free_bytes,
-            needed_bytes: options.least_bytes() + slack_bytes(options),
-        });
+    if room < options.least_bytes() {
+        let needed_bytes = options.least_bytes() + slack_bytes(options);
+        return Err(OpenError::NoSpace { free_bytes, needed_bytes });
     }
+    let is_scarce = options.volume.room(disk, options.margin_bytes)? < wanted;
+    let beside = room.saturating_sub(cushion::bytes(options)).max(options.least_bytes());
+    let bytes = if is_scarce { wanted.min(beside) } else { wanted };
     let mut zeroing = Zeroing::begin(disk, bytes / PAGE_BYTES as u64, None)?;
     loop {
         match zeroing.step(disk, || supply.name()) {

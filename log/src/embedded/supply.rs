@@ -7,6 +7,7 @@
 use crate::disk::{Disk, DiskFile, Found, Purpose};
 use crate::embedded::Options;
 use crate::embedded::catalog::Catalog;
+use crate::embedded::cushion::{Cushion, Needs};
 use crate::embedded::table::file_name;
 use crate::embedded::volume::{Promise, Volume};
 use crate::format::manifest::Entry;
@@ -26,7 +27,7 @@ pub(crate) const PIECE_PAGES: usize = 32;
 /// Zeroes between two syncs: where writes go through the page cache, a sync of a whole segment would hold up commits and the end of the
 /// process for as long as that takes.
 const SYNC_PAGES: u64 = 2048;
-static ZEROES: [Page; PIECE_PAGES] = [Page::ZERO; PIECE_PAGES];
+pub(crate) static ZEROES: [Page; PIECE_PAGES] = [Page::ZERO; PIECE_PAGES];
 
 /// A segment that a number was given to.
 pub(crate) struct Ready {
@@ -76,7 +77,13 @@ pub(crate) struct Supply {
     taken: usize,
     /// The segment in use is almost full.
     hurry: bool,
+    /// When last asked, there was no room for publishes.
+    short: bool,
     segment_pages: u32,
+    /// Pages without which a start cannot go on.
+    least_pages: u32,
+    /// Missing until the start is done with it.
+    cushion: Option<Cushion>,
     pool_number: u64,
 }
 
@@ -101,7 +108,10 @@ impl Supply {
             in_hand: 0,
             taken: 0,
             hurry: false,
+            short: false,
             segment_pages,
+            least_pages: u32::try_from(options.least_bytes() / PAGE_BYTES as u64).expect("at most 16 MiB"),
+            cushion: None,
             pool_number: 0,
         }
     }
@@ -126,6 +136,17 @@ impl Supply {
         pages >= u64::from(self.segment_pages / 4 * 3)
     }
 
+    /// Whether there is a segment to go on in, beside the reserve; the other logs of the disk are let know.
+    pub(crate) fn has_room(&mut self, disk: &dyn Disk) -> bool {
+        self.short = !self.has(disk, 1);
+        !self.short
+    }
+
+    /// What [`Self::has_room`] found last.
+    pub(crate) fn is_short(&self) -> bool {
+        self.short
+    }
+
     /// Whether so many segments could be begun, beside the reserve, now or in a moment.
     pub(crate) fn has(&self, disk: &dyn Disk, segments: usize) -> bool {
         self.holds(disk, self.pooled() + self.in_hand, segments + self.keep)
@@ -134,6 +155,12 @@ impl Supply {
     /// Whether [`Self::take`] could give a segment now, be it the last one.
     pub(crate) fn has_any(&self, disk: &dyn Disk) -> bool {
         self.holds(disk, self.pooled(), 1)
+    }
+
+    /// Whether a start would find a place to go on, were the disk full and the segment in use had so many pages, of `all`, left at its end:
+    /// a file of the pool, or what it can cut off there. A segment that was short from the beginning is used up all the same.
+    pub(crate) fn can_restart(&self, disk: &dyn Disk, left: u32, all: u32) -> bool {
+        left >= self.least_pages || all < 2 * self.least_pages || self.holds(disk, self.pooled(), 1)
     }
 
     fn holds(&self, disk: &dyn Disk, files: usize, wanted: usize) -> bool {
@@ -250,6 +277,31 @@ impl Supply {
             return None;
         }
         self.pool.pop_back().map(|file| file.name)
+    }
+
+    /// Frees space that is needed at once: a file of the pool, else a piece of the cushion. `false`: there is nothing to give.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn relieve(&mut self, disk: &dyn Disk, needs: Needs) -> io::Result<bool> {
+        match (self.give_up(), &mut self.cushion) {
+            (Some(spare), _) => disk.remove(&spare).map(|()| true),
+            (None, Some(cushion)) => cushion.give_up(disk, needs),
+            (None, None) => Ok(false),
+        }
+    }
+
+    /// The cushion that a start has found or made.
+    pub(crate) fn lean_on(&mut self, cushion: Cushion) {
+        self.cushion = Some(cushion);
+    }
+
+    /// Makes the cushion again if there is space. Bytes written.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn restore_cushion(&mut self, disk: &dyn Disk) -> io::Result<Option<u64>> {
+        self.cushion.as_mut().map_or(Ok(None), |cushion| cushion.restore(disk))
     }
 }
 

@@ -6,22 +6,57 @@
 use crate::disk::Disk;
 use crate::embedded::budget::Budget;
 use crate::embedded::lock;
+use crate::embedded::supply::Supply;
+use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 /// What several logs on one disk must agree about. Give all of them the same one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Volume {
     pub(crate) budget: Budget,
     /// Bytes of segments that were begun, and perhaps not written yet.
     promised: Mutex<u64>,
+    /// Of the logs that are open.
+    supplies: Mutex<Vec<Weak<Mutex<Supply>>>>,
+}
+
+impl fmt::Debug for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Volume")
+            .field("budget", &self.budget)
+            .field("promised", &self.promised)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Volume {
     /// A disk that the background may use at so many bytes per second beside small commits; at least 1.
     #[must_use]
     pub fn new(bytes_per_s: u64) -> Self {
-        Self { budget: Budget::new(bytes_per_s), promised: Mutex::new(0) }
+        Self { budget: Budget::new(bytes_per_s), ..Self::default() }
+    }
+
+    /// A log of this disk has opened.
+    pub(crate) fn join(&self, supply: &Arc<Mutex<Supply>>) {
+        lock(&self.supplies).push(Arc::downgrade(supply));
+    }
+
+    /// Bytes of the files that the open logs keep to write into: full of nothing, so as good as free, though the file system does not know.
+    #[must_use]
+    pub fn ready_bytes(&self) -> u64 {
+        self.open().iter().map(|supply| lock(supply).pool_bytes()).sum()
+    }
+
+    /// Whether a log of this disk has no room for publishes, so that the others should give back what they do not need.
+    pub(crate) fn is_short(&self) -> bool {
+        self.open().iter().any(|supply| lock(supply).is_short())
+    }
+
+    fn open(&self) -> Vec<Arc<Mutex<Supply>>> {
+        let mut supplies = lock(&self.supplies);
+        supplies.retain(|supply| supply.strong_count() > 0);
+        supplies.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Bytes that nobody was promised, beyond the margin.

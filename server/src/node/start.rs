@@ -203,6 +203,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     let watch = Watch {
         dir: config.data_dir.clone(),
         free_bytes_min: free_bytes_min(config),
+        volume,
         clock: Arc::clone(&clock),
         hubs: hubs.clone(),
         stop: stop.clone(),

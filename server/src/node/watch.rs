@@ -4,10 +4,11 @@ use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::io::{IoMessage, Source};
 use crate::node::stop::Stop;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use stele_log::Volume;
 
 /// What the watch looks at, and whom it tells.
 pub(crate) struct Watch {
@@ -15,6 +16,8 @@ pub(crate) struct Watch {
     pub dir: PathBuf,
     /// Free bytes below which publishers are blocked.
     pub free_bytes_min: u64,
+    /// The logs on it.
+    pub volume: Arc<Volume>,
     /// The time.
     pub clock: Arc<Clock>,
     /// All IO threads.
@@ -54,22 +57,14 @@ impl Watch {
         match rustix::fs::statvfs(&self.dir) {
             Ok(space) => {
                 let free = space.f_bavail.saturating_mul(space.f_frsize);
-                free < self.free_bytes_min && free.saturating_add(self.pooled_bytes()) < self.free_bytes_min
+                free < self.free_bytes_min
+                    && free.saturating_add(self.volume.ready_bytes()) < self.free_bytes_min
             }
             Err(error) => {
                 tracing::warn!(%error, "could not ask for the free space of the data directory");
                 false
             }
         }
-    }
-
-    /// Bytes of the files that logs keep to write into again (docs/format.md, `pool-*`): full of nothing, so as good as free.
-    fn pooled_bytes(&self) -> u64 {
-        let files = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-        let logs = files(&self.dir);
-        let pooled = logs.flat_map(|log| files(&log.path()).collect::<Vec<_>>());
-        let pooled = pooled.filter(|file| file.file_name().to_string_lossy().starts_with("pool-"));
-        pooled.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
     }
 
     fn tell(&self, blocked: bool) {

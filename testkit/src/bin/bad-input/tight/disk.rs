@@ -2,6 +2,8 @@
 //! then publishing goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -42,8 +44,8 @@ pub(super) async fn run(stage: Stage) -> Result<String> {
     publisher.fill().await.context("fill the disk again")?;
     lives(&mut broker)?;
     broker.kill()?;
-    mount.grow()?;
-    broker.start_again().context("start on a disk that was full")?;
+    let rest = mount.fill()?;
+    broker.start_again().context("start on a disk that is full to the last byte")?;
     let confirmed = std::mem::take(&mut publisher.confirmed);
     let mut reader = Reader { seen: reader.seen, ..Reader::open(&broker).await? };
     reader.drain(&confirmed).await.context("drain after a power cut")?;
@@ -54,7 +56,7 @@ pub(super) async fn run(stage: Stage) -> Result<String> {
     lives(&mut broker)?;
     drop((broker, mount));
     Ok(format!(
-        "told to stop after {filled} records, drained and on after {first:.1} s; all of it again with a power cut, after {:.1} s; {} refused",
+        "told to stop after {filled} records, drained and on after {first:.1} s; all of it again with a power cut and the last {rest} bytes taken, after {:.1} s; {} refused",
         start.elapsed().as_secs_f64(),
         publisher.refused,
     ))
@@ -75,12 +77,18 @@ impl Mount {
         Ok(Self(path))
     }
 
-    /// What an operator does, since a log whose reserve the power cut took needs some space to start.
-    fn grow(&self) -> Result<()> {
-        let size = format!("remount,size={}", 2 * DISK_BYTES);
-        let status = Command::new("mount").args(["-o", &size]).arg(&self.0).status()?;
-        ensure!(status.success(), "make a small file system larger");
-        Ok(())
+    /// Somebody else takes what is left, to the last byte, and keeps it; how many bytes that was.
+    fn fill(&self) -> Result<u64> {
+        let mut file = File::create(self.0.join("somebody-else"))?;
+        let piece = [b'x'; 4096];
+        loop {
+            match file.write_all(&piece) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                Err(error) => return Err(error).context("fill a small file system"),
+            }
+        }
+        Ok(file.metadata()?.len())
     }
 }
 
