@@ -34,6 +34,10 @@ pub(crate) struct Peer {
     pub(crate) authority: Option<PathBuf>,
     /// Where it wants a login, if that is another address.
     pub(crate) sasl: Option<String>,
+    /// How another server of its kind is started, for cases that need a configuration of their own.
+    pub(crate) server: Option<String>,
+    /// What such a server shows its clients.
+    pub(crate) certificates: PathBuf,
     /// A shell command that restarts it and returns when it is ready.
     pub(crate) restart: Option<String>,
 }
@@ -74,6 +78,11 @@ impl Subject {
                 let address = broker.kafka().to_string();
                 command.args(["--bootstrap", &address, "--sasl", &address]);
             }
+            Self::Ours { dialect: Dialect::Nats, broker, certificates } => {
+                command.args(["--url", &format!("nats://{}", broker.nats())]);
+                command.args(["--server", &format!("{} nats-server", broker.program().display())]);
+                command.arg("--tls").arg(certificates);
+            }
             Self::Ours { dialect: Dialect::Amqp091, broker, certificates } => {
                 let port = broker.amqp().port();
                 command.args(["--url", &format!("amqp://guest:guest@127.0.0.1:{port}/")]);
@@ -84,6 +93,12 @@ impl Subject {
                 command.args(["--bootstrap", &peer.address]);
                 if let Some(sasl) = &peer.sasl {
                     command.args(["--sasl", sasl]);
+                }
+            }
+            Self::Peer(peer) if peer.dialect == Dialect::Nats => {
+                command.args(["--url", &peer.address]);
+                if let Some(server) = &peer.server {
+                    command.args(["--server", server]).arg("--tls").arg(&peer.certificates);
                 }
             }
             Self::Peer(peer) => {

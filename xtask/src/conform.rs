@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Our own binary as it stands here, instead of a release binary that is built now.
     #[arg(long, conflicts_with = "peer")]
     program: Option<PathBuf>,
-    /// A running broker instead of our own binary: amqp://user:password@host:port/, or host:port for Kafka.
+    /// A running broker instead of our own binary: amqp://user:password@host:port/, host:port for Kafka, nats://host:port.
     #[arg(long)]
     peer: Option<String>,
     /// Where the peer speaks TLS, amqps://…
@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// Where a Kafka peer wants a login, host:port.
     #[arg(long, requires = "peer")]
     peer_sasl: Option<String>,
+    /// How another NATS server of the peer's kind is started, for cases with a configuration of their own.
+    #[arg(long, requires = "peer")]
+    peer_server: Option<String>,
     /// A shell command that restarts the peer and returns when it is ready.
     #[arg(long, requires = "peer")]
     peer_restart: Option<String>,
@@ -57,6 +60,7 @@ pub(crate) struct Options {
 pub(crate) enum Dialect {
     Amqp091,
     Kafka,
+    Nats,
 }
 
 impl Dialect {
@@ -65,6 +69,7 @@ impl Dialect {
         match self {
             Self::Amqp091 => provision::AMQP091,
             Self::Kafka => provision::KAFKA,
+            Self::Nats => provision::NATS,
         }
     }
 
@@ -73,6 +78,7 @@ impl Dialect {
         match self {
             Self::Amqp091 => "answers-rabbitmq-4.3.json",
             Self::Kafka => "answers-kafka-4.3.json",
+            Self::Nats => "answers-nats-2.15.json",
         }
     }
 
@@ -80,6 +86,7 @@ impl Dialect {
         match self {
             Self::Amqp091 => client::AMQP091,
             Self::Kafka => client::KAFKA,
+            Self::Nats => client::NATS,
         }
     }
 }
@@ -106,6 +113,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             tls_url: options.peer_tls.clone(),
             authority: options.peer_ca.clone(),
             sasl: options.peer_sasl.clone(),
+            server: options.peer_server.clone(),
+            certificates: provision::certificates(workspace)?,
             restart: options.peer_restart.clone(),
         }),
     };

@@ -13,6 +13,8 @@ use crate::workspace::Workspace;
 pub(crate) const AMQP091: &str = "conform/amqp091";
 /// And those of Kafka.
 pub(crate) const KAFKA: &str = "conform/kafka";
+/// And those of NATS.
+pub(crate) const NATS: &str = "conform/nats";
 
 /// A Python environment with what `requirements.txt` names; returns its interpreter.
 pub(crate) fn python(workspace: &Workspace, dialect: &str) -> Result<PathBuf> {
@@ -52,6 +54,18 @@ pub(crate) fn go(workspace: &Workspace, dialect: &str) -> Result<PathBuf> {
     let source = workspace.path(dialect).join("go");
     command::run(workspace.command("go").arg("build").arg("-o").arg(&program).arg(".").current_dir(source))?;
     Ok(program)
+}
+
+/// The `nats` command, built from the sources that the Go module proxy has.
+pub(crate) fn nats_cli(workspace: &Workspace) -> Result<PathBuf> {
+    let home = workspace.target(NATS).join("cli");
+    unless_current(&workspace.path(NATS).join("cli/go.mod"), &home, |list| {
+        std::fs::create_dir_all(&home)?;
+        std::fs::copy(list, home.join("go.mod"))?;
+        let build = ["build", "-mod=mod", "-o", "nats", "github.com/nats-io/natscli/nats"];
+        command::run(workspace.command("go").args(build).current_dir(&home))
+    })?;
+    Ok(home.join("nats"))
 }
 
 /// The libraries that `folder/pom.xml` names; returns the class path.

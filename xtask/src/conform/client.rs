@@ -41,6 +41,19 @@ pub(super) const KAFKA: &[Client] = &[
     Client { name: "connect", start: |workspace| kafka_tools(workspace, "connect") },
 ];
 
+pub(super) const NATS: &[Client] = &[
+    Client { name: "raw", start: |workspace| python(workspace, provision::NATS, "raw") },
+    Client { name: "nats.py", start: |workspace| python(workspace, provision::NATS, "python") },
+    Client {
+        name: "nats.go",
+        start: |workspace| Ok(workspace.command(provision::go(workspace, provision::NATS)?)),
+    },
+    Client { name: "nats.js", start: |workspace| node(workspace, provision::NATS) },
+    Client { name: "async-nats", start: async_nats },
+    Client { name: "jnats", start: |workspace| java(workspace, provision::NATS, "java") },
+    Client { name: "cli", start: nats_cli },
+];
+
 impl Client {
     /// Install or build what the script needs; the command lacks only what is said of the broker.
     pub(super) fn command(&self, workspace: &Workspace) -> Result<Command> {
@@ -86,6 +99,19 @@ fn node(workspace: &Workspace, dialect: &str) -> Result<Command> {
 fn lapin(workspace: &Workspace) -> Result<Command> {
     command::run(workspace.command("cargo").args(["build", "--release", "--quiet", "-p", "conform-lapin"]))?;
     Ok(workspace.command(workspace.target("release/conform-lapin")))
+}
+
+fn async_nats(workspace: &Workspace) -> Result<Command> {
+    let package = ["build", "--release", "--quiet", "-p", "conform-async-nats"];
+    command::run(workspace.command("cargo").args(package))?;
+    Ok(workspace.command(workspace.target("release/conform-async-nats")))
+}
+
+/// The program `nats`, called by a script.
+fn nats_cli(workspace: &Workspace) -> Result<Command> {
+    let mut command = python(workspace, provision::NATS, "cli")?;
+    command.arg("--nats").arg(provision::nats_cli(workspace)?);
+    Ok(command)
 }
 
 /// One source file that java runs as it is, with the libraries that `libraries/pom.xml` names.
