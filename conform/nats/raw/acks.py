@@ -40,7 +40,7 @@ def ack_rubbish(rig):
     fill(rig, stream, 1)
     rig.consumer(stream)
     found = rig.next(stream)
-    return [rig.silent(found.reply, "rubbish"), rig.place(stream), rig.silent(found.reply, "+ACK"), rig.silent("$JS.ACK.a.b.1.1.1.1.1", "+ACK")]
+    return [rig.ack(found, "rubbish"), rig.place(stream), rig.ack(found), rig.request("$JS.ACK.a.b.1.1.1.1.1", "+ACK").status]
 
 
 @case

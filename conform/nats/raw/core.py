@@ -476,7 +476,7 @@ def info_after_connect(rig):
     wire = rig.wire()
     wire.until_pong()
     wire.until_pong()
-    names = ("connect_info", "remote_account", "acc_is_sys", "xkey")
+    names = ("connect_info", "remote_account", "acc_is_sys")
     return [{name: said[name] for name in names if name in said} for said in wire.later]
 
 

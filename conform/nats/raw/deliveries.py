@@ -1,7 +1,5 @@
 """Deliveries: pull requests and their statuses, push, filters, where a consumer starts."""
 
-import json
-
 from rig import bodies, case
 from wire import NUMBERS, until
 
@@ -386,4 +384,4 @@ def reset_and_unpin(rig):
     fill(rig, stream, 3)
     rig.consumer(stream)
     rig.next(stream)
-    return {"reset": rig.silent(f"$JS.API.CONSUMER.RESET.{stream}.c", json.dumps({"seq": 1})), "unpin": rig.silent(f"$JS.API.CONSUMER.UNPIN.{stream}.c", json.dumps({"group": "x"}))}
+    return {"reset": rig.refused(f"CONSUMER.RESET.{stream}.c", {"seq": 1}), "unpin": rig.refused(f"CONSUMER.UNPIN.{stream}.c", {"group": "x"})}

@@ -35,7 +35,7 @@ def publish_without_reply(rig):
 def publish_without_acks(rig):
     name = rig.stream(no_ack=True)
     said = rig.silent(f"{name}.a", "x")
-    return {"said": said, "there": rig.state(name)}
+    return {"said": said, "there": until(lambda: rig.state(name)[0] and rig.state(name))}
 
 
 @case

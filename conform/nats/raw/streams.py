@@ -345,4 +345,4 @@ def clusters_are_refused(rig):
     name = rig.stream()
     rig.consumer(name)
     subjects = (f"STREAM.LEADER.STEPDOWN.{name}", f"STREAM.PEER.REMOVE.{name}", f"CONSUMER.LEADER.STEPDOWN.{name}.c")
-    return {rig.plain(subject): rig.silent("$JS.API." + subject) for subject in subjects}
+    return {rig.plain(subject): rig.refused(subject) for subject in subjects}
