@@ -5,6 +5,7 @@
 
 pub mod group;
 mod link;
+mod paged;
 mod queue;
 pub mod runner;
 mod settle;

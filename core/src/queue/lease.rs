@@ -1,13 +1,10 @@
 //! Records that were delivered and not yet settled, by position.
 //!
-//! Called by [`super::Queue`]. The records are logged state, who holds them is attached state and unknown in replay (S1). Neighbours share
-//! a page of 64 while most of them are there; a page that has become nearly empty is given up and the rest kept singly. So what matters
-//! holds: one record that is never settled does not keep memory of its neighbours, and settling a run does not search for each of it.
-//! Not here: what a settle means.
+//! Called by [`super::Queue`]. The records are logged state, who holds them is attached state and unknown in replay (S1). How they lie in
+//! memory is [`crate::paged`]'s business. Not here: what a settle means.
 
 use super::Record;
-use std::collections::BTreeMap;
-use std::iter::Peekable;
+use crate::paged::Paged;
 use std::ops::Range;
 use stele_model::id::{Lsn, Now, Place, Position};
 
@@ -16,11 +13,6 @@ pub(crate) type HolderAt = u32;
 
 /// The holder of what was replayed.
 pub(crate) const NOBODY: HolderAt = u32::MAX;
-
-/// Positions of one page.
-const PAGE: u64 = 64;
-/// A page with so few records is given up, unless it is the one being filled.
-const PAGE_MIN: u32 = 6;
 
 /// A delivery that has not ended.
 #[derive(Clone, Copy, Debug)]
@@ -31,28 +23,7 @@ pub(crate) struct Lease {
 
 /// The unsettled deliveries of a queue.
 #[derive(Debug, Default)]
-pub(crate) struct Leases {
-    pages: BTreeMap<u64, Box<Page>>,
-    /// The page being filled, which is not in `pages`.
-    open: Option<Box<Page>>,
-    /// Records whose page was given up.
-    single: BTreeMap<Position, Slot>,
-    /// A page to be used again.
-    spare: Option<Box<Page>>,
-    count: u64,
-}
-
-/// Neighbouring positions.
-#[derive(Debug)]
-struct Page {
-    number: u64,
-    /// Which of the slots are taken.
-    taken: u64,
-    slots: [Slot; PAGE as usize],
-}
-
-/// So few leases need no pages.
-const SINGLE_MAX: u64 = 16;
+pub(crate) struct Leases(Paged<Slot>);
 
 /// A lease without its position: 40 bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,164 +71,38 @@ impl Slot {
     }
 }
 
-impl Page {
-    fn new(number: u64) -> Box<Self> {
-        Box::new(Self { number, taken: 0, slots: [Slot::default(); PAGE as usize] })
-    }
-
-    fn find(&self, position: Position) -> Option<Lease> {
-        let n = position.0 % PAGE;
-        (self.taken & (1 << n) != 0).then(|| self.slots[n as usize].lease(position))
-    }
-
-    fn take(&mut self, position: Position) -> Option<Lease> {
-        let lease = self.find(position)?;
-        self.taken &= !(1 << (position.0 % PAGE));
-        Some(lease)
-    }
-
-    /// Leases from position `from` on.
-    fn from(&self, from: Position) -> impl Iterator<Item = Lease> + '_ {
-        let first = from.0.saturating_sub(self.number * PAGE).min(PAGE);
-        let mut rest = if first == PAGE { 0 } else { self.taken & (u64::MAX << first) };
-        std::iter::from_fn(move || {
-            let n = u64::from(rest.trailing_zeros());
-            if n == PAGE {
-                return None;
-            }
-            rest &= rest - 1;
-            Some(self.slots[n as usize].lease(Position(self.number * PAGE + n)))
-        })
-    }
-}
-
 impl Leases {
     pub(crate) fn count(&self) -> u64 {
-        self.count
+        self.0.count()
     }
 
     pub(crate) fn insert(&mut self, record: Record, holder: HolderAt) {
-        self.count += 1;
-        if self.count <= SINGLE_MAX {
-            let before = self.single.insert(record.position, Slot::of(&record, holder));
-            assert!(before.is_none(), "I12: a record has one holder");
-            return;
-        }
-        let number = record.position.0 / PAGE;
-        if self.open.as_ref().is_none_or(|open| open.number != number) {
-            self.turn_to(number);
-        }
-        let n = record.position.0 % PAGE;
-        let Some(open) = &mut self.open else { return };
-        assert!(open.taken & (1 << n) == 0, "I12: a record has one holder");
-        open.taken |= 1 << n;
-        open.slots[n as usize] = Slot::of(&record, holder);
+        self.0.insert(record.position, Slot::of(&record, holder));
     }
 
     pub(crate) fn remove(&mut self, position: Position) -> Option<Lease> {
-        let number = position.0 / PAGE;
-        let mut lease =
-            self.open.as_mut().filter(|open| open.number == number).and_then(|page| page.take(position));
-        if lease.is_none()
-            && let Some(page) = self.pages.get_mut(&number)
-        {
-            lease = page.take(position);
-            if lease.is_some() && page.taken.count_ones() <= PAGE_MIN {
-                let page = self.pages.remove(&number);
-                page.into_iter().for_each(|page| self.give_up(page));
-            }
-        }
-        let lease = lease.or_else(|| self.single.remove(&position).map(|slot| slot.lease(position)))?;
-        self.count -= 1;
-        if self.count == 0 {
-            (self.open, self.spare) = (None, None);
-        }
-        Some(lease)
+        self.0.remove(position).map(|slot| slot.lease(position))
     }
 
     /// The lease at this position.
     pub(crate) fn find(&self, position: Position) -> Option<Lease> {
-        let number = position.0 / PAGE;
-        let open = self.open.as_deref().filter(|open| open.number == number);
-        let page = open.or_else(|| self.pages.get(&number).map(|page| &**page));
-        let paged = page.and_then(|page| page.find(position));
-        paged.or_else(|| self.single.get(&position).map(|slot| slot.lease(position)))
+        self.0.find(position).map(|slot| slot.lease(position))
     }
 
     /// Leases at these positions, in order.
     pub(crate) fn range(&self, positions: Range<Position>) -> impl Iterator<Item = Lease> + '_ {
-        let Range { start, end } = positions;
-        let numbers = start.0 / PAGE..;
-        let open = self.open.iter().map(|page| &**page).filter(move |page| page.number >= start.0 / PAGE);
-        let pages = Merged {
-            a: self.pages.range(numbers).map(|(_, page)| &**page).peekable(),
-            b: open.peekable(),
-            before: |a: &&Page, b: &&Page| a.number < b.number,
-        };
-        let paged = pages.flat_map(move |page| page.from(start));
-        let single = self.single.range(start..).map(|(position, slot)| slot.lease(*position));
-        let all = Merged {
-            a: paged.peekable(),
-            b: single.peekable(),
-            before: |a: &Lease, b: &Lease| a.record.position < b.record.position,
-        };
-        all.take_while(move |lease| lease.record.position < end)
+        self.0.range(positions).map(|(position, slot)| slot.lease(position))
     }
 
     /// All, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Lease> + '_ {
-        self.range(Position(0)..Position(u64::MAX))
+        self.0.iter().map(|(position, slot)| slot.lease(position))
     }
 
     /// Takes the one with the lowest position.
     pub(crate) fn pop_first(&mut self) -> Option<Lease> {
-        let first = self.iter().next()?;
-        self.remove(first.record.position)
-    }
-
-    /// Makes page `number` the one being filled.
-    fn turn_to(&mut self, number: u64) {
-        if let Some(before) = self.open.take() {
-            if before.taken.count_ones() <= PAGE_MIN {
-                self.give_up(before);
-            } else {
-                self.pages.insert(before.number, before);
-            }
-        }
-        let page = self.pages.remove(&number).or_else(|| self.spare.take());
-        let mut page = page.unwrap_or_else(|| Page::new(number));
-        page.number = number;
-        self.open = Some(page);
-    }
-
-    /// Keeps what is left of a page singly.
-    fn give_up(&mut self, mut page: Box<Page>) {
-        for lease in page.from(Position(0)) {
-            self.single.insert(lease.record.position, Slot::of(&lease.record, lease.holder));
-        }
-        page.taken = 0;
-        self.spare = Some(page);
-    }
-}
-
-/// Two ordered iterators as one.
-struct Merged<A: Iterator, B: Iterator<Item = A::Item>, F> {
-    a: Peekable<A>,
-    b: Peekable<B>,
-    before: F,
-}
-
-impl<A: Iterator, B: Iterator<Item = A::Item>, F: Fn(&A::Item, &A::Item) -> bool> Iterator
-    for Merged<A, B, F>
-{
-    type Item = A::Item;
-
-    fn next(&mut self) -> Option<A::Item> {
-        match (self.a.peek(), self.b.peek()) {
-            (Some(a), Some(b)) if (self.before)(b, a) => self.b.next(),
-            (Some(_), _) => self.a.next(),
-            (None, _) => self.b.next(),
-        }
+        let (first, _) = self.0.first()?;
+        self.remove(first)
     }
 }
 
@@ -266,6 +111,7 @@ mod tests {
     use super::*;
     use crate::queue::record_for_tests as record;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_record_that_is_never_settled_keeps_no_page() {
@@ -276,7 +122,7 @@ mod tests {
                 leases.remove(Position(n));
             }
         }
-        assert_eq!((leases.count(), leases.pages.len()), (100, 0));
+        assert_eq!((leases.count(), leases.0.pages()), (100, 0));
         assert!(leases.iter().map(|lease| lease.record).eq((0..100).map(|n| record(n * 1000))));
     }
 

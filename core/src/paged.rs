@@ -1,0 +1,223 @@
+//! A map by position for what stands close together and is mostly removed in order: deliveries that have not ended.
+//!
+//! Called by the leases of queues and by shared groups. Neighbours share a page of 64 while most of them are there; a page that has become
+//! nearly empty is given up and the rest kept singly. So what matters holds: one position that is never removed does not keep memory of
+//! its neighbours, and removing a run does not search for each of it. Not here: what a slot means.
+
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::ops::Range;
+use stele_model::id::Position;
+
+/// Positions of one page.
+const PAGE: u64 = 64;
+/// A page with so few slots is given up, unless it is the one being filled.
+const PAGE_MIN: u32 = 6;
+/// So few slots need no pages.
+const SINGLE_MAX: u64 = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Paged<T> {
+    pages: BTreeMap<u64, Box<Page<T>>>,
+    /// The page being filled, which is not in `pages`.
+    open: Option<Box<Page<T>>>,
+    /// Those whose page was given up.
+    single: BTreeMap<Position, T>,
+    /// A page to be used again.
+    spare: Option<Box<Page<T>>>,
+    count: u64,
+}
+
+/// Neighbouring positions.
+#[derive(Debug)]
+struct Page<T> {
+    number: u64,
+    /// Which of the slots are taken.
+    taken: u64,
+    slots: [T; PAGE as usize],
+}
+
+impl<T> Default for Paged<T> {
+    fn default() -> Self {
+        Self { pages: BTreeMap::new(), open: None, single: BTreeMap::new(), spare: None, count: 0 }
+    }
+}
+
+impl<T: Copy + Default> Page<T> {
+    fn new(number: u64) -> Box<Self> {
+        Box::new(Self { number, taken: 0, slots: [T::default(); PAGE as usize] })
+    }
+
+    fn find(&self, position: Position) -> Option<&T> {
+        let n = position.0 % PAGE;
+        (self.taken & (1 << n) != 0).then(|| &self.slots[n as usize])
+    }
+
+    fn find_mut(&mut self, position: Position) -> Option<&mut T> {
+        let n = position.0 % PAGE;
+        (self.taken & (1 << n) != 0).then(|| &mut self.slots[n as usize])
+    }
+
+    fn take(&mut self, position: Position) -> Option<T> {
+        let slot = *self.find(position)?;
+        self.taken &= !(1 << (position.0 % PAGE));
+        Some(slot)
+    }
+
+    /// Slots from position `from` on.
+    fn from(&self, from: Position) -> impl Iterator<Item = (Position, T)> + '_ {
+        let first = from.0.saturating_sub(self.number * PAGE).min(PAGE);
+        let mut rest = if first == PAGE { 0 } else { self.taken & (u64::MAX << first) };
+        std::iter::from_fn(move || {
+            let n = u64::from(rest.trailing_zeros());
+            if n == PAGE {
+                return None;
+            }
+            rest &= rest - 1;
+            Some((Position(self.number * PAGE + n), self.slots[n as usize]))
+        })
+    }
+}
+
+impl<T: Copy + Default> Paged<T> {
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Puts in what is not there yet.
+    pub(crate) fn insert(&mut self, position: Position, slot: T) {
+        self.count += 1;
+        if self.count <= SINGLE_MAX {
+            let before = self.single.insert(position, slot);
+            assert!(before.is_none(), "I12: a record has one holder");
+            return;
+        }
+        let number = position.0 / PAGE;
+        if self.open.as_ref().is_none_or(|open| open.number != number) {
+            self.turn_to(number);
+        }
+        let n = position.0 % PAGE;
+        let Some(open) = &mut self.open else { return };
+        assert!(open.taken & (1 << n) == 0, "I12: a record has one holder");
+        open.taken |= 1 << n;
+        open.slots[n as usize] = slot;
+    }
+
+    pub(crate) fn remove(&mut self, position: Position) -> Option<T> {
+        let number = position.0 / PAGE;
+        let mut slot =
+            self.open.as_mut().filter(|open| open.number == number).and_then(|page| page.take(position));
+        if slot.is_none()
+            && let Some(page) = self.pages.get_mut(&number)
+        {
+            slot = page.take(position);
+            if slot.is_some() && page.taken.count_ones() <= PAGE_MIN {
+                let page = self.pages.remove(&number);
+                page.into_iter().for_each(|page| self.give_up(page));
+            }
+        }
+        let slot = slot.or_else(|| self.single.remove(&position))?;
+        self.count -= 1;
+        if self.count == 0 {
+            (self.open, self.spare) = (None, None);
+        }
+        Some(slot)
+    }
+
+    pub(crate) fn find(&self, position: Position) -> Option<&T> {
+        let number = position.0 / PAGE;
+        let open = self.open.as_deref().filter(|open| open.number == number);
+        let page = open.or_else(|| self.pages.get(&number).map(|page| &**page));
+        page.and_then(|page| page.find(position)).or_else(|| self.single.get(&position))
+    }
+
+    pub(crate) fn find_mut(&mut self, position: Position) -> Option<&mut T> {
+        let number = position.0 / PAGE;
+        let open = self.open.as_deref_mut().filter(|open| open.number == number);
+        let page = match open {
+            Some(open) => Some(open),
+            None => self.pages.get_mut(&number).map(|page| &mut **page),
+        };
+        page.and_then(|page| page.find_mut(position)).or_else(|| self.single.get_mut(&position))
+    }
+
+    /// Slots at these positions, in order.
+    pub(crate) fn range(&self, positions: Range<Position>) -> impl Iterator<Item = (Position, T)> + '_ {
+        let Range { start, end } = positions;
+        let numbers = start.0 / PAGE..;
+        let open = self.open.iter().map(|page| &**page).filter(move |page| page.number >= start.0 / PAGE);
+        let pages = Merged {
+            a: self.pages.range(numbers).map(|(_, page)| &**page).peekable(),
+            b: open.peekable(),
+            before: |a: &&Page<T>, b: &&Page<T>| a.number < b.number,
+        };
+        let paged = pages.flat_map(move |page| page.from(start));
+        let single = self.single.range(start..).map(|(position, slot)| (*position, *slot));
+        let all = Merged {
+            a: paged.peekable(),
+            b: single.peekable(),
+            before: |a: &(Position, T), b: &(Position, T)| a.0 < b.0,
+        };
+        all.take_while(move |(position, _)| *position < end)
+    }
+
+    /// All, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Position, T)> + '_ {
+        self.range(Position(0)..Position(u64::MAX))
+    }
+
+    /// The one with the lowest position.
+    pub(crate) fn first(&self) -> Option<(Position, T)> {
+        self.iter().next()
+    }
+
+    /// Pages in use, but for the one being filled.
+    #[cfg(test)]
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Makes page `number` the one being filled.
+    fn turn_to(&mut self, number: u64) {
+        if let Some(before) = self.open.take() {
+            if before.taken.count_ones() <= PAGE_MIN {
+                self.give_up(before);
+            } else {
+                self.pages.insert(before.number, before);
+            }
+        }
+        let page = self.pages.remove(&number).or_else(|| self.spare.take());
+        let mut page = page.unwrap_or_else(|| Page::new(number));
+        page.number = number;
+        self.open = Some(page);
+    }
+
+    /// Keeps what is left of a page singly.
+    fn give_up(&mut self, mut page: Box<Page<T>>) {
+        self.single.extend(page.from(Position(0)));
+        page.taken = 0;
+        self.spare = Some(page);
+    }
+}
+
+/// Two ordered iterators as one.
+struct Merged<A: Iterator, B: Iterator<Item = A::Item>, F> {
+    a: Peekable<A>,
+    b: Peekable<B>,
+    before: F,
+}
+
+impl<A: Iterator, B: Iterator<Item = A::Item>, F: Fn(&A::Item, &A::Item) -> bool> Iterator
+    for Merged<A, B, F>
+{
+    type Item = A::Item;
+
+    fn next(&mut self) -> Option<A::Item> {
+        match (self.a.peek(), self.b.peek()) {
+            (Some(a), Some(b)) if (self.before)(b, a) => self.b.next(),
+            (Some(_), _) => self.a.next(),
+            (None, _) => self.b.next(),
+        }
+    }
+}
