@@ -410,8 +410,8 @@ impl Session for Connection {
             Wake::Close(reason) => {
                 this.close_connection(now, &Exception::new(Code::ConnectionForced, reason), out);
             }
-            // This dialect reads no streams by position, and watches no interest.
-            Wake::Appended { .. } | Wake::Interest { .. } => {}
+            // This dialect reads no streams by position and no shared groups, and watches no interest.
+            Wake::Appended { .. } | Wake::Interest { .. } | Wake::Shared(_) => {}
             Wake::Drained => this.give_back(out),
         });
     }

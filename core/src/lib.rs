@@ -10,5 +10,6 @@ mod queue;
 pub mod runner;
 mod settle;
 pub mod shard;
+mod share;
 mod stream;
 pub mod testing;

@@ -17,6 +17,7 @@ mod live;
 mod logged;
 mod publish;
 mod settle;
+mod share;
 mod snapshot;
 mod spec;
 mod stream;
@@ -24,6 +25,7 @@ mod work;
 
 pub use group::{LoggedGroup, LoggedGroups, LoggedPosition};
 pub use logged::{LoggedBatch, LoggedPartition, LoggedProducer, LoggedQueue, LoggedRecord, LoggedState};
+pub use share::{LoggedPending, LoggedShare};
 pub use stream::PartitionCounts;
 
 use crate::group::{GroupSettings, Groups};
@@ -31,10 +33,12 @@ use crate::link::Links;
 use crate::queue::Queue;
 use crate::queue::dead_letter::Moves;
 use crate::queue::serve::Readers;
+use crate::share::Shares;
 use ::bytes::Bytes;
 use effect::Turn;
 use live::Live;
-use std::collections::{BTreeMap, BTreeSet};
+use share::Settling;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stele_model::id::{Boot, Call, HubId, Lsn, Now, Place, QueueId, Revision, SessionId, ShardId};
 use stele_model::machine::{Effects, Journal, Machine};
 use stele_model::shard::{QueueCounts, ShardEffect, ShardOp};
@@ -52,6 +56,9 @@ pub struct Shard {
     links: Links,
     moves: Moves,
     streams: Streams,
+    shares: Shares,
+    /// Settles of shared groups that did not fit a turn.
+    settling: VecDeque<Settling>,
     /// The registry's last word.
     revision: Revision,
     boot: Boot,
@@ -113,6 +120,12 @@ pub enum Mutant {
     JumpedClock,
     /// A watch wakes more than once.
     StaleWatch,
+    /// Deliveries of shared groups are not logged (S1).
+    UnloggedDelivery,
+    /// Settles of shared groups are not logged (S1).
+    UnloggedSettle,
+    /// Shared groups give out what is not durable (S2).
+    EarlyRecords,
 }
 
 impl Shard {
@@ -126,6 +139,8 @@ impl Shard {
             links: Links::default(),
             moves: Moves::default(),
             streams: Streams::default(),
+            shares: Shares::default(),
+            settling: VecDeque::new(),
             revision: Revision(0),
             boot: Boot(0),
             live: Live::default(),
@@ -208,6 +223,7 @@ impl Shard {
             ShardOp::SessionGone { session } => {
                 self.session_gone(session, turn);
                 self.group_session_gone(session, turn);
+                self.share_session_gone(session, turn);
             }
             ShardOp::Put { revision, queue } => self.put(revision, queue, turn),
             ShardOp::Drop { revision, queue } => {
@@ -236,6 +252,13 @@ impl Shard {
                 self.group_changes((hub, call), home, from.0, count_max, turn);
             }
             ShardOp::PartitionsGone { partitions } => self.partitions_gone(partitions),
+            ShardOp::Share(ask) => self.ask_share(ask, turn),
+            ShardOp::Shares(of) => self.list_shares(of, turn),
+            ShardOp::Take(take) => self.take_share(take, turn),
+            ShardOp::Untake { taker } => self.untake_share(taker, turn),
+            ShardOp::TakerCredit { taker, bytes } => self.taker_credit(taker, bytes, turn),
+            ShardOp::SettleShares(settles) => self.settle_shares(settles, turn),
+            ShardOp::ShareListen { session, on } => self.share_listen(session, on),
         }
     }
 
@@ -269,11 +292,13 @@ impl Machine for Shard {
         self.turn(journal, effects, |shard, turn| {
             shard.step(turn);
             shard.step_streams(turn);
+            shard.step_shares(turn);
         });
     }
 
     fn deadline(&self) -> Option<Now> {
-        [self.work.deadline(), self.groups.deadline(), self.streams_deadline()].into_iter().flatten().min()
+        let own = [self.work.deadline(), self.groups.deadline()];
+        own.into_iter().chain([self.streams_deadline(), self.shares_deadline()]).flatten().min()
     }
 
     fn apply(&mut self, place: Place, time: Now, entry: &[u8]) -> Result<(), String> {
@@ -281,7 +306,10 @@ impl Machine for Shard {
     }
 
     fn started(&mut self, journal: &mut dyn Journal, effects: &mut Effects<ShardEffect>) {
-        self.turn(journal, effects, Self::start);
+        self.turn(journal, effects, |shard, turn| {
+            shard.start(turn);
+            shard.start_shares(turn);
+        });
         self.start_streams();
     }
 

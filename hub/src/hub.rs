@@ -20,6 +20,7 @@ mod replies;
 mod requests;
 mod routes;
 mod session;
+mod shared_groups;
 mod streams;
 mod watch;
 
@@ -226,7 +227,7 @@ impl Hub {
         if attached.failed.contains(&lane) && !matches!(op, Op::CloseLane | Op::Publish(_)) {
             return; // dropped unanswered, as everything of a failed lane
         }
-        if !matches!(op, Op::CloseLane | Op::Settle(_) | Op::Credit(_) | Op::Unwatch { .. }) {
+        if session::is_answered(&op) {
             attached.open += 1;
             if attached.open > OPEN_SUBMITS_MAX {
                 return self.refuse_one_more(session, ticket, op, out);
@@ -295,6 +296,28 @@ impl Hub {
             Op::GroupChanges { home, from, count_max } => {
                 self.group_changes(session, ticket, (home, from, count_max), out)
             }
+            Op::Share(request) => self.ask_shared_group(session, ticket, request, out),
+            Op::Shares { of, offset, count_max } => {
+                self.list_shared_groups(session, ticket, &of, (offset, count_max), out)
+            }
+            Op::Pull(pull) => self.pull(session, pull, out),
+            Op::Push(push) => self.push(session, ticket, push, out),
+            Op::Untake { taker } => {
+                self.untake(session, taker, out);
+                Ok(())
+            }
+            Op::TakerCredit(credits) => {
+                self.taker_credit(session, &credits, out);
+                Ok(())
+            }
+            Op::SettleShares(settles) => {
+                self.settle_shared(session, ticket, settles, out);
+                Ok(())
+            }
+            Op::ShareListen { on } => {
+                self.listen_to_shared(session, on, out);
+                Ok(())
+            }
         };
         if let Err(refusal) = refused {
             self.complete(session, ticket, Outcome::Refused(refusal), out);
@@ -341,6 +364,7 @@ impl Hub {
             }
             ToHub::Deliver { session, deliveries } => self.deliver(session, deliveries, out),
             ToHub::Cancelled { subscription } => self.cancelled(subscription, out),
+            ToHub::Shared { session, news } => self.shared_news(session, news, out),
             ToHub::Woken { session, watch } => self.woken(shard, session, watch, out),
             ToHub::Appended { call, parts } => self.shared(call, Share::Appended(parts), out),
             ToHub::Read { call, parts } => self.shared(call, Share::Read(parts), out),

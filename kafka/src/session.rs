@@ -291,7 +291,7 @@ impl Session for Connection {
             Wake::Blocked(_) => self.blocked = true,
             Wake::Unblocked => self.unblocked(now, out),
             Wake::Close(why) => self.end(why, out),
-            Wake::Cancelled { .. } | Wake::Interest { .. } | Wake::Drained => {}
+            Wake::Cancelled { .. } | Wake::Interest { .. } | Wake::Drained | Wake::Shared(_) => {}
         }
         self.settle(out);
     }

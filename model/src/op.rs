@@ -5,6 +5,7 @@ use crate::id::{Position, Ticket};
 use crate::publish::Publishes;
 use crate::registry::Change;
 use crate::settle::Settle;
+use crate::share::{Pull, Push, ShareRequest, ShareSettles, TakerCredit};
 use crate::stream::records::RecordsRequest;
 use crate::stream::{
     Appends, PartitionRef, Reads, SeekBy, StreamRef, StreamSettings, StreamStart, StreamUuid,
@@ -95,6 +96,36 @@ pub enum Op {
         from: Position,
         /// At most so many.
         count_max: u32,
+    },
+    /// Ask a shared group. Answer: `Done::Share`.
+    Share(ShareRequest),
+    /// List the shared groups of a partition. Answer: `Done::Share`.
+    Shares {
+        /// Which partition.
+        of: PartitionRef,
+        /// Groups to pass over, by name.
+        offset: u64,
+        /// At most so many.
+        count_max: u32,
+    },
+    /// Take some records of a shared group. Answered by what comes to the taker; only if it is refused by an outcome.
+    Pull(Pull),
+    /// Take what there is and what comes of a shared group. Answer: `Done::Share`.
+    Push(Push),
+    /// A pull or push ends. No answer, and no [`crate::share::ShareNews::Ended`]; records may still be under way.
+    Untake {
+        /// The taker's number.
+        taker: u64,
+    },
+    /// More may be sent to pushes. No answer.
+    TakerCredit(Vec<TakerCredit>),
+    /// End deliveries of shared groups. Answer, if awaited: `Done::Share`.
+    SettleShares(ShareSettles),
+    /// Tell this session what happens to the shared groups of its namespace ([`crate::share::ShareNews::Event`]), or do not any more. No
+    /// answer.
+    ShareListen {
+        /// Tell.
+        on: bool,
     },
 }
 

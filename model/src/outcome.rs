@@ -5,6 +5,7 @@ use crate::id::{Position, QueueId};
 use crate::publish::Publishes;
 use crate::refusal::Refusal;
 use crate::registry::AccountInfo;
+use crate::share::{ShareAnswer, ShareNews, ShareRefusal};
 use crate::stream::records::{RecordsAnswer, Stored};
 use crate::stream::{Appended, Ends, PartResult, ReadPart, Sought, StreamInfo};
 use bytes::Bytes;
@@ -124,6 +125,8 @@ pub enum Done {
     Accounts(Vec<AccountInfo>),
     /// What is known of the groups of a home.
     GroupChanges(GroupChanges),
+    /// What the shared group says.
+    Share(Result<ShareAnswer, ShareRefusal>),
 }
 
 /// Records for one subscription.
@@ -187,6 +190,8 @@ pub enum Wake {
         /// Whether somebody listens.
         is_there: bool,
     },
+    /// Something for a taker of a shared group, or for who listens to them.
+    Shared(Box<ShareNews>),
     /// Publishers must stop: why.
     Blocked(String),
     /// Publishers may go on.

@@ -8,6 +8,9 @@ use crate::publish::ShardPublish;
 use crate::queue::QueueSpec;
 use crate::refusal::Refusal;
 use crate::settle::Settle;
+use crate::share::{
+    ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer, ShareEffect, ShareNews, ShareRefusal,
+};
 use crate::stream::records::{RecordsAnswer, ShardRecords, ShardRecordsAnswer, ShardStored};
 use crate::stream::{
     Appended, Ends, FoundPart, FoundPosition, FoundRecords, PartResult, PartitionSpec, ReadPart, SeekBy,
@@ -195,6 +198,33 @@ pub enum ShardOp {
         /// The partition.
         partition: PartitionSpec,
     },
+    /// Ask a shared group. Answer: `Answer::Share`.
+    Share(ShardShare),
+    /// List shared groups. Answer: `Answer::Share`.
+    Shares(ShardShares),
+    /// Attach a taker to a shared group. See [`crate::op::Op::Pull`] and [`crate::op::Op::Push`].
+    Take(ShardTake),
+    /// A taker leaves. No answer.
+    Untake {
+        /// Which.
+        taker: SubscriptionId,
+    },
+    /// More may be sent to a push. No answer.
+    TakerCredit {
+        /// Which.
+        taker: SubscriptionId,
+        /// Bytes of records.
+        bytes: u64,
+    },
+    /// End deliveries of shared groups. Answer, if awaited: `Answer::Share`.
+    SettleShares(ShardSettles),
+    /// Tell this session what happens to shared groups, or do not any more. No answer.
+    ShareListen {
+        /// Which.
+        session: SessionId,
+        /// Tell.
+        on: bool,
+    },
     /// From the driver: the wall clock has jumped, or is trusted again (S28). What goes by age stays meanwhile. No answer; not logged,
     /// so it is said again after a restart.
     Clock {
@@ -333,6 +363,13 @@ pub enum ShardEffect {
         /// Ready records left.
         ready: u64,
     },
+    /// To a taker of a shared group, or to a listener (number 0).
+    Shared {
+        /// To whom.
+        to: SubscriptionId,
+        /// What.
+        what: ShareEffect,
+    },
     /// To a session: the subscription is ended by the server.
     Cancelled {
         /// Which.
@@ -406,6 +443,8 @@ pub enum Answer {
     Producer(u64),
     /// What a group says.
     Group(Result<ShardGroupAnswer, GroupRefusal>),
+    /// What a shared group says.
+    Share(Result<ShareAnswer, ShareRefusal>),
 }
 
 /// Why a record is a dead letter. The words are RabbitMQ's.
@@ -515,6 +554,13 @@ pub enum ToHub {
         session: SessionId,
         /// What.
         deliveries: Deliveries,
+    },
+    /// See [`ShardEffect::Shared`].
+    Shared {
+        /// To which session.
+        session: SessionId,
+        /// What.
+        news: Box<ShareNews>,
     },
     /// See [`ShardEffect::Cancelled`].
     Cancelled {

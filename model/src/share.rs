@@ -6,7 +6,7 @@
 //! and earlier when nobody has used it for a while.
 //!
 //! Who reads is a *taker*, attached by a session under a number of the session's own: a [`Pull`] wants so many records and ends, a
-//! [`Push`] goes on as long as there is byte credit. Records, ends and signs of life come by `Wake::Shared`. Whoever
+//! [`Push`] goes on as long as there is byte credit. Records, ends and signs of life come by [`crate::outcome::Wake::Shared`]. Whoever
 //! knows group and position may settle, whatever session it is; the first settle of a position wins (S16).
 //!
 //! The *settled floor* is the place below which everything is settled or was never for this group. It never goes down.
@@ -17,7 +17,6 @@ use crate::id::{Call, HubId, Now, Position, QueueId, SessionId, SubscriptionId};
 use crate::queue::DeadLetter;
 use crate::settle::Run;
 use crate::stream::{FoundRecords, PartitionRef, PartitionSpec};
-use crate::value::Arguments;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -80,7 +79,7 @@ pub struct PushSettings {
 }
 
 /// What a group is set to. `None` stands for "no limit".
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareSettings {
     /// Subjects that it wants; none: all.
     pub filters: Vec<String>,
@@ -121,14 +120,16 @@ pub struct ShareSettings {
     pub memory: bool,
     /// It is read by [`Push`]; `None`: by [`Pull`].
     pub push: Option<PushSettings>,
-    /// As the client wrote it, under its dialect's names. Never interpreted.
-    pub arguments: Arguments,
+    /// As the client wrote it, in its dialect's bytes. Never interpreted. At most [`ARGUMENTS_BYTES_MAX`].
+    pub arguments: Bytes,
 }
 
 /// Most entries of [`ShareSettings::backoff_us`].
 pub const BACKOFF_MAX: usize = 64;
 /// Most filters of a group.
 pub const FILTERS_MAX: usize = 1024;
+/// Most bytes of [`ShareSettings::arguments`].
+pub const ARGUMENTS_BYTES_MAX: usize = 256 << 10;
 
 impl Default for ShareSettings {
     /// A durable group that is pulled, settled one by one, with a lease of 30 s and 1000 records unsettled.
@@ -153,7 +154,7 @@ impl Default for ShareSettings {
             durable: true,
             memory: false,
             push: None,
-            arguments: Arguments::new(),
+            arguments: Bytes::new(),
         }
     }
 }
@@ -175,7 +176,7 @@ impl ShareSettings {
 }
 
 /// A request about a group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareRequest {
     /// Which.
     pub share: ShareRef,
@@ -184,7 +185,7 @@ pub struct ShareRequest {
 }
 
 /// What can be asked of a group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShareVerb {
     /// Make or change it. Answer, when durable: [`ShareAnswer::Put`].
     Put {
@@ -213,7 +214,7 @@ pub enum Expect {
 }
 
 /// What a group answers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShareAnswer {
     /// It is there like this.
     Put {
@@ -252,7 +253,7 @@ pub struct Reached {
 }
 
 /// A group, described.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareInfo {
     /// Its name.
     pub group: String,
@@ -280,7 +281,8 @@ pub struct ShareInfo {
     pub attached: u32,
 }
 
-/// Wants some records. Answered only by what comes to the taker: records, perhaps signs of life, and one [`PullEnd`].
+/// Wants some records. Answered by what comes to the taker: records, perhaps signs of life, and one [`PullEnd`]; or refused, if there is no
+/// such stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pull {
     /// From where.
@@ -387,7 +389,7 @@ pub enum ShareNews {
         /// How far the group's deliveries have come.
         delivered: Reached,
     },
-    /// Something happened to a group; see `Op::ShareListen`.
+    /// Something happened to a group; see [`crate::op::Op::ShareListen`].
     Event(ShareHappened),
 }
 
@@ -438,7 +440,10 @@ impl ShareRecords {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullEnd {
     /// It has all it wanted.
-    Complete,
+    Complete {
+        /// What it did not need, if it bounded bytes.
+        left: PullLeft,
+    },
     /// It would not wait, and nothing is there (any more).
     NoRecords,
     /// It would not wait, and others before it wait for more than is there.
@@ -448,12 +453,7 @@ pub enum PullEnd {
         /// What it still wanted.
         left: PullLeft,
     },
-    /// Its bytes are used up, as far as whole records go.
-    BytesUsed {
-        /// What it still wanted.
-        left: PullLeft,
-    },
-    /// The first record alone has more bytes than it wants.
+    /// The next record has more bytes than it still takes.
     TooLarge {
         /// What it still wanted.
         left: PullLeft,
@@ -493,7 +493,7 @@ pub struct PullLeft {
 }
 
 /// Something that happened to a group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareHappened {
     /// The partition's stream and namespace.
     pub partition: Arc<PartitionSpec>,
@@ -506,7 +506,7 @@ pub struct ShareHappened {
 }
 
 /// See [`ShareHappened`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShareEvent {
     /// It was made.
     Created,
@@ -577,7 +577,7 @@ pub enum ShareRefusal {
 // What follows is between hubs and shards.
 
 /// A request about a group. Answer: `Answer::Share`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardShare {
     /// Who asks.
     pub session: SessionId,

@@ -7,6 +7,7 @@
 mod batches;
 mod open;
 mod records;
+mod share;
 
 use super::Fetches;
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use stele_model::log::ReadError;
 use stele_model::outcome::{Deliveries, Delivery};
 use stele_model::registry::RegistryOp;
 use stele_model::shard::{Grant, MoveRecords, ShardEffect, ShardOp, ToHub};
+use stele_model::share::ShareEffect;
 
 /// Something for the driver to carry.
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl Dispatch {
             }
             ShardEffect::Got { subscription, .. } => Lane::Reader(*subscription),
             ShardEffect::DeliverBatches { subscription, .. } => Lane::Reader(*subscription),
+            ShardEffect::Shared { to, .. } => Lane::Reader(*to),
             ShardEffect::Move(_) => Lane::Moves,
             ShardEffect::Read { session, call, parts } => {
                 if let Some(parts) = batches::read_from_memory(parts, &block) {
@@ -213,6 +216,12 @@ impl Dispatch {
             ShardEffect::DeliverBatches { subscription, partition, batches } => {
                 return open::deliver(subscription, &partition, &batches, bytes, out);
             }
+            ShardEffect::Shared { to, what: ShareEffect::Deliver { partition, group, ranges } } => {
+                return share::deliver(to, &partition, &group, &ranges, bytes, out);
+            }
+            ShardEffect::Shared { to, what: ShareEffect::Say(news) } => {
+                Out::Hub(to.session.hub, ToHub::Shared { session: to.session, news: Box::new(news) })
+            }
             ShardEffect::Deliver { subscription, queue, records } => {
                 let items =
                     records.iter().enumerate().map(|(n, grant)| delivery(grant, n as u32, 0)).collect();
@@ -252,6 +261,9 @@ fn places(effect: &ShardEffect) -> Vec<(Place, u32)> {
         ShardEffect::Read { parts, .. } => batches::places_of_read(parts),
         ShardEffect::Sought { parts, .. } => batches::places_of_search(parts),
         ShardEffect::Records { answer: Ok(answer), .. } => records::places(answer),
+        ShardEffect::Shared { what: ShareEffect::Deliver { ranges, .. }, .. } => {
+            ranges.iter().map(|range| (range.records.batch.place, range.records.batch.len)).collect()
+        }
         ShardEffect::DeliverBatches { batches, .. } => {
             batches.iter().map(|of| (of.batch.place, of.batch.len)).collect()
         }

@@ -82,6 +82,7 @@ impl Shard {
                 Ok(())
             }
             Entry::Group(entry) => self.replay_group(time, entry),
+            Entry::Share(entry) => self.replay_share(entry),
             Entry::Stream(entry) => self.replay_stream(place, time, &entry),
             Entry::Started => {
                 self.lease_nothing();

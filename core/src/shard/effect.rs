@@ -62,11 +62,21 @@ impl<'a> Turn<'a> {
         self.journal.append(urgency, &[self.scratch])
     }
 
-    /// Logs runs, in as many entries as they need. Nothing for no runs.
+    /// Logs runs, in as many entries as they need. Nothing for no runs. Never starts a commit (S3).
     pub(crate) fn log_runs(&mut self, runs: &[Run], write: impl Fn(&mut Vec<u8>, &[Run])) {
+        self.log_runs_as(Urgency::Rides, runs, write);
+    }
+
+    /// As [`Self::log_runs`]; somebody may wait for it.
+    pub(crate) fn log_runs_as(
+        &mut self,
+        urgency: Urgency,
+        runs: &[Run],
+        write: impl Fn(&mut Vec<u8>, &[Run]),
+    ) {
         let most = self.journal.entry_bytes_max().saturating_sub(RUNS_HEAD_BYTES) / RUN_BYTES;
         for runs in runs.chunks(most.max(1)) {
-            self.log(Urgency::Rides, |out| write(out, runs));
+            self.log(urgency, |out| write(out, runs));
         }
     }
 

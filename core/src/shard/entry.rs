@@ -6,6 +6,7 @@
 
 use super::bytes::{Input, Runs, put_runs};
 use super::group::{self, GroupEntry};
+use super::share::{self, ShareEntry};
 use super::spec;
 use super::stream::StreamEntry;
 use bytes::BufMut;
@@ -72,6 +73,7 @@ pub(crate) enum Entry<'a> {
     Synced { revision: Revision, boot: Boot },
     Started,
     Group(GroupEntry),
+    Share(ShareEntry<'a>),
     Stream(StreamEntry<'a>),
 }
 
@@ -297,6 +299,7 @@ impl<'a> Entry<'a> {
             }
             kind::STARTED => Self::Started,
             group::FIRST_KIND..=group::LAST_KIND => Self::Group(group::read(kind, &mut input)?),
+            share::FIRST_KIND..=share::LAST_KIND => Self::Share(share::read(kind, &mut input)?),
             other => return Err(format!("is of unknown kind {other}")),
         };
         input.end()?;

@@ -5,6 +5,7 @@
 
 use super::Shard;
 use super::group::{self, LoggedGroups};
+use super::share::{self, LoggedShare};
 use crate::queue::{Queue, Record};
 use crate::stream::compact::Compaction;
 use crate::stream::{Partition, Stored};
@@ -36,6 +37,8 @@ pub struct LoggedState {
     pub partitions: Vec<LoggedPartition>,
     /// Producers that were given a number.
     pub producers: u64,
+    /// Shared groups that are logged, in the order of their numbers.
+    pub shares: Vec<LoggedShare>,
 }
 
 /// One partition of a [`LoggedState`].
@@ -129,6 +132,7 @@ pub(super) fn of(shard: &Shard) -> LoggedState {
         groups: group::logged(&shard.groups),
         partitions: shard.streams.partitions.values().map(|of| partition(of)).collect(),
         producers: shard.streams.given(),
+        shares: share::logged(&shard.shares),
     }
 }
 

@@ -7,6 +7,7 @@
 use super::Shard;
 use super::bytes::Input;
 use super::group;
+use super::share;
 use super::spec;
 use super::stream;
 use crate::link::Links;
@@ -69,6 +70,7 @@ pub(super) fn take(shard: &Shard) -> Vec<Bytes> {
         });
     });
     stream::put_snapshot(&mut tables, &shard.streams);
+    share::put_shares(&mut tables, &shard.shares);
     tables.done.push(Bytes::from(tables.open));
     let mut head = Vec::new();
     head.put_u32_le(VERSION);
@@ -115,6 +117,7 @@ pub(super) fn restore(chunks: &[Bytes]) -> Result<Shard, String> {
                 NUMBERS => shard.groups.around.numbers.epoch = input.u64("epoch")?,
                 stream::PARTITION => stream::read_partition(&mut shard, &mut input, &mut index)?,
                 stream::PRODUCERS => stream::read_last_producer(&mut shard, &mut input)?,
+                share::SHARE => share::read_share(&mut shard, &mut input)?,
                 other => return Err(format!("has an item of unknown kind {other}")),
             }
         }

@@ -113,6 +113,7 @@ impl Shard {
         self.revision = self.revision.max(revision);
         self.wake_all(id, place.lsn, turn);
         self.cancel_readers(id, place.lsn, turn);
+        self.drop_shares(id, place.lsn, turn);
         self.remove_partition(id);
         turn.say(place.lsn, ShardEffect::Applied { shard: self.id, revision, queue: Some(id) });
         true
@@ -121,6 +122,7 @@ impl Shard {
     /// Forgets a partition and all it holds, the same in replay. `false`: there is none.
     pub(super) fn remove_partition(&mut self, id: QueueId) -> bool {
         let Some(partition) = self.streams.partitions.remove(&id) else { return false };
+        self.remove_shares(id);
         self.streams.chores.forget(&partition);
         self.streams.chores.bury(partition.index);
         true

@@ -10,6 +10,7 @@ use stele_model::group::Listed;
 use stele_model::id::{Call, SessionId, Ticket};
 use stele_model::outcome::{Done, Outcome};
 use stele_model::refusal::Refusal;
+use stele_model::share::ShareAnswer;
 use stele_model::stream::{Appended, Ends, PartResult, ReadPart, Sought, StreamUuid};
 
 /// A request of which some shards have not answered yet.
@@ -41,6 +42,8 @@ pub(super) enum Parts {
     Trimmed(Vec<Option<PartResult<Ends>>>),
     /// To a listing of groups: what was heard so far.
     Groups(Vec<Listed>),
+    /// To settles of shared groups: how many so far.
+    Settled(u64),
 }
 
 /// A shard's answer to its share.
@@ -50,6 +53,7 @@ pub(super) enum Share {
     Sought(Vec<PartResult<Sought>>),
     Trimmed(Vec<PartResult<Ends>>),
     Groups(Vec<Listed>),
+    Settled(u64),
     /// Stored for listeners, who have no part in the answer.
     Stored,
 }
@@ -88,6 +92,7 @@ impl Hub {
             (Parts::Sought(parts), Share::Sought(answers)) => put(parts, &places, answers),
             (Parts::Trimmed(parts), Share::Trimmed(answers)) => put(parts, &places, answers),
             (Parts::Groups(all), Share::Groups(listed)) => all.extend(listed),
+            (Parts::Settled(all), Share::Settled(count)) => *all += count,
             (_, Share::Stored) => {}
             _ => unreachable!("a shard answers what it was asked"),
         }
@@ -107,6 +112,7 @@ impl Hub {
             Parts::Sought(_) => Share::Sought((0..count).map(|_| Err(refusal.clone())).collect()),
             Parts::Trimmed(_) => Share::Trimmed(vec![Err(refusal.clone()); count]),
             Parts::Groups(_) => Share::Groups(Vec::new()),
+            Parts::Settled(_) => Share::Settled(0),
         };
         self.shared(call, share, out);
     }
@@ -127,6 +133,7 @@ impl Hub {
                 listed.sort_by(|a, b| a.group.cmp(&b.group));
                 Done::Groups(listed)
             }
+            Parts::Settled(count) => Done::Share(Ok(ShareAnswer::Settled { count })),
         };
         self.complete(session, ticket, Outcome::Done(done), out);
     }

@@ -49,6 +49,10 @@ pub(super) enum Request {
     GroupStream { group: Box<GroupRequest> },
     /// An administrator's change.
     Administer,
+    /// To ask a shared group, or to list them.
+    SharedGroup,
+    /// To attach a push to one.
+    Push { taker: u64 },
 }
 
 impl Request {
@@ -88,6 +92,8 @@ impl Request {
             | Self::Group(_)
             | Self::GroupChanges
             | Self::GroupStream { .. }
+            | Self::SharedGroup
+            | Self::Push { .. }
             | Self::Administer => None,
         }
     }
@@ -266,6 +272,7 @@ impl Hub {
             return match answer {
                 Ok(Answer::Trimmed(parts)) => self.shared(call, Share::Trimmed(parts), out),
                 Ok(Answer::Group(Ok(ShardGroupAnswer::Listed(listed)))) => self.listed(call, listed, out),
+                Ok(Answer::Share(Ok(settled))) => self.shared_settled(call, &settled, out),
                 Ok(_) => unreachable!("a shard answers what it was asked"),
                 Err(refusal) => self.share_refused(call, &refusal, out),
             };
@@ -301,6 +308,9 @@ impl Hub {
             Ok(Answer::Group(answer)) => {
                 let Request::Group(asked) = request else { return };
                 return self.group_answered(session, ticket, asked, answer, out);
+            }
+            Ok(answer @ Answer::Share(_)) => {
+                return self.shared_group_answered(session, ticket, &request, answer, out);
             }
             Ok(Answer::Trimmed(_)) => unreachable!("a trim is a joint request"),
             Err(refusal) => {

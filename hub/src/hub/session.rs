@@ -1,5 +1,6 @@
 //! What a hub knows of one of its sessions.
 
+use super::shared_groups::Taker;
 use super::watch::Watches;
 use crate::registry::access::Permits;
 use smallvec::SmallVec;
@@ -62,6 +63,8 @@ pub(super) struct Attached {
     pub(super) read: StreamEdges,
     /// What it watches.
     pub(super) watches: Watches,
+    /// Where its pulls and pushes take.
+    pub(super) takers: BTreeMap<u64, Taker>,
 }
 
 /// Numbers of a session's edges to streams; the newest is found first.
@@ -110,6 +113,7 @@ impl Attached {
             appended: StreamEdges::default(),
             read: StreamEdges::default(),
             watches: Watches::default(),
+            takers: BTreeMap::new(),
         }
     }
 
@@ -126,6 +130,7 @@ impl Attached {
     pub(super) fn must_wait(&self, op: &Op) -> bool {
         match op {
             Op::Settle(_) | Op::Credit(_) | Op::Unwatch { .. } => false,
+            Op::SettleShares(_) | Op::TakerCredit(_) | Op::Untake { .. } => false,
             Op::Define(_) => !self.held.is_empty(),
             _ => self.defining > 0 || !self.held.is_empty(),
         }
@@ -149,6 +154,16 @@ impl Attached {
             self.writes.exchanges.push(exchange.into());
         }
         allowed
+    }
+}
+
+/// Whether a request has an answer in any case. A pull may have one.
+pub(super) fn is_answered(op: &Op) -> bool {
+    match op {
+        Op::CloseLane | Op::Settle(_) | Op::Credit(_) | Op::Unwatch { .. } => false,
+        Op::Untake { .. } | Op::TakerCredit(_) | Op::ShareListen { .. } => false,
+        Op::SettleShares(settles) => settles.awaited,
+        _ => true,
     }
 }
 

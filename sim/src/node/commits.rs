@@ -79,5 +79,9 @@ fn may_be_awaited(op: &ShardOp) -> bool {
         ShardOp::Records(_) => true,
         ShardOp::Trim { .. } | ShardOp::NewProducer { .. } | ShardOp::PutPartition { .. } => true,
         ShardOp::Group(_) | ShardOp::PartitionsGone { .. } => true,
+        ShardOp::Share(_) => true,
+        ShardOp::SettleShares(settles) => settles.answer.is_some(),
+        ShardOp::Shares(_) | ShardOp::Take(_) | ShardOp::Untake { .. } => false,
+        ShardOp::TakerCredit { .. } | ShardOp::ShareListen { .. } => false,
     }
 }

@@ -65,15 +65,15 @@ fn give_back(of: SubscriptionId, queue: QueueId, runs: Vec<Run>, bytes: u64, out
 
 /// Records so far.
 #[derive(Default)]
-struct Opened {
-    blocks: Vec<Bytes>,
-    items: Vec<Delivery>,
+pub(super) struct Opened {
+    pub(super) blocks: Vec<Bytes>,
+    pub(super) items: Vec<Delivery>,
     /// Bytes of the records.
     sent: u64,
 }
 
 impl Opened {
-    fn range(&mut self, of: &FoundRecords, bytes: &Bytes, stream: &str) {
+    pub(super) fn range(&mut self, of: &FoundRecords, bytes: &Bytes, stream: &str) {
         match of.batch.format {
             Format::Records => self.records(of, bytes),
             Format::KafkaBatch => {

@@ -212,5 +212,6 @@ impl Shard {
         partition.after = lsn;
         self.grown(id);
         self.serve_stream(id, turn);
+        self.feed_shares(id, turn);
     }
 }

@@ -47,6 +47,7 @@ impl Shard {
                 partition.trim(*below);
                 partition.after = place.lsn;
                 self.streams.chores.again(*id);
+                self.shares.look_at(*id);
             }
             after = after.max(partition.after);
             results.push(Ok(partition.ends()));
@@ -64,6 +65,7 @@ impl Shard {
                 turn.log(Urgency::Rides, |out| entry::put_trimmed(out, id, start));
             }
             partition.trim(start);
+            self.shares.look_at(id);
         }
         if by_age && partition.compacted.plus_ms(COMPACT_EVERY_MS) <= now {
             compact(partition, now, &mut self.live, turn);

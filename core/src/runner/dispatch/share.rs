@@ -1,0 +1,74 @@
+//! Opening batches for a taker of a shared group: from ranges of positions to records.
+//!
+//! What must hold: what a taker gets is what it was granted, in order; a position that turns out to hold no record is settled, since
+//! nobody else can. Bounds and forms of batches are those of [`super::open`].
+
+use super::Out;
+use super::open::Opened;
+use bytes::Bytes;
+use std::sync::Arc;
+use stele_model::id::{Position, SubscriptionId};
+use stele_model::settle::Run;
+use stele_model::shard::{ShardOp, ToHub};
+use stele_model::share::{
+    ShardSettle, ShardSettles, ShareDelivery, ShareHow, ShareNews, ShareRange, ShareRecords,
+};
+use stele_model::stream::PartitionSpec;
+
+/// Addresses the records of these ranges, whose batches have these bytes.
+pub(super) fn deliver(
+    taker: SubscriptionId,
+    partition: &PartitionSpec,
+    group: &Arc<str>,
+    ranges: &[ShareRange],
+    bytes: Vec<Bytes>,
+    out: &mut Vec<Out>,
+) {
+    let mut opened = Opened::default();
+    let mut items = Vec::with_capacity(ranges.iter().map(|range| range.records.count as usize).sum());
+    let mut lacking: Vec<Run> = Vec::new();
+    for (range, bytes) in ranges.iter().zip(bytes) {
+        let before = opened.items.len();
+        opened.range(&range.records, &bytes, &partition.stream);
+        let found = &opened.items[before..];
+        if found.len() < range.records.count as usize {
+            lacks(range, found.iter().map(|item| item.position), &mut lacking);
+        }
+        for item in found {
+            let nth = item.position.0 - range.records.from.0;
+            items.push(ShareDelivery {
+                block: item.block,
+                at: item.at,
+                len: item.len,
+                delivery: range.delivery,
+                position: item.position,
+                sequence: range.sequence + nth,
+                appended: range.records.batch.appended,
+                pending: if range.delivery == 1 { range.pending.saturating_sub(nth) } else { range.pending },
+            });
+        }
+    }
+    let session = taker.session;
+    if !items.is_empty() {
+        let records = ShareRecords { taker: taker.number, blocks: opened.blocks, items };
+        let news = Box::new(ShareNews::Records(records));
+        out.push(Out::Hub(session.hub, ToHub::Shared { session, news }));
+    }
+    if !lacking.is_empty() {
+        let (partition, group) = (partition.id, Arc::clone(group));
+        let settle = ShardSettle { partition, group, how: ShareHow::Accept, runs: lacking, delivery: 0 };
+        out.push(Out::Shard(ShardOp::SettleShares(ShardSettles { answer: None, settles: vec![settle] })));
+    }
+}
+
+/// Positions of a range that are not among those found, which are in order.
+fn lacks(range: &ShareRange, found: impl Iterator<Item = Position>, lacking: &mut Vec<Run>) {
+    let end = range.records.from.0 + u64::from(range.records.count);
+    let mut from = range.records.from.0;
+    for at in found.map(|position| position.0).chain([end]) {
+        if at > from {
+            lacking.push(Run { first: Position(from), count: (at - from) as u32 });
+        }
+        from = at + 1;
+    }
+}

@@ -1,0 +1,157 @@
+//! Shared groups: what a shard can be asked of them, and what holds for all verbs.
+//!
+//! Each verb has a file; here is how groups are served and what they tell. What must hold: as everywhere, decide, log, apply by the
+//! functions that replay calls (S1); what deliveries, leases and rests lead to is logged as its result and rides along (S3), for groups
+//! that are logged at all; a delivery waits for its record and for nothing else (S2); no turn is long (S7). Not here: the state of one
+//! group (`crate::share`), and the word for it in any dialect.
+
+mod chores;
+mod define;
+mod describe;
+mod entry;
+mod replay;
+mod settle;
+mod snapshot;
+mod spec;
+mod take;
+
+pub(super) use describe::logged;
+pub use describe::{LoggedPending, LoggedShare};
+pub(super) use entry::{FIRST_KIND, LAST_KIND, ShareEntry, read};
+pub(super) use settle::Settling;
+pub(super) use snapshot::{SHARE, put_shares, read_share};
+
+use super::effect::Turn;
+use super::{Mutant, Shard};
+use crate::share::serve::{Served, Step};
+use crate::share::{Share, ShareNumber, Shares};
+use std::sync::Arc;
+use stele_model::id::{Call, HubId, Lsn, Now, QueueId, SubscriptionId};
+use stele_model::settle::Run;
+use stele_model::shard::{Answer, ShardEffect};
+use stele_model::share::{ShareAnswer, ShareEffect, ShareEvent, ShareHappened, ShareNews, ShareRefusal};
+
+/// Hungry groups that are served in the turn that brings records; the others follow in steps.
+const SERVED_AT_ONCE_MAX: usize = 32;
+
+impl Shard {
+    /// Gives out what the group's takers want and may have.
+    fn serve_share(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
+        let now = turn.now();
+        let Some(share) = self.shares.groups.get_mut(&number) else { return };
+        let Some(partition) = self.streams.partitions.get(&share.partition) else { return };
+        let Served { runs, steps, gone, more, at_end } = share.serve(partition, now);
+        if !runs.is_empty() {
+            share.delivered_at = Some(now);
+        }
+        if !share.takers.is_empty() {
+            share.used = now;
+        }
+        if share.logs() && self.mutant != Some(Mutant::UnloggedDelivery) {
+            log_delivered(share, &runs, turn);
+        }
+        if share.logs() {
+            turn.log_runs(&gone, |out, runs| entry::put_ended(out, number, entry::Ended::Lost, runs));
+        }
+        let (name, spec) = (Arc::clone(&share.name), Arc::clone(&partition.spec));
+        let hungry = at_end && !share.takers.is_empty();
+        if let Some(of) = self.shares.of.get_mut(&share.partition) {
+            if hungry {
+                of.hungry.insert(number)
+            } else {
+                of.hungry.remove(&number)
+            };
+        }
+        if more {
+            self.shares.again.insert(number);
+        }
+        let early = self.makes(Mutant::EarlyRecords);
+        for step in steps {
+            match step {
+                Step::Deliver { to, after, ranges } => {
+                    let after = if early { Lsn(0) } else { after };
+                    let (partition, group) = (Arc::clone(&spec), Arc::clone(&name));
+                    let what = ShareEffect::Deliver { partition, group, ranges };
+                    turn.say(after, ShardEffect::Shared { to, what });
+                }
+                Step::End { to, after, why } => {
+                    self.shares.takers.remove(&to);
+                    say(turn, after, to, ShareNews::Ended { taker: to.number, why });
+                }
+            }
+        }
+        self.shares.set_timer(number, now);
+    }
+
+    /// Something came to the partition: who waits for it is served.
+    pub(super) fn feed_shares(&mut self, id: QueueId, turn: &mut Turn<'_>) {
+        let Some(of) = self.shares.of.get_mut(&id) else { return };
+        let mut hungry = std::mem::take(&mut of.hungry).into_iter();
+        let first: Vec<ShareNumber> = hungry.by_ref().take(SERVED_AT_ONCE_MAX).collect();
+        self.shares.again.extend(hungry);
+        for number in first {
+            self.serve_share(number, turn);
+        }
+    }
+
+    /// Tells who listens that something happened, after block `after`.
+    fn tell(
+        &self,
+        share: &Share,
+        after: Lsn,
+        at: Now,
+        what: impl FnOnce() -> ShareEvent,
+        turn: &mut Turn<'_>,
+    ) {
+        if self.shares.listeners.is_empty() {
+            return;
+        }
+        let Some(partition) = self.streams.partitions.get(&share.partition) else { return };
+        let (partition, group) = (Arc::clone(&partition.spec), Arc::clone(&share.name));
+        let happened = ShareHappened { partition, group, at, what: what() };
+        for session in &self.shares.listeners {
+            let to = SubscriptionId { session: *session, number: 0 };
+            let what = ShareEffect::Say(ShareNews::Event(happened.clone()));
+            turn.say(after, ShardEffect::Shared { to, what });
+        }
+    }
+
+    pub(super) fn share_listen(&mut self, session: stele_model::id::SessionId, on: bool) {
+        if on {
+            self.shares.listeners.insert(session);
+        } else {
+            self.shares.listeners.remove(&session);
+        }
+    }
+}
+
+/// Logs deliveries: each that is to be settled; of others only how far they have come.
+fn log_delivered(share: &Share, runs: &[Run], turn: &mut Turn<'_>) {
+    let number = share.number;
+    if share.leases() {
+        turn.log_runs(runs, |out, runs| entry::put_delivered(out, number, runs));
+    } else if !runs.is_empty() {
+        let reached = share.delivered();
+        turn.log(stele_model::machine::Urgency::Rides, |out| entry::put_passed(out, number, reached));
+    }
+}
+
+/// Something for a taker, once block `after` is durable: not before the records on their way to it.
+fn say(turn: &mut Turn<'_>, after: Lsn, to: SubscriptionId, news: ShareNews) {
+    turn.say(after, ShardEffect::Shared { to, what: ShareEffect::Say(news) });
+}
+
+fn answer(turn: &mut Turn<'_>, after: Lsn, to: (HubId, Call), said: Result<ShareAnswer, ShareRefusal>) {
+    turn.answer(after, to, Ok(Answer::Share(said)));
+}
+
+/// Answers with the present state.
+fn answer_present(turn: &mut Turn<'_>, to: (HubId, Call), said: Result<ShareAnswer, ShareRefusal>) {
+    let tail = turn.journal.tail();
+    answer(turn, tail, to, said);
+}
+
+/// The group, wherever it may be.
+fn of_number(shares: &mut Shares, number: ShareNumber) -> Option<&mut Share> {
+    shares.groups.get_mut(&number).map(|share| &mut **share)
+}

@@ -1,0 +1,274 @@
+//! Shared groups come, change and go.
+//!
+//! What must hold: a group is made where its partition is (S12), by one entry that says where it begins, so that replay depends on no
+//! search; what never changes is refused, not passed over; an answer waits for the entry.
+
+use super::entry::{self, Put};
+use super::{answer, answer_present, say};
+use crate::shard::Shard;
+use crate::shard::effect::Turn;
+use crate::share::{Share, ShareNumber};
+use crate::stream::Partition;
+use std::sync::Arc;
+use stele_model::id::{Call, HubId, Lsn, Now, Position, QueueId};
+use stele_model::machine::Urgency;
+use stele_model::refusal::Refusal;
+use stele_model::share::{
+    ARGUMENTS_BYTES_MAX, BACKOFF_MAX, Expect, FILTERS_MAX, PullEnd, ShardShare, ShareAnswer, ShareEvent,
+    ShareNews, ShareRefusal, ShareSettings, ShareStart, ShareVerb,
+};
+use stele_model::stream::StreamRefusal;
+
+/// Groups of a partition.
+const SHARES_MAX: u64 = 100_000;
+/// Bytes of a group's name.
+const NAME_BYTES_MAX: usize = 255;
+/// Bytes of one filter.
+const FILTER_BYTES_MAX: usize = 8 << 10;
+
+/// Where an answer goes.
+type To = (HubId, Call);
+
+impl Shard {
+    pub(in crate::shard) fn ask_share(&mut self, ask: ShardShare, turn: &mut Turn<'_>) {
+        let ShardShare { session, call, partition, group, verb } = ask;
+        let to = (session.hub, call);
+        if !self.streams.partitions.contains_key(&partition) {
+            let refusal = Refusal::Stream(StreamRefusal::UnknownPartition);
+            return turn.answer_present(to, Err(refusal));
+        }
+        let number = self.shares.number(partition, &group);
+        match (verb, number) {
+            (ShareVerb::Put { settings, expect }, None) => {
+                let made = match self.decide_share(partition, &group, &settings) {
+                    _ if expect == Expect::There => Err(ShareRefusal::Unknown),
+                    decided => decided,
+                };
+                match made {
+                    Ok(()) => self.make_share(to, (partition, group), *settings, turn),
+                    Err(refusal) => answer_present(turn, to, Err(refusal)),
+                }
+            }
+            (ShareVerb::Put { settings, expect }, Some(number)) => {
+                self.change_share(to, number, *settings, expect, turn);
+            }
+            (_, None) => answer_present(turn, to, Err(ShareRefusal::Unknown)),
+            (ShareVerb::Delete, Some(number)) => {
+                let after = self.delete_share(number, PullEnd::Gone, turn);
+                answer(turn, after, to, Ok(ShareAnswer::Deleted));
+            }
+            (ShareVerb::Info, Some(number)) => self.answer_info(to, number, turn),
+            (ShareVerb::Pause(until), Some(number)) => self.pause_share(to, number, until, turn),
+        }
+    }
+
+    fn decide_share(
+        &self,
+        partition: QueueId,
+        group: &str,
+        settings: &ShareSettings,
+    ) -> Result<(), ShareRefusal> {
+        if group.is_empty() || group.len() > NAME_BYTES_MAX {
+            return Err(ShareRefusal::InvalidName);
+        }
+        let count = self.shares.of.get(&partition).map_or(0, |of| of.names.len() as u64);
+        if count >= SHARES_MAX {
+            return Err(ShareRefusal::Full { max: SHARES_MAX });
+        }
+        check(settings)
+    }
+
+    fn make_share(
+        &mut self,
+        to: To,
+        (id, group): (QueueId, String),
+        settings: ShareSettings,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(partition) = self.streams.partitions.get(&id) else { return };
+        let (now, end) = (turn.now(), partition.end);
+        let number = ShareNumber(self.shares.last.0 + 1);
+        let next = start_of(partition, settings.start);
+        let put = Put { number, partition: id, name: group, created: now, next, settings };
+        let after = log_put(&put, turn);
+        self.place_share(put);
+        if let Some(share) = super::of_number(&mut self.shares, number) {
+            share.start(now, end);
+        }
+        self.shares.set_timer(number, now);
+        let Some(share) = self.shares.groups.get(&number) else { return };
+        self.tell(share, after, now, || ShareEvent::Created, turn);
+        let info = Box::new(self.info_of(share));
+        answer(turn, after, to, Ok(ShareAnswer::Put { created: true, info }));
+    }
+
+    fn change_share(
+        &mut self,
+        to: To,
+        number: ShareNumber,
+        settings: ShareSettings,
+        expect: Expect,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(share) = self.shares.groups.get(&number) else { return };
+        let same = *share.settings == settings;
+        let decided = match expect {
+            Expect::New if !same => Err(ShareRefusal::Exists),
+            _ => check(&settings).and_then(|()| fixed(&share.settings, &settings)),
+        };
+        if let Err(refusal) = decided {
+            return answer_present(turn, to, Err(refusal));
+        }
+        let after = if same { turn.journal.tail() } else { self.alter_share(number, settings, turn) };
+        let Some(share) = self.shares.groups.get(&number) else { return };
+        if !same {
+            self.tell(share, after, turn.now(), || ShareEvent::Updated, turn);
+        }
+        let info = Box::new(self.info_of(share));
+        answer(turn, after, to, Ok(ShareAnswer::Put { created: false, info }));
+        self.advance_share(number, turn);
+    }
+
+    fn pause_share(&mut self, to: To, number: ShareNumber, until: Option<Now>, turn: &mut Turn<'_>) {
+        let Some(share) = self.shares.groups.get(&number) else { return };
+        let settings = ShareSettings { pause_until: until, ..(*share.settings).clone() };
+        let same = *share.settings == settings;
+        let after = if same { turn.journal.tail() } else { self.alter_share(number, settings, turn) };
+        let Some(share) = self.shares.groups.get(&number) else { return };
+        if !same {
+            self.tell(share, after, turn.now(), || ShareEvent::Paused { until }, turn);
+        }
+        let info = Box::new(self.info_of(share));
+        answer(turn, after, to, Ok(ShareAnswer::Info(info)));
+        self.advance_share(number, turn);
+    }
+
+    /// Logs other settings of a group and takes them up. Returns the block to wait for.
+    fn alter_share(&mut self, number: ShareNumber, settings: ShareSettings, turn: &mut Turn<'_>) -> Lsn {
+        let Some(share) = self.shares.groups.get(&number) else { return Lsn(0) };
+        let Share { partition, created, next, .. } = **share;
+        let put = Put { number, partition, name: share.name.to_string(), created, next, settings };
+        let after = log_put(&put, turn);
+        self.place_share(put);
+        after
+    }
+
+    /// Makes or changes a group, the same in replay.
+    pub(super) fn place_share(&mut self, put: Put) {
+        let Put { number, partition, name, created, next, settings } = put;
+        let settings = Arc::new(settings);
+        match self.shares.groups.get_mut(&number) {
+            Some(share) => {
+                share.settings = settings;
+                share.scanned = share.next;
+            }
+            None => {
+                let name: Arc<str> = name.into();
+                self.shares.insert(Share::new(number, (partition, name), created, settings, next));
+            }
+        }
+    }
+
+    /// A group goes: its pulls end, and who listens is told. Returns the block to wait for.
+    pub(super) fn delete_share(&mut self, number: ShareNumber, why: PullEnd, turn: &mut Turn<'_>) -> Lsn {
+        let logs = self.shares.groups.get(&number).is_some_and(|share| share.logs());
+        let after =
+            if logs { turn.log(Urgency::Urgent, |out| entry::put_gone(out, number)).lsn } else { Lsn(0) };
+        self.forget_share(number, why, after, turn);
+        after
+    }
+
+    /// As [`Self::delete_share`], logged already.
+    pub(super) fn forget_share(
+        &mut self,
+        number: ShareNumber,
+        why: PullEnd,
+        after: Lsn,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(share) = self.shares.remove(number) else { return };
+        for to in share.takers.ids() {
+            let after = after.max(share.takers.after(to));
+            say(turn, after, to, ShareNews::Ended { taker: to.number, why });
+        }
+        self.tell(&share, after, turn.now(), || ShareEvent::Deleted, turn);
+    }
+
+    /// The partition goes, and all its groups with it; after block `after`.
+    pub(in crate::shard) fn drop_shares(&mut self, id: QueueId, after: Lsn, turn: &mut Turn<'_>) {
+        let Some(of) = self.shares.of.get(&id) else { return };
+        let numbers: Vec<ShareNumber> = of.names.values().copied().collect();
+        for number in numbers {
+            self.forget_share(number, PullEnd::Gone, after, turn);
+        }
+    }
+
+    /// As [`Self::drop_shares`], the same in replay and told to nobody.
+    pub(in crate::shard) fn remove_shares(&mut self, id: QueueId) {
+        let Some(of) = self.shares.of.get(&id) else { return };
+        let numbers: Vec<ShareNumber> = of.names.values().copied().collect();
+        for number in numbers {
+            self.shares.remove(number);
+        }
+    }
+}
+
+/// Logs a group that lasts. Returns the block to wait for.
+fn log_put(put: &Put, turn: &mut Turn<'_>) -> Lsn {
+    if !put.settings.logged() {
+        return Lsn(0);
+    }
+    turn.log(Urgency::Urgent, |out| entry::put_put(out, put)).lsn
+}
+
+/// Where a new group begins.
+fn start_of(partition: &Partition, start: ShareStart) -> Position {
+    let first_of = |first: Option<Position>| first.map_or(partition.end, |first| first.max(partition.start));
+    match start {
+        ShareStart::All => partition.start,
+        ShareStart::Last | ShareStart::LastPerSubject => {
+            let last = partition.index.last().filter(|last| last.end() > partition.start);
+            first_of(last.map(|last| Position(last.end().0 - 1)))
+        }
+        ShareStart::New => partition.end,
+        ShareStart::Position(position) => position.max(partition.start),
+        ShareStart::Time(time) => {
+            let ms = time.0.div_ceil(1000);
+            first_of(partition.index.appended_at(partition.start, ms).map(|batch| batch.first))
+        }
+    }
+}
+
+/// Whether a group can be like this.
+fn check(settings: &ShareSettings) -> Result<(), ShareRefusal> {
+    let long = |filter: &String| filter.is_empty() || filter.len() > FILTER_BYTES_MAX;
+    let wrong = [
+        (settings.lease_us == 0, "lease_us"),
+        (settings.backoff_us.len() > BACKOFF_MAX, "backoff_us"),
+        (settings.filters.len() > FILTERS_MAX || settings.filters.iter().any(long), "filters"),
+        (settings.waiting_max == 0, "waiting_max"),
+        (settings.deliveries_max == Some(0), "deliveries_max"),
+        (settings.pending_max == Some(0), "pending_max"),
+        (settings.arguments.len() > ARGUMENTS_BYTES_MAX, "arguments"),
+    ];
+    match wrong.into_iter().find(|(is, _)| *is) {
+        Some((_, name)) => Err(ShareRefusal::Invalid(name)),
+        None => Ok(()),
+    }
+}
+
+/// Whether a group that is like this may become like that.
+fn fixed(is: &ShareSettings, to: &ShareSettings) -> Result<(), ShareRefusal> {
+    let changed = [
+        (is.start != to.start, "start"),
+        (is.settle != to.settle, "settle"),
+        (is.durable != to.durable, "durable"),
+        (is.memory != to.memory, "memory"),
+        (is.pace != to.pace, "pace"),
+        (is.push.is_some() != to.push.is_some(), "push"),
+    ];
+    match changed.into_iter().find(|(is, _)| *is) {
+        Some((_, name)) => Err(ShareRefusal::Fixed(name)),
+        None => Ok(()),
+    }
+}

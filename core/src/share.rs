@@ -1,0 +1,271 @@
+//! Shared groups: who takes which record of a partition, and how far everything is settled.
+//!
+//! Here is the state of one group and how it changes; `shard::share` asks and logs. As everywhere there are two kinds of state (S1).
+//! Logged, for a durable group that is not kept in memory, is what a restart must bring back: settings, how far deliveries have come, and
+//! the deliveries that have not ended ([`pending`]). Attached is the rest: takers ([`takers`]), leases, times. What must hold: the settled
+//! floor follows from the rest and never goes down; a record is given out only within the group's bound on what is unsettled, those to be
+//! given out again first; the cost is that of what is delivered. Not here: which records there are ([`supply`]), and what is logged.
+
+pub(crate) mod pending;
+pub(crate) mod serve;
+pub(crate) mod supply;
+pub(crate) mod takers;
+
+use pending::{Pending, Slot};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use stele_model::id::{Now, Position, QueueId, SessionId, SubscriptionId};
+use stele_model::share::{Pace, Reached, SettlePolicy, ShareSettings};
+use takers::Takers;
+
+/// Number of a group: of a logged one, for ever; of another, as long as the process lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ShareNumber(pub(crate) u64);
+
+/// A group.
+#[derive(Debug)]
+pub(crate) struct Share {
+    pub(crate) number: ShareNumber,
+    pub(crate) partition: QueueId,
+    pub(crate) name: Arc<str>,
+    pub(crate) created: Now,
+    pub(crate) settings: Arc<ShareSettings>,
+    /// Behind the last record that was delivered for the first time.
+    pub(crate) next: Position,
+    /// How many deliveries there were.
+    pub(crate) sequence: u64,
+    pub(crate) pending: Pending,
+    pub(crate) takers: Takers,
+    /// Between `next` and here is nothing that it wants.
+    pub(crate) scanned: Position,
+    pub(crate) delivered_at: Option<Now>,
+    pub(crate) settled_at: Option<Now>,
+    /// When it was last of use to somebody.
+    pub(crate) used: Now,
+    /// Nothing new is given out before.
+    pub(crate) rests_until: Now,
+    /// See [`Pace::Original`]: when the last record was given out and when it was appended, until everything up to the last position that
+    /// there was at first has been.
+    pub(crate) replay: Option<Replay>,
+    /// Its entry in the shard's timers.
+    pub(crate) timer: Option<Now>,
+}
+
+/// Records given out as they came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replay {
+    /// Where it ends.
+    pub(crate) until: Position,
+    /// When the last one was given out, and when it was appended.
+    pub(crate) last: Option<(Now, Now)>,
+}
+
+impl Share {
+    pub(crate) fn new(
+        number: ShareNumber,
+        (partition, name): (QueueId, Arc<str>),
+        created: Now,
+        settings: Arc<ShareSettings>,
+        next: Position,
+    ) -> Self {
+        Self {
+            number,
+            partition,
+            name,
+            created,
+            settings,
+            next,
+            sequence: 0,
+            pending: Pending::default(),
+            takers: Takers::default(),
+            scanned: next,
+            delivered_at: None,
+            settled_at: None,
+            used: created,
+            rests_until: Now(0),
+            replay: None,
+            timer: None,
+        }
+    }
+
+    /// Whether what happens to it is logged.
+    pub(crate) fn logs(&self) -> bool {
+        self.settings.logged()
+    }
+
+    /// Whether deliveries wait for a settle.
+    pub(crate) fn leases(&self) -> bool {
+        self.settings.settle != SettlePolicy::None
+    }
+
+    pub(crate) fn delivered(&self) -> Reached {
+        Reached { sequence: self.sequence, next: self.next }
+    }
+
+    /// The settled floor.
+    pub(crate) fn floor(&self) -> Reached {
+        match self.pending.first() {
+            Some((next, slot)) => Reached { sequence: slot.sequence.saturating_sub(1), next },
+            None => self.delivered(),
+        }
+    }
+
+    /// Where to look for what was never delivered.
+    pub(crate) fn from(&self, start: Position) -> Position {
+        self.scanned.max(self.next).max(start)
+    }
+
+    /// Nothing is given out now.
+    pub(crate) fn is_paused(&self, now: Now) -> bool {
+        self.settings.pause_until.is_some_and(|until| now < until)
+    }
+
+    /// A record is delivered, the same in replay but for the lease (see [`Pending::deliver`]). Returns which delivery of the record it
+    /// is; its number in the group is [`Self::sequence`] afterwards.
+    pub(crate) fn deliver(&mut self, position: Position, lease: impl Fn(u32) -> Now) -> u32 {
+        self.sequence += 1;
+        if position >= self.next {
+            self.next = Position(position.0 + 1);
+        }
+        if self.leases() { self.pending.deliver(position, self.sequence, lease) } else { 1 }
+    }
+
+    /// Deliveries that need no settle, the same in replay.
+    pub(crate) fn passed(&mut self, reached: Reached) {
+        self.next = self.next.max(reached.next);
+        self.sequence = self.sequence.max(reached.sequence);
+    }
+
+    /// A delivery has ended, the same in replay.
+    pub(crate) fn end(&mut self, position: Position) -> Option<Slot> {
+        self.pending.end(position)
+    }
+
+    /// Whether a record was delivered as often as may be.
+    pub(crate) fn is_exhausted(&self, slot: &Slot) -> bool {
+        self.settings.deliveries_max.is_some_and(|max| slot.deliveries >= max)
+    }
+
+    /// Begins attached state: at the birth of the group, or after a restart.
+    pub(crate) fn start(&mut self, now: Now, end: Position) {
+        self.used = now;
+        self.pending.restart();
+        if self.settings.pace == Pace::Original && self.next < end {
+            self.replay = Some(Replay { until: end, last: None });
+        }
+    }
+
+    /// When it has to be looked at if nothing else happens before.
+    pub(crate) fn due(&self, now: Now) -> Option<Now> {
+        let unused = self
+            .settings
+            .inactive_us
+            .filter(|_| self.takers.is_empty())
+            .map(|us| Now(self.used.0.saturating_add(us)));
+        let asked = !self.takers.is_empty();
+        let paused = self.settings.pause_until.filter(|until| *until > now && asked);
+        let rest = Some(self.rests_until).filter(|until| *until > now && asked);
+        [self.pending.due(), self.takers.due(), unused, paused, rest].into_iter().flatten().min()
+    }
+}
+
+/// The groups of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Shares {
+    pub(crate) groups: BTreeMap<ShareNumber, Box<Share>>,
+    pub(crate) of: BTreeMap<QueueId, OfPartition>,
+    /// Which group a taker takes from.
+    pub(crate) takers: BTreeMap<SubscriptionId, ShareNumber>,
+    /// Who is told what happens to groups.
+    pub(crate) listeners: BTreeSet<SessionId>,
+    pub(crate) timers: BTreeSet<(Now, ShareNumber)>,
+    /// Groups with work left.
+    pub(crate) again: BTreeSet<ShareNumber>,
+    /// The group that had its turn last.
+    pub(crate) turn: ShareNumber,
+    pub(crate) last: ShareNumber,
+}
+
+/// The groups of one partition.
+#[derive(Debug, Default)]
+pub(crate) struct OfPartition {
+    pub(crate) names: BTreeMap<Arc<str>, ShareNumber>,
+    /// Those with takers that have come to the end.
+    pub(crate) hungry: BTreeSet<ShareNumber>,
+}
+
+impl Shares {
+    pub(crate) fn number(&self, partition: QueueId, name: &str) -> Option<ShareNumber> {
+        self.of.get(&partition)?.names.get(name).copied()
+    }
+
+    pub(crate) fn find(&mut self, partition: QueueId, name: &str) -> Option<&mut Share> {
+        let number = self.number(partition, name)?;
+        self.groups.get_mut(&number).map(|share| &mut **share)
+    }
+
+    /// Takes up a group, the same in replay.
+    pub(crate) fn insert(&mut self, share: Share) {
+        self.last = self.last.max(share.number);
+        let names = &mut self.of.entry(share.partition).or_default().names;
+        names.insert(Arc::clone(&share.name), share.number);
+        self.groups.insert(share.number, Box::new(share));
+    }
+
+    /// Lets go of a group, the same in replay.
+    pub(crate) fn remove(&mut self, number: ShareNumber) -> Option<Box<Share>> {
+        let share = self.groups.remove(&number)?;
+        if let Some(of) = self.of.get_mut(&share.partition) {
+            of.names.remove(&share.name);
+            of.hungry.remove(&number);
+            if of.names.is_empty() {
+                self.of.remove(&share.partition);
+            }
+        }
+        for id in share.takers.ids() {
+            self.takers.remove(&id);
+        }
+        self.again.remove(&number);
+        if let Some(at) = share.timer {
+            self.timers.remove(&(at, number));
+        }
+        Some(share)
+    }
+
+    /// Something of the partition is gone: its groups are looked at.
+    pub(crate) fn look_at(&mut self, partition: QueueId) {
+        let Some(of) = self.of.get(&partition) else { return };
+        let affected = of
+            .names
+            .values()
+            .filter(|number| self.groups.get(number).is_some_and(|share| share.pending.count() > 0));
+        self.again.extend(affected);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Now> {
+        if !self.again.is_empty() {
+            return Some(Now(0));
+        }
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Sets the group's timer to when it has to be looked at next.
+    pub(crate) fn set_timer(&mut self, number: ShareNumber, now: Now) {
+        let Some(share) = self.groups.get_mut(&number) else { return };
+        // One that is too early only looks and is set anew: cheaper than moving it with every delivery and settle.
+        let Some(due) = share.due(now).filter(|due| share.timer.is_none_or(|at| *due < at)) else { return };
+        if let Some(at) = share.timer.replace(due) {
+            self.timers.remove(&(at, number));
+        }
+        self.timers.insert((due, number));
+    }
+
+    /// The next group with work left.
+    pub(crate) fn next(&mut self) -> Option<ShareNumber> {
+        let next = self.again.range(ShareNumber(self.turn.0.saturating_add(1))..).next();
+        let next = next.or_else(|| self.again.first()).copied()?;
+        self.again.remove(&next);
+        self.turn = next;
+        Some(next)
+    }
+}
