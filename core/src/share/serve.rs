@@ -158,7 +158,7 @@ impl<I: Iterator<Item = Piece>> Serving<'_, I> {
             }
             let (given, stuck) = match self.again(share, id, &mut portion) {
                 Some(given) => given,
-                None => match self.new(share, id, room, &mut portion) {
+                None => match self.fresh_piece(share, id, room, &mut portion) {
                     Ok(given) => given,
                     Err(ends) => break ends,
                 },
@@ -210,7 +210,7 @@ impl<I: Iterator<Item = Piece>> Serving<'_, I> {
     }
 
     /// Gives out neighbours that were never delivered.
-    fn new(
+    fn fresh_piece(
         &mut self,
         share: &mut Share,
         id: SubscriptionId,

@@ -120,7 +120,7 @@ impl Shard {
             settling.after = settling.after.max(turn.journal.tail());
             touched.insert(number);
         }
-        (!held.rest.is_empty()).then(|| ShardSettle { partition, group, how, runs: held.rest, delivery })
+        (!held.rest.is_empty()).then_some(ShardSettle { partition, group, how, runs: held.rest, delivery })
     }
 
     /// Logs the end of deliveries and ends them.
