@@ -134,10 +134,15 @@ impl Connection {
             return self.assemble(now, input, out);
         }
         if !self.login.is_begun() {
-            let Some(key) = input.get(4..6) else { return Ok(None) };
-            if needs_login(i16::from_be_bytes([key[0], key[1]])) {
-                self.say_nobody(out);
-                return Ok(None);
+            // A size that nobody may claim ends the connection before anything is asked.
+            let whole = frame::frame(input, self.profile.request_bytes_max)?;
+            match input.get(4..).and_then(<[u8]>::first_chunk) {
+                Some(key) if needs_login(i16::from_be_bytes(*key)) => {
+                    self.say_nobody(out);
+                    return Ok(None);
+                }
+                None if whole.is_none() => return Ok(None),
+                Some(_) | None => {}
             }
         }
         let Some((octets, used)) = frame::frame(input, self.request_bytes_max())? else {

@@ -168,3 +168,22 @@ fn a_large_first_request_is_taken_from_whoever_need_not_log_in() {
     run.send(ApiKey::Metadata, 12, &request);
     assert!(run.closed.is_some());
 }
+
+#[test]
+fn a_size_that_nobody_may_claim_ends_the_connection_at_once() {
+    let first_octets: [&[u8]; 5] = [
+        &(-5_i32).to_be_bytes(),
+        &i32::MAX.to_be_bytes(),
+        &[0; 4],
+        b"\0\0\0\x03abc",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ];
+    for octets in first_octets {
+        for one_by_one in [false, true] {
+            let mut run = Run::new();
+            run.one_by_one = one_by_one;
+            run.octets(octets);
+            assert!(run.closed.is_some(), "{octets:?}");
+        }
+    }
+}
