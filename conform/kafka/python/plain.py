@@ -192,6 +192,8 @@ class Member:
     def __init__(self, address, group, topics, strategy):
         settings = {"session_timeout_ms": 10_000, "heartbeat_interval_ms": 300, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
         self.consumer = KafkaConsumer(*topics, **address, group_id=group, partition_assignment_strategy=(STRATEGIES[strategy],), **settings)
+        for topic in topics:
+            self.consumer.partitions_for_topic(topic)  # one that joins before it knows the topic may never notice that it is there
         self.closed = False
 
     def poll(self, seconds=0.1):
