@@ -125,10 +125,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
 }
 
-/// One client of a dialect against our own binary.
-pub(crate) fn client(workspace: &Workspace, dialect: Dialect, client: &str) -> Result<()> {
-    let clients: Vec<&Client> = dialect.clients().iter().filter(|known| known.name == client).collect();
-    assert_eq!(clients.len(), 1, "the suite names a client that is in the table");
+/// Some clients of a dialect against our own binary.
+pub(crate) fn clients(workspace: &Workspace, dialect: Dialect, names: &[&str]) -> Result<()> {
+    let clients: Vec<&Client> =
+        dialect.clients().iter().filter(|known| names.contains(&known.name)).collect();
+    assert_eq!(clients.len(), names.len(), "the suite names clients that are in the table");
     compare(workspace, dialect, Subject::ours(workspace, dialect, None)?, &clients, &[])
 }
 

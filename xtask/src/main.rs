@@ -10,6 +10,7 @@ mod bus;
 mod codegen;
 mod command;
 mod conform;
+mod crossing;
 mod provision;
 mod step;
 mod suite;
@@ -42,6 +43,8 @@ enum Chore {
     Tidy,
     /// Exchange every kind of the bus's messages with peers in Python and JavaScript that share no code with it.
     ConformBus(bus::Options),
+    /// Send records between the dialects with both's official clients, by every row of `docs/dialects/crossing.md`.
+    ConformCrossing(crossing::Options),
     /// Run the official clients of a dialect and compare what they observe with what the real broker answers.
     Conform(conform::Options),
     /// Write the code that is made from a protocol's own definitions.
@@ -66,6 +69,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Arrows => arrows::check(&workspace),
         Chore::Tidy => tidy::check(&workspace),
         Chore::ConformBus(options) => bus::run(&workspace, &options),
+        Chore::ConformCrossing(options) => crossing::run(&workspace, &options),
         Chore::Conform(options) => conform::run(&workspace, &options),
         Chore::Codegen(options) => codegen::run(&workspace, &options),
     }

@@ -9,7 +9,7 @@ use crate::command;
 use crate::conform::{self, Dialect};
 use crate::step::{self, Step};
 use crate::workspace::Workspace;
-use crate::{arrows, bus, tidy};
+use crate::{arrows, bus, crossing, tidy};
 
 /// Which steps of the suite are run.
 #[derive(Args)]
@@ -40,22 +40,27 @@ const STEPS: &[Step] = &[
     Step {
         name: "pika",
         shows: "Python's client observes what RabbitMQ answers",
-        run: |workspace| conform::client(workspace, Dialect::Amqp091, "pika"),
+        run: |workspace| conform::clients(workspace, Dialect::Amqp091, &["pika"]),
     },
     Step {
         name: "amqplib",
         shows: "Node's client observes the same",
-        run: |workspace| conform::client(workspace, Dialect::Amqp091, "amqplib"),
+        run: |workspace| conform::clients(workspace, Dialect::Amqp091, &["amqplib"]),
     },
     Step {
         name: "lapin",
         shows: "Rust's client observes the same",
-        run: |workspace| conform::client(workspace, Dialect::Amqp091, "lapin"),
+        run: |workspace| conform::clients(workspace, Dialect::Amqp091, &["lapin"]),
     },
     Step {
         name: "celery",
         shows: "a Celery worker runs tasks, retries and delays",
-        run: |workspace| conform::client(workspace, Dialect::Amqp091, "celery"),
+        run: |workspace| conform::clients(workspace, Dialect::Amqp091, &["celery"]),
+    },
+    Step {
+        name: "crossing",
+        shows: "records go from Kafka's clients to AMQP's and back, by each row of the table",
+        run: |workspace| crossing::run(workspace, &crossing::Options::default()),
     },
     Step {
         name: "bus",
@@ -66,6 +71,11 @@ const STEPS: &[Step] = &[
         name: "kill-loop",
         shows: "20 times kill -9 under load: nothing confirmed is lost",
         run: kill_loop,
+    },
+    Step {
+        name: "kafka-loop",
+        shows: "4 times kill -9 under Kafka's load: nothing acknowledged is lost or doubled",
+        run: kafka_loop,
     },
     Step {
         name: "outbox-loop",
@@ -136,6 +146,13 @@ fn kill_loop(workspace: &Workspace) -> Result<()> {
     cargo(
         workspace,
         &["run", "--release", "-p", "stele-testkit", "--bin", "kill-loop", "--", "--kills", "20"],
+    )
+}
+
+fn kafka_loop(workspace: &Workspace) -> Result<()> {
+    cargo(
+        workspace,
+        &["run", "--release", "-p", "stele-testkit", "--bin", "kafka-loop", "--", "--kills", "4"],
     )
 }
 
