@@ -20,6 +20,8 @@ pub(crate) struct Banner<'a> {
     pub(crate) amqps: Option<SocketAddr>,
     /// Kafka.
     pub(crate) kafka: Option<SocketAddr>,
+    /// NATS.
+    pub(crate) nats: Option<SocketAddr>,
     /// HTTP API and health.
     pub(crate) http: Option<SocketAddr>,
     /// Prometheus metrics.
@@ -47,6 +49,7 @@ impl Banner<'_> {
         row("AMQP + TLS", at("amqps", self.amqps, ""), "also told by the first byte on the port above");
         let broker = self.kafka.map(host);
         row("Kafka", broker, "bootstrap server; no login needed, or guest/guest by SASL");
+        row("NATS", at("nats", self.nats, ""), "no login needed, or guest/guest");
         row("Flow", at("http", self.http, "/api/flow"), "who publishes what, and who reads it; guest/guest");
         row("Health", at("http", self.http, "/healthz"), "");
         row("Metrics", at("http", self.metrics, "/metrics"), "Prometheus");
@@ -100,16 +103,18 @@ mod tests {
             amqp: Some("127.0.0.1:6672".parse().unwrap()),
             amqps: None,
             kafka: Some("127.0.0.1:10092".parse().unwrap()),
+            nats: Some("127.0.0.1:5222".parse().unwrap()),
             http: Some("127.0.0.1:16672".parse().unwrap()),
             metrics: None,
         };
         let text = banner.text();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 6, "{text}");
+        assert_eq!(lines.len(), 7, "{text}");
         assert!(lines[0].ends_with("dev mode · data /nowhere/stele-data (0 B) · ready in 38 ms"), "{text}");
         assert!(lines[1].contains("amqp://localhost:6672 "), "{text}");
         assert!(lines[2].contains("localhost:10092 "), "{text}");
-        assert!(lines[3].contains("http://localhost:16672/api/flow"), "{text}");
+        assert!(lines[3].contains("nats://localhost:5222 "), "{text}");
+        assert!(lines[4].contains("http://localhost:16672/api/flow"), "{text}");
         assert!(lines.iter().all(|line| line.trim_end() == *line));
     }
 }

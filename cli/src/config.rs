@@ -59,6 +59,8 @@ pub(crate) fn dev(dev: &Dev) -> anyhow::Result<Loaded> {
     for (key, address) in [
         ("listen.amqp", listen.amqp),
         ("listen.amqps", listen.amqps),
+        ("listen.kafka", listen.kafka),
+        ("listen.nats", listen.nats),
         ("listen.http", listen.http),
         ("listen.metrics", listen.metrics),
     ] {

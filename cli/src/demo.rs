@@ -60,7 +60,7 @@ impl OwnBroker {
     fn start() -> anyhow::Result<Self> {
         let data_dir = tempfile::Builder::new().prefix("stele-demo-").tempdir()?;
         let mut dev = Config::dev(0).context("the known ports are below 65536")?;
-        for key in ["listen.amqp", "listen.kafka", "listen.http", "listen.metrics"] {
+        for key in ["listen.amqp", "listen.kafka", "listen.nats", "listen.http", "listen.metrics"] {
             dev.push((key, if key == "listen.metrics" { "off" } else { "127.0.0.1:0" }.into()));
         }
         dev.push(("data_dir", data_dir.path().to_string_lossy().into_owned()));

@@ -73,8 +73,13 @@ fn ports_free(port_offset: u16) -> anyhow::Result<Vec<Finding>> {
     let dev = Config::dev(port_offset)
         .ok_or_else(|| anyhow::anyhow!("--port-offset {port_offset}: a port would be above 65535"))?;
     let listen = load(&Sources { dev, ..Sources::default() })?.config.listen;
-    let all =
-        [("AMQP", listen.amqp), ("Kafka", listen.kafka), ("HTTP", listen.http), ("metrics", listen.metrics)];
+    let all = [
+        ("AMQP", listen.amqp),
+        ("Kafka", listen.kafka),
+        ("NATS", listen.nats),
+        ("HTTP", listen.http),
+        ("metrics", listen.metrics),
+    ];
     let used = all.into_iter().filter_map(|(what, address)| Some((what, address?)));
     Ok(used
         .map(|(what, address)| match TcpListener::bind(address) {

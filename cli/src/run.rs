@@ -129,6 +129,7 @@ impl Broker {
                 amqp: addresses.amqp,
                 amqps: addresses.amqps,
                 kafka: addresses.kafka,
+                nats: addresses.nats,
                 http: self.api,
                 metrics: self.metrics,
             };
@@ -141,6 +142,7 @@ impl Broker {
             amqp = shown(addresses.amqp),
             amqps = shown(addresses.amqps),
             kafka = shown(addresses.kafka),
+            nats = shown(addresses.nats),
             http = shown(self.api),
             metrics = shown(self.metrics),
             ready_in_ms = ready_in.as_millis() as u64,

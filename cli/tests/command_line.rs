@@ -42,11 +42,13 @@ fn fails(dir: &Path, code: i32, args: &[&str]) -> String {
 }
 
 /// Settings that keep a broker off the known ports.
-const FREE_PORTS: [&str; 8] = [
+const FREE_PORTS: [&str; 10] = [
     "--set",
     "listen.amqp=127.0.0.1:0",
     "--set",
     "listen.kafka=127.0.0.1:0",
+    "--set",
+    "listen.nats=127.0.0.1:0",
     "--set",
     "listen.http=127.0.0.1:0",
     "--set",

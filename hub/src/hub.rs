@@ -12,6 +12,7 @@ mod groups;
 mod join;
 mod joint;
 mod listen;
+mod live;
 mod moves;
 mod plan;
 mod publish;
@@ -24,8 +25,10 @@ mod shared_groups;
 mod streams;
 mod watch;
 
+pub use live::{Heard, LiveForward};
 pub use replies::{HubMessage, Reply};
 
+use crate::live::{Interests, Slot};
 use crate::registry::snapshot::{Namespace, Snapshot};
 use flow::Flows;
 use join::OpenBatch;
@@ -62,6 +65,8 @@ pub struct HubOut {
     pub completions: Vec<(SessionId, Ticket, Outcome)>,
     /// Records for sessions of this hub.
     pub deliveries: Vec<(SessionId, Deliveries)>,
+    /// Live publishes for sessions of this hub; before anything else is handed in.
+    pub heard: Vec<Heard>,
     /// What sessions of this hub did not ask for.
     pub wakes: Vec<(SessionId, Wake)>,
 }
@@ -86,6 +91,10 @@ pub struct Hub {
     routes: Routes,
     flows: Flows,
     plan: Plan,
+    interests: Interests,
+    /// Sessions that hear something of the live batch at hand.
+    touched: Vec<Slot>,
+    draft: live::Draft,
 }
 
 /// What an answer is for.
@@ -143,6 +152,9 @@ impl Hub {
             routes: Routes::new(seed[0]),
             flows: Flows::default(),
             plan: Plan::new(shards),
+            interests: Interests::new(seed, id, hubs),
+            touched: Vec::new(),
+            draft: live::Draft::default(),
         }
     }
 
@@ -180,6 +192,10 @@ impl Hub {
 
     fn forget(&mut self, session: SessionId, out: &mut HubOut) {
         let Some(attached) = self.sessions.remove(&session.number) else { return };
+        if let Some(slot) = attached.listens {
+            self.interests.leave(slot);
+            self.tell_interest(out);
+        }
         for shard in attached.touched {
             out.shards.push((shard, ShardOp::SessionGone { session }));
         }
@@ -245,6 +261,10 @@ impl Hub {
             }
             Op::Publish(batch) => {
                 self.publish(now, session, ticket, batch, out);
+                Ok(())
+            }
+            Op::Live(batch) => {
+                self.live_batch(session, batch, out);
                 Ok(())
             }
             Op::Settle(settles) => {

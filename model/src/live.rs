@@ -26,12 +26,12 @@ pub struct Live {
     pub items: Vec<LiveItem>,
     /// Changes of interest, in order: each with the number of items that come before it.
     pub interest: Vec<(u32, Interest)>,
+    /// If set, items point into these bytes, and not into those that were read.
+    pub own: Option<Bytes>,
     /// The dialect in whose wire form the items are; see [`LiveView::frames`].
     pub frames: &'static str,
     /// The session does not hear what it publishes itself.
     pub mute: bool,
-    /// Items that expect an answer, that nobody heard and that nothing stored come back by [`crate::session::Session::unheard`].
-    pub tell_unheard: bool,
 }
 
 impl Live {
@@ -41,10 +41,18 @@ impl Live {
         self.items.is_empty() && self.interest.is_empty()
     }
 
+    /// What was published, to look at; `read` are the bytes that were read.
+    #[must_use]
+    pub fn view<'a>(&'a self, read: &'a [u8]) -> LiveView<'a> {
+        let Self { items, own, frames, .. } = self;
+        LiveView { bytes: own.as_deref().unwrap_or(read), shared: own.as_ref(), items, frames }
+    }
+
     /// Forgets what was wanted, and keeps the memory and the session's choices.
     pub fn clear(&mut self) {
         self.items.clear();
         self.interest.clear();
+        self.own = None;
     }
 }
 
@@ -65,6 +73,8 @@ pub struct LiveItem {
     pub headers_len: u32,
     /// Length of the body, bytes.
     pub body_len: u32,
+    /// If nobody hears it and nothing stores it, the publisher is told by [`crate::session::Session::unheard`].
+    pub tell_unheard: bool,
 }
 
 impl LiveItem {
@@ -209,6 +219,7 @@ impl LiveBatch {
             headers_at: short(subject.len() + reply.len()),
             headers_len: long(headers.len()),
             body_len: long(body.len()),
+            tell_unheard: false,
         });
         for part in [subject, reply, headers, body] {
             bytes.extend_from_slice(part);

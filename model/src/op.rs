@@ -2,6 +2,7 @@
 
 use crate::group::GroupRequest;
 use crate::id::{Position, Ticket};
+use crate::live::LiveBatch;
 use crate::publish::Publishes;
 use crate::registry::Change;
 use crate::settle::Settle;
@@ -39,6 +40,8 @@ pub enum Op {
     /// Store and route. Answer: [`crate::outcome::Outcome::Published`] once everything awaited is durable; before it, for a lane whose publish is
     /// refused as a whole (no such exchange, no grant), [`crate::outcome::Outcome::LaneFailed`].
     Publish(Arc<Publishes>),
+    /// Publish live, beside what the session's reads bring: answers to others, what another dialect stored. No answer.
+    Live(Arc<LiveBatch>),
     /// End deliveries. No answer.
     Settle(Vec<Settle>),
     /// More may be sent to subscriptions. No answer.

@@ -14,9 +14,12 @@ use std::sync::Arc;
 
 /// A connection's protocol state.
 pub trait Session {
+    /// The connection is there, and nothing has come yet: for dialects whose server speaks first.
+    fn greet(&mut self, _: Now, _: &mut Outbox) {}
+
     /// Takes input, as much of it as it can; returns how many bytes it is done with. The driver offers the rest again, with
-    /// more behind it when more has come, and after each [`Self::complete`], [`Self::authenticated`] or [`Self::wake`]: a session
-    /// that must wait for an answer before it may go on parsing simply returns.
+    /// more behind it when more has come, after each [`Self::complete`], [`Self::authenticated`] or [`Self::wake`], and at once if
+    /// the session says [`Outbox::again`]: a session that must wait for an answer before it may go on parsing simply returns.
     fn receive(&mut self, now: Now, input: &[u8], out: &mut Outbox) -> usize;
 
     /// The answer to a submit.
@@ -38,8 +41,9 @@ pub trait Session {
     /// Live publishes for subscriptions of this session, in order. A dialect that never listens is never told.
     fn live(&mut self, _: Now, _: LiveView<'_>, _: &[LiveHit], _: &mut Outbox) {}
 
-    /// Items of this session's own that nobody heard and nothing stored, although their publisher expects an answer; each with the
-    /// session's own subscription that hears what is published to its reply subject. Asked for by [`Live::tell_unheard`].
+    /// Items of this session's own that nobody heard and nothing stored, as far as it wants to be told
+    /// ([`crate::live::LiveItem::tell_unheard`]); each with the session's own subscription that hears what is published to its reply
+    /// subject.
     fn unheard(&mut self, _: Now, _: LiveView<'_>, _: &[LiveHit], _: &mut Outbox) {}
 
     /// Something happened.
@@ -143,6 +147,8 @@ pub struct Outbox {
     pub authenticate: Option<Authenticate>,
     /// End the connection after the bytes have left; the reason, for the log.
     pub close: Option<String>,
+    /// What `receive` wants of the live path has to be done before it goes on: to be called again at once with the rest, if there is any.
+    pub again: bool,
     /// `Some(true)`: do not read the socket until `Some(false)`.
     pub pause: Option<bool>,
 }

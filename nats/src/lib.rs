@@ -5,4 +5,11 @@
 //!
 //! Not here: sockets, time, passwords' storage, where records lie.
 
+pub mod codec;
 pub mod jet;
+pub mod profile;
+pub mod session;
+pub mod subject;
+
+pub use profile::Profile;
+pub use session::{Arrival, Connection};

@@ -43,6 +43,8 @@ pub struct Config {
     pub policies: BTreeMap<String, PolicySetting>,
     /// What Kafka's clients are told.
     pub kafka: Kafka,
+    /// What NATS clients are told.
+    pub nats: Nats,
     /// What one client may claim.
     pub limits: Limits,
     /// How much the durable log may use.
@@ -70,6 +72,8 @@ pub struct Listen {
     pub amqps: Option<SocketAddr>,
     /// Kafka; with `[tls]` set, TLS is told from plain by the first byte.
     pub kafka: Option<SocketAddr>,
+    /// NATS; TLS as [`Nats::tls`] says.
+    pub nats: Option<SocketAddr>,
     /// HTTP API and health.
     pub http: Option<SocketAddr>,
     /// Prometheus metrics, without login.
@@ -91,6 +95,44 @@ pub struct Kafka {
     pub partitions: u32,
     /// Largest request, 1 MiB–100 MiB.
     pub request_bytes_max: u32,
+}
+
+/// What NATS clients are told, and may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nats {
+    /// What the server calls itself.
+    pub server_name: String,
+    /// The user that clients are who do not say who they are; `None`: they must.
+    pub anonymous: Option<String>,
+    /// How TLS begins, where there is a certificate.
+    pub tls: NatsTls,
+    /// Longest headers and payload of a message, 1 KiB–14 MiB.
+    pub payload_bytes_max: u32,
+    /// Longest arguments of a control line, 512 B–16 KiB.
+    pub control_line_bytes_max: u32,
+    /// Subscriptions of one connection, 1–1 048 576.
+    pub subscriptions_max: u32,
+    /// Bytes that wait for a client; one who leaves more is cut. 64 KiB–1 GiB.
+    pub pending_bytes_max: u64,
+    /// A client who takes nothing for so long although something waits is cut, milliseconds.
+    pub write_deadline_ms: u64,
+    /// A silent client is asked after so many milliseconds whether it is there.
+    pub ping_interval_ms: u64,
+    /// Most such questions without an answer.
+    pub pings_out_max: u32,
+    /// Longest wait for CONNECT, milliseconds.
+    pub auth_timeout_ms: u64,
+}
+
+/// How TLS begins on a NATS connection, where there is a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NatsTls {
+    /// After INFO, if the client wants it.
+    Optional,
+    /// After INFO, always.
+    Required,
+    /// Before anything is said, always.
+    First,
 }
 
 /// PEM files.
@@ -180,6 +222,7 @@ impl Default for Config {
                 amqp: everywhere(ports::AMQP),
                 amqps: None,
                 kafka: everywhere(ports::KAFKA),
+                nats: everywhere(ports::NATS),
                 http: everywhere(ports::HTTP),
                 metrics: everywhere(ports::METRICS),
             },
@@ -194,6 +237,19 @@ impl Default for Config {
                 auto_create: true,
                 partitions: 1,
                 request_bytes_max: 100 << 20,
+            },
+            nats: Nats {
+                server_name: "stele".into(),
+                anonymous: None,
+                tls: NatsTls::Optional,
+                payload_bytes_max: 1 << 20,
+                control_line_bytes_max: 4096,
+                subscriptions_max: 1 << 20,
+                pending_bytes_max: 64 << 20,
+                write_deadline_ms: 10_000,
+                ping_interval_ms: 120_000,
+                pings_out_max: 2,
+                auth_timeout_ms: 2_000,
             },
             limits: Limits {
                 frame_bytes_max: 128 << 10,
@@ -240,6 +296,8 @@ pub mod ports {
     pub const AMQPS: u16 = 5671;
     /// Kafka.
     pub const KAFKA: u16 = 9092;
+    /// NATS.
+    pub const NATS: u16 = 4222;
     /// HTTP API and health.
     pub const HTTP: u16 = 15672;
     /// Prometheus metrics.
@@ -248,18 +306,21 @@ pub mod ports {
 
 impl Config {
     /// The settings of `stele dev`, to be put below environment and flags: loopback only, the known ports each plus
-    /// `port_offset`, and one user `guest` whose password is `guest`, for whom Kafka's clients are taken that do not log in. `None`: a port would be above 65 535.
+    /// `port_offset`, and one user `guest` whose password is `guest`, for whom clients of Kafka and NATS are taken
+    /// that do not log in. `None`: a port would be above 65 535.
     #[must_use]
     pub fn dev(port_offset: u16) -> Option<Vec<(&'static str, String)>> {
         let address = |port: u16| Some(format!("127.0.0.1:{}", port.checked_add(port_offset)?));
         Some(vec![
             ("listen.amqp", address(ports::AMQP)?),
             ("listen.kafka", address(ports::KAFKA)?),
+            ("listen.nats", address(ports::NATS)?),
             ("listen.http", address(ports::HTTP)?),
             ("listen.metrics", address(ports::METRICS)?),
             ("auth.users.guest.password", "guest".into()),
             ("auth.users.guest.tags", "administrator".into()),
             ("kafka.anonymous", "guest".into()),
+            ("nats.anonymous", "guest".into()),
         ])
     }
 }

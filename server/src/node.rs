@@ -56,6 +56,8 @@ pub struct Addresses {
     pub amqps: Option<SocketAddr>,
     /// Kafka; TLS too where a certificate is configured.
     pub kafka: Option<SocketAddr>,
+    /// NATS.
+    pub nats: Option<SocketAddr>,
 }
 
 /// Handles of the threads, in the order in which they are to end.

@@ -4,8 +4,10 @@
 //! An address is signed with the process's seed, so that nobody can reach a session who was not given its address. A reply to a
 //! session of another hub is handed to that hub; whether it is still there is not known here, so it counts as routed.
 
+use super::live::LiveForward;
 use super::session::Attached;
 use super::{Hub, HubOut};
+use crate::live::InterestChange;
 use crate::registry::names::{base64, from_base64, secret};
 use std::sync::Arc;
 use stele_model::id::{HubId, Now, Position, QueueId, SessionId, Ticket};
@@ -30,6 +32,15 @@ pub(super) struct Address {
 pub enum HubMessage {
     /// Direct replies to sessions of that hub, in order.
     Replies(Vec<Reply>),
+    /// What sessions of a hub listen to has changed.
+    Interest {
+        /// Which hub.
+        from: HubId,
+        /// In order.
+        changes: Arc<[InterestChange]>,
+    },
+    /// Live publishes that sessions of that hub may hear.
+    Live(Arc<LiveForward>),
 }
 
 /// A direct reply.
@@ -126,6 +137,11 @@ impl Hub {
             HubMessage::Replies(replies) => {
                 replies.into_iter().for_each(|reply| self.deliver_reply(reply, out));
             }
+            HubMessage::Interest { from, changes } => {
+                changes.iter().for_each(|change| self.interests.heard_of(from, change));
+                self.tell_interest(out);
+            }
+            HubMessage::Live(forward) => self.live_from_hub(&forward, out),
         }
     }
 

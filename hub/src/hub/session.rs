@@ -2,6 +2,7 @@
 
 use super::shared_groups::Taker;
 use super::watch::Watches;
+use crate::live::Slot;
 use crate::registry::access::Permits;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -65,6 +66,8 @@ pub(super) struct Attached {
     pub(super) watches: Watches,
     /// Where its pulls and pushes take.
     pub(super) takers: BTreeMap<u64, Taker>,
+    /// Its place among those who listen live, once it did.
+    pub(super) listens: Option<Slot>,
 }
 
 /// Numbers of a session's edges to streams; the newest is found first.
@@ -114,6 +117,7 @@ impl Attached {
             read: StreamEdges::default(),
             watches: Watches::default(),
             takers: BTreeMap::new(),
+            listens: None,
         }
     }
 
@@ -129,7 +133,7 @@ impl Attached {
     /// Definitions go to the registry in order; everything else but settles and credit waits for them.
     pub(super) fn must_wait(&self, op: &Op) -> bool {
         match op {
-            Op::Settle(_) | Op::Credit(_) | Op::Unwatch { .. } => false,
+            Op::Live(_) | Op::Settle(_) | Op::Credit(_) | Op::Unwatch { .. } => false,
             Op::SettleShares(_) | Op::TakerCredit(_) | Op::Untake { .. } => false,
             Op::Define(_) => !self.held.is_empty(),
             _ => self.defining > 0 || !self.held.is_empty(),
@@ -160,7 +164,7 @@ impl Attached {
 /// Whether a request has an answer in any case. A pull may have one.
 pub(super) fn is_answered(op: &Op) -> bool {
     match op {
-        Op::CloseLane | Op::Settle(_) | Op::Credit(_) | Op::Unwatch { .. } => false,
+        Op::CloseLane | Op::Live(_) | Op::Settle(_) | Op::Credit(_) | Op::Unwatch { .. } => false,
         Op::Untake { .. } | Op::TakerCredit(_) | Op::ShareListen { .. } => false,
         Op::SettleShares(settles) => settles.awaited,
         _ => true,

@@ -334,7 +334,8 @@ impl Stage {
         for (shard, op) in out.shards {
             writeln!(told, "! {shard} {}", self.shard_text(&op)).unwrap();
         }
-        for (hub, HubMessage::Replies(replies)) in out.hubs {
+        for (hub, message) in out.hubs {
+            let HubMessage::Replies(replies) = message else { panic!("nobody listens live: {message:?}") };
             writeln!(told, "! hub {hub} {} replies", replies.len()).unwrap();
         }
         for op in out.registry {

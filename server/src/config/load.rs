@@ -293,6 +293,7 @@ fn shared_addresses(config: &Config) -> Vec<(&'static str, &'static str, SocketA
         ("listen.amqp", listen.amqp),
         ("listen.amqps", listen.amqps),
         ("listen.kafka", listen.kafka),
+        ("listen.nats", listen.nats),
         ("listen.http", listen.http),
         ("listen.metrics", listen.metrics),
     ];

@@ -117,8 +117,8 @@ fn dev_moves_every_port_and_stays_on_loopback() {
     let sources = Sources { dev: Config::dev(1000).unwrap(), ..Sources::default() };
     let loaded = load(&sources).unwrap();
     let listen = loaded.config.listen;
-    let ports = [listen.amqp, listen.kafka, listen.http, listen.metrics].map(Option::unwrap);
-    assert_eq!(ports.map(|address| address.port()), [6672, 10092, 16672, 16692]);
+    let ports = [listen.amqp, listen.kafka, listen.nats, listen.http, listen.metrics].map(Option::unwrap);
+    assert_eq!(ports.map(|address| address.port()), [6672, 10092, 5222, 16672, 16692]);
     assert!(ports.iter().all(|address| address.ip().is_loopback()));
     assert_eq!(loaded.config.users["guest"].tags, ["administrator"]);
     assert_eq!(Config::dev(u16::MAX), None);

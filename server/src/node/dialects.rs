@@ -2,10 +2,12 @@
 
 use super::io::{Arrival, Dialect, Sessions};
 use super::start::{StartError, random};
-use crate::config::Config;
+use crate::config::{Config, NatsTls};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use stele_amqp091::profile as amqp091;
 use stele_amqp091::session::Connection as Amqp091;
 use stele_hub::registry::PARTITIONS_MAX;
@@ -24,9 +26,11 @@ const PROFILES_MAX: usize = 64;
 pub(super) fn sessions(config: &Config) -> Result<Sessions, StartError> {
     let mut amqp = amqp091(config)?;
     let mut kafka = Kafka::new(config)?;
+    let mut nats = Nats::new(config)?;
     Ok(Box::new(move |arrival: &Arrival, now| match arrival.dialect {
         Dialect::Amqp => Box::new(amqp(now)),
         Dialect::Kafka => Box::new(kafka.session(arrival, now)),
+        Dialect::Nats => Box::new(nats.session(arrival, now)),
     }))
 }
 
@@ -101,6 +105,69 @@ impl Kafka {
         self.profiles.insert(here, Arc::clone(&profile));
         profile
     }
+}
+
+/// Makes sessions of NATS.
+struct Nats {
+    profile: Arc<stele_nats::Profile>,
+    /// Unguessable, and counted on for each connection: what clients with a key sign.
+    nonce: u128,
+    client_id: u64,
+}
+
+impl Nats {
+    fn new(config: &Config) -> Result<Self, StartError> {
+        let nats = &config.nats;
+        let is_available = config.tls.is_some();
+        let tls = stele_nats::profile::TlsUse {
+            is_available,
+            is_required: is_available && nats.tls != NatsTls::Optional,
+            verifies: config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
+        };
+        let limits = stele_nats::codec::Limits {
+            control_line_bytes_max: nats.control_line_bytes_max as usize,
+            payload_bytes_max: nats.payload_bytes_max as usize,
+        };
+        let listen = config.listen.nats.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let profile = stele_nats::Profile {
+            server_id: server_id(),
+            server_name: nats.server_name.clone(),
+            host: listen.ip().to_string(),
+            port: listen.port(),
+            auth_required: nats.anonymous.is_none(),
+            tls,
+            limits,
+            subscriptions_max: nats.subscriptions_max,
+            ping_interval_ms: nats.ping_interval_ms,
+            pings_out_max: nats.pings_out_max,
+            auth_timeout_ms: nats.auth_timeout_ms,
+            ..stele_nats::Profile::default()
+        };
+        let nonce = u128::from_le_bytes(random()?);
+        Ok(Self { profile: Arc::new(profile), nonce, client_id: 0 })
+    }
+
+    fn session(&mut self, arrival: &Arrival, now: Now) -> stele_nats::Connection {
+        self.client_id += 1;
+        let arrival = stele_nats::Arrival {
+            client_id: self.client_id,
+            ip: shown(arrival.peer.ip()),
+            nonce: URL_SAFE_NO_PAD.encode(self.nonce.wrapping_add(self.client_id.into()).to_le_bytes()),
+        };
+        stele_nats::Connection::new(Arc::clone(&self.profile), arrival, now)
+    }
+}
+
+/// The server's number, in the letters of a public key; clients show it. One for all IO threads of a process.
+fn server_id() -> String {
+    static ID: OnceLock<String> = OnceLock::new();
+    let made = || {
+        let random: [u8; 55] = random().unwrap_or([0; 55]);
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+        let letters = random.iter().map(|byte| char::from(letters[usize::from(byte % 32)]));
+        std::iter::once('N').chain(letters).collect()
+    };
+    ID.get_or_init(made).clone()
 }
 
 /// An address as clients can use it: one of version 4 that came through a socket of version 6 is written as what it is.

@@ -12,6 +12,7 @@ use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
 use crate::node::shard;
 use crate::passwords;
+use bytes::Buf as _;
 use connection::{Connection, ReadEnd};
 use mio::{Events, Poll, Token};
 use slab::Slab;
@@ -23,6 +24,7 @@ use stele_hub::Snapshot;
 use stele_hub::hub::{Hub, HubOut};
 use stele_model::flow::Party;
 use stele_model::id::{Now, SessionId};
+use stele_model::live::{LiveBatch, LiveView};
 use stele_model::op::Op;
 use stele_model::outcome::{Outcome, Wake};
 use stele_model::refusal::Refusal;
@@ -30,7 +32,7 @@ use stele_model::session::{Authenticate, Principal, Rejected};
 use stele_model::shard::ShardOp;
 
 pub(crate) use message::{
-    Arrival, Dialect, IoCounters, IoMessage, IoReport, Sessions, Source, Wiring, mailbox,
+    Anonymous, Arrival, Dialect, IoCounters, IoMessage, IoReport, Sessions, Source, Wiring, mailbox,
 };
 pub(crate) use transport::Security;
 
@@ -83,6 +85,8 @@ struct Io {
     dirty: Vec<usize>,
     deadlines: BTreeSet<(Now, usize)>,
     buffer: Vec<u8>,
+    /// Memory for what is taken from the inbox.
+    messages: Vec<IoMessage>,
     alarms: BTreeMap<Source, String>,
     stopping: Option<Now>,
     counters: IoCounters,
@@ -106,6 +110,7 @@ impl Io {
             dirty: Vec::new(),
             deadlines: BTreeSet::new(),
             buffer: vec![0; wiring.frame_bytes_max + TAIL_BYTES + READ_BYTES],
+            messages: Vec::new(),
             alarms: BTreeMap::new(),
             stopping: None,
             counters: IoCounters::default(),
@@ -115,7 +120,6 @@ impl Io {
 
     fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        let mut messages = Vec::new();
         loop {
             let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {
@@ -124,12 +128,8 @@ impl Io {
             }
             self.wiring.inbox.awake();
             let now = self.wiring.clock.now();
-            self.wiring.inbox.take(&mut messages);
-            // After the inbox: whoever is answered by it that something was declared finds it in the snapshot (S11).
+            self.take_inbox(now);
             self.refresh();
-            for message in messages.drain(..) {
-                self.message(now, message);
-            }
             self.pump(now);
             self.send();
             self.flush(now);
@@ -178,7 +178,10 @@ impl Io {
                 }
             }
             IoMessage::Registry(call, answer) => self.hub.from_registry(now, call, answer, &mut self.out),
-            IoMessage::Hub(message) => self.hub.from_hub(now, message, &mut self.out),
+            IoMessage::Hub(message) => {
+                self.hub.from_hub(now, message, &mut self.out);
+                self.tell_sessions(now);
+            }
             IoMessage::Connection(arrival) => self.accept(now, arrival),
             IoMessage::Alarm(source, why) => self.alarm(now, source, why),
             IoMessage::Report(to) => {
@@ -220,6 +223,7 @@ impl Io {
         let session = (self.wiring.sessions)(&arrival, now);
         match Connection::open(id, arrival, session, self.poll.registry(), Token(entry.key())) {
             Ok(mut connection) => {
+                connection.session.greet(now, &mut connection.outbox);
                 if let Some(why) = self.alarms.values().next() {
                     connection.session.wake(now, Wake::Blocked(why.clone()), &mut connection.outbox);
                 }
@@ -265,11 +269,17 @@ impl Io {
                 continue;
             }
             let Some(connection) = self.connections.get_mut(slot) else { continue };
-            match connection.read(now, &mut self.buffer, READ_BYTES) {
-                ReadEnd::Bytes(bytes) => {
+            match connection.read(&mut self.buffer, READ_BYTES) {
+                ReadEnd::Bytes { input, bytes } => {
                     self.counters.reads += 1;
                     self.counters.read_bytes += bytes as u64;
                     self.ready.push_back(slot);
+                    let buffer = std::mem::take(&mut self.buffer);
+                    let used = self.feed(now, slot, &buffer[..input]);
+                    if let Some(connection) = self.connections.get_mut(slot) {
+                        connection.tail.extend_from_slice(&buffer[used..input]);
+                    }
+                    self.buffer = buffer;
                 }
                 ReadEnd::Nothing => connection.readable = false,
                 ReadEnd::Closed(why) => {
@@ -281,6 +291,71 @@ impl Io {
             self.refresh();
             self.pump(now);
         }
+    }
+
+    /// Hands a session its input, and carries out what it wants of the live path while the bytes are there; how many of them it is done
+    /// with.
+    fn feed(&mut self, now: Now, slot: usize, input: &[u8]) -> usize {
+        let mut used = 0;
+        loop {
+            let Some(connection) = self.connections.get_mut(slot) else { return input.len() };
+            if !connection.takes_input() {
+                return input.len();
+            }
+            let rest = &input[used..];
+            used += connection.session.receive(now, rest, &mut connection.outbox).min(rest.len());
+            let again = std::mem::take(&mut connection.outbox.again);
+            if !connection.outbox.live.is_empty() {
+                let mut live = std::mem::take(&mut connection.outbox.live);
+                let session = connection.id;
+                // Whoever has seen a subscription of another hub's session reaches it.
+                self.take_inbox(now);
+                self.counters.messages_in += live.items.len() as u64;
+                self.hub.live(session, &live, rest, &mut self.out);
+                self.tell_heard(now, session, live.view(rest));
+                live.clear();
+                if let Some(connection) = self.connections.get_mut(slot) {
+                    connection.outbox.live = live;
+                }
+            }
+            if !again || used == input.len() {
+                return used;
+            }
+        }
+    }
+
+    /// Lets sessions hear what was published live; `view` is the read at hand, and `publisher` whose it is.
+    fn tell_heard(&mut self, now: Now, publisher: SessionId, view: LiveView<'_>) {
+        for heard in self.out.heard.drain(..) {
+            let view = heard.batch.as_ref().map_or(view, |batch| batch.view());
+            for (session, hits) in heard.runs {
+                let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
+                self.counters.messages_out += hits.len() as u64;
+                connection.session.live(now, view, &heard.hits[hits], &mut connection.outbox);
+                self.touched.push(slot);
+            }
+            if let Some((slot, connection)) = find(&mut self.connections, publisher)
+                && !heard.unheard.is_empty()
+            {
+                connection.session.unheard(now, view, &heard.unheard, &mut connection.outbox);
+                self.touched.push(slot);
+            }
+        }
+    }
+
+    /// What has come meanwhile.
+    fn take_inbox(&mut self, now: Now) {
+        if self.wiring.inbox.is_empty() {
+            return;
+        }
+        let mut messages = std::mem::take(&mut self.messages);
+        self.wiring.inbox.take(&mut messages);
+        // After the inbox: whoever is answered by it that something was declared finds it in the snapshot (S11).
+        self.refresh();
+        for message in messages.drain(..) {
+            self.message(now, message);
+        }
+        self.messages = messages;
     }
 
     /// Carries what sessions want to the hub and what the hub has to sessions, until both are quiet.
@@ -297,7 +372,7 @@ impl Io {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         while let Some(ask) = connection.outbox.authenticate.take() {
             connection.resume = true;
-            let anonymous = self.wiring.anonymous.as_deref();
+            let anonymous = self.wiring.anonymous.of(connection.dialect);
             let Some(result) = authenticate(&self.snapshot, anonymous, now, &ask, connection) else {
                 continue;
             };
@@ -326,10 +401,20 @@ impl Io {
         connection.outbox.submits = submits;
         if connection.resume {
             connection.resume = false;
-            if connection.feed_tail(now) {
-                self.touched.push(slot);
+            let mut tail = std::mem::take(&mut connection.tail);
+            if !tail.is_empty() {
+                let used = self.feed(now, slot, &tail);
+                tail.advance(used);
+                let Some(connection) = self.connections.get_mut(slot) else { return };
+                if !tail.is_empty() {
+                    connection.tail = tail;
+                }
+                if used > 0 {
+                    self.touched.push(slot);
+                }
             }
         }
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         if let Some(pause) = connection.outbox.pause.take() {
             connection.paused = pause;
         }
@@ -345,6 +430,7 @@ impl Io {
     }
 
     fn tell_sessions(&mut self, now: Now) {
+        self.tell_heard(now, SessionId::default(), LiveBatch::default().view());
         for (session, ticket, outcome) in self.out.completions.drain(..) {
             let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
             self.counters.answered(&outcome);

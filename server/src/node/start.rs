@@ -3,7 +3,7 @@
 use super::acceptor::{Acceptor, Listener};
 use super::clock::Clock;
 use super::inbox::Inbox;
-use super::io::{self, Dialect, Security};
+use super::io::{self, Anonymous, Dialect, Security};
 use super::readers::Readers;
 use super::registry::{self, RegistryMessage};
 use super::seats::Seats;
@@ -11,7 +11,7 @@ use super::shard::{self, ShardMessage};
 use super::stop::Stop;
 use super::watch::Watch;
 use super::{Addresses, Node, Threads, dialects};
-use crate::config::{Config, NamespaceSetting, PolicySetting, UserSetting};
+use crate::config::{Config, NamespaceSetting, NatsTls, PolicySetting, UserSetting};
 use crate::handles;
 use crate::tls::{Tls, TlsError};
 use arc_swap::ArcSwap;
@@ -194,7 +194,10 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             clock: Arc::clone(&clock),
             stop: stop.clone(),
             sessions: dialects::sessions(config)?,
-            anonymous: config.kafka.anonymous.clone(),
+            anonymous: Anonymous {
+                kafka: config.kafka.anonymous.clone(),
+                nats: config.nats.anonymous.clone(),
+            },
             frame_bytes_max: config.limits.frame_bytes_max as usize,
             seed: hub_seed,
         };
@@ -390,6 +393,14 @@ fn bind(config: &Config, tls: Option<&Arc<Tls>>) -> Result<(Vec<Listener>, Addre
     }
     if let Some(address) = config.listen.kafka {
         addresses.kafka = Some(listen(address, "kafka", Security::Either(tls.cloned()), Dialect::Kafka)?);
+    }
+    if let Some(address) = config.listen.nats {
+        let security = match tls {
+            Some(tls) if config.nats.tls == NatsTls::First => Security::Tls(Arc::clone(tls)),
+            Some(tls) if config.nats.tls == NatsTls::Required => Security::Upgraded(Arc::clone(tls)),
+            tls => Security::Either(tls.cloned()),
+        };
+        addresses.nats = Some(listen(address, "nats", security, Dialect::Nats)?);
     }
     Ok((listeners, addresses))
 }

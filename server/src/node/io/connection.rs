@@ -42,7 +42,11 @@ pub(super) struct Connection {
 }
 
 pub(super) enum ReadEnd {
-    Bytes(usize),
+    /// So much of the buffer is the session's input; so many bytes of it are new.
+    Bytes {
+        input: usize,
+        bytes: usize,
+    },
     Nothing,
     Closed(String),
 }
@@ -78,8 +82,9 @@ impl Connection {
         })
     }
 
-    /// Reads once, up to `bytes_max` bytes, and feeds the session. `buffer` has space for what a session may leave and for one read.
-    pub(super) fn read(&mut self, now: Now, buffer: &mut [u8], bytes_max: usize) -> ReadEnd {
+    /// Reads once, up to `bytes_max` bytes, behind what the session left: so that a frame is always in one piece. `buffer` has space for
+    /// both; how much of it is the session's input, and how much of that has just come.
+    pub(super) fn read(&mut self, buffer: &mut [u8], bytes_max: usize) -> ReadEnd {
         let kept = self.tail.len();
         let Some(space) = buffer.get_mut(kept..kept + bytes_max) else { return ReadEnd::Nothing };
         let bytes = match self.transport.read(space) {
@@ -88,30 +93,14 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadEnd::Nothing,
             Err(error) => return ReadEnd::Closed(error.to_string()),
         };
-        if self.lingering || self.outbox.close.is_some() {
-            return ReadEnd::Bytes(bytes);
-        }
-        // What was left comes in front of what has come, so that a frame is always in one piece.
         let tail = std::mem::take(&mut self.tail);
         buffer[..kept].copy_from_slice(&tail);
-        let input = &buffer[..kept + bytes];
-        let used = self.session.receive(now, input, &mut self.outbox).min(input.len());
-        self.tail.extend_from_slice(&input[used..]);
-        ReadEnd::Bytes(bytes)
+        ReadEnd::Bytes { input: kept + bytes, bytes }
     }
 
-    /// Offers the session again what it left. `true`: it went on.
-    pub(super) fn feed_tail(&mut self, now: Now) -> bool {
-        if self.tail.is_empty() || self.lingering || self.outbox.close.is_some() {
-            return false;
-        }
-        let mut tail = std::mem::take(&mut self.tail);
-        let used = self.session.receive(now, &tail, &mut self.outbox).min(tail.len());
-        tail.advance(used);
-        if !tail.is_empty() {
-            self.tail = tail;
-        }
-        used > 0
+    /// Whether what comes is still for the session.
+    pub(super) fn takes_input(&self) -> bool {
+        !self.lingering && self.outbox.close.is_none()
     }
 
     pub(super) fn unwritten(&self) -> usize {

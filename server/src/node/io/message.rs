@@ -66,6 +66,8 @@ pub(crate) enum Dialect {
     Amqp,
     /// Kafka.
     Kafka,
+    /// NATS.
+    Nats,
 }
 
 impl Dialect {
@@ -74,6 +76,7 @@ impl Dialect {
         match self {
             Self::Amqp => "amqp091",
             Self::Kafka => "kafka",
+            Self::Nats => "nats",
         }
     }
 }
@@ -175,12 +178,32 @@ pub(crate) struct Wiring {
     pub stop: Stop,
     /// Makes the session of a new connection.
     pub sessions: Sessions,
-    /// The user that clients are who say nothing of themselves, by a dialect that asks for it.
-    pub anonymous: Option<String>,
+    /// The user that clients are who say nothing of themselves, by dialect.
+    pub anonymous: Anonymous,
     /// Largest frame that a session takes, bytes.
     pub frame_bytes_max: usize,
     /// Unguessable numbers for addresses made up here; the same for all hubs of a node.
     pub seed: [u64; 2],
+}
+
+/// Who clients are that say nothing of themselves; `None`: they must say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Anonymous {
+    /// Kafka's.
+    pub kafka: Option<String>,
+    /// Those of NATS.
+    pub nats: Option<String>,
+}
+
+impl Anonymous {
+    /// By dialect.
+    pub(super) fn of(&self, dialect: Dialect) -> Option<&str> {
+        match dialect {
+            Dialect::Amqp => None,
+            Dialect::Kafka => self.kafka.as_deref(),
+            Dialect::Nats => self.nats.as_deref(),
+        }
+    }
 }
 
 /// Makes sessions.

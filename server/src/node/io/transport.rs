@@ -17,6 +17,8 @@ pub(crate) enum Security {
     Tls(Arc<Tls>),
     /// The first byte tells. Without a certificate a TLS handshake is refused.
     Either(Option<Arc<Tls>>),
+    /// We speak first, plain; the client answers by TLS.
+    Upgraded(Arc<Tls>),
 }
 
 pub(super) struct Transport {
@@ -26,7 +28,10 @@ pub(super) struct Transport {
 
 enum State {
     /// Nothing has come yet.
-    Undecided(Option<Arc<Tls>>),
+    Undecided {
+        identity: Option<Arc<Tls>>,
+        must_be_tls: bool,
+    },
     Plain,
     Tls(Box<ServerConnection>),
 }
@@ -35,14 +40,15 @@ impl Transport {
     pub(super) fn new(socket: TcpStream, security: Security) -> io::Result<Self> {
         let state = match security {
             Security::Tls(identity) => tls(&identity)?,
-            Security::Either(identity) => State::Undecided(identity),
+            Security::Either(identity) => State::Undecided { identity, must_be_tls: false },
+            Security::Upgraded(identity) => State::Undecided { identity: Some(identity), must_be_tls: true },
         };
         Ok(Self { socket, state })
     }
 
     /// Reads what the client said, decrypted. `WouldBlock` only when the socket has nothing more.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if let State::Undecided(identity) = &mut self.state {
+        if let State::Undecided { identity, must_be_tls } = &mut self.state {
             let mut first = [0];
             if self.socket.peek(&mut first)? == 0 {
                 return Ok(0);
@@ -52,11 +58,14 @@ impl Transport {
                 (TLS_HANDSHAKE, None) => {
                     return Err(io::Error::other("the client speaks TLS, but no certificate is configured"));
                 }
+                _ if *must_be_tls => {
+                    return Err(io::Error::other("the client does not speak TLS, which is required"));
+                }
                 _ => State::Plain,
             };
         }
         match &mut self.state {
-            State::Undecided(_) => Err(io::ErrorKind::WouldBlock.into()),
+            State::Undecided { .. } => Err(io::ErrorKind::WouldBlock.into()),
             State::Plain => self.socket.read(into),
             State::Tls(tls) => read_tls(tls, &mut self.socket, into),
         }

@@ -1,0 +1,285 @@
+//! Live publishes: from one session's read to the sessions that listen, here and on other hubs, without a shard.
+//!
+//! Neighbours mostly have the same subject, so who hears it is looked up when the subject changes. Sessions here are told of ranges into
+//! the bytes that the read brought; nothing is copied for them. Other hubs get one batch together, with bytes of its own, and find their
+//! listeners themselves, so that interest is looked at where it is kept and nothing is shared but the batch.
+
+use super::{Hub, HubMessage, HubOut};
+use crate::live::{Chosen, HubMask, Interests, Reach, Slot};
+use bytes::Bytes;
+use std::ops::Range;
+use std::sync::Arc;
+use stele_model::id::{HubId, NamespaceId, SessionId};
+use stele_model::live::{Interest, Live, LiveBatch, LiveHit, LiveItem, LiveView};
+use stele_model::outcome::Wake;
+
+/// What sessions of this hub hear of one batch. The driver tells them at once, while the bytes are there.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// The batch; `None`: the read that the hub was given.
+    pub batch: Option<Arc<LiveBatch>>,
+    /// Who hears what: ranges of `hits`.
+    pub runs: Vec<(SessionId, Range<usize>)>,
+    /// For each run, in the order of items.
+    pub hits: Vec<LiveHit>,
+    /// Items of the read that nobody heard although an answer is expected, each with the publisher's own subscription to its reply
+    /// subject; see [`stele_model::session::Session::unheard`].
+    pub unheard: Vec<LiveHit>,
+}
+
+/// Live publishes for other hubs.
+#[derive(Debug)]
+pub struct LiveForward {
+    namespace: NamespaceId,
+    batch: Arc<LiveBatch>,
+    /// Hubs with listeners outside groups, by runs of items: each with the item it ends before.
+    runs: Vec<(u32, HubMask)>,
+    /// Items that one member of a group is to hear, in order.
+    chosen: Vec<(u32, Chosen)>,
+    /// How often it was sent on, because a group's members had gone meanwhile.
+    hops: u16,
+}
+
+/// What other hubs are to hear of the batch at hand. The memory is kept from batch to batch.
+#[derive(Default)]
+pub(super) struct Draft {
+    runs: Vec<(u32, HubMask)>,
+    chosen: Vec<(u32, Chosen)>,
+    hubs: HubMask,
+}
+
+impl Draft {
+    fn is_empty(&self) -> bool {
+        self.hubs.is_empty()
+    }
+
+    fn plain(&mut self, item: u32, hubs: HubMask) {
+        self.hubs.merge(hubs);
+        match self.runs.last_mut() {
+            Some((end, same)) if *same == hubs => *end = item + 1,
+            _ => self.runs.push((item + 1, hubs)),
+        }
+    }
+
+    fn group(&mut self, item: u32, chosen: Chosen) {
+        self.hubs.add(chosen.hub);
+        self.chosen.push((item, chosen));
+    }
+}
+
+/// Who publishes a batch.
+#[derive(Clone, Copy)]
+struct Publisher {
+    namespace: NamespaceId,
+    slot: Slot,
+    /// It does not hear itself.
+    mute: bool,
+}
+
+impl Hub {
+    /// What one read of a session's socket wants of the live path; `bytes` are those that were read. The driver tells sessions what
+    /// comes of it ([`HubOut::heard`]) before it goes on.
+    pub fn live(&mut self, session: SessionId, live: &Live, bytes: &[u8], out: &mut HubOut) {
+        let Some((namespace, slot)) = self.listener(session) else { return };
+        let view = live.view(bytes);
+        let by = Publisher { namespace, slot, mute: live.mute };
+        let mut heard = Heard::default();
+        let mut from = 0;
+        for (until, change) in &live.interest {
+            self.publish_live(by, view, from..*until, &mut heard);
+            self.take_interest(by, change);
+            from = *until;
+        }
+        let end = u32::try_from(live.items.len()).expect("a read has fewer than 4 Gi items");
+        self.publish_live(by, view, from..end, &mut heard);
+        self.tell_interest(out);
+        self.send_heard(namespace, view, heard, out);
+    }
+
+    /// Live publishes that no socket brought.
+    pub(super) fn live_batch(&mut self, session: SessionId, batch: Arc<LiveBatch>, out: &mut HubOut) {
+        let Some((namespace, slot)) = self.listener(session) else { return };
+        let by = Publisher { namespace, slot, mute: false };
+        let mut heard = Heard { batch: Some(batch.clone()), ..Heard::default() };
+        let end = u32::try_from(batch.items.len()).expect("a batch has fewer than 4 Gi items");
+        self.publish_live(by, batch.view(), 0..end, &mut heard);
+        self.send_heard(namespace, batch.view(), heard, out);
+    }
+
+    /// Where a session listens, and publishes.
+    fn listener(&mut self, session: SessionId) -> Option<(NamespaceId, Slot)> {
+        let attached = self.sessions.get_mut(&session.number)?;
+        let (namespace, _) = attached.namespace.as_ref()?;
+        let slot = *attached.listens.get_or_insert_with(|| self.interests.enter(session));
+        Some((*namespace, slot))
+    }
+
+    fn take_interest(&mut self, by: Publisher, change: &Interest) {
+        let Publisher { namespace, slot, .. } = by;
+        match change {
+            Interest::Subscribe(subscribe) => self.interests.subscribe(slot, namespace, subscribe),
+            Interest::Unsubscribe { subscription, hits_max } => {
+                self.interests.unsubscribe(slot, *subscription, *hits_max);
+            }
+            Interest::Watch { watch, subject } => self.interests.watch(slot, namespace, *watch, subject),
+            Interest::Unwatch { watch } => self.interests.unwatch(slot, *watch),
+        }
+    }
+
+    /// Publishes some items of a batch.
+    fn publish_live(&mut self, by: Publisher, view: LiveView<'_>, items: Range<u32>, heard: &mut Heard) {
+        let Publisher { namespace, slot, mute } = by;
+        let mute = mute.then_some(slot);
+        let Self { interests, touched, draft, .. } = self;
+        let mut last: Option<(&[u8], Reach)> = None;
+        for n in items {
+            let Some(item) = view.item(n) else { return };
+            let subject = view.slice(item.subject());
+            let (_, reach) = match last.take().filter(|(of, _)| *of == subject) {
+                Some(same) => last.insert(same),
+                None => last.insert((subject, interests.reach(namespace, subject))),
+            };
+            let (mut count, mut has_ended) = (0, false);
+            if !reach.is_empty() {
+                let plain = interests.tell_plain(reach, n, mute, touched);
+                let groups = interests.tell_groups(reach, n, mute, touched, |chosen| draft.group(n, chosen));
+                (count, has_ended) = (plain.0 + groups.0, plain.1 || groups.1);
+                draft.plain(n, reach.hubs);
+            }
+            if item.tell_unheard && count == 0 && reach.hubs.is_empty() {
+                let own = interests.own_subscription(slot, namespace, view.slice(item.reply()));
+                heard.unheard.extend(own.map(|own| LiveHit::new(own, n, false)));
+            }
+            if has_ended {
+                last = None;
+            }
+        }
+    }
+
+    /// Tells sessions here and hubs elsewhere what was published.
+    fn send_heard(&mut self, namespace: NamespaceId, view: LiveView<'_>, heard: Heard, out: &mut HubOut) {
+        if !self.draft.is_empty() {
+            let (batch, base) = match &heard.batch {
+                Some(batch) => (batch.clone(), 0),
+                None => own_batch(view, &self.draft),
+            };
+            self.draft.runs.iter_mut().for_each(|(end, _)| *end = end.saturating_sub(base));
+            self.draft.chosen.iter_mut().for_each(|(item, _)| *item -= base);
+            self.forward(namespace, batch, 0, out);
+        }
+        self.draft.runs.clear();
+        self.emit(heard, out);
+    }
+
+    /// Sends the draft to the hubs it is for.
+    fn forward(&mut self, namespace: NamespaceId, batch: Arc<LiveBatch>, hops: u16, out: &mut HubOut) {
+        let Draft { runs, chosen, hubs } = std::mem::take(&mut self.draft);
+        let forward = Arc::new(LiveForward { namespace, batch, runs, chosen, hops });
+        let others = (0..self.hubs).map(HubId).filter(|hub| *hub != self.id && hubs.contains(*hub));
+        out.hubs.extend(others.map(|hub| (hub, HubMessage::Live(forward.clone()))));
+    }
+
+    fn emit(&mut self, mut heard: Heard, out: &mut HubOut) {
+        for slot in self.touched.drain(..) {
+            let from = heard.hits.len();
+            let session = self.interests.take_hits(slot, &mut heard.hits);
+            heard.runs.push((session, from..heard.hits.len()));
+        }
+        if !heard.runs.is_empty() || !heard.unheard.is_empty() {
+            out.heard.push(heard);
+        }
+    }
+
+    /// Another hub's sessions have published what sessions of this one may hear.
+    pub(super) fn live_from_hub(&mut self, forward: &LiveForward, out: &mut HubOut) {
+        let LiveForward { namespace, batch, runs, chosen, hops } = forward;
+        let view = batch.view();
+        let Self { interests, touched, id, .. } = self;
+        let mut reached = Reached { namespace: *namespace, last: None };
+        let mut from = 0;
+        for (end, hubs) in runs {
+            for n in from..*end {
+                let Some(item) = view.item(n).filter(|_| hubs.contains(*id)) else { break };
+                let reach = reached.by(interests, view.slice(item.subject()));
+                let (_, has_ended) = interests.tell_plain(reach, n, None, touched);
+                reached.forget_if(has_ended);
+            }
+            from = *end;
+        }
+        let mut again = Draft::default();
+        for (n, Chosen { group, .. }) in chosen.iter().filter(|(_, chosen)| chosen.hub == *id) {
+            let Some(item) = view.item(*n) else { continue };
+            let reach = reached.by(interests, view.slice(item.subject()));
+            let (elsewhere, has_ended) = interests.tell_group(reach, group, *n, touched);
+            reached.forget_if(has_ended);
+            if let Some(hub) = elsewhere.filter(|_| *hops < self.hubs) {
+                again.group(*n, Chosen { hub, group: group.clone() });
+            }
+        }
+        if !again.is_empty() {
+            self.draft = again;
+            self.forward(*namespace, batch.clone(), hops + 1, out);
+        }
+        self.emit(Heard { batch: Some(batch.clone()), ..Heard::default() }, out);
+    }
+
+    /// Tells other hubs, and sessions that watch, of changed interest.
+    pub(super) fn tell_interest(&mut self, out: &mut HubOut) {
+        let changes: Arc<[_]> = self.interests.take_changes().into();
+        if !changes.is_empty() {
+            let others = (0..self.hubs).map(HubId).filter(|hub| *hub != self.id);
+            out.hubs.extend(others.map(|hub| {
+                let changes = changes.clone();
+                (hub, HubMessage::Interest { from: self.id, changes })
+            }));
+        }
+        let told = self.interests.take_told();
+        let wakes = told.into_iter().map(|(of, watch, is_there)| (of, Wake::Interest { watch, is_there }));
+        out.wakes.extend(wakes);
+    }
+}
+
+/// The last subject and who hears it.
+struct Reached<'a> {
+    namespace: NamespaceId,
+    last: Option<(&'a [u8], Reach)>,
+}
+
+impl<'a> Reached<'a> {
+    fn by(&mut self, interests: &mut Interests, subject: &'a [u8]) -> &Reach {
+        let same = self.last.take().filter(|(of, _)| *of == subject);
+        let found = same.unwrap_or_else(|| (subject, interests.reach(self.namespace, subject)));
+        &self.last.insert(found).1
+    }
+
+    fn forget_if(&mut self, has_ended: bool) {
+        if has_ended {
+            self.last = None;
+        }
+    }
+}
+
+/// A copy of what other hubs are to hear of a read: from the first such item to the last; and how many items come before the first.
+fn own_batch(view: LiveView<'_>, draft: &Draft) -> (Arc<LiveBatch>, u32) {
+    let mut first = u32::MAX;
+    let mut end = 0;
+    let mut from = 0;
+    for (until, hubs) in &draft.runs {
+        if !hubs.is_empty() {
+            first = first.min(from);
+            end = end.max(*until);
+        }
+        from = *until;
+    }
+    for (item, _) in &draft.chosen {
+        first = first.min(*item);
+        end = end.max(item + 1);
+    }
+    let items = view.items.get(first as usize..end as usize).unwrap_or(&[]);
+    let base = items.first().map_or(0, |item| item.at);
+    // With what follows the last body in the dialect's own form.
+    let until = items.last().map_or(0, |item| item.body().end + if view.frames.is_empty() { 0 } else { 2 });
+    let bytes = Bytes::copy_from_slice(view.slice(base as usize..until));
+    let items = items.iter().map(|item| LiveItem { at: item.at - base, ..*item }).collect();
+    (Arc::new(LiveBatch { bytes, items, frames: view.frames }), first)
+}

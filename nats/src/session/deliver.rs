@@ -1,0 +1,76 @@
+//! MSG and HMSG: what the hub found becomes messages.
+//!
+//! A message that came from a NATS client is one copy: everything behind its subject stands in the batch as it goes out. From 4 KiB up it is
+//! not even copied, if the batch can be kept.
+
+use super::{Connection, DIALECT};
+use crate::codec::{headers, write};
+use bytes::BufMut;
+use stele_model::live::{LiveHit, LiveItem, LiveView};
+use stele_model::session::Outbox;
+
+/// Payloads from this length on are shared, bytes.
+const SHARED_BYTES_MIN: usize = 4 << 10;
+
+impl Connection {
+    pub(super) fn deliver_live(&mut self, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
+        let is_framed = view.frames == DIALECT;
+        for hit in hits {
+            let Some(item) = view.item(hit.item()) else { continue };
+            let sid = self.subscriptions.sid(hit.subscription);
+            if is_framed && (item.headers_len == 0 || self.options.headers) {
+                framed(view, item, sid, out);
+            } else {
+                self.assembled(view, item, sid, out);
+            }
+            if hit.is_last() {
+                self.subscriptions.ended(hit.subscription);
+            }
+        }
+    }
+
+    /// Nobody hears the client's request: it is told on the subject where it expects the answer.
+    pub(super) fn deliver_unheard(&mut self, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
+        for hit in hits {
+            let Some(item) = view.item(hit.item()) else { continue };
+            let sid = self.subscriptions.sid(hit.subscription);
+            let block = headers::no_responders(view.slice(item.subject()));
+            let buffer = out.write.buffer();
+            write::head(buffer, (view.slice(item.reply()), sid, b""), block.len(), 0);
+            buffer.put_slice(&block);
+            buffer.put_slice(b"\r\n");
+        }
+    }
+
+    /// A message that is put together from its parts.
+    fn assembled(&self, view: LiveView<'_>, item: &LiveItem, sid: &[u8], out: &mut Outbox) {
+        let block = if self.options.headers { view.slice(item.headers()) } else { &[] };
+        let body = view.slice(item.body());
+        let names = (view.slice(item.subject()), sid, view.slice(item.reply()));
+        let buffer = out.write.buffer();
+        write::head(buffer, names, block.len(), body.len());
+        buffer.reserve(block.len() + body.len() + 2);
+        buffer.put_slice(block);
+        buffer.put_slice(body);
+        buffer.put_slice(b"\r\n");
+    }
+}
+
+/// A message that stands there but for its first words.
+fn framed(view: LiveView<'_>, item: &LiveItem, sid: &[u8], out: &mut Outbox) {
+    let subject = item.subject();
+    let tail = subject.end..item.body().end + 2;
+    let verb = if item.headers_len > 0 { &b"HMSG "[..] } else { b"MSG " };
+    let is_shared = view.shared.is_some() && tail.len() >= SHARED_BYTES_MIN;
+    let buffer = out.write.buffer();
+    let copied = if is_shared { 0 } else { tail.len() };
+    buffer.reserve(verb.len() + subject.len() + 1 + sid.len() + copied);
+    buffer.put_slice(verb);
+    buffer.put_slice(view.slice(subject));
+    buffer.put_u8(b' ');
+    buffer.put_slice(sid);
+    match view.shared.filter(|_| is_shared).and_then(|bytes| bytes.get(tail.clone()).map(|_| bytes)) {
+        Some(bytes) => out.write.share(bytes.slice(tail)),
+        None => buffer.put_slice(view.slice(tail)),
+    }
+}

@@ -1,0 +1,41 @@
+//! PUB and HPUB: a message becomes ranges into the bytes that came.
+
+use super::{Connection, Phase};
+use crate::codec::Publish;
+use crate::subject;
+use stele_model::live::LiveItem;
+use stele_model::session::Outbox;
+
+impl Connection {
+    /// A message; `at` is where its command begins in `input`.
+    pub(super) fn publish(&mut self, (input, at): (&[u8], usize), publish: &Publish, out: &mut Outbox) {
+        debug_assert_eq!(self.phase, Phase::Ready, "who publishes was let in");
+        let Publish { subject, reply, payload, headers_len, has_headers, is_plain } = publish;
+        if *has_headers && !self.options.headers {
+            // nats-server says nothing, and closes.
+            return self.close(None, "headers by a client that does not support them", out);
+        }
+        let text = &input[at + subject.start..at + subject.end];
+        if self.options.pedantic && !subject::is_literal(text) {
+            Self::error(out, "Invalid Publish Subject");
+        }
+        self.ok(out);
+        // A message with an empty header block reads differently from one without: only its parts can be used.
+        if !is_plain || (*has_headers && *headers_len == 0) {
+            out.live.frames = "";
+        }
+        let short = |n: usize| u16::try_from(n).expect("a control line is shorter than 64 KiB");
+        let long = |n: usize| u32::try_from(n).expect("a read is shorter than 4 GiB");
+        let from = subject.start;
+        out.live.items.push(LiveItem {
+            at: long(at + from),
+            subject_len: short(subject.len()),
+            reply_at: if reply.is_empty() { 0 } else { short(reply.start - from) },
+            reply_len: short(reply.len()),
+            headers_at: short(payload.start - from),
+            headers_len: long(*headers_len),
+            body_len: long(payload.len() - headers_len),
+            tell_unheard: self.options.no_responders && !reply.is_empty(),
+        });
+    }
+}

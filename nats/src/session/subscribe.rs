@@ -1,0 +1,110 @@
+//! SUB and UNSUB: the client's names for its subscriptions, and the numbers that the hub knows them by.
+
+use super::Connection;
+use crate::subject;
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use stele_model::live::{Interest, LiveSubscribe};
+use stele_model::session::Outbox;
+
+/// A client's name for a subscription.
+pub(super) type Sid = SmallVec<[u8; 16]>;
+
+/// See the module.
+pub(super) struct Subscriptions {
+    count_max: u32,
+    numbers: BTreeMap<Sid, u32>,
+    /// By number. What has ended keeps its name until the number is used again: messages of the same read may still come for it.
+    sids: Vec<Sid>,
+    free: Vec<u32>,
+    /// Numbers that are free from the next read on.
+    freed: Vec<u32>,
+}
+
+impl Subscriptions {
+    pub(super) fn new(count_max: u32) -> Self {
+        let (numbers, sids) = (BTreeMap::new(), Vec::new());
+        Self { count_max, numbers, sids, free: Vec::new(), freed: Vec::new() }
+    }
+
+    /// A new read has begun.
+    pub(super) fn reclaim(&mut self) {
+        self.free.append(&mut self.freed);
+    }
+
+    /// The client's name of a number.
+    pub(super) fn sid(&self, number: u32) -> &[u8] {
+        self.sids.get(number as usize).map_or(&[], |sid| &sid[..])
+    }
+
+    /// A subscription has ended by itself.
+    pub(super) fn ended(&mut self, number: u32) {
+        let Some(sid) = self.sids.get(number as usize) else { return };
+        if self.numbers.get(sid) == Some(&number) {
+            self.numbers.remove(sid);
+            self.freed.push(number);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.numbers.len() >= self.count_max as usize
+    }
+
+    fn add(&mut self, sid: &[u8]) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.sids.push(Sid::new());
+            u32::try_from(self.sids.len() - 1).expect("subscriptions are bounded")
+        });
+        self.sids[number as usize] = sid.into();
+        self.numbers.insert(sid.into(), number);
+        number
+    }
+
+    fn remove(&mut self, sid: &[u8]) {
+        if let Some(number) = self.numbers.remove(sid) {
+            self.freed.push(number);
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn subscribe(&mut self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8], out: &mut Outbox) {
+        if self.subscriptions.is_full() {
+            return Self::error(out, "maximum subscriptions exceeded");
+        }
+        if !subject::is_valid(subject) {
+            return Self::error(out, "Invalid Subject");
+        }
+        self.ok(out);
+        // A name that is in use stands for what it stood for.
+        if self.subscriptions.numbers.contains_key(sid) {
+            return;
+        }
+        let subscription = self.subscriptions.add(sid);
+        let filter = Bytes::copy_from_slice(subject);
+        let group = queue.map(Bytes::copy_from_slice);
+        change(Interest::Subscribe(LiveSubscribe { subscription, filter, group }), out);
+    }
+
+    pub(super) fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>, out: &mut Outbox) {
+        self.ok(out);
+        let Some(subscription) = self.subscriptions.numbers.get(sid).copied() else { return };
+        if max.is_none() {
+            self.subscriptions.remove(sid);
+        }
+        change(Interest::Unsubscribe { subscription, hits_max: max }, out);
+    }
+
+    pub(super) fn forget_subscriptions(&mut self, out: &mut Outbox) {
+        for (_, subscription) in std::mem::take(&mut self.subscriptions.numbers) {
+            self.subscriptions.freed.push(subscription);
+            change(Interest::Unsubscribe { subscription, hits_max: None }, out);
+        }
+    }
+}
+
+fn change(interest: Interest, out: &mut Outbox) {
+    let items = u32::try_from(out.live.items.len()).expect("a read has fewer than 4 Gi messages");
+    out.live.interest.push((items, interest));
+}
