@@ -1,5 +1,7 @@
 //! Reading: whole blocks in order for replay, single records for deliveries that memory no longer holds.
 
+mod sweep;
+
 use crate::disk::{Disk, is_out_of_handles};
 use crate::embedded::budget::Share;
 use crate::embedded::cache::{Cache, Plan};
@@ -9,7 +11,7 @@ use crate::embedded::table::{Opened, Segment, Table};
 use crate::embedded::volume::Volume;
 use crate::embedded::{HANDLES_AGAIN, HANDLES_PATIENCE, lock};
 use crate::format::Flaw;
-use crate::format::block::{self, FRAME_BYTES, Layout};
+use crate::format::block::{self, FRAME_BYTES, Head, Layout};
 use crate::format::page::{PAGE_BYTES, Page, bytes_of};
 use crate::format::segment::Kind;
 use crate::mutant::{self, Mutant};
@@ -193,14 +195,7 @@ impl Reader {
         let whole = end - page <= WHOLE_PAGES_MAX;
         let first = self.pages(segment, opened, page..if whole { end } else { page + 1 }, settled)?;
         let bytes = bytes_of(&first);
-        let head = block::head(bytes).map_err(bad)?;
-        if head.salt != segment.salt {
-            return Err(bad(Flaw::Salt));
-        }
-        if head.page != page || (segment.kind == Kind::Log && head.lsn != place.lsn) {
-            return Err(bad(Flaw::Misplaced));
-        }
-        let sums = block::table(&head, bytes).map_err(bad)?;
+        let (head, sums) = segment.head(place.lsn, page, bytes).map_err(bad)?;
         let all = hull(ranges);
         if all.end > head.body_bytes as usize {
             return Err(bad(Flaw::Length));
@@ -233,16 +228,32 @@ impl Reader {
         Ok(ranges.iter().map(cut).collect())
     }
 
-    /// As many of `records`, from the first on, as stand close together in one block, and can be read in one piece.
-    fn run(&self, records: &[(Place, u32)], out: &mut Vec<Bytes>) -> Result<(), ReadError> {
-        let (place, len) = records[0];
+    /// Records that are few, or stand apart, in the order asked for.
+    fn one_by_one(&self, records: &[(Place, u32)]) -> Result<Vec<Bytes>, ReadError> {
+        let mut out = Vec::with_capacity(records.len());
+        while out.len() < records.len() {
+            self.run(&records[out.len()..], &mut out)?;
+        }
+        Ok(out)
+    }
+
+    /// The segment that holds what is at `place`.
+    fn home(&self, place: Place) -> Result<(Arc<Segment>, Opened), ReadError> {
         if place.lsn > self.journal.durable() {
             return Err(ReadError::Unavailable(format!("block {} is not durable yet", place.lsn)));
         }
         let trimmed = || ReadError::Trimmed { first: self.first() };
         let segment = self.table.covering(place.lsn).ok_or_else(trimmed)?;
         let opened = self.open(&segment, place.lsn)?;
-        let first = Self::address(&segment, &opened, place).ok_or_else(trimmed)?;
+        Ok((segment, opened))
+    }
+
+    /// As many of `records`, from the first on, as stand close together in one block, and can be read in one piece.
+    fn run(&self, records: &[(Place, u32)], out: &mut Vec<Bytes>) -> Result<(), ReadError> {
+        let (place, len) = records[0];
+        let (segment, opened) = self.home(place)?;
+        let first = Self::address(&segment, &opened, place)
+            .ok_or_else(|| ReadError::Trimmed { first: self.first() })?;
         let mut ranges = Vec::with_capacity(records.len());
         ranges.push(first.at..first.at + len as usize);
         for (place, len) in &records[1..] {
@@ -258,6 +269,21 @@ impl Reader {
         }
         out.extend(self.fetch(&segment, &opened, place, first.block, &ranges)?);
         Ok(())
+    }
+}
+
+impl Segment {
+    /// The header of the block at `page`, with which `bytes` begin, and the checksums of its frames. A log segment's block must be `lsn`.
+    fn head(&self, lsn: Lsn, page: u32, bytes: &[u8]) -> Result<(Head, Vec<u32>), Flaw> {
+        let head = block::head(bytes)?;
+        if head.salt != self.salt {
+            return Err(Flaw::Salt);
+        }
+        if head.page != page || (self.kind == Kind::Log && head.lsn != lsn) {
+            return Err(Flaw::Misplaced);
+        }
+        let sums = block::table(&head, bytes)?;
+        Ok((head, sums))
     }
 }
 
@@ -288,10 +314,7 @@ impl RecordReader for Reader {
     }
 
     fn records(&self, records: &[(Place, u32)]) -> Result<Vec<Bytes>, ReadError> {
-        let mut out = Vec::with_capacity(records.len());
-        while out.len() < records.len() {
-            self.run(&records[out.len()..], &mut out)?;
-        }
-        Ok(out)
+        let bytes: usize = records.iter().map(|(_, len)| *len as usize).sum();
+        if bytes < sweep::BYTES_MIN { self.one_by_one(records) } else { self.sweep(records) }
     }
 }
