@@ -15,8 +15,10 @@ use std::sync::Arc;
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Reading. The file must exist.
+    /// Reading what the disk has. The file must exist.
     Read,
+    /// Reading, for whoever waits for records, what the system may hold in memory. The file must exist.
+    Serve,
     /// Writing, each write durable when it returns. The file is created if it is missing.
     Commit,
     /// Writing much, durable after [`DiskFile::sync`]. The file is created if it is missing.
@@ -114,6 +116,18 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// Those of the file system.
     fn read(&self, page: u64, pages: &mut [Page]) -> io::Result<usize>;
+
+    /// The same as far as the system holds the pages in memory ([`Purpose::Serve`]): fewer, or none, where the disk would have to be
+    /// waited for.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn read_held(&self, _page: u64, _pages: &mut [Page]) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    /// These pages will be read soon ([`Purpose::Serve`]). A hint: nothing is waited for, and nothing is lost without it.
+    fn foretell(&self, _page: u64, _count: u64) {}
 
     /// Makes what was written durable. An error means that nobody knows what is; it is never retried.
     ///

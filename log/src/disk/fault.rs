@@ -283,7 +283,9 @@ impl Disk for FaultDisk {
         }
         let inode = match inner.tree.names.get(name) {
             Some(inode) => *inode,
-            None if purpose == Purpose::Read => return Err(io::ErrorKind::NotFound.into()),
+            None if matches!(purpose, Purpose::Read | Purpose::Serve) => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
             None => {
                 let inode = inner.inode_next;
                 inner.inode_next += 1;

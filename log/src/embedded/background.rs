@@ -421,7 +421,8 @@ pub(crate) fn seal(
     }
     let mut state = lock(&segment.state);
     (state.sealed, state.index, state.promise) = (true, Vec::new(), None);
-    state.footer = Some(Arc::clone(&footer));
+    // Who reads it now opens it for that.
+    (state.file, state.footer) = (None, Some(Arc::clone(&footer)));
     drop(state);
     table.remember(segment, footer.memory_bytes());
     Ok((pages.len() * PAGE_BYTES) as u64)

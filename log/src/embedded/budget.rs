@@ -76,14 +76,18 @@ impl Budget {
         self.take_at(share, bytes, Instant::now())
     }
 
+    /// Whether nothing was committed for a while: then the disk is the reader's.
+    pub(crate) fn is_quiet(&self) -> bool {
+        is_quiet(&lock(&self.state), Instant::now())
+    }
+
     fn take_at(&self, share: Share, bytes: u64, now: Instant) -> Duration {
         if bytes == 0 {
             return Duration::ZERO;
         }
         let mut state = lock(&self.state);
         let (own, other) = (share as usize, 1 - share as usize);
-        let quiet = state.committed.is_none_or(|at| now.saturating_duration_since(at) > QUIET);
-        if quiet {
+        if is_quiet(&state, now) {
             state.paid[own] = now;
             return Duration::ZERO;
         }
@@ -94,6 +98,10 @@ impl Budget {
         state.paid[own] = (state.paid[own].max(now) + cost).min(now + WAIT_MAX);
         state.paid[own].saturating_duration_since(now)
     }
+}
+
+fn is_quiet(state: &State, now: Instant) -> bool {
+    state.committed.is_none_or(|at| now.saturating_duration_since(at) > QUIET)
 }
 
 impl Default for Budget {

@@ -255,7 +255,7 @@ impl Promotion {
         let footer = Arc::new(std::mem::take(&mut self.footer));
         let footer_bytes = footer.memory_bytes();
         let mut state = lock(&self.segment.state);
-        (state.file, state.footer) = (Some(file), Some(footer));
+        state.footer = Some(footer);
         drop(state);
         table.remember(&self.segment, footer_bytes);
         table.replace(&self.sources, Some(&self.segment));

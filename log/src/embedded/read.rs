@@ -159,19 +159,21 @@ impl Reader {
         opened: &Opened,
         pages: Range<u32>,
     ) -> Result<Vec<Page>, ReadError> {
+        let failed = |error: io::Error| unavailable(segment, &error);
+        let mut read = vec![Page::ZERO; pages.len()];
+        let held = opened.file.read_held(u64::from(pages.start), &mut read).map_err(failed)?;
+        let missing = &mut read[held..];
+        if missing.is_empty() {
+            return Ok(read);
+        }
         if self.waits {
-            let wait =
-                self.volume.budget.take(Share::Reads, u64::from(pages.len() as u32) * PAGE_BYTES as u64);
+            let wait = self.volume.budget.take(Share::Reads, (missing.len() * PAGE_BYTES) as u64);
             if !wait.is_zero() {
                 std::thread::sleep(wait);
             }
         }
-        let mut read = vec![Page::ZERO; pages.len()];
-        let count = opened
-            .file
-            .read(u64::from(pages.start), &mut read)
-            .map_err(|error| unavailable(segment, &error))?;
-        read.truncate(count);
+        let count = opened.file.read(u64::from(pages.start) + held as u64, missing).map_err(failed)?;
+        read.truncate(held + count);
         Ok(read)
     }
 

@@ -200,7 +200,7 @@ impl Table {
         let file = match known {
             Some(file) => file,
             None => {
-                let file = disk.open(&segment.name(), Purpose::Read)?;
+                let file = disk.open(&segment.name(), Purpose::Serve)?;
                 Arc::clone(lock(&segment.state).file.get_or_insert(file))
             }
         };

@@ -25,6 +25,9 @@ const PAGES_MAX: u32 = 288;
 /// Pages between two wanted blocks that are rather read than skipped.
 const GAP_PAGES_MAX: u32 = 16;
 
+/// How far ahead of a walk the system reads: 4 MB.
+const AHEAD_PAGES: u32 = 1024;
+
 /// A record that was asked for, and where it is.
 struct Wanted {
     /// Its number in the request.
@@ -119,6 +122,7 @@ impl Reader {
     fn read_stretch(&self, stretch: &Stretch, found: &mut [Bytes]) -> Result<(), ReadError> {
         let Stretch { segment, opened, wanted } = stretch;
         let pages = stretch.pages();
+        self.read_ahead(stretch);
         let piece = Bytes::from_owner(Piece(self.pages_from_disk(segment, opened, pages.clone())?));
         for block in wanted.chunk_by(|one, next| one.pages.start == next.pages.start) {
             let at = (block[0].pages.start - pages.start) as usize * PAGE_BYTES;
@@ -126,6 +130,24 @@ impl Reader {
             cut(segment, &piece.slice(at.min(piece.len())..), block, found).map_err(bad)?;
         }
         Ok(())
+    }
+}
+
+impl Reader {
+    /// Lets the system read what a walk through the log will want: as much as it wants now, a while ahead. Only while the disk is
+    /// not needed for commits.
+    fn read_ahead(&self, stretch: &Stretch) {
+        let Stretch { segment, opened, .. } = stretch;
+        let pages = stretch.pages();
+        let settled = {
+            let state = lock(&segment.state);
+            if state.sealed { state.pages } else { 0 }
+        };
+        let from = pages.end + (AHEAD_PAGES - PAGES_MAX);
+        let until = (from + (pages.end - pages.start)).min(settled);
+        if self.waits && from < until && self.volume.budget.is_quiet() {
+            opened.file.foretell(u64::from(from), u64::from(until - from));
+        }
     }
 }
 
