@@ -36,6 +36,7 @@ mod cache;
 
 pub use journal::Waker;
 pub use read::Reader;
+use read::{Pieces, SWEEP_PAGES_MAX};
 pub use recover::{Damage, OpenError, Recovery};
 pub use volume::Volume;
 
@@ -173,6 +174,7 @@ pub struct Embedded {
     supply: Arc<Mutex<Supply>>,
     journal: Arc<Journal>,
     cache: Arc<Cache>,
+    pieces: Arc<Pieces>,
     desk: Arc<Desk>,
     tail: Arc<Mutex<Tail>>,
     appended: Lsn,
@@ -263,6 +265,7 @@ impl Embedded {
             supply,
             journal,
             cache,
+            pieces: Pieces::new(SWEEP_PAGES_MAX),
             desk,
             tail,
             appended: report.tail,
@@ -301,6 +304,7 @@ impl Embedded {
             journal: Arc::clone(&self.journal),
             volume: Arc::clone(&self.options.volume),
             cache: Arc::clone(&self.cache),
+            pieces: Arc::clone(&self.pieces),
             waits,
         }
     }

@@ -23,7 +23,7 @@ fn records(lsn: u64) -> Vec<Record> {
     let mut at = 0;
     let one = |n| {
         let len = if count == 1 { 1_300_000 } else { 1 + hash(lsn, n) % 40_000 };
-        let bytes: Bytes = (0..len).map(|i| (hash(lsn, n) >> (i % 7) * 8) as u8).collect();
+        let bytes: Bytes = (0..len).map(|i| (hash(lsn, n) >> ((i % 7) * 8)) as u8).collect();
         let place = Place { lsn: Lsn(lsn), at };
         at += len as u32;
         (place, bytes)

@@ -1,6 +1,10 @@
 //! Reading: whole blocks in order for replay, single records for deliveries that memory no longer holds.
 
+mod piece;
 mod sweep;
+
+pub(crate) use piece::Pieces;
+pub(crate) use sweep::PAGES_MAX as SWEEP_PAGES_MAX;
 
 use crate::disk::{Disk, is_out_of_handles};
 use crate::embedded::budget::Share;
@@ -36,6 +40,7 @@ pub struct Reader {
     pub(crate) journal: Arc<Journal>,
     pub(crate) volume: Arc<Volume>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) pieces: Arc<Pieces>,
     /// Whether a read waits for its share of the disk. Not in the polled form, which has no clock.
     pub(crate) waits: bool,
 }
@@ -159,12 +164,25 @@ impl Reader {
         opened: &Opened,
         pages: Range<u32>,
     ) -> Result<Vec<Page>, ReadError> {
-        let failed = |error: io::Error| unavailable(segment, &error);
         let mut read = vec![Page::ZERO; pages.len()];
-        let held = opened.file.read_held(u64::from(pages.start), &mut read).map_err(failed)?;
-        let missing = &mut read[held..];
+        let count = self.read_into(segment, opened, pages.start, &mut read)?;
+        read.truncate(count);
+        Ok(read)
+    }
+
+    /// Fills `pages` from page `start` of a segment on; how many there are. What has to come from the disk waits for its share of it.
+    fn read_into(
+        &self,
+        segment: &Segment,
+        opened: &Opened,
+        start: u32,
+        pages: &mut [Page],
+    ) -> Result<usize, ReadError> {
+        let failed = |error: io::Error| unavailable(segment, &error);
+        let held = opened.file.read_held(u64::from(start), pages).map_err(failed)?;
+        let missing = &mut pages[held..];
         if missing.is_empty() {
-            return Ok(read);
+            return Ok(held);
         }
         if self.waits {
             let wait = self.volume.budget.take(Share::Reads, (missing.len() * PAGE_BYTES) as u64);
@@ -172,9 +190,8 @@ impl Reader {
                 std::thread::sleep(wait);
             }
         }
-        let count = opened.file.read(u64::from(pages.start) + held as u64, missing).map_err(failed)?;
-        read.truncate(held + count);
-        Ok(read)
+        let count = opened.file.read(u64::from(start) + held as u64, missing).map_err(failed)?;
+        Ok(held + count)
     }
 
     /// The bytes `ranges` of a block's body; the frames they stand in are read in one piece and checked.

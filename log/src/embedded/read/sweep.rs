@@ -10,7 +10,7 @@ use crate::embedded::lock;
 use crate::embedded::table::{Opened, Segment};
 use crate::format::Flaw;
 use crate::format::block::{FRAME_BYTES, Layout};
-use crate::format::page::{PAGE_BYTES, Page, bytes_of};
+use crate::format::page::PAGE_BYTES;
 use crate::mutant::{self, Mutant};
 use bytes::Bytes;
 use std::ops::Range;
@@ -21,7 +21,7 @@ use stele_model::log::ReadError;
 /// From so many bytes on, records are read this way: below, the cache is worth more.
 pub(super) const BYTES_MIN: usize = 128 << 10;
 /// Longest stretch: a whole block always fits that was closed for its size (1 MB and a page).
-const PAGES_MAX: u32 = 288;
+pub(crate) const PAGES_MAX: u32 = 288;
 /// Pages between two wanted blocks that are rather read than skipped.
 const GAP_PAGES_MAX: u32 = 16;
 
@@ -57,15 +57,6 @@ impl Stretch {
         let pages = self.pages();
         let wanted: usize = self.wanted.iter().map(|wanted| wanted.body.len()).sum();
         pages.len() as u32 <= PAGES_MAX && wanted * 2 >= pages.len() * PAGE_BYTES
-    }
-}
-
-/// What was read in one piece; its slices keep it.
-struct Piece(Vec<Page>);
-
-impl AsRef<[u8]> for Piece {
-    fn as_ref(&self) -> &[u8] {
-        bytes_of(&self.0)
     }
 }
 
@@ -123,7 +114,8 @@ impl Reader {
         let Stretch { segment, opened, wanted } = stretch;
         let pages = stretch.pages();
         self.read_ahead(stretch);
-        let piece = Bytes::from_owner(Piece(self.pages_from_disk(segment, opened, pages.clone())?));
+        let into = self.pieces.take();
+        let piece = into.fill(pages.len(), |read| self.read_into(segment, opened, pages.start, read))?;
         for block in wanted.chunk_by(|one, next| one.pages.start == next.pages.start) {
             let at = (block[0].pages.start - pages.start) as usize * PAGE_BYTES;
             let bad = |flaw| corrupt(segment, block[0].place.lsn, block[0].pages.start, flaw);
