@@ -6,6 +6,7 @@
 //! Not here: sockets, time, passwords' storage, where records lie.
 
 pub mod codec;
+pub mod front;
 pub mod jet;
 pub mod profile;
 pub mod session;

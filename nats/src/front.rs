@@ -1,0 +1,11 @@
+//! nats-server's way of being set up: its configuration language, its directives and its command line, translated into our settings.
+//!
+//! Called by the command line's `nats-server` verb. A translator, not a second configuration: what comes out are keys and values of
+//! the server's own settings, and what the process itself does (files, log lines). What must hold: a directive that is not supported
+//! is named, never passed over ([`options::Problem`]).
+//!
+//! Not here: reading files and environment (the caller hands them in), what the settings mean.
+
+pub mod args;
+pub mod conf;
+pub mod options;
