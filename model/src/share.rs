@@ -398,6 +398,8 @@ pub enum ShareNews {
 pub struct ShareRecords {
     /// Its number.
     pub taker: u64,
+    /// See [`ShareSettings::headers_only`].
+    pub headers_only: bool,
     /// Memory that holds the records.
     pub blocks: Vec<Bytes>,
     /// In the order of delivery.
@@ -679,6 +681,8 @@ pub enum ShareEffect {
         partition: Arc<PartitionSpec>,
         /// The group, to be told of positions that turn out to hold no record.
         group: Arc<str>,
+        /// See [`ShareSettings::headers_only`].
+        headers_only: bool,
         /// What, in the order of delivery.
         ranges: Vec<ShareRange>,
     },

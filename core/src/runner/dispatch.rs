@@ -216,8 +216,11 @@ impl Dispatch {
             ShardEffect::DeliverBatches { subscription, partition, batches } => {
                 return open::deliver(subscription, &partition, &batches, bytes, out);
             }
-            ShardEffect::Shared { to, what: ShareEffect::Deliver { partition, group, ranges } } => {
-                return share::deliver(to, &partition, &group, &ranges, bytes, out);
+            ShardEffect::Shared {
+                to,
+                what: ShareEffect::Deliver { partition, group, headers_only, ranges },
+            } => {
+                return share::deliver((to, headers_only), &partition, &group, &ranges, bytes, out);
             }
             ShardEffect::Shared { to, what: ShareEffect::Say(news) } => {
                 Out::Hub(to.session.hub, ToHub::Shared { session: to.session, news: Box::new(news) })

@@ -54,6 +54,7 @@ impl Shard {
             turn.log_runs(&gone, |out, runs| entry::put_ended(out, number, entry::Ended::Lost, runs));
         }
         let (name, spec) = (Arc::clone(&share.name), Arc::clone(&partition.spec));
+        let headers_only = share.settings.headers_only;
         let hungry = at_end && !share.takers.is_empty();
         if let Some(of) = self.shares.of.get_mut(&share.partition) {
             if hungry {
@@ -71,7 +72,7 @@ impl Shard {
                 Step::Deliver { to, after, ranges } => {
                     let after = if early { Lsn(0) } else { after };
                     let (partition, group) = (Arc::clone(&spec), Arc::clone(&name));
-                    let what = ShareEffect::Deliver { partition, group, ranges };
+                    let what = ShareEffect::Deliver { partition, group, headers_only, ranges };
                     turn.say(after, ShardEffect::Shared { to, what });
                 }
                 Step::End { to, after, why } => {

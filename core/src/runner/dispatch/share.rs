@@ -15,9 +15,9 @@ use stele_model::share::{
 };
 use stele_model::stream::PartitionSpec;
 
-/// Addresses the records of these ranges, whose batches have these bytes.
+/// Addresses the records of these ranges, whose batches have these bytes, to a taker that wants bodies or headers only.
 pub(super) fn deliver(
-    taker: SubscriptionId,
+    (taker, headers_only): (SubscriptionId, bool),
     partition: &PartitionSpec,
     group: &Arc<str>,
     ranges: &[ShareRange],
@@ -50,7 +50,7 @@ pub(super) fn deliver(
     }
     let session = taker.session;
     if !items.is_empty() {
-        let records = ShareRecords { taker: taker.number, blocks: opened.blocks, items };
+        let records = ShareRecords { taker: taker.number, headers_only, blocks: opened.blocks, items };
         let news = Box::new(ShareNews::Records(records));
         out.push(Out::Hub(session.hub, ToHub::Shared { session, news }));
     }
