@@ -3,7 +3,7 @@
 use crate::source::Backlog;
 use std::fmt::Write as _;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Counters and gauges of one relay, all workers together.
@@ -16,6 +16,8 @@ pub struct Metrics {
     publish_micros: AtomicU64,
     batches: AtomicU64,
     held: AtomicU64,
+    following: AtomicBool,
+    log_kept_bytes: AtomicU64,
     lanes: Mutex<Vec<u16>>,
     backlog: Mutex<Backlog>,
 }
@@ -47,6 +49,13 @@ impl Metrics {
         self.held.store(count as u64, Relaxed);
     }
 
+    /// Whether commits wake the relay, and what the database keeps of its log for that.
+    #[cfg(feature = "follow")]
+    pub(crate) fn set_following(&self, following: bool, kept_bytes: u64) {
+        self.following.store(following, Relaxed);
+        self.log_kept_bytes.store(kept_bytes, Relaxed);
+    }
+
     pub(crate) fn set_lanes(&self, worker: usize, owned: u16) {
         lock(&self.lanes)[worker] = owned;
     }
@@ -67,6 +76,12 @@ impl Metrics {
         self.parked.load(Relaxed)
     }
 
+    /// Whether the database's log is followed at the moment.
+    #[must_use]
+    pub fn is_following(&self) -> bool {
+        self.following.load(Relaxed)
+    }
+
     /// What waited when somebody looked last.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
@@ -85,7 +100,8 @@ impl Metrics {
         let backlog = self.backlog();
         let age = backlog.oldest_age.unwrap_or_default().as_secs_f64();
         let micros = self.publish_micros.load(Relaxed) as f64;
-        let lines: [(&str, &str, &str, f64); 10] = [
+        let following = f64::from(u8::from(self.is_following()));
+        let lines: [(&str, &str, &str, f64); 12] = [
             ("outbox_pending", "gauge", "rows that wait", backlog.pending as f64),
             ("outbox_oldest_age_seconds", "gauge", "age of the oldest row that waits", age),
             ("outbox_dead", "gauge", "rows that were parked", backlog.dead as f64),
@@ -101,6 +117,13 @@ impl Metrics {
                 count(&self.faults),
             ),
             ("outbox_publish_batches_total", "counter", "batches published", count(&self.batches)),
+            ("outbox_log_followed", "gauge", "1 while commits wake the relay, 0 while it polls", following),
+            (
+                "outbox_log_kept_bytes",
+                "gauge",
+                "log that the database keeps for the relay's slot",
+                count(&self.log_kept_bytes),
+            ),
         ];
         let mut text = String::new();
         for (name, kind, help, value) in lines {

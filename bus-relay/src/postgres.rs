@@ -10,6 +10,8 @@ pub mod look;
 mod reader;
 
 pub mod dead;
+#[cfg(feature = "follow")]
+pub mod follow;
 
 use crate::source::{Source, SourceError};
 pub use reader::PgReader;

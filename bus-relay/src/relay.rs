@@ -55,7 +55,7 @@ pub const BATCH_MAX: usize = 10_000;
 /// A running relay. Dropped without [`Relay::stop`] it ends at once, as if it had been killed.
 #[derive(Debug)]
 pub struct Relay {
-    nudge: watch::Sender<u64>,
+    nudge: Nudge,
     stop: watch::Sender<bool>,
     ready: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
@@ -70,7 +70,7 @@ pub fn start(source: impl Source, target: impl Target, settings: Settings) -> Re
     assert!((1..=WORKERS_MAX).contains(&settings.workers), "1 to {WORKERS_MAX} workers");
     assert!((1..=BATCH_MAX).contains(&settings.batch), "batches of 1 to {BATCH_MAX} rows");
     assert!(settings.poll_min <= settings.poll_max, "the shorter pause is the shorter one");
-    let (nudge, nudged) = watch::channel(0);
+    let (nudge, nudged) = watch::channel(Wake::default());
     let (stop, stopped) = watch::channel(false);
     let (is_ready, ready) = watch::channel(false);
     let metrics = Arc::new(Metrics::new(settings.workers));
@@ -87,19 +87,19 @@ pub fn start(source: impl Source, target: impl Target, settings: Settings) -> Re
         );
         workers.spawn(worker.run(nudged.clone(), stopped.clone()));
     }
-    Relay { nudge, stop, ready, metrics, workers }
+    Relay { nudge: Nudge(nudge), stop, ready, metrics, workers }
 }
 
 impl Relay {
     /// Says that rows were committed: the workers look at once instead of at the end of their pause. Costs nothing when they are busy.
     pub fn nudge(&self) {
-        self.nudge.send_modify(|count| *count = count.wrapping_add(1));
+        self.nudge.nudge();
     }
 
     /// Something that nudges and can be kept elsewhere.
     #[must_use]
     pub fn nudger(&self) -> Nudge {
-        Nudge(self.nudge.clone())
+        self.nudge.clone()
     }
 
     /// What is counted.
@@ -121,13 +121,31 @@ impl Relay {
     }
 }
 
+/// What wakes a worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wake {
+    count: u64,
+    /// Rows may become visible only a moment later.
+    pub(crate) is_early: bool,
+}
+
 /// Wakes a relay of the same process.
 #[derive(Clone, Debug)]
-pub struct Nudge(watch::Sender<u64>);
+pub struct Nudge(watch::Sender<Wake>);
 
 impl Nudge {
     /// As [`Relay::nudge`].
     pub fn nudge(&self) {
-        self.0.send_modify(|count| *count = count.wrapping_add(1));
+        self.wake(false);
+    }
+
+    /// Says that rows are being committed: others see them now or in a moment.
+    #[cfg(feature = "follow")]
+    pub(crate) fn nudge_early(&self) {
+        self.wake(true);
+    }
+
+    fn wake(&self, is_early: bool) {
+        self.0.send_modify(|wake| *wake = Wake { count: wake.count.wrapping_add(1), is_early });
     }
 }

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 use stele_bus_relay::postgres::table::{Layout, Name, Shape};
-use stele_bus_relay::postgres::{Database, ddl, dead, look};
+use stele_bus_relay::postgres::{Database, ddl, dead, follow, look};
 
 /// What is done with an outbox.
 #[derive(Debug, clap::Subcommand)]
@@ -84,6 +84,13 @@ pub(crate) struct RelayArgs {
     /// Longest pause when nothing comes.
     #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = duration)]
     poll_max: Duration,
+    /// What wakes the relay: its own looks at the table, or also Postgres' write-ahead log, which needs wal_level=logical, a user with
+    /// the attribute replication and a connection without TLS. While the log cannot be followed, the relay polls.
+    #[arg(long, value_enum, default_value_t = Mode::Poll)]
+    mode: Mode,
+    /// With --mode wal: give the log up for a while when the database keeps more of it for the relay, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    wal_keep_max: u64,
     /// Let a row wait for the confirm of the row before it in its aggregate: keeps order even where a queue refuses some.
     #[arg(long)]
     strict: bool,
@@ -93,6 +100,13 @@ pub(crate) struct RelayArgs {
     /// Serve Prometheus metrics at this address.
     #[arg(long, value_name = "HOST:PORT")]
     metrics: Option<SocketAddr>,
+}
+
+/// What wakes a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    Poll,
+    Wal,
 }
 
 /// What is done with dead rows.
@@ -187,6 +201,12 @@ async fn check(table: &Table) -> anyhow::Result<ExitCode> {
     }
     if rights.is_empty() {
         text += "  a relay can work with it\n";
+    }
+    match follow::missing(&mut connection).await?.as_slice() {
+        [] => text += "  its log can be followed (--mode wal)\n",
+        missing => {
+            let _ = writeln!(text, "  its log cannot be followed: {}", missing.join("; "));
+        }
     }
     say(&text)?;
     Ok(ExitCode::from(u8::from(!rights.is_empty())))

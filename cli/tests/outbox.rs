@@ -186,6 +186,59 @@ fn rows_that_were_there_and_rows_that_come_are_relayed_and_the_relay_ends_at_sig
 }
 
 #[test]
+fn a_relay_that_follows_the_log_looks_when_a_commit_says_so_and_leaves_no_slot_behind() {
+    let (cluster, data) =
+        (Cluster::start(&["fsync=off", "wal_level=logical"]).unwrap(), tempfile::tempdir().unwrap());
+    cluster.sql(DEBEZIUM).unwrap();
+    let (_broker, amqp) = broker(data.path());
+    let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (url, to) = (cluster.url(), format!("amqp://guest:guest@{amqp}"));
+    let (code, text, _) = ended(&["outbox", "check", "--postgres", &url]);
+    assert!(code == 0 && text.contains("its log can be followed"), "{text}");
+    // It would look by itself once in ten minutes.
+    let args = ["--postgres", &url, "--to", &to, "--mode", "wal", "--poll-min", "600s", "--poll-max", "600s"];
+    let mut relay = relay(&[&args[..], &["--metrics", &metrics]].concat());
+    let scrape = || {
+        let mut scrape = TcpStream::connect(&metrics).unwrap();
+        scrape.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        let mut text = String::new();
+        scrape.read_to_string(&mut text).unwrap();
+        text
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !scrape().contains("\noutbox_log_followed 1\n") {
+        assert!(Instant::now() < deadline, "the log is not followed");
+    }
+    let insert = "insert into outbox(id, aggregatetype, aggregateid, type, payload) values (gen_random_uuid(), 'order', 'a', 'T', '{}')";
+    for _ in 0..3 {
+        cluster.sql(insert).unwrap();
+        emptied(&cluster);
+    }
+    let slots =
+        "select count(*) from pg_replication_slots where slot_name like 'stele_outbox_%' and temporary";
+    assert_eq!(cluster.sql(slots).unwrap(), "1");
+    relay.0.kill().unwrap();
+    relay.0.wait().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while cluster.sql(slots).unwrap() != "0" {
+        assert!(Instant::now() < deadline, "a relay that was killed keeps the log");
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_followed_is_said_and_polled() {
+    let (cluster, data) = (cluster(), tempfile::tempdir().unwrap());
+    cluster.sql(DEBEZIUM).unwrap();
+    let (_broker, amqp) = broker(data.path());
+    let (url, to) = (cluster.url(), format!("amqp://guest:guest@{amqp}"));
+    let (code, text, _) = ended(&["outbox", "check", "--postgres", &url]);
+    assert!(code == 0 && text.contains("cannot be followed: wal_level is replica, not logical"), "{text}");
+    let _relay = relay(&["--postgres", &url, "--to", &to, "--mode", "wal"]);
+    cluster.sql("insert into outbox(id, aggregatetype, aggregateid, type, payload) values (gen_random_uuid(), 'order', 'a', 'T', '{}')").unwrap();
+    emptied(&cluster);
+}
+
+#[test]
 fn a_row_that_no_broker_takes_is_parked_listed_and_replayed() {
     let (cluster, data) = (cluster(), tempfile::tempdir().unwrap());
     let (_, ddl, _) = ended(&["outbox", "ddl"]);

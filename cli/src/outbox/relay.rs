@@ -1,12 +1,13 @@
 //! `stele outbox relay`: both sides looked at, the workers started, READY; then waiting for SIGTERM.
 
-use super::{RelayArgs, metrics};
+use super::{Mode, RelayArgs, metrics};
 use crate::say;
 use anyhow::{Context as _, anyhow, ensure};
 use std::process::ExitCode;
 use std::time::Duration;
 use stele_bus_relay::amqp::Amqp;
 use stele_bus_relay::postgres::PgOutbox;
+use stele_bus_relay::postgres::follow::{Follow, Follower, follow};
 use stele_bus_relay::relay::{self, Settings};
 use stele_bus_relay::route::Route;
 use stele_bus_relay::{Relay, Target as _};
@@ -15,8 +16,8 @@ use stele_server::logging;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Lapin calls it an error when a connection ends; what concerns the relay comes back as a result.
-const LOG: &str = "info,lapin=off,sqlx=warn";
+/// Lapin and the client of the log call it an error when a connection ends; what concerns the relay comes back as a result.
+const LOG: &str = "info,lapin=off,pgwire_replication=off,sqlx=warn";
 /// Longest time that the batches in hand may take at the end.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -38,17 +39,19 @@ pub(super) fn run(args: &RelayArgs) -> anyhow::Result<ExitCode> {
                 Some(address) => Some(TcpListener::bind(address).await.context("listen for metrics")?),
                 None => None,
             };
-            let mut relay = relay::start(source, target.clone(), settings.clone());
+            let mut relay = relay::start(source.clone(), target.clone(), settings.clone());
             relay.ready().await;
+            let bounds = Follow { kept_bytes_max: args.wal_keep_max << 20 };
+            let follower = (args.mode == Mode::Wal).then(|| follow(source, &relay, bounds));
             if let Some(listener) = listener {
                 tokio::spawn(metrics::serve(listener, relay.metrics()));
             }
             let (from, to) = (database.place(), target.place());
             tracing::info!(%from, table = %args.table.table, %layout, %to, workers = settings.workers, "ready");
             say("READY\n")?;
-            anyhow::Ok(relay)
+            anyhow::Ok((relay, follower))
         };
-        let mut relay: Option<Relay> = None;
+        let mut relay: Option<(Relay, Option<Follower>)> = None;
         tokio::pin!(working);
         let mut starting = true;
         let name = loop {
@@ -62,7 +65,8 @@ pub(super) fn run(args: &RelayArgs) -> anyhow::Result<ExitCode> {
             }
         };
         tracing::info!(signal = name, "stopping");
-        if let Some(relay) = relay {
+        if let Some((relay, follower)) = relay {
+            drop(follower);
             let relayed = relay.metrics();
             if tokio::time::timeout(STOP, relay.stop()).await.is_err() {
                 tracing::warn!("a batch in hand was left to the next relay");
