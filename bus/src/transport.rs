@@ -1,6 +1,6 @@
 //! The seam between the bus and a broker: declare, send with confirmation, subscribe, settle.
 //!
-//! Implemented by [`memory`] and `amqp`; called by [`crate::Bus`] and by the outbox relay, never by users. What must hold: `send`
+//! Implemented by [`memory`], `amqp` and `nats`; called by [`crate::Bus`] and by the outbox relay, never by users. What must hold: `send`
 //! answers a message only when the broker has taken responsibility for it, and puts the messages of one call, and of calls made one
 //! after the other, on the wire in that order; a subscription ends (its channel closes) when its connection is lost, and what was
 //! not settled comes again. Not here: retries of handlers, envelopes.
@@ -8,6 +8,8 @@
 #[cfg(feature = "amqp")]
 pub mod amqp;
 pub mod memory;
+#[cfg(feature = "nats")]
+pub mod nats;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -39,7 +41,7 @@ pub enum TransportError {
 
 /// One broker.
 pub trait Transport: Send + Sync + 'static {
-    /// What the broker is called in telemetry (`messaging.system`): `rabbitmq`, `memory`.
+    /// What the broker is called in telemetry (`messaging.system`): `rabbitmq`, `nats`, `memory`.
     fn system(&self) -> &'static str;
 
     /// The address of a destination as it stands in an envelope. Pure.
@@ -73,6 +75,53 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Say goodbye to the broker.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A transport behind a pointer, such as one that was chosen when the program ran.
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn system(&self) -> &'static str {
+        (**self).system()
+    }
+
+    fn address(&self, destination: &Destination) -> String {
+        (**self).address(destination)
+    }
+
+    fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<(), TransportError>> {
+        (**self).declare(topology)
+    }
+
+    fn send(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), TransportError>>> {
+        (**self).send(batch)
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        queue: &'a str,
+        credit: u16,
+    ) -> BoxFuture<'a, Result<Subscription, TransportError>> {
+        (**self).subscribe(queue, credit)
+    }
+
+    fn replies(&self) -> BoxFuture<'_, Result<Replies, TransportError>> {
+        (**self).replies()
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        destination: &'a Destination,
+        token: ScheduleToken,
+    ) -> BoxFuture<'a, Result<bool, TransportError>> {
+        (**self).cancel(destination, token)
+    }
+
+    fn is_connected(&self) -> bool {
+        (**self).is_connected()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        (**self).close()
+    }
 }
 
 /// Messages of one queue, until it ends.

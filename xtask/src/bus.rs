@@ -1,4 +1,5 @@
-//! The bus's wire: peers that know only a client library and the envelope exchange every kind of message with `examples/interop`.
+//! The bus's wire: peers that know only a client library and the envelope exchange every kind of message with `examples/interop`; and what
+//! every transport promises, on each broker.
 //!
 //! Called by `cargo xtask conform-bus` and by the suite. The peers judge by themselves and exit non-zero; nothing here knows a message.
 
@@ -17,24 +18,35 @@ pub(crate) struct Options {
     /// A running broker, amqp://user:password@host:port/, instead of our own binary.
     #[arg(long)]
     peer: Option<String>,
+    /// A running NATS server with JetStream, nats://host:port, for the transports' tests.
+    #[arg(long)]
+    nats: Option<String>,
 }
 
 /// As the command line says.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let nats = options.nats.as_deref();
     match &options.peer {
-        Some(url) => exchange(workspace, url),
-        None => on_ours(workspace),
+        Some(url) => exchange(workspace, url, nats),
+        None => with_ours(workspace, nats),
     }
 }
 
 /// On our own binary.
 pub(crate) fn on_ours(workspace: &Workspace) -> Result<()> {
-    let subject = Subject::ours(workspace, Dialect::Amqp091, None)?;
-    let Subject::Ours { broker, .. } = &subject else { bail!("our own broker is one that was started here") };
-    exchange(workspace, &format!("amqp://guest:guest@127.0.0.1:{}/", broker.amqp().port()))
+    with_ours(workspace, None)
 }
 
-fn exchange(workspace: &Workspace, url: &str) -> Result<()> {
+fn with_ours(workspace: &Workspace, nats: Option<&str>) -> Result<()> {
+    let subject = Subject::ours(workspace, Dialect::Amqp091, None)?;
+    let Subject::Ours { broker, .. } = &subject else { bail!("our own broker is one that was started here") };
+    exchange(workspace, &format!("amqp://guest:guest@127.0.0.1:{}/", broker.amqp().port()), nats)
+}
+
+fn exchange(workspace: &Workspace, url: &str, nats: Option<&str>) -> Result<()> {
+    let mut transports = workspace.command("cargo");
+    transports.args(["test", "--quiet", "-p", "stele-bus-test", "--test", "transports"]);
+    command::run(transports.env("STELE_BUS_BROKERS", format!("{url} {}", nats.unwrap_or_default())))?;
     command::run(workspace.command("cargo").args(["build", "--release", "--quiet", "-p", "interop"]))?;
     let interop = workspace.target("release/interop");
     let scripts = workspace.path("conform/bus");
