@@ -6,7 +6,6 @@
 #![expect(clippy::print_stdout, reason = "a command whose purpose is the table it prints")]
 
 mod bus;
-mod bus_sql;
 mod client;
 mod disk;
 mod kafka;
@@ -44,13 +43,11 @@ enum Command {
     Amqp(Amqp),
     /// A second opinion: RabbitMQ's own PerfTest as the load generator.
     Perftest(PerfTest),
-    /// The bus's outbox and inbox in Postgres: drain rate, delay, cost of an insert.
-    BusSql(bus_sql::Options),
     /// Compare with Apache Kafka over its own protocol, by the generator built in here.
     Kafka(kafka::Options),
     /// A second opinion: Kafka's own producer and consumer perf tools.
     KafkaPerf(kafka::PerfOptions),
-    /// What the bus library costs per message over a hand-written consumer.
+    /// The bus library: its cost per message over hand-written code, its outbox and inbox in Postgres, the build of a user's crate.
     Bus(bus::Options),
     /// How much load the generator itself can make, against a broker in this process that keeps nothing.
     Generator,
@@ -133,7 +130,6 @@ fn main() -> ExitCode {
     let (sections, json) = match &cli.command {
         Command::Amqp(options) => (amqp(options), options.brokers.json),
         Command::Perftest(options) => (second_opinion(options), options.brokers.json),
-        Command::BusSql(options) => (bus_sql::run(options).map(|()| Vec::new()), false),
         Command::Kafka(options) => (kafka::compare(options), options.brokers.json),
         Command::KafkaPerf(options) => (kafka::second_opinion(options), options.brokers.json),
         Command::Bus(options) => (bus::run(options).map(|()| Vec::new()), false),

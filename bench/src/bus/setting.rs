@@ -20,7 +20,7 @@ use crate::client::Url;
 /// Connections that insert or consume side by side.
 pub(crate) const CONNECTIONS: u32 = 32;
 /// The queue that everything arrives in.
-pub(crate) const QUEUE: &str = "stele-bench.bus-sql";
+pub(crate) const QUEUE: &str = "stele-bench.bus";
 
 /// What is published.
 #[derive(stele_bus::Message, serde::Serialize, serde::Deserialize)]
@@ -39,14 +39,14 @@ pub(crate) struct Setting {
     pub(crate) pool: PgPool,
     pub(crate) composer: Composer,
     pub(crate) channel: Channel,
-    url: String,
+    pub(crate) url: String,
     cluster: Cluster,
     _connection: Connection,
 }
 
 impl Setting {
     pub(crate) async fn open(broker: &Url) -> Result<Self> {
-        let cluster = Cluster::start(&["max_connections=100", "shared_buffers=256MB"])?;
+        let cluster = Cluster::start(&["max_connections=100", "shared_buffers=256MB", "wal_level=logical"])?;
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(&cluster.url()).await?;
         postgres::migrate(&pool).await?;
         let url = broker.to_string().trim_end_matches('/').to_owned();
