@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, query};
@@ -64,31 +64,48 @@ impl Pool {
     }
 
     pub(crate) async fn orders(&self) -> Result<Vec<Order>> {
+        // Also for the tables of the interop application, where an id is a uuid and a number is shorter.
+        const IN_PG: &str = "select order_id::text, aggregate_id, seq::int8 from orders";
         const TEXT: &str = "select order_id, aggregate_id, seq from orders";
         let rows: Vec<(String, String, i64)> = match self {
-            Self::Pg(pool) => sqlx::query_as(TEXT).fetch_all(pool).await?,
+            Self::Pg(pool) => sqlx::query_as(IN_PG).fetch_all(pool).await?,
             Self::Sqlite(pool) => sqlx::query_as(TEXT).fetch_all(pool).await?,
         };
         rows.into_iter().map(|(id, aggregate, seq)| Ok(Order { id: id.parse()?, aggregate, seq })).collect()
     }
 
     pub(crate) async fn effects(&self) -> Result<HashMap<Uuid, i64>> {
+        const IN_PG: &str = "select order_id::text, n::int8 from effects";
         const TEXT: &str = "select order_id, n from effects";
         let rows: Vec<(String, i64)> = match self {
-            Self::Pg(pool) => sqlx::query_as(TEXT).fetch_all(pool).await?,
+            Self::Pg(pool) => sqlx::query_as(IN_PG).fetch_all(pool).await?,
             Self::Sqlite(pool) => sqlx::query_as(TEXT).fetch_all(pool).await?,
         };
         rows.into_iter().map(|(id, n)| Ok((id.parse()?, n))).collect()
     }
 
-    /// Rows that no relay has taken yet.
-    pub(crate) async fn pending(&self) -> Result<i64> {
+    /// How often each saga was told that its order is billed.
+    pub(crate) async fn sagas(&self) -> Result<HashMap<Uuid, i64>> {
+        const IN_PG: &str = "select instance, body::text from saga where name = 'crash-closing'";
+        const TEXT: &str = "select instance, body from saga where name = 'crash-closing'";
+        let rows: Vec<(String, String)> = match self {
+            Self::Pg(pool) => sqlx::query_as(IN_PG).fetch_all(pool).await?,
+            Self::Sqlite(pool) => sqlx::query_as(TEXT).fetch_all(pool).await?,
+        };
+        let read = |(id, body): (String, String)| {
+            let body: serde_json::Value = serde_json::from_str(&body)?;
+            let billed = body["state"]["billed"].as_i64().context("a saga's row has its state")?;
+            Ok((id.parse()?, billed))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Rows of this table that no relay has taken yet.
+    pub(crate) async fn pending(&self, outbox: &'static str) -> Result<i64> {
+        let text = AssertSqlSafe(format!("select count(*) from {outbox}"));
         Ok(match self {
-            Self::Pg(pool) => {
-                let text = "select (select count(*) from outbox) + (select count(*) from events)";
-                sqlx::query_scalar(text).fetch_one(pool).await?
-            }
-            Self::Sqlite(pool) => sqlx::query_scalar("select count(*) from outbox").fetch_one(pool).await?,
+            Self::Pg(pool) => sqlx::query_scalar(text).fetch_one(pool).await?,
+            Self::Sqlite(pool) => sqlx::query_scalar(text).fetch_one(pool).await?,
         })
     }
 }

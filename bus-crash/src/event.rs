@@ -23,17 +23,20 @@ pub(crate) struct OrderBilled {
     pub(crate) order_id: Uuid,
 }
 
-/// Exchanges of the bus's two types.
-pub(crate) const PLACED: &str = "Crash:OrderPlaced";
-pub(crate) const BILLED: &str = "Crash:OrderBilled";
-/// The consumer's queue.
-pub(crate) const BILL_ORDER: &str = "crash.bill-order";
+/// An order was placed and billed; the saga's own event. Its field has another name, so that no other event reads as this one.
+#[derive(Clone, Debug, Message, Serialize, Deserialize)]
+#[message(urn = "Crash:OrderClosed", key = closed_order_id)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrderClosed {
+    pub(crate) closed_order_id: Uuid,
+}
 
-/// Either event.
+/// Any of the events.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Placed(OrderPlaced),
     Billed(OrderBilled),
+    Closed(OrderClosed),
 }
 
 impl Event {
@@ -41,9 +44,12 @@ impl Event {
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let mut value: Value = serde_json::from_slice(body).ok()?;
         let message = value.get_mut("message").map(Value::take).unwrap_or(value);
-        match serde_json::from_value(message.clone()) {
-            Ok(placed) => Some(Self::Placed(placed)),
-            Err(_) => serde_json::from_value(message).ok().map(Self::Billed),
+        if let Ok(placed) = serde_json::from_value(message.clone()) {
+            return Some(Self::Placed(placed));
         }
+        if let Ok(billed) = serde_json::from_value(message.clone()) {
+            return Some(Self::Billed(billed));
+        }
+        serde_json::from_value(message).ok().map(Self::Closed)
     }
 }

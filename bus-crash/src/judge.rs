@@ -15,7 +15,7 @@ const KEPT_MAX: usize = 3;
 pub(crate) struct Order {
     pub(crate) id: Uuid,
     pub(crate) aggregate: String,
-    /// Counts from 1 within the aggregate, without holes.
+    /// Ascends within the aggregate, from 0 or 1.
     pub(crate) seq: i64,
 }
 
@@ -32,6 +32,8 @@ pub(crate) struct Evidence {
     pub(crate) orders: Vec<Order>,
     /// Effects by order.
     pub(crate) effects: HashMap<Uuid, i64>,
+    /// How often the saga of an order was told that it is billed, by order; `None` where there are no sagas.
+    pub(crate) sagas: Option<HashMap<Uuid, i64>>,
     /// What producers said before they died.
     pub(crate) committed: HashSet<Uuid>,
     pub(crate) rolled_back: HashSet<Uuid>,
@@ -68,31 +70,35 @@ type Messages<'a> = BTreeMap<Uuid, BTreeSet<&'a str>>;
 impl Evidence {
     /// Whether everything that must arrive has.
     pub(crate) fn is_complete(&self) -> bool {
-        let (placed, billed) = self.arrived();
+        let [placed, billed, closed] = self.arrived();
         self.orders.iter().all(|order| {
-            placed.contains_key(&order.id)
-                && billed.contains_key(&order.id)
-                && self.effects.contains_key(&order.id)
+            let has_closed = self.sagas.as_ref().is_none_or(|sagas| {
+                closed.contains_key(&order.id) && sagas.get(&order.id).is_some_and(|billed| *billed > 0)
+            });
+            let has_effect = self.effects.contains_key(&order.id);
+            placed.contains_key(&order.id) && billed.contains_key(&order.id) && has_effect && has_closed
         })
     }
 
-    /// Message ids by order, of both events.
-    fn arrived(&self) -> (Messages<'_>, Messages<'_>) {
-        let (mut placed, mut billed) = (BTreeMap::new(), BTreeMap::new());
+    /// Message ids by order: of placed, billed and closed.
+    fn arrived(&self) -> [Messages<'_>; 3] {
+        let mut arrived = [const { BTreeMap::new() }; 3];
         for arrival in &self.arrivals {
-            let (of, order): (&mut Messages<'_>, Uuid) = match &arrival.event {
-                Event::Placed(event) => (&mut placed, event.order_id),
-                Event::Billed(event) => (&mut billed, event.order_id),
+            let (which, order) = match &arrival.event {
+                Event::Placed(event) => (0, event.order_id),
+                Event::Billed(event) => (1, event.order_id),
+                Event::Closed(event) => (2, event.closed_order_id),
             };
+            let of: &mut Messages<'_> = &mut arrived[which];
             of.entry(order).or_default().insert(&arrival.message_id);
         }
-        (placed, billed)
+        arrived
     }
 
     /// All that is wrong.
     pub(crate) fn judge(&self) -> Verdict {
         let mut found = Found::default();
-        let (placed, billed) = self.arrived();
+        let [placed, billed, closed] = self.arrived();
         let orders: BTreeMap<Uuid, &Order> = self.orders.iter().map(|order| (order.id, order)).collect();
         for id in self.committed.iter().filter(|id| !orders.contains_key(id)) {
             found.add("said to be committed and not stored", id);
@@ -111,8 +117,17 @@ impl Evidence {
                 Some(1) => {}
                 effects => found.add("not exactly one effect", format_args!("{id}: {effects:?}")),
             }
+            if let Some(sagas) = &self.sagas {
+                match sagas.get(id) {
+                    Some(1) => {}
+                    billed => found.add("a saga not told exactly once", format_args!("{id}: {billed:?}")),
+                }
+                if !closed.contains_key(id) {
+                    found.add("the saga's own event is lost", id);
+                }
+            }
         }
-        for (what, of) in [("placed", &placed), ("billed", &billed)] {
+        for (what, of) in [("placed", &placed), ("billed", &billed), ("closed", &closed)] {
             let mut seen: HashMap<&str, Uuid> = HashMap::new();
             for (id, messages) in of {
                 if !orders.contains_key(id) {
@@ -131,19 +146,22 @@ impl Evidence {
         for id in self.effects.keys().filter(|id| !orders.contains_key(id)) {
             found.add("an effect without its order", id);
         }
+        for id in self.sagas.iter().flat_map(HashMap::keys).filter(|id| !orders.contains_key(id)) {
+            found.add("a saga without its order", id);
+        }
         self.judge_order(&mut found);
-        let copies = self.arrivals.len() - placed.len() - billed.len();
+        let copies = self.arrivals.len() - placed.len() - billed.len() - closed.len();
         let Self { kills, cuts, .. } = *self;
         Verdict { orders: orders.len(), kills, cuts, copies, violations: found.texts() }
     }
 
-    /// First deliveries of an aggregate count from 1.
+    /// First deliveries of an aggregate ascend.
     fn judge_order(&self, found: &mut Found) {
         let (mut seen, mut last): (HashSet<Uuid>, HashMap<&str, i64>) = Default::default();
         for arrival in &self.arrivals {
             let Event::Placed(event) = &arrival.event else { continue };
             if seen.insert(event.order_id) {
-                let last = last.entry(&event.aggregate_id).or_insert(0);
+                let last = last.entry(&event.aggregate_id).or_insert(-1);
                 if event.seq <= *last {
                     found
                         .add("order", format_args!("{} {} came after {last}", event.aggregate_id, event.seq));

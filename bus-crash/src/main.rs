@@ -3,7 +3,8 @@
 //!
 //! `cargo run --release -p stele-bus-crash -- suite` is the bounded run of CI: every scene for some seconds, and every wrong design, which
 //! must be caught. `… -- run --scene postgres --seed 1 --seeds 10 --seconds 60` is the long one, by hand. The processes that die are this same
-//! binary in a role; in the scene `debezium` the relay is `stele outbox relay`. The seed decides what is hit and when, not what the
+//! binary in a role; in the scene `debezium` the relay is `stele outbox relay`, and in the scene `interop` all are the interop application
+//! by its contract. The seed decides what is hit and when, not what the
 //! kernel schedules: a failing seed is a hint, not a proof.
 #![expect(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 
@@ -12,6 +13,7 @@ mod event;
 mod judge;
 mod proxy;
 mod role;
+mod saga;
 mod scene;
 mod tap;
 mod wrong;
@@ -90,6 +92,50 @@ pub(crate) enum Store {
     Debezium,
     /// The bus's tables in SQLite, relayed by the library.
     Sqlite,
+    /// The interop application over Postgres, as its contract says.
+    Interop,
+}
+
+/// What a scene's names are.
+pub(crate) struct Names {
+    /// Exchange and routing key of the event that an order was placed.
+    pub(crate) placed: (&'static str, &'static str),
+    /// The other events.
+    pub(crate) others: &'static [(&'static str, &'static str)],
+    /// The consumer's queue.
+    pub(crate) queue: &'static str,
+    /// The outbox that the relay empties.
+    pub(crate) outbox: &'static str,
+    /// Whether a saga takes part.
+    pub(crate) has_saga: bool,
+}
+
+impl Store {
+    pub(crate) fn names(self) -> Names {
+        match self {
+            Self::Postgres | Self::Sqlite => Names {
+                placed: ("Crash:OrderPlaced", ""),
+                others: &[("Crash:OrderBilled", ""), ("Crash:OrderClosed", "")],
+                queue: "crash.bill-order",
+                outbox: "outbox",
+                has_saga: true,
+            },
+            Self::Debezium => Names {
+                placed: ("outbox.event", "outbox.event.order"),
+                others: &[("outbox.event", "outbox.event.bill")],
+                queue: "crash.bill-order",
+                outbox: "events",
+                has_saga: false,
+            },
+            Self::Interop => Names {
+                placed: ("Shop.Contracts:OrderPlaced", ""),
+                others: &[("Shop.Contracts:OrderBilled", "")],
+                queue: "bill-order",
+                outbox: "outbox",
+                has_saga: false,
+            },
+        }
+    }
 }
 
 /// A design that people build and that loses something.
@@ -135,7 +181,9 @@ fn run() -> Result<()> {
         }
         Verb::Suite { broker, seed } => {
             let (start, started) = (Instant::now(), Started::of(&broker)?);
-            for (scene, seconds) in [(Store::Postgres, 5), (Store::Debezium, 5), (Store::Sqlite, 3)] {
+            let scenes =
+                [(Store::Postgres, 5), (Store::Debezium, 5), (Store::Sqlite, 3), (Store::Interop, 5)];
+            for (scene, seconds) in scenes {
                 runtime.block_on(holds(&started, scene, seed, Duration::from_secs(seconds)))?;
             }
             for mutant in Mutant::value_variants() {

@@ -22,9 +22,9 @@ use stele_testkit::random::Random;
 use tokio::time::sleep;
 
 use crate::database::{AGGREGATES, Pool, in_pg, in_sqlite, insert_event};
-use crate::event::{BILL_ORDER, Event, OrderBilled, OrderPlaced};
+use crate::event::{Event, OrderBilled, OrderPlaced};
 use crate::wrong::{CursorById, DeleteFirst, SkipLocked};
-use crate::{Mutant, Store};
+use crate::{Mutant, Store, saga};
 
 /// One transaction in so many is rolled back, and one in so many stays open for a while.
 const ROLLBACK_ONE_IN: u64 = 7;
@@ -55,6 +55,7 @@ pub(crate) enum Part {
     Produce,
     Relay,
     Consume,
+    Saga,
 }
 
 impl Role {
@@ -63,6 +64,7 @@ impl Role {
             Part::Produce => self.produce().await,
             Part::Relay => self.relay().await,
             Part::Consume => self.consume().await,
+            Part::Saga => saga::run(&self.broker, Pool::open(&self.database).await?).await,
         }
     }
 
@@ -106,7 +108,7 @@ impl Role {
         let target = Amqp::new(&self.broker, "crash relay").map_err(anyhow::Error::msg)?;
         let mut settings = Settings::default();
         let relay: Relay = match (self.scene, self.mutant) {
-            (Store::Debezium, _) => bail!("this scene is relayed by stele outbox relay"),
+            (Store::Debezium | Store::Interop, _) => bail!("this scene is relayed by another program"),
             (Store::Sqlite, _) => {
                 settings.workers = 1;
                 relay::start(SqliteOutbox::new(&self.database), target, settings)
@@ -141,7 +143,8 @@ impl Role {
         let channel = connection.create_channel().await?;
         channel.basic_qos(20, BasicQosOptions::default()).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let mut consumer = channel.basic_consume(BILL_ORDER.into(), "".into(), options, arguments).await?;
+        let queue = self.scene.names().queue;
+        let mut consumer = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
         while let Some(delivery) = consumer.next().await {
             let delivery = delivery?;
             let id = delivery.properties.message_id().as_ref().context("a message has an id")?;

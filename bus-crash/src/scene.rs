@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use lapin::uri::AMQPUri;
 use stele_testkit::postgres::Cluster;
 use stele_testkit::random::Random;
@@ -32,8 +32,17 @@ const SILENCE_WRONG: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-const PARTS: [Part; 7] =
-    [Part::Produce, Part::Produce, Part::Produce, Part::Relay, Part::Relay, Part::Consume, Part::Consume];
+const PARTS: [Part; 9] = [
+    Part::Produce,
+    Part::Produce,
+    Part::Produce,
+    Part::Relay,
+    Part::Relay,
+    Part::Consume,
+    Part::Consume,
+    Part::Saga,
+    Part::Saga,
+];
 
 /// What is run.
 pub(crate) struct Scene<'a> {
@@ -58,11 +67,17 @@ impl Scene<'_> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("shop.db").display().to_string();
         let cluster = match self.store {
-            Store::Postgres | Store::Debezium => Some(Cluster::start(&["fsync=off"])?),
+            Store::Postgres | Store::Debezium | Store::Interop => {
+                Some(Cluster::start(&["fsync=off", "wal_level=logical"])?)
+            }
             Store::Sqlite => None,
         };
         let pool = Pool::open(&cluster.as_ref().map_or(file.clone(), Cluster::url)).await?;
-        pool.migrate().await?;
+        match (self.store, &cluster) {
+            (Store::Interop, Some(cluster)) => self.migrate(&cluster.url())?,
+            _ => pool.migrate().await?,
+        }
+        let names = self.store.names();
         let tap = Tap::open(self.broker, self.store).await?;
         let uri: AMQPUri = self.broker.parse().map_err(anyhow::Error::msg)?;
         let server = format!("{}:{}", uri.authority.host, uri.authority.port);
@@ -87,7 +102,9 @@ impl Scene<'_> {
             anyhow::Ok(process)
         };
         let mut processes = Vec::new();
-        for part in PARTS {
+        // A wrong design is looked for in the outbox; the saga would only slow that down.
+        let takes_part = |part: &Part| *part != Part::Saga || (names.has_saga && self.mutant.is_none());
+        for part in PARTS.into_iter().filter(takes_part) {
             processes.push(start(part, random.any())?);
         }
         let (end, mut kills, mut cuts) = (Instant::now() + self.time, 0, 0);
@@ -134,7 +151,10 @@ impl Scene<'_> {
             keep_alive()?;
             evidence.orders = pool.orders().await?;
             evidence.effects = pool.effects().await?;
-            let (pending, waiting) = (pool.pending().await?, tap.waiting().await?);
+            if self.store.names().has_saga && self.mutant.is_none() {
+                evidence.sagas = Some(pool.sagas().await?);
+            }
+            let (pending, waiting) = (pool.pending(self.store.names().outbox).await?, tap.waiting().await?);
             let now = (tap.count(), evidence.effects.len(), pending);
             if now != before {
                 (before, moved_at) = (now, Instant::now());
@@ -156,6 +176,18 @@ impl Scene<'_> {
             command = Command::new(self.program);
             command.args(["outbox", "relay", "--table", "events", "--layout", "debezium"]);
             command.args(["--postgres", database, "--to", broker]);
+            if seed.is_multiple_of(2) {
+                // Half of them hear of commits by the log, and hardly look by themselves.
+                command.args(["--mode", "wal", "--poll-max", "5s"]);
+            }
+        } else if self.store == Store::Interop {
+            command = self.interop(database);
+            command.env("AMQP_URL", broker).arg(name(part));
+            if part == Part::Produce {
+                let (start, count) = (format!("s{seed:x}"), u32::MAX.to_string());
+                command.args(["--start", &start, "--count", &count, "--aggregates", "4"]);
+                command.args(["--rollback-every", "7", "--hold-every", "20", "--hold-ms", "60"]);
+            }
         } else {
             command = Command::new(std::env::current_exe().expect("we are a program"));
             command.args(["role", name(part), "--scene", name(self.store), "--seed", &seed.to_string()]);
@@ -167,6 +199,21 @@ impl Scene<'_> {
         // Their ends are what this is about; their words would only be repeated.
         command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped());
         command
+    }
+}
+
+impl Scene<'_> {
+    /// The interop application on a database.
+    fn interop(&self, database: &str) -> Command {
+        let mut command = Command::new(self.program.with_file_name("interop"));
+        command.env("DATABASE_URL", database);
+        command
+    }
+
+    fn migrate(&self, database: &str) -> Result<()> {
+        let status = self.interop(database).arg("migrate").env("AMQP_URL", self.broker).status();
+        ensure!(status.context("run interop migrate")?.success(), "interop migrate failed");
+        Ok(())
     }
 }
 

@@ -5,53 +5,56 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, Result};
 use futures_lite::StreamExt as _;
 use lapin::options::{
-    BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicConsumeOptions, ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 
 use crate::Store;
-use crate::event::{BILL_ORDER, BILLED, Event, PLACED};
+use crate::event::Event;
 use crate::judge::Arrival;
-
-/// Exchange and routing key of the two events in Debezium's way.
-pub(crate) const TOPIC: &str = "outbox.event";
+use crate::saga::{self, ORDER_SAGA};
 
 /// What has arrived so far.
 pub(crate) struct Tap {
     arrivals: Arc<Mutex<Vec<Arrival>>>,
     channel: Channel,
+    queue: &'static str,
     _connection: Connection,
 }
 
 impl Tap {
-    /// Makes the exchanges and both queues anew, so that nothing of an earlier run is seen.
+    /// Makes the exchanges and all queues anew, so that nothing of an earlier run is seen.
     pub(crate) async fn open(url: &str, store: Store) -> Result<Self> {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
-        channel.queue_delete(BILL_ORDER.into(), QueueDeleteOptions::default()).await?;
+        let names = store.names();
+        let arguments = FieldTable::default;
+        for queue in [names.queue, ORDER_SAGA] {
+            channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        }
         let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(BILL_ORDER.into(), durable, FieldTable::default()).await?;
+        channel.queue_declare(names.queue.into(), durable, arguments()).await?;
         let own = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-        let tap = channel.queue_declare("".into(), own, FieldTable::default()).await?.name().clone();
-        let edges = match store {
-            Store::Debezium => [(TOPIC, "outbox.event.order"), (TOPIC, "outbox.event.bill")],
-            Store::Postgres | Store::Sqlite => [(PLACED, ""), (BILLED, "")],
-        };
-        let kind = match store {
-            Store::Debezium => ExchangeKind::Topic,
-            Store::Postgres | Store::Sqlite => ExchangeKind::Fanout,
-        };
-        let placed = edges[0];
-        for (queue, (exchange, key)) in
-            [(BILL_ORDER, placed), (tap.as_str(), edges[0]), (tap.as_str(), edges[1])]
-        {
-            let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-            channel.exchange_declare(exchange.into(), kind.clone(), options, FieldTable::default()).await?;
-            let options = QueueBindOptions::default();
-            channel
-                .queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default())
-                .await?;
+        let tap = channel.queue_declare("".into(), own, arguments()).await?.name().clone();
+        let is_topic = !names.placed.1.is_empty();
+        let kind = if is_topic { ExchangeKind::Topic } else { ExchangeKind::Fanout };
+        let options = || ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        for (exchange, key) in std::iter::once(&names.placed).chain(names.others) {
+            channel.exchange_declare((*exchange).into(), kind.clone(), options(), arguments()).await?;
+            let bind = QueueBindOptions::default();
+            channel.queue_bind(tap.clone(), (*exchange).into(), (*key).into(), bind, arguments()).await?;
+        }
+        // The consumer's queue stands behind an exchange of its own name, as the bus makes it.
+        let (exchange, key) = names.placed;
+        channel.exchange_declare(names.queue.into(), ExchangeKind::Fanout, options(), arguments()).await?;
+        let bind = ExchangeBindOptions::default();
+        channel.exchange_bind(names.queue.into(), exchange.into(), key.into(), bind, arguments()).await?;
+        let bind = QueueBindOptions::default();
+        channel.queue_bind(names.queue.into(), names.queue.into(), "".into(), bind, arguments()).await?;
+        if names.has_saga {
+            saga::declare(url).await?;
         }
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let mut consumer = channel.basic_consume(tap, "tap".into(), options, FieldTable::default()).await?;
@@ -62,12 +65,12 @@ impl Tap {
                 while let Some(Ok(delivery)) = consumer.next().await {
                     let message_id = delivery.properties.message_id().as_ref();
                     let message_id = message_id.map(|id| id.as_str().to_owned()).unwrap_or_default();
-                    let event = Event::read(&delivery.data).expect("only our two events are published");
+                    let event = Event::read(&delivery.data).expect("only our events are published");
                     arrivals.lock().expect("nothing panics with it").push(Arrival { message_id, event });
                 }
             }
         });
-        Ok(Self { arrivals, channel, _connection: connection })
+        Ok(Self { arrivals, channel, queue: names.queue, _connection: connection })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -81,7 +84,7 @@ impl Tap {
     /// Messages that wait for the consumer and are not in its hands.
     pub(crate) async fn waiting(&self) -> Result<u32> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = self.channel.queue_declare(BILL_ORDER.into(), passive, FieldTable::default()).await;
+        let queue = self.channel.queue_declare(self.queue.into(), passive, FieldTable::default()).await;
         Ok(queue.context("look at the consumer's queue")?.message_count())
     }
 }
