@@ -101,10 +101,11 @@ impl Metrics {
         let age = backlog.oldest_age.unwrap_or_default().as_secs_f64();
         let micros = self.publish_micros.load(Relaxed) as f64;
         let following = f64::from(u8::from(self.is_following()));
-        let lines: [(&str, &str, &str, f64); 12] = [
+        let lines: [(&str, &str, &str, f64); 13] = [
             ("outbox_pending", "gauge", "rows that wait", backlog.pending as f64),
             ("outbox_oldest_age_seconds", "gauge", "age of the oldest row that waits", age),
             ("outbox_dead", "gauge", "rows that were parked", backlog.dead as f64),
+            ("outbox_scheduled", "gauge", "rows whose time has not come", backlog.scheduled as f64),
             ("outbox_lanes_owned", "gauge", "lanes of this relay, of 64", f64::from(self.lanes_owned())),
             ("outbox_held_aggregates", "gauge", "aggregates whose oldest row was refused", count(&self.held)),
             ("outbox_relayed_total", "counter", "rows confirmed by the broker", count(&self.relayed)),
@@ -155,12 +156,18 @@ mod tests {
         metrics.set_lanes(0, 40);
         metrics.set_lanes(1, 24);
         metrics.add_relayed(3, Duration::from_millis(500));
-        metrics.set_backlog(Backlog { pending: 7, oldest_age: Some(Duration::from_millis(1500)), dead: 1 });
+        metrics.set_backlog(Backlog {
+            pending: 7,
+            oldest_age: Some(Duration::from_millis(1500)),
+            dead: 1,
+            scheduled: 2,
+        });
         let text = metrics.prometheus();
         for line in [
             "outbox_pending 7",
             "outbox_oldest_age_seconds 1.5",
             "outbox_dead 1",
+            "outbox_scheduled 2",
             "outbox_lanes_owned 64",
             "outbox_relayed_total 3",
             "outbox_publish_seconds_total 0.5",

@@ -82,13 +82,31 @@ pub struct PgOutbox {
     database: Database,
     name: Name,
     layout: Option<Layout>,
+    scheduled: Scheduled,
+}
+
+/// What becomes of rows that say when they are to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheduled {
+    /// They wait in the table; they may leave up to a second late.
+    #[default]
+    Wait,
+    /// They are handed on at once to a target that keeps their time, such as the bus over its own transport.
+    HandedOn,
 }
 
 impl PgOutbox {
     /// A table of this name; `layout` is found out where it is not said.
     #[must_use]
     pub fn new(database: Database, name: Name, layout: Option<Layout>) -> Self {
-        Self { database, name, layout }
+        Self { database, name, layout, scheduled: Scheduled::default() }
+    }
+
+    /// What becomes of scheduled rows; they wait by default.
+    #[must_use]
+    pub fn scheduled(mut self, scheduled: Scheduled) -> Self {
+        self.scheduled = scheduled;
+        self
     }
 
     /// Makes what the relay needs and is not there: see [`ddl::prepare`]. Safe to be done by several relays at a time, and again.
@@ -117,7 +135,7 @@ impl Source for PgOutbox {
                 self.name
             )));
         }
-        PgReader::new(connection, &shape).await
+        PgReader::new(connection, &shape, self.scheduled).await
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Backlog {
     pub oldest_age: Option<Duration>,
     /// Rows that were parked.
     pub dead: u64,
+    /// Rows whose time has not come; they are not among the pending.
+    pub scheduled: u64,
 }
 
 impl Backlog {

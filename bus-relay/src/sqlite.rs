@@ -151,7 +151,7 @@ impl SqliteReader {
         let (pending, age, dead): (i64, Option<f64>, i64) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let oldest_age = age.map(|age| Duration::try_from_secs_f64(age.max(0.0)).unwrap_or_default());
-        Ok(Backlog { pending: pending as u64, oldest_age, dead: dead as u64 })
+        Ok(Backlog { pending: pending as u64, oldest_age, dead: dead as u64, scheduled: 0 })
     }
 }
 

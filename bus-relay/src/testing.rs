@@ -90,7 +90,7 @@ impl Reader for Shared {
     }
 
     async fn backlog(&mut self) -> Result<Backlog, SourceError> {
-        Ok(self.with(|world| Backlog { pending: world.rows.len() as u64, oldest_age: None, dead: 0 }))
+        Ok(self.with(|world| Backlog { pending: world.rows.len() as u64, ..Backlog::default() }))
     }
 }
 

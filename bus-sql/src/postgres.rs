@@ -14,7 +14,7 @@ use std::any::Any;
 use std::time::Duration;
 use stele_bus::store::{Begun, CommitError, Committed, InboxKey, SagaStore, Store, StoreError, UnitOfWork};
 use stele_bus::transport::BoxFuture;
-use stele_bus::{Composer, Message, Outgoing, SendOptions};
+use stele_bus::{Composer, Message, Outgoing, ScheduleToken, SendOptions};
 use stele_bus_relay::postgres::{ddl, table::Name};
 use stele_bus_relay::relay::Nudge;
 pub use tx::Tx;
@@ -62,13 +62,13 @@ pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::Error> {
 /// # Errors
 /// The database refused; the transaction is then good for nothing but a rollback.
 pub async fn append(connection: &mut PgConnection, messages: &[Outgoing]) -> Result<(), sqlx::Error> {
-    const ONE: &str = "insert into outbox (id, type, aggregate_id, destination, content_type, headers, properties, payload) \
-        values ($1, $2, $3, $4, $5, $6::json, $7::json, $8)";
+    const ONE: &str = "insert into outbox (id, type, aggregate_id, destination, content_type, headers, properties, payload, available_at) \
+        values ($1, $2, $3, $4, $5, $6::json, $7::json, $8, to_timestamp($9))";
     // One statement and one round trip also for many; their order is that of the arrays.
-    const MANY: &str = "insert into outbox (id, type, aggregate_id, destination, content_type, headers, properties, payload) \
-        select n.id, n.type, n.aggregate_id, n.destination, n.content_type, n.headers::json, n.properties::json, n.payload \
-        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]) \
-        with ordinality as n(id, type, aggregate_id, destination, content_type, headers, properties, payload, nth) order by nth";
+    const MANY: &str = "insert into outbox (id, type, aggregate_id, destination, content_type, headers, properties, payload, available_at) \
+        select n.id, n.type, n.aggregate_id, n.destination, n.content_type, n.headers::json, n.properties::json, n.payload, to_timestamp(n.at) \
+        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::float8[]) \
+        with ordinality as n(id, type, aggregate_id, destination, content_type, headers, properties, payload, at, nth) order by nth";
     let mut rows: Vec<NewRow> = messages.iter().map(NewRow::of).collect();
     let insert = match rows.pop() {
         None => return Ok(()),
@@ -80,7 +80,8 @@ pub async fn append(connection: &mut PgConnection, messages: &[Outgoing]) -> Res
             .bind(row.content_type)
             .bind(row.headers)
             .bind(row.properties)
-            .bind(row.payload.to_vec()),
+            .bind(row.payload.to_vec())
+            .bind(row.available_at),
         Some(last) => {
             rows.push(last);
             let of = |column: fn(&NewRow) -> String| rows.iter().map(column).collect::<Vec<String>>();
@@ -93,6 +94,7 @@ pub async fn append(connection: &mut PgConnection, messages: &[Outgoing]) -> Res
                 .bind(of(|row| row.headers.clone()))
                 .bind(of(|row| row.properties.clone()))
                 .bind(rows.iter().map(|row| row.payload.to_vec()).collect::<Vec<Vec<u8>>>())
+                .bind(rows.iter().map(|row| row.available_at).collect::<Vec<Option<f64>>>())
         }
     };
     insert.execute(connection).await.map(drop)
@@ -111,6 +113,18 @@ pub async fn publish<M: Message>(
     let outgoing = composer.publish(message, SendOptions::default()).map_err(failed)?;
     append(connection, std::slice::from_ref(&outgoing)).await.map_err(failed)?;
     Ok(outgoing.id)
+}
+
+/// Takes a scheduled message back that waits in the outbox, through any transaction; `false` if it has left the table.
+///
+/// Rows wait there for `stele outbox relay` only: a relay over the bus's own transport hands them on at once, and they are taken back by
+/// [`stele_bus::Bus::cancel`].
+///
+/// # Errors
+/// The database refused.
+pub async fn cancel(connection: &mut PgConnection, token: ScheduleToken) -> Result<bool, sqlx::Error> {
+    let text = "delete from outbox where available_at is not null and properties -> 'bus' ->> 'token' = $1";
+    Ok(query(text).bind(token.0.to_string()).execute(connection).await?.rows_affected() > 0)
 }
 
 /// Forgets inbox rows older than `age`, at most 10 000; how many. A copy that comes later than that has its effect again.

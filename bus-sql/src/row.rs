@@ -22,6 +22,8 @@ pub(crate) struct NewRow {
     /// JSON
     pub(crate) properties: String,
     pub(crate) payload: Bytes,
+    /// Seconds since 1970.
+    pub(crate) available_at: Option<f64>,
 }
 
 impl NewRow {
@@ -43,6 +45,7 @@ impl NewRow {
             headers: Value::Object(table(&from.headers)).to_string(),
             properties: properties.to_string(),
             payload: outgoing.body.clone(),
+            available_at: outgoing.not_before.map(|time| time.0 as f64 / 1e3),
         }
     }
 }

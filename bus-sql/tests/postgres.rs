@@ -5,11 +5,13 @@
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::query;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use stele_bus::policy::Retry;
 use stele_bus::store::{Begun, CommitError, InboxKey, SagaChange, Store as _, UnitOfWork};
+use stele_bus::transport::Transport as _;
 use stele_bus::transport::memory::Memory;
-use stele_bus::{Bus, Composer, Context, Failure, Msg, Outgoing, SendOptions};
-use stele_bus_relay::postgres::{Database, PgOutbox};
+use stele_bus::{Bus, Composer, Context, Failure, Msg, Outgoing, ScheduleToken, SendOptions, Timestamp};
+use stele_bus_relay::postgres::{Database, PgOutbox, Scheduled};
 use stele_bus_relay::relay::{self, Settings};
 use stele_bus_relay::{Fault, Message, Outcome, Publisher, Target};
 use stele_bus_sql::postgres::{self, PgStore, PgWork, Tx};
@@ -198,6 +200,83 @@ async fn over_the_bus_s_own_transport_messages_leave_as_they_were_composed() {
     assert_eq!(of_key(&sent), of_key(&messages));
     sent.sort_by_key(|message| messages.iter().position(|known| known.id == message.id));
     assert_eq!(sent, messages);
+}
+
+/// A message for a time from now, with its token.
+fn scheduled(order: u64, wait: Duration) -> (Outgoing, ScheduleToken) {
+    let token = ScheduleToken(Uuid::from_u128(order.into()));
+    let not_before = Some(Timestamp::now().after(wait));
+    let options = SendOptions { not_before, token: Some(token), ..SendOptions::default() };
+    (composer().publish(&Placed { order }, options).unwrap(), token)
+}
+
+#[tokio::test]
+async fn a_scheduled_row_waits_in_the_table_until_its_time_or_is_taken_back() {
+    let (cluster, pool) = database().await;
+    let mut connection = pool.acquire().await.unwrap();
+    let wait = Duration::from_millis(700);
+    let ((soon, _), (later, token)) = (scheduled(2, wait), scheduled(3, Duration::from_secs(600)));
+    let due = soon.not_before.unwrap();
+    postgres::append(&mut connection, &[soon, later, placed(1)]).await.unwrap();
+    let (sink, mut taken) = tokio::sync::mpsc::unbounded_channel();
+    let source = PgOutbox::new(Database::new(&cluster.url()).unwrap(), "outbox".parse().unwrap(), None);
+    let relay = relay::start(source, Watched(sink), Settings::default());
+    assert_eq!(taken.recv().await.unwrap(), placed_kind(), "what is not scheduled leaves at once");
+    assert!(Timestamp::now() < due);
+    assert_eq!(taken.recv().await.unwrap(), placed_kind());
+    assert!(Timestamp::now() >= due, "a scheduled row left before its time");
+    assert!(postgres::cancel(&mut connection, token).await.unwrap());
+    assert!(!postgres::cancel(&mut connection, token).await.unwrap());
+    assert_eq!(count(&pool, "outbox").await, 0);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_scheduled_row_is_handed_on_at_once_to_a_target_that_keeps_its_time() {
+    let (cluster, pool) = database().await;
+    let mut connection = pool.acquire().await.unwrap();
+    let (message, token) = scheduled(2, Duration::from_secs(600));
+    postgres::append(&mut connection, &[message.clone()]).await.unwrap();
+    let source = PgOutbox::new(Database::new(&cluster.url()).unwrap(), "outbox".parse().unwrap(), None);
+    let memory = Memory::default();
+    let target = OverTransport(Arc::new(memory.clone()));
+    let relay = relay::start(source.scheduled(Scheduled::HandedOn), target, Settings::default());
+    while count(&pool, "outbox").await > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(memory.delayed(), 1);
+    assert!(
+        memory.cancel(&message.destination, token).await.unwrap(),
+        "by the bus, as any scheduled message"
+    );
+    relay.stop().await;
+}
+
+fn placed_kind() -> String {
+    "Shop:Placed".into()
+}
+
+/// A target that tells the type of what it is given.
+#[derive(Clone)]
+struct Watched(tokio::sync::mpsc::UnboundedSender<String>);
+
+impl Target for Watched {
+    type Publisher = Self;
+
+    async fn open(&self) -> Result<Self, Fault> {
+        Ok(self.clone())
+    }
+}
+
+impl Publisher for Watched {
+    async fn admit(&mut self, _: &Message) -> Result<Outcome, Fault> {
+        Ok(Outcome::Confirmed)
+    }
+
+    async fn publish(&mut self, batch: &[Message]) -> Result<Vec<Outcome>, Fault> {
+        batch.iter().for_each(|message| drop(self.0.send(message.kind.clone())));
+        Ok(batch.iter().map(|_| Outcome::Confirmed).collect())
+    }
 }
 
 async fn bill(Msg(placed): Msg<Placed>, mut tx: Tx, cx: Context) -> Result<(), Failure> {

@@ -227,6 +227,7 @@ async fn stats(table: &Table, json: bool) -> anyhow::Result<ExitCode> {
             "pending": backlog.pending,
             "oldest_age_seconds": age,
             "dead": backlog.dead,
+            "scheduled": backlog.scheduled,
             "relays": owners.collect::<Vec<_>>(),
         });
         say(&format!("{stats:#}\n"))?;
@@ -235,6 +236,7 @@ async fn stats(table: &Table, json: bool) -> anyhow::Result<ExitCode> {
     let age = age.map_or("unknown".into(), |age| format!("{age:.3} s"));
     let mut text =
         format!("pending     {}\noldest      {age}\ndead        {}\n", backlog.pending, backlog.dead);
+    let _ = writeln!(text, "scheduled   {}", backlog.scheduled);
     for owner in &owners {
         let _ =
             writeln!(text, "relay       {} lanes, session {} from {}", owner.lanes, owner.pid, owner.from);

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 /// Our own outbox and the table of its dead rows, as SQL.
 ///
-/// The lane is computed by the database, so that a program in any language may insert. The key begins with the lane: it is the only
-/// index, and the relay reads and deletes by it.
+/// The lane is computed by the database, so that a program in any language may insert. The key begins with the lane, and the relay reads
+/// and deletes by it. Scheduled rows belong to no lane, so those that wait cost nothing where others are read; when they are due the relay
+/// clears `available_at`, and they stand at the end of their lane as if they had been inserted then.
 #[must_use]
 pub fn bus(name: &Name) -> String {
     format!(
         "create table if not exists {name} (
-  lane smallint generated always as (((hashtextextended(coalesce(aggregate_id, id::text), 0) & 63))::smallint) stored,
+  lane smallint generated always as (case when available_at is null
+    then (hashtextextended(coalesce(aggregate_id, id::text), 0) & 63)::smallint else -1 end) stored,
   ord bigint generated always as identity,
   id uuid not null,              -- the message's id, the same for every copy
   aggregate_type text,           -- what kind of thing changed, such as order
@@ -29,10 +31,13 @@ pub fn bus(name: &Name) -> String {
   properties json,               -- correlation_id, reply_to, expiration_ms; bus: what only the bus reads
   payload bytea not null,
   created_at timestamptz not null default clock_timestamp(),
+  available_at timestamptz,      -- not before this time; null: at once
   primary key (lane, ord)
 );
+create index if not exists {waiting} on {name} (available_at) where available_at is not null;
 {}",
-        dead(name)
+        dead(name),
+        waiting = name.beside("_waiting").bare()
     )
 }
 

@@ -35,11 +35,18 @@ async fn try_backlog(connection: &mut PgConnection, shape: &Shape) -> Result<Bac
         true => format!("(select count(*) from (select from {} limit $1) d)", name.beside("_dead")),
         false => "0::int8".into(),
     };
-    let text = format!("select (select count(*) from (select from {name} limit $1) p), {age}, {dead}");
+    let (now, later) = match shape.has_schedule() {
+        true => ("where available_at is null", "where available_at is not null"),
+        false => ("", "where false"),
+    };
+    let count = |which: &str| format!("(select count(*) from (select from {name} {which} limit $1) p)");
+    let text = format!("select {}, {age}, {dead}, {}", count(now), count(later));
     let row = query(AssertSqlSafe(text)).bind(Backlog::PENDING_MAX as i64).fetch_one(connection).await?;
     let (pending, age, dead): (i64, Option<f64>, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let scheduled: i64 = row.try_get(3)?;
     let oldest_age = age.map(|age| Duration::try_from_secs_f64(age.max(0.0)).unwrap_or_default());
-    Ok(Backlog { pending: pending as u64, oldest_age, dead: dead as u64 })
+    let (pending, dead, scheduled) = (pending as u64, dead as u64, scheduled as u64);
+    Ok(Backlog { pending, oldest_age, dead, scheduled })
 }
 
 /// A session that owns lanes.

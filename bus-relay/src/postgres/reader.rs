@@ -1,16 +1,23 @@
 //! A session of a relay: the lanes it owns, and the statements by which it reads, deletes and parks.
 
 use super::table::Shape;
-use super::{failed, look};
+use super::{Scheduled, failed, look};
 use crate::row::{LANES, Place, Row};
 use crate::source::{Backlog, READ_BYTES, Reader, SourceError};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _, SqlStr, query};
 use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The lock that every session of a table shares, by which they are counted.
 const MEMBER: i32 = LANES as i32;
+
+/// Scheduled rows that enter their lanes at a time.
+const ENTER_MAX: usize = 10_000;
+/// Nobody remembers a time that is further away: it is asked for again before.
+const SCHEDULE_AHEAD: Duration = Duration::from_secs(3600);
 
 /// A session.
 pub struct PgReader {
@@ -24,6 +31,20 @@ pub struct PgReader {
     read: SqlStr,
     delete: SqlStr,
     park: SqlStr,
+    /// `None` where the table has no scheduled rows.
+    schedule: Option<Schedule>,
+}
+
+/// Scheduled rows.
+struct Schedule {
+    /// Puts those that are due into their lanes.
+    enter: SqlStr,
+    /// Seconds until the next is due.
+    next: SqlStr,
+    /// When that is; `None`: there is none, or nobody has looked.
+    due: Option<Instant>,
+    /// They enter at once: the target keeps their time.
+    handed_on: bool,
 }
 
 fn sql(text: String) -> SqlStr {
@@ -31,7 +52,11 @@ fn sql(text: String) -> SqlStr {
 }
 
 impl PgReader {
-    pub(super) async fn new(mut connection: PgConnection, shape: &Shape) -> Result<Self, SourceError> {
+    pub(super) async fn new(
+        mut connection: PgConnection,
+        shape: &Shape,
+        scheduled: Scheduled,
+    ) -> Result<Self, SourceError> {
         let class = shape.oid as u32 as i32;
         query("select pg_advisory_lock_shared($1, $2)")
             .bind(class)
@@ -56,8 +81,23 @@ impl PgReader {
              insert into {} (id, aggregate_id, reason, body) select id, aggregate, $3, body from moved",
             name.beside("_dead")
         );
+        let handed_on = scheduled == Scheduled::HandedOn;
+        let is_due = if handed_on { "available_at is not null" } else { "available_at <= clock_timestamp()" };
+        let schedule = shape.has_schedule().then(|| Schedule {
+            enter: sql(format!(
+                "update {name} set available_at = null, ord = default where (lane, ord) in (select lane, ord from {name} \
+                 where {is_due} order by available_at limit {ENTER_MAX} for update skip locked)"
+            )),
+            next: sql(format!(
+                "select extract(epoch from min(available_at) - clock_timestamp())::float8 from {name} \
+                 where available_at is not null"
+            )),
+            due: None,
+            handed_on,
+        });
         Ok(Self {
             connection,
+            schedule,
             class,
             lanes: BTreeSet::new(),
             shape: shape.clone(),
@@ -113,6 +153,24 @@ impl PgReader {
             }
         }
         Ok(self.lanes.len() as u16)
+    }
+
+    /// When the next scheduled row is due. Any session puts it into its lane, whoever owns that.
+    async fn look_at_schedule(&mut self) -> Result<(), sqlx::Error> {
+        let Some(schedule) = &mut self.schedule else { return Ok(()) };
+        let row = query(schedule.next.clone()).fetch_one(&mut self.connection).await?;
+        let wait = row.try_get::<Option<f64>, _>(0)?.map(|wait| Duration::try_from_secs_f64(wait.max(0.0)));
+        schedule.due = wait.map(|wait| Instant::now() + wait.unwrap_or(SCHEDULE_AHEAD).min(SCHEDULE_AHEAD));
+        Ok(())
+    }
+
+    async fn enter_due(&mut self) -> Result<(), sqlx::Error> {
+        let Some(schedule) = &self.schedule else { return Ok(()) };
+        if !schedule.handed_on && schedule.due.is_none_or(|due| due > Instant::now()) {
+            return Ok(());
+        }
+        query(schedule.enter.clone()).execute(&mut self.connection).await?;
+        if schedule.handed_on { Ok(()) } else { self.look_at_schedule().await }
     }
 
     async fn try_read(&mut self, without: &[String], count_max: usize) -> Result<Vec<Row>, sqlx::Error> {
@@ -183,6 +241,7 @@ fn read_row(row: &PgRow) -> Result<Row, sqlx::Error> {
 
 impl Reader for PgReader {
     async fn balance(&mut self) -> Result<u16, SourceError> {
+        self.look_at_schedule().await.map_err(failed("look at the scheduled rows"))?;
         self.try_balance().await.map_err(failed("share out the lanes"))
     }
 
@@ -190,6 +249,7 @@ impl Reader for PgReader {
         if self.lanes.is_empty() {
             return Ok(Vec::new());
         }
+        self.enter_due().await.map_err(failed("take up scheduled rows"))?;
         self.try_read(without, count_max).await.map_err(failed("read the outbox"))
     }
 

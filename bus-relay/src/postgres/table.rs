@@ -196,6 +196,11 @@ impl Shape {
         self.has_dead
     }
 
+    /// Whether rows can say that they are to wait.
+    pub(crate) fn has_schedule(&self) -> bool {
+        self.layout == Layout::Bus && self.has("available_at")
+    }
+
     pub(crate) fn is_indexed(&self) -> bool {
         self.indexed
     }

@@ -19,7 +19,7 @@ use clap::Parser;
 use stele_bus::Bus;
 use stele_bus::store::memory::MemoryStore;
 use stele_bus::transport::amqp::Amqp;
-use stele_bus_relay::postgres::{Database, PgOutbox};
+use stele_bus_relay::postgres::{Database, PgOutbox, Scheduled};
 use stele_bus_relay::relay::{self, Relay, Settings};
 use stele_bus_sql::postgres::PgStore;
 use stele_bus_sql::relay::OverTransport;
@@ -88,6 +88,7 @@ async fn with_database(url: &str, broker: Amqp) -> Outcome<(Bus, Option<Relay>)>
     stele_bus_sql::postgres::migrate(&pool).await.context("make the tables")?;
     let name = "outbox".parse().map_err(|why: String| anyhow!(why))?;
     let outbox = PgOutbox::new(Database::new(url).map_err(|why| anyhow!(why))?, name, None);
+    let outbox = outbox.scheduled(Scheduled::HandedOn); // the broker keeps the time of what is scheduled
     let relay = relay::start(outbox, OverTransport(Arc::new(broker.clone())), Settings::default());
     let store = PgStore::new(pool).with_nudge(relay.nudger());
     Ok((order::service(broker, store)?, Some(relay)))
