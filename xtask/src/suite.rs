@@ -58,6 +58,11 @@ const STEPS: &[Step] = &[
         run: |workspace| conform::clients(workspace, Dialect::Amqp091, &["celery"]),
     },
     Step {
+        name: "kafka",
+        shows: "broken requests, librdkafka and KafkaJS observe what Kafka answers",
+        run: |workspace| conform::clients(workspace, Dialect::Kafka, &["raw", "confluent", "kafkajs"]),
+    },
+    Step {
         name: "crossing",
         shows: "records go from Kafka's clients to AMQP's and back, by each row of the table",
         run: |workspace| crossing::run(workspace, &crossing::Options::default()),
