@@ -46,6 +46,8 @@ pub const RULES_MAX: u64 = 1 << 22;
 pub const NAMESPACES_MAX: u64 = 1 << 12;
 /// Most users.
 pub const USERS_MAX: u64 = 1 << 16;
+/// Most rights of one user in a namespace: they are looked through one by one.
+pub const RIGHTS_MAX: u64 = 1_000;
 /// Most policies in a namespace: each is tried on each queue that is declared there.
 pub const POLICIES_MAX: u64 = 1 << 10;
 /// Longest name of anything, bytes; AMQP cannot say more.

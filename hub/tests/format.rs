@@ -11,7 +11,8 @@ use stele_model::id::{
     Boot, ExchangeId, HubId, NamespaceId, Position, PrincipalId, QueueId, SessionId, ShardId,
 };
 use stele_model::queue::QueueKind;
-use stele_model::registry::{AppliesTo, Grant, Policy, ScramHash, ScramSecret, User};
+use stele_model::refusal::Object;
+use stele_model::registry::{AppliesTo, Grant, Policy, Right, ScramHash, ScramSecret, User, Verb};
 use stele_model::stream::records::{Discard, RecordSettings, Retention, Storage};
 use stele_model::stream::{StreamSettings, StreamUuid, TimeKind};
 use stele_model::subject::Pattern;
@@ -164,7 +165,13 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ("partitions", Fact::Partitions(PartitionsFact { stream: uuid, first: 4, partitions })),
         ("stream gone", Fact::StreamGone(uuid)),
         ("user with scram", Fact::User(PrincipalId(2), with_scram)),
+        ("right", Fact::Right(right(Object::Stream, true, Verb::DescribeSettings))),
+        ("right gone", Fact::RightGone(right(Object::Group, false, Verb::All))),
     ]
+}
+
+fn right(object: Object, is_prefix: bool, verb: Verb) -> Right {
+    Right { namespace: "/".into(), user: "guest".into(), object, name: "o".into(), is_prefix, verb }
 }
 
 fn hex(bytes: &[u8]) -> String {

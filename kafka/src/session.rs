@@ -21,6 +21,7 @@ mod offsets;
 mod positions;
 mod produce;
 mod producers;
+mod rights;
 mod scram;
 mod serve;
 mod settings;

@@ -4,7 +4,7 @@ use crate::id::{Boot, Call, ExchangeId, HubId, NamespaceId, QueueId, Revision, S
 use crate::op::Define;
 use crate::outcome::Done;
 use crate::queue::QueueSpec;
-use crate::refusal::Refusal;
+use crate::refusal::{Access, Object, Refusal};
 use crate::session::Principal;
 use crate::stream::PartitionSpec;
 use crate::value::Arguments;
@@ -108,15 +108,26 @@ pub enum Change {
         /// Which.
         hash: ScramHash,
     },
-    /// Give a user grants in a namespace, in place of earlier ones.
+    /// Give a user grants in a namespace, in place of earlier ones; its rights stay.
     PutGrant(Grant),
-    /// Take the grants of a user in a namespace away.
+    /// Take the grants and rights of a user in a namespace away.
     DeleteGrant {
         /// The user.
         user: String,
         /// The namespace.
         namespace: String,
     },
+    /// Let a user into a namespace; without a grant it may do nothing there. Being let in is fine.
+    Admit {
+        /// The user.
+        user: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// Give a right, beside the user's grant; having it is fine. The user is made if it is not there, and let into the namespace.
+    PutRight(Right),
+    /// Take a right away; not having it is fine.
+    DeleteRight(Right),
     /// Make or change a policy.
     PutPolicy(Policy),
     /// Remove a policy.
@@ -189,6 +200,8 @@ pub struct AccountInfo {
     pub scram: Vec<(ScramHash, u32)>,
     /// Its grants, by namespace.
     pub grants: Vec<Grant>,
+    /// Its rights, by namespace.
+    pub rights: Vec<Right>,
 }
 
 impl std::fmt::Debug for User {
@@ -211,6 +224,72 @@ pub struct Grant {
     pub write: String,
     /// What it may read from.
     pub read: String,
+}
+
+/// One thing that a user may do to objects of a kind, beside what its [`Grant`] allows: kept and told as it was given (Kafka: a rule of an
+/// access control list that allows).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// The namespace.
+    pub namespace: String,
+    /// The user.
+    pub user: String,
+    /// To what kind of object.
+    pub object: Object,
+    /// The object's name; `*` for all of the kind.
+    pub name: String,
+    /// It is the beginning of a name.
+    pub is_prefix: bool,
+    /// What.
+    pub verb: Verb,
+}
+
+/// What a [`Right`] lets a user do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// All of the following.
+    All,
+    /// Read records and positions.
+    Read,
+    /// Append records.
+    Write,
+    /// Make it.
+    Create,
+    /// Remove it, or records in it.
+    Delete,
+    /// Change it otherwise than by its settings.
+    Alter,
+    /// Look at it.
+    Describe,
+    /// Change its settings.
+    AlterSettings,
+    /// Look at its settings.
+    DescribeSettings,
+}
+
+impl Verb {
+    /// Whether it allows an access. Nothing but looking follows from [`Verb::Describe`] and [`Verb::DescribeSettings`]; who may do anything to
+    /// an object may look at it.
+    #[must_use]
+    pub fn allows(self, access: Access) -> bool {
+        match self {
+            Self::All => true,
+            Self::Read => access == Access::Read,
+            Self::Write => access == Access::Write,
+            Self::Create | Self::Delete | Self::Alter | Self::AlterSettings => access == Access::Configure,
+            Self::Describe | Self::DescribeSettings => false,
+        }
+    }
+}
+
+impl Right {
+    /// Whether it is about the object of this kind and name.
+    #[must_use]
+    pub fn covers(&self, object: Object, name: &str) -> bool {
+        let named =
+            if self.is_prefix { name.starts_with(&self.name) } else { self.name == name || self.name == "*" };
+        self.object == object && named
+    }
 }
 
 /// What a policy applies to.

@@ -15,9 +15,15 @@ use crate::workspace::Workspace;
 const PORT_OFFSET: u16 = 11_000;
 /// Another one, for who shares the machine with another run.
 const PORT_OFFSET_VARIABLE: &str = "STELE_CONFORM_PORT_OFFSET";
-/// Users that scripts log in as: those that `peers/kafka.sh` gives the real one.
-const USERS: [&str; 3] =
-    ["admin.password=admin-secret", "admin.tags=administrator", "alice.password=alice-secret"];
+/// Users that scripts log in as: those that `peers/kafka.sh` gives the real one. The second may do what scripts let it do.
+const USERS: [&str; 6] = [
+    "admin.password=admin-secret",
+    "admin.tags=administrator",
+    "alice.password=alice-secret",
+    "alice.configure=^$",
+    "alice.write=^$",
+    "alice.read=^$",
+];
 
 /// A broker under test.
 pub(crate) enum Subject {

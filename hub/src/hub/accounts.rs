@@ -30,12 +30,13 @@ impl Hub {
         let namespaces = self.snapshot.namespaces();
         let accounts = self.snapshot.users().into_iter().map(|account| {
             let user = &account.user;
-            let grants = namespaces.iter().filter_map(|namespace| namespace.permits(&user.name));
+            let permits = || namespaces.iter().filter_map(|namespace| namespace.permits(&user.name));
             AccountInfo {
                 name: user.name.clone(),
                 tags: user.tags.clone(),
                 scram: user.scram.iter().map(|secret| (secret.hash, secret.iterations)).collect(),
-                grants: grants.map(|permits| permits.grant.clone()).collect(),
+                grants: permits().map(|permits| permits.grant.clone()).collect(),
+                rights: permits().flat_map(|permits| permits.rights.iter().cloned()).collect(),
             }
         });
         Ok(Done::Accounts(accounts.collect()))

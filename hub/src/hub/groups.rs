@@ -225,7 +225,7 @@ impl Hub {
         let commit = |known: KnownPosition| {
             let (stream, index) = self.snapshot.partition(known.partition)?;
             let stream = StreamRef::Name(stream.name.to_string());
-            stream_for(namespace, &attached.principal.name, &[Access::Read], &stream).ok()?;
+            stream_for(namespace, &attached.principal.name, Some(Access::Read), &stream).ok()?;
             let KnownPosition { position, epoch, metadata, .. } = known;
             Some(Commit { of: PartitionRef { stream, index }, position, epoch, metadata })
         };
@@ -270,7 +270,7 @@ impl Hub {
         if let Ok((attached, namespace)) = self.namespace_of(session) {
             let permits: Option<Arc<_>> = namespace.permits(&attached.principal.name).cloned();
             let may =
-                |group: &str| permits.as_ref().is_some_and(|permits| permits.allows(Access::Read, group));
+                |group: &str| permits.as_ref().is_some_and(|permits| permits.shows(Object::Group, group));
             listed.retain(|listed| may(&listed.group));
         }
         self.shared(call, Share::Groups(listed), out);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use stele_model::flow::Party;
 use stele_model::id::{ExchangeId, NamespaceId, QueueId, ShardId};
 use stele_model::op::{Op, Submit};
-use stele_model::refusal::Access;
+use stele_model::refusal::{Access, Object};
 use stele_model::session::Principal;
 use stele_model::stream::StreamUuid;
 
@@ -150,7 +150,7 @@ impl Attached {
         if self.writes.exchanges.iter().any(|known| **known == *exchange) {
             return true;
         }
-        let allowed = permits.allows(Access::Write, exchange);
+        let allowed = permits.allows(Access::Write, Object::Exchange, exchange);
         if allowed {
             if self.writes.exchanges.len() == WRITES_MAX {
                 self.writes.exchanges.clear();

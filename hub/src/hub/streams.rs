@@ -76,7 +76,7 @@ impl Hub {
         named: &PartitionRef,
     ) -> Result<Partition, Refusal> {
         let (attached, namespace) = self.namespace_of(session)?;
-        let stream = stream_for(namespace, &attached.principal.name, &[access], &named.stream)?;
+        let stream = stream_for(namespace, &attached.principal.name, Some(access), &named.stream)?;
         let Some((id, shard)) = stream.partition(named.index) else {
             return Err(Refusal::Stream(StreamRefusal::UnknownPartition));
         };
@@ -219,17 +219,15 @@ impl Hub {
     pub(super) fn streams(&self, session: SessionId, wanted: StreamsWanted) -> Result<Done, Refusal> {
         let (attached, namespace) = self.namespace_of(session)?;
         let user = &attached.principal.name;
-        let any = [Access::Read, Access::Write, Access::Configure];
         let info = |stream: &Arc<Stream>| stream.info.clone();
         let streams: Vec<PartResult<Arc<StreamInfo>>> = match wanted {
             StreamsWanted::All => {
                 let Some(permits) = namespace.permits(user) else { return Ok(Done::Streams(Vec::new())) };
-                let may =
-                    |stream: &&Arc<Stream>| any.iter().any(|access| permits.allows(*access, &stream.name));
+                let may = |stream: &&Arc<Stream>| permits.shows(Object::Stream, &stream.name);
                 namespace.streams().into_iter().filter(may).map(|stream| Ok(info(stream))).collect()
             }
             StreamsWanted::These(streams) => {
-                streams.iter().map(|named| stream_for(namespace, user, &any, named).map(info)).collect()
+                streams.iter().map(|named| stream_for(namespace, user, None, named).map(info)).collect()
             }
         };
         Ok(Done::Streams(streams))
@@ -243,11 +241,11 @@ impl Hub {
     }
 }
 
-/// A stream that a user may access in one of these ways. Of a name that is not there it is told only to who might have it.
+/// A stream that a user may access so, or may look at. Of a name that is not there it is told only to who might have it.
 pub(super) fn stream_for<'a>(
     namespace: &'a Namespace,
     user: &str,
-    accesses: &[Access],
+    access: Option<Access>,
     named: &StreamRef,
 ) -> Result<&'a Arc<Stream>, Refusal> {
     let found = match named {
@@ -260,10 +258,12 @@ pub(super) fn stream_for<'a>(
         (StreamRef::Uuid(_), None) => return Err(Refusal::Stream(StreamRefusal::UnknownUuid)),
     };
     let permits = namespace.permits(user);
-    let is_allowed =
-        permits.is_some_and(|permits| accesses.iter().any(|access| permits.allows(*access, name)));
+    let is_allowed = permits.is_some_and(|permits| match access {
+        Some(access) => permits.allows(access, Object::Stream, name),
+        None => permits.shows(Object::Stream, name),
+    });
     if !is_allowed {
-        let access = accesses.first().copied().unwrap_or(Access::Read);
+        let access = access.unwrap_or(Access::Read);
         return Err(Refusal::Denied {
             access,
             object: Object::Stream,

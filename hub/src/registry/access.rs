@@ -1,19 +1,23 @@
-//! Grants, compiled: what a user may do in a namespace, by regular expressions of names as RabbitMQ's permissions.
+//! What a user may do in a namespace: by its grant, compiled regular expressions of names as RabbitMQ's permissions, and by its rights, one
+//! by one as Kafka's lists of them.
 //!
-//! Compiled once, when the grant is made; a hub keeps the answers it got for as long as the grant is the same object.
+//! Made anew when either changes; a hub keeps the answers it got for as long as they are the same object.
 
 use regex::{Regex, RegexBuilder};
-use stele_model::refusal::Access;
-use stele_model::registry::Grant;
+use std::collections::BTreeSet;
+use stele_model::refusal::{Access, Object};
+use stele_model::registry::{Grant, Right};
 
 /// Most bytes that a compiled expression may take: bounds what one grant or policy can cost.
 const EXPRESSION_BYTES_MAX: usize = 1 << 20;
 
-/// One grant, compiled.
+/// A grant, compiled, and rights.
 #[derive(Clone, Debug)]
 pub struct Permits {
     /// As given.
     pub grant: Grant,
+    /// As given.
+    pub rights: BTreeSet<Right>,
     configure: Regex,
     write: Regex,
     read: Regex,
@@ -24,25 +28,42 @@ impl Permits {
     ///
     /// # Errors
     /// Which of the expressions cannot be read, and why.
-    pub fn of(grant: Grant) -> Result<Self, (Access, String)> {
+    pub fn of(grant: Grant, rights: BTreeSet<Right>) -> Result<Self, (Access, String)> {
         let expression = |access, text: &str| permission(text).map_err(|why| (access, why));
         Ok(Self {
             configure: expression(Access::Configure, &grant.configure)?,
             write: expression(Access::Write, &grant.write)?,
             read: expression(Access::Read, &grant.read)?,
             grant,
+            rights,
         })
     }
 
-    /// Whether `access` to the object of this name is granted. The default exchange goes by `amq.default`.
+    /// The grant of who is let in and may do nothing.
     #[must_use]
-    pub fn allows(&self, access: Access, name: &str) -> bool {
+    pub fn nothing(user: String, namespace: String) -> Grant {
+        let none = String::new;
+        Grant { user, namespace, configure: none(), write: none(), read: none() }
+    }
+
+    /// Whether `access` to the object of this kind and name is granted. The default exchange goes by `amq.default`.
+    #[must_use]
+    pub fn allows(&self, access: Access, object: Object, name: &str) -> bool {
         let name = if name.is_empty() { "amq.default" } else { name };
-        match access {
+        let granted = match access {
             Access::Configure => self.configure.is_match(name),
             Access::Write => self.write.is_match(name),
             Access::Read => self.read.is_match(name),
-        }
+        };
+        granted || self.rights.iter().any(|right| right.verb.allows(access) && right.covers(object, name))
+    }
+
+    /// Whether the user may look at the object: who may do anything to it may.
+    #[must_use]
+    pub fn shows(&self, object: Object, name: &str) -> bool {
+        let any = [Access::Read, Access::Write, Access::Configure];
+        any.iter().any(|access| self.allows(*access, object, name))
+            || self.rights.iter().any(|right| right.covers(object, name))
     }
 }
 

@@ -4,15 +4,17 @@ use super::access::Permits;
 use super::arguments::{Made, check_policy};
 use super::bytes::is_shallow;
 use super::define::{check_room, missing};
+use super::entry::right::is_for;
 use super::entry::{ExchangeFact, Fact, NamespaceFact};
 use super::policy::CompiledPolicy;
-use super::{Decision, NAME_BYTES_MAX, NAMESPACES_MAX, POLICIES_MAX, Registry, USERS_MAX};
+use super::{Decision, NAME_BYTES_MAX, NAMESPACES_MAX, POLICIES_MAX, RIGHTS_MAX, Registry, USERS_MAX};
 use crate::registry::snapshot::Namespace;
 use crate::router::ExchangeKind;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use stele_model::id::{ExchangeId, NamespaceId, PrincipalId};
 use stele_model::refusal::{Access, Object, Refusal};
-use stele_model::registry::{Change, Grant, Policy, ScramHash, ScramSecret, User};
+use stele_model::registry::{Change, Grant, Policy, Right, ScramHash, ScramSecret, User};
 use stele_model::value::Arguments;
 
 /// The exchanges that every namespace has: name, kind, internal. As RabbitMQ's.
@@ -59,6 +61,16 @@ impl Registry {
             Change::DeleteGrant { user, namespace } => {
                 let found = self.state.root.namespace(&namespace).and_then(|there| there.permits(&user));
                 found.is_some().then_some(Fact::GrantGone { user, namespace }).into_iter().collect()
+            }
+            Change::Admit { user, namespace } => {
+                let is_in = self.namespace(&namespace)?.permits(&user).is_some();
+                if is_in { Vec::new() } else { self.put_grant(Permits::nothing(user, namespace))? }
+            }
+            Change::PutRight(right) => self.put_right(right)?,
+            Change::DeleteRight(right) => {
+                let permits = self.namespace(&right.namespace)?.permits(&right.user);
+                let is_there = permits.is_some_and(|permits| permits.rights.contains(&right));
+                is_there.then_some(Fact::RightGone(right)).into_iter().collect()
             }
             Change::PutPolicy(policy) => self.put_policy(policy)?,
             Change::DeletePolicy { namespace, name, operator } => {
@@ -149,7 +161,7 @@ impl Registry {
         }
         let mut changed = match self.state.root.user(&user) {
             Some(there) => there.user.clone(),
-            None => User { name: user, password_hash: String::new(), tags: Vec::new(), scram: Vec::new() },
+            None => stranger(user),
         };
         changed.scram.retain(|kept| kept.hash != secret.hash);
         changed.scram.push(secret);
@@ -166,7 +178,7 @@ impl Registry {
         if namespace.permits(&grant.user).is_some_and(|there| there.grant == grant) {
             return Ok(Vec::new());
         }
-        Permits::of(grant.clone()).map_err(|(access, why)| {
+        Permits::of(grant.clone(), BTreeSet::new()).map_err(|(access, why)| {
             let argument = match access {
                 Access::Configure => "configure",
                 Access::Write => "write",
@@ -175,6 +187,26 @@ impl Registry {
             made.invalid(argument, why)
         })?;
         Ok(vec![Fact::Grant(grant)])
+    }
+
+    fn put_right(&self, right: Right) -> Result<Vec<Fact>, Refusal> {
+        let permits = self.namespace(&right.namespace)?.permits(&right.user);
+        if permits.is_some_and(|permits| permits.rights.contains(&right)) {
+            return Ok(Vec::new());
+        }
+        let made = Made { object: right.object, name: &right.name, namespace: &right.namespace };
+        check_name(made)?;
+        if !is_for(right.object) {
+            return Err(made.invalid("object", "rights are given to streams and groups only"));
+        }
+        let count = permits.map_or(0, |permits| permits.rights.len() as u64);
+        check_room("rights of a user in a namespace", count, RIGHTS_MAX)?;
+        let mut facts = match self.state.root.user(&right.user) {
+            Some(_) => Vec::new(),
+            None => self.put_user(stranger(right.user.clone()))?,
+        };
+        facts.push(Fact::Right(right));
+        Ok(facts)
     }
 
     fn put_policy(&self, policy: Policy) -> Result<Vec<Fact>, Refusal> {
@@ -199,6 +231,11 @@ fn check_name(made: Made<'_>) -> Result<(), Refusal> {
         return Err(made.invalid("name", format!("between 1 and {NAME_BYTES_MAX} bytes were expected")));
     }
     Ok(())
+}
+
+/// A user whom no password lets in yet.
+fn stranger(name: String) -> User {
+    User { name, password_hash: String::new(), tags: Vec::new(), scram: Vec::new() }
 }
 
 fn no_user(user: &str) -> Refusal {

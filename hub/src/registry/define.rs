@@ -327,7 +327,7 @@ impl Namespace {
         object: Object,
         name: &str,
     ) -> Result<(), Refusal> {
-        if self.permits(user).is_some_and(|permits| permits.allows(access, name)) {
+        if self.permits(user).is_some_and(|permits| permits.allows(access, object, name)) {
             return Ok(());
         }
         Err(Refusal::Denied {

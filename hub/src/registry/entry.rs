@@ -6,6 +6,7 @@
 
 mod account;
 mod records;
+pub(super) mod right;
 mod stream;
 
 pub use stream::{PartitionsFact, StreamFact};
@@ -15,7 +16,7 @@ use crate::router::{ExchangeKind, TargetId};
 use bytes::Bytes;
 use stele_model::id::{Boot, ExchangeId, HubId, NamespaceId, PrincipalId, QueueId, SessionId, ShardId};
 use stele_model::queue::QueueKind;
-use stele_model::registry::{AppliesTo, Grant, Policy, User};
+use stele_model::registry::{AppliesTo, Grant, Policy, Right, User};
 use stele_model::stream::StreamUuid;
 use stele_model::value::Arguments;
 
@@ -56,6 +57,10 @@ pub enum Fact {
         /// Where.
         namespace: String,
     },
+    /// A right is there.
+    Right(Right),
+    /// It is gone.
+    RightGone(Right),
     /// A policy is there, in place of an earlier one.
     Policy(Policy),
     /// It is gone.
@@ -231,6 +236,14 @@ impl Fact {
                 out.text(user);
                 out.text(namespace);
             }
+            Self::Right(right) => {
+                out.u8(20);
+                right::write(right, out);
+            }
+            Self::RightGone(right) => {
+                out.u8(21);
+                right::write(right, out);
+            }
             Self::Policy(policy) => {
                 out.u8(14);
                 write_policy(policy, out);
@@ -290,6 +303,8 @@ impl Fact {
             16 => Self::Stream(StreamFact::read(input)?),
             17 => Self::Partitions(PartitionsFact::read(input)?),
             18 => Self::StreamGone(StreamUuid(input.array()?)),
+            20 => Self::Right(right::read(input)?),
+            21 => Self::RightGone(right::read(input)?),
             other => return Err(format!("fact of unknown kind {other}")),
         })
     }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stele_model::id::{ExchangeId, NamespaceId, QueueId, SessionId, ShardId};
 use stele_model::queue::{QueueSettings, QueueSpec};
-use stele_model::registry::Policy;
+use stele_model::registry::{Grant, Policy, Right};
 
 /// What a fact means for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,12 +118,9 @@ impl State {
                 Ok(())
             }
             Fact::UserGone(name) => self.remove_user(name),
-            Fact::Grant(grant) => {
-                let permits = Permits::of(grant.clone()).map_err(|(_, why)| why)?;
-                let user = grant.user.as_str().into();
-                self.namespace_named(&grant.namespace)?.permits.insert(user, Arc::new(permits));
-                Ok(())
-            }
+            Fact::Grant(grant) => self.put_grant(grant.clone()),
+            Fact::Right(right) => self.change_rights(right, |rights| rights.insert(right.clone())),
+            Fact::RightGone(right) => self.change_rights(right, |rights| rights.remove(right)),
             Fact::GrantGone { user, namespace } => {
                 self.namespace_named(namespace)?.permits.remove(user.as_str());
                 Ok(())
@@ -496,6 +493,31 @@ impl RuleFact {
 }
 
 impl State {
+    /// The user's rights stay as they are.
+    fn put_grant(&mut self, grant: Grant) -> Applied {
+        let namespace = self.namespace_named(&grant.namespace)?;
+        let rights = namespace.permits(&grant.user).map(|permits| permits.rights.clone()).unwrap_or_default();
+        let user = grant.user.as_str().into();
+        let permits = Permits::of(grant, rights).map_err(|(_, why)| why)?;
+        namespace.permits.insert(user, Arc::new(permits));
+        Ok(())
+    }
+
+    /// Who has no grant yet is let in with an empty one.
+    fn change_rights(&mut self, right: &Right, change: impl FnOnce(&mut BTreeSet<Right>) -> bool) -> Applied {
+        let namespace = self.namespace_named(&right.namespace)?;
+        let mut permits = match namespace.permits(&right.user) {
+            Some(permits) => Permits::clone(permits),
+            None => {
+                let grant = Permits::nothing(right.user.clone(), right.namespace.clone());
+                Permits::of(grant, BTreeSet::new()).map_err(|(_, why)| why)?
+            }
+        };
+        change(&mut permits.rights);
+        namespace.permits.insert(right.user.as_str().into(), Arc::new(permits));
+        Ok(())
+    }
+
     /// Exchanges altogether.
     pub(crate) fn exchanges_len(&self) -> u64 {
         self.names.len() as u64
@@ -512,7 +534,10 @@ impl State {
             facts.push(Fact::User(account.id, account.user.clone()));
         }
         for namespace in &namespaces {
-            facts.extend(namespace.all_permits().iter().map(|permits| Fact::Grant(permits.grant.clone())));
+            for permits in namespace.all_permits() {
+                facts.push(Fact::Grant(permits.grant.clone()));
+                facts.extend(permits.rights.iter().cloned().map(Fact::Right));
+            }
         }
         facts
     }

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use stele_model::id::PrincipalId;
 use stele_model::op::{CreateStream, Define, DestinationName, Rule};
 use stele_model::queue::Overflow;
-use stele_model::refusal::Object;
-use stele_model::registry::{AppliesTo, Change, Grant, Policy};
+use stele_model::refusal::{Access, Object};
+use stele_model::registry::{AppliesTo, Change, Grant, Policy, Right, Verb};
 use stele_model::session::Principal;
 use stele_model::stream::{StreamRef, StreamSettings, StreamUuid};
 use stele_model::value::{Arguments, Value};
@@ -35,7 +35,7 @@ fn a_new_data_directory_has_a_namespace_its_exchanges_and_a_user_who_may_do_all(
         ["", "amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.rabbitmq.trace", "amq.topic"];
     assert_eq!(names, expected);
     assert_eq!(snapshot.user("guest").unwrap().user.tags, ["administrator"]);
-    assert!(namespace.permits("guest").unwrap().allows(stele_model::refusal::Access::Write, ""));
+    assert!(namespace.permits("guest").unwrap().allows(Access::Write, Object::Exchange, ""));
     assert_eq!(world.told, ["sync 0 []", "sync 1 []", "publish 1"]);
 }
 
@@ -296,6 +296,63 @@ fn each_definition_needs_its_grants() {
     world.change(Change::DeleteGrant { user: "u".into(), namespace: "/".into() }).unwrap();
     let refused = verdict(world.define_as(session(2), "u", queue("other", &[])));
     assert_eq!(refused, "Configure queue other");
+}
+
+#[test]
+fn a_right_allows_its_verb_on_its_objects_whatever_becomes_of_the_grant() {
+    let mut world = World::new();
+    let right = |object, name: &str, is_prefix, verb| {
+        let (namespace, user, name) = ("/".into(), "ann".into(), name.into());
+        Right { namespace, user, object, name, is_prefix, verb }
+    };
+    let write = right(Object::Stream, "orders", false, Verb::Write);
+    let rights = [
+        write.clone(),
+        right(Object::Stream, "log.", true, Verb::Read),
+        right(Object::Group, "*", false, Verb::All),
+        right(Object::Stream, "seen", false, Verb::Describe),
+    ];
+    for right in &rights {
+        world.change(Change::PutRight(right.clone())).unwrap();
+        world.change(Change::PutRight(right.clone())).unwrap();
+    }
+    let may = |world: &World, access, object, name: &str| {
+        let snapshot = world.registry.current();
+        let permits = snapshot.namespace("/").unwrap().permits("ann").cloned();
+        permits.is_some_and(|permits| permits.allows(access, object, name))
+    };
+    let table = [
+        (Access::Write, Object::Stream, "orders", true),
+        (Access::Read, Object::Stream, "orders", false),
+        (Access::Write, Object::Queue, "orders", false),
+        (Access::Read, Object::Stream, "log.a", true),
+        (Access::Read, Object::Stream, "log", false),
+        (Access::Configure, Object::Group, "any", true),
+        (Access::Read, Object::Stream, "seen", false),
+    ];
+    let grant = Grant {
+        user: "ann".into(),
+        namespace: "/".into(),
+        configure: String::new(),
+        write: "^$".into(),
+        read: String::new(),
+    };
+    for _ in 0..2 {
+        for (access, object, name, expected) in table {
+            assert_eq!(may(&world, access, object, name), expected, "{access:?} {object} {name}");
+        }
+        world.change(Change::PutGrant(grant.clone())).unwrap();
+    }
+    let snapshot = world.registry.current();
+    let permits = snapshot.namespace("/").unwrap().permits("ann").unwrap();
+    assert!(permits.shows(Object::Stream, "seen") && !permits.shows(Object::Stream, "unseen"));
+    let replayed = world.replayed();
+    assert_eq!(replayed.current().namespace("/").unwrap().permits("ann").unwrap().rights, permits.rights);
+    world.change(Change::DeleteRight(write.clone())).unwrap();
+    world.change(Change::DeleteRight(write)).unwrap();
+    assert!(!may(&world, Access::Write, Object::Stream, "orders"));
+    let wrong = right(Object::Exchange, "x", false, Verb::Read);
+    assert!(world.change(Change::PutRight(wrong)).is_err(), "there are no rights to exchanges");
 }
 
 #[test]

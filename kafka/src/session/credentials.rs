@@ -97,13 +97,20 @@ fn described(account: &AccountInfo) -> DescribeUserScramCredentialsResult<'_> {
 
 /// AlterUserScramCredentials. The client has salted the password; what is kept of it is made here.
 pub(super) fn alter<'a>(
-    _: &mut Context<'_>,
+    context: &mut Context<'_>,
     request: AlterUserScramCredentialsRequest<'a>,
     stages: &'a Stages,
 ) -> Step<AlterUserScramCredentialsResponse<'a>> {
     let changes = changes(&request);
-    let asked: Vec<Op> =
-        changes.iter().filter_map(|(_, change)| change.as_ref().ok()).cloned().map(Op::Administer).collect();
+    let wanted = changes.iter().filter_map(|(_, change)| change.as_ref().ok());
+    // Whoever gets a password here may use it here.
+    let let_in = wanted.clone().filter_map(|change| match change {
+        Change::PutScram { user, .. } => {
+            Some(Change::Admit { user: user.clone(), namespace: context.profile.namespace.clone() })
+        }
+        _ => None,
+    });
+    let asked: Vec<Op> = wanted.cloned().chain(let_in).map(Op::Administer).collect();
     let outcomes = match stages.first() {
         Some(outcomes) => outcomes.as_slice(),
         None if asked.is_empty() => &[],

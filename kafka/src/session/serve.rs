@@ -6,7 +6,8 @@
 use super::slot::{Asking, State};
 use super::{Connection, api_versions};
 use super::{
-    cluster, configs, credentials, group_admin, groups, metadata, offsets, positions, producers, topics,
+    cluster, configs, credentials, group_admin, groups, metadata, offsets, positions, producers, rights,
+    topics,
 };
 use crate::codec::Malformed;
 use crate::codec::api::ApiKey;
@@ -171,11 +172,14 @@ macro_rules! served {
 served! {
     AlterConfigs => configs::alter,
     AlterUserScramCredentials => credentials::alter,
+    CreateAcls => rights::create,
     CreatePartitions => topics::add_partitions,
     CreateTopics => topics::create,
+    DeleteAcls => rights::delete,
     DeleteGroups => group_admin::delete,
     DeleteRecords => positions::delete_records,
     DeleteTopics => topics::delete,
+    DescribeAcls => rights::describe,
     DescribeCluster => cluster::describe,
     DescribeConfigs => configs::describe,
     DescribeGroups => group_admin::describe,

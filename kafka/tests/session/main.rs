@@ -5,5 +5,6 @@ mod fetch;
 mod groups;
 mod login;
 mod produce;
+mod rights;
 mod support;
 mod versions;

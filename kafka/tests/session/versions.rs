@@ -3,7 +3,7 @@
 use crate::support::Run;
 use stele_kafka::codec::api::ApiKey;
 use stele_kafka::codec::generated::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use stele_kafka::codec::generated::describe_acls::DescribeAclsRequest;
+use stele_kafka::codec::generated::describe_producers::DescribeProducersRequest;
 use stele_kafka::codec::generated::metadata::MetadataRequest;
 
 #[test]
@@ -26,7 +26,7 @@ fn every_version_of_api_versions_names_contiguous_ranges() {
         }
         let told = |api: ApiKey| answer.api_keys.iter().any(|told| told.api_key == api as i16);
         assert!(told(ApiKey::Produce) && told(ApiKey::OffsetFetch) && told(ApiKey::SaslAuthenticate));
-        assert!(!told(ApiKey::DescribeAcls), "what is not served is not advertised");
+        assert!(!told(ApiKey::DescribeProducers), "what is not served is not advertised");
     }
 }
 
@@ -46,8 +46,8 @@ fn a_version_above_ours_is_answered_in_version_0_and_the_client_goes_on() {
 #[test]
 fn what_is_not_spoken_ends_the_connection() {
     let mut run = Run::new();
-    run.send(ApiKey::DescribeAcls, 3, &DescribeAclsRequest::default());
-    assert_eq!(run.closed.as_deref(), Some("version 3 of API key 29 is not spoken here"));
+    run.send(ApiKey::DescribeProducers, 0, &DescribeProducersRequest::default());
+    assert_eq!(run.closed.as_deref(), Some("version 0 of API key 61 is not spoken here"));
     let mut run = Run::new();
     run.octets(b"GET / HTTP/1.1\r\n");
     assert!(run.closed.is_some(), "a size of more than a gigabyte");
