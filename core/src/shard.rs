@@ -24,7 +24,9 @@ mod stream;
 mod work;
 
 pub use group::{LoggedGroup, LoggedGroups, LoggedPosition};
-pub use logged::{LoggedBatch, LoggedPartition, LoggedProducer, LoggedQueue, LoggedRecord, LoggedState};
+pub use logged::{
+    LoggedBatch, LoggedPartition, LoggedProducer, LoggedQueue, LoggedRecord, LoggedState, LoggedSubjects,
+};
 pub use share::{LoggedPending, LoggedShare};
 pub use stream::PartitionCounts;
 

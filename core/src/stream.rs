@@ -4,22 +4,30 @@
 //! compacted stream. Attached state: watches, readers, the timer (S1). What must hold: positions are given densely and never again; the
 //! end never goes down; what is below the start is gone for readers at once, and let go of in steps (S7). Not here: entries and effects.
 
+mod by_subject;
 mod chunk;
 pub(crate) mod compact;
+pub(crate) mod dedupe;
 pub(crate) mod index;
 pub(crate) mod keys;
 pub(crate) mod producers;
 pub(crate) mod readers;
+pub(crate) mod records;
+pub(crate) mod single;
+pub(crate) mod subjects;
 
+pub(crate) use by_subject::Next;
 pub(crate) use chunk::Stored;
 
 use compact::{Compaction, Step};
 use index::Index;
 use producers::Producers;
 use readers::Readers;
+use records::Records;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use stele_model::id::{Lsn, Now, Place, Position, SessionId};
+use stele_model::machine::VOLATILE;
 use stele_model::stream::{Ends, Format, Found, KeyMark, PartitionSpec, Producer, TimeKind};
 
 /// A partition of a shard.
@@ -39,6 +47,8 @@ pub(crate) struct Partition {
     pub(crate) producers: Producers,
     /// Of a compacted stream.
     pub(crate) compaction: Option<Box<Compaction>>,
+    /// Of a stream that tells its records apart.
+    pub(crate) records: Option<Box<Records>>,
     /// The block of the last append or trim that somebody waited for: what a read waits for (S2).
     pub(crate) after: Lsn,
     /// Who is sent what comes.
@@ -67,7 +77,7 @@ pub(crate) struct Admitted {
 impl Partition {
     pub(crate) fn new(spec: Arc<PartitionSpec>) -> Self {
         let compaction = spec.settings.compact.then(|| Box::new(Compaction::new(Position(0))));
-        Self {
+        let mut partition = Self {
             spec,
             start: Position(0),
             end: Position(0),
@@ -76,12 +86,15 @@ impl Partition {
             bytes: 0,
             producers: Producers::default(),
             compaction,
+            records: None,
             compacted: Now(0),
             after: Lsn(0),
             readers: Readers::default(),
             watches: BTreeSet::new(),
             timer: None,
-        }
+        };
+        partition.begin_records();
+        partition
     }
 
     /// Takes up other settings; the same in replay.
@@ -107,6 +120,7 @@ impl Partition {
             keyed: self.compaction.is_some() && keys.len() == of.count as usize,
             appended_ms,
             newest_ms: of.newest_ms.unwrap_or(appended_ms),
+            single: None,
         };
         self.index.push(&batch);
         self.bytes += u64::from(of.len);
@@ -123,10 +137,22 @@ impl Partition {
     /// What is below is gone for readers; the same in replay.
     pub(crate) fn trim(&mut self, start: Position) {
         self.start = self.start.max(start.min(self.end));
+        if self.records.is_some() {
+            self.start = self.first_from(self.start);
+        }
     }
 
     /// Lets go of up to `batches_max` batches below the start, each told to `gone`. `true`: there are more.
     pub(crate) fn reclaim(&mut self, batches_max: u32, mut gone: impl FnMut(&Stored)) -> bool {
+        if self.records.is_some() {
+            let mut dropped = Vec::new();
+            let more = self.index.drop_below(self.start, batches_max, |batch| dropped.push(*batch));
+            for batch in &dropped {
+                self.forget(batch);
+                gone(batch);
+            }
+            return more;
+        }
         let (bytes, compaction) = (&mut self.bytes, &mut self.compaction);
         self.index.drop_below(self.start, batches_max, |batch| {
             *bytes -= u64::from(batch.len);
@@ -160,7 +186,17 @@ impl Partition {
     }
 }
 
+/// The block that what stands at a place waits for: none, in memory.
+pub(crate) fn waited_for(place: Place) -> Lsn {
+    if place.lsn.0 & VOLATILE == 0 { place.lsn } else { Lsn(0) }
+}
+
 impl Stored {
+    /// The block that its readers wait for: none, if it is kept in memory.
+    pub(crate) fn waited_for(&self) -> Lsn {
+        waited_for(self.place)
+    }
+
     /// As readers are told of it.
     pub(crate) fn found(&self) -> Found {
         Found {

@@ -127,7 +127,7 @@ fn is_well_formed(text: &[u8]) -> bool {
 }
 
 /// What stands between the dots.
-pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     subject.split(|byte| *byte == b'.')
 }
 

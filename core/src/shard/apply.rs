@@ -10,6 +10,7 @@ use super::publish::read_heads;
 use crate::queue::dead_letter::Moving;
 use crate::queue::lease::NOBODY;
 use crate::queue::{Queue, positions};
+use crate::stream::records::Marks;
 use std::sync::Arc;
 use stele_model::id::{Now, Place, Position, QueueId};
 use stele_model::settle::How;
@@ -103,7 +104,8 @@ impl Shard {
                     if target.first != partition.end || run.count == 0 {
                         return Err(format!("appends at {} of partition {}", target.first, target.queue));
                     }
-                    self.admit_run(&target, run_place, run.records.len(), heads.len(), time);
+                    let marks = publish.marks.unwrap_or(Marks::NONE);
+                    self.admit_run(&target, run_place, (run.records, &heads), marks, time);
                     continue;
                 }
                 let queue = self.known(target.queue)?;

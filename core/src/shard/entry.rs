@@ -8,7 +8,8 @@ use super::bytes::{Input, Runs, put_runs};
 use super::group::{self, GroupEntry};
 use super::share::{self, ShareEntry};
 use super::spec;
-use super::stream::StreamEntry;
+use super::stream::{StreamEntry, marks};
+use crate::stream::records::Marks;
 use bytes::BufMut;
 use stele_model::id::{Boot, Position, QueueId, Revision, ShardId};
 use stele_model::publish::LinkNumber;
@@ -36,6 +37,9 @@ mod kind {
 }
 /// Bit in the position of a publish entry's target: the queue refused the record, which goes to its dead letters (S6).
 const DIVERTED: u64 = 1 << 63;
+/// Flags of a publish entry.
+const LINKED: u8 = 1;
+const MARKED: u8 = 2;
 /// Bytes of a run's head and of each of its targets in a publish entry.
 pub(crate) const PUBLISH_RUN_BYTES: usize = 12;
 /// See [`PUBLISH_RUN_BYTES`].
@@ -81,6 +85,8 @@ pub(crate) enum Entry<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Publish<'a> {
     pub(crate) link: Option<LinkNumber>,
+    /// Terms of its only record.
+    pub(crate) marks: Option<Marks<'a>>,
     runs: Vec<PublishRun<'a>>,
     /// Offset of the first record in the entry.
     pub(crate) records_at: u32,
@@ -129,7 +135,7 @@ impl<'a> PublishRun<'a> {
 /// Begins a publish entry; then, for each run, [`put_publish_run`]; then the records.
 pub(crate) fn begin_publish(out: &mut Vec<u8>, link: Option<LinkNumber>, runs: u32) {
     out.clear();
-    out.put_slice(&[kind::PUBLISH, VERSION, u8::from(link.is_some()), 0]);
+    out.put_slice(&[kind::PUBLISH, VERSION, if link.is_some() { LINKED } else { 0 }, 0]);
     out.put_u32_le(runs);
     if let Some(link) = link {
         out.put_u16_le(link.from.0);
@@ -146,6 +152,14 @@ pub(crate) fn put_publish_run(out: &mut Vec<u8>, count: u32, bytes: u32, targets
         out.put_u64_le(target.queue.0);
         out.put_u64_le(target.first.0 | if target.diverted { DIVERTED } else { 0 });
     }
+}
+
+/// Appends the terms of the only record of a publish entry, behind its run.
+pub(crate) fn put_marks(out: &mut Vec<u8>, of: &Marks<'_>) {
+    if let Some(flags) = out.get_mut(2) {
+        *flags |= MARKED;
+    }
+    marks::put(out, of);
 }
 
 pub(crate) fn put_settle(out: &mut Vec<u8>, queue: QueueId, how: How, runs: &[Run]) {
@@ -308,11 +322,11 @@ impl<'a> Entry<'a> {
 }
 
 fn publish(len: usize, flags: u8, mut input: Input<'_>) -> Result<Entry<'_>, String> {
-    if flags > 1 {
+    if flags & !(LINKED | MARKED) != 0 {
         return Err(format!("has publish flags {flags}"));
     }
     let count = input.u32("runs")?;
-    let link = if flags & 1 != 0 {
+    let link = if flags & LINKED != 0 {
         let from = ShardId(input.u16("link")?);
         Some(LinkNumber { from, number: input.u64("link")? })
     } else {
@@ -325,13 +339,14 @@ fn publish(len: usize, flags: u8, mut input: Input<'_>) -> Result<Entry<'_>, Str
         let (targets, _) = input.bytes(len, "targets")?.as_chunks::<PUBLISH_TARGET_BYTES>();
         heads.push((records, bytes, targets));
     }
+    let marks = if flags & MARKED != 0 { Some(marks::read(&mut input)?) } else { None };
     let records_at = (len - input.0.len()) as u32;
     let mut runs = Vec::with_capacity(heads.len());
     for (count, bytes, targets) in heads {
         runs.push(PublishRun { count, records: input.bytes(bytes as usize, "records")?, targets });
     }
     input.end()?;
-    Ok(Entry::Publish(Publish { link, runs, records_at }))
+    Ok(Entry::Publish(Publish { link, marks, runs, records_at }))
 }
 
 fn how(detail: u8) -> Result<How, String> {

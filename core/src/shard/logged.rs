@@ -8,8 +8,10 @@ use super::group::{self, LoggedGroups};
 use super::share::{self, LoggedShare};
 use crate::queue::{Queue, Record};
 use crate::stream::compact::Compaction;
+use crate::stream::single::Expiry;
 use crate::stream::{Partition, Stored};
 use std::cmp::Reverse;
+use std::sync::Arc;
 use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision};
 use stele_model::publish::LinkNumber;
 use stele_model::queue::QueueSpec;
@@ -58,6 +60,21 @@ pub struct LoggedPartition {
     pub keys: Vec<(u128, Position, bool)>,
     /// Of a compacted stream: batches below were appended before keys were told.
     pub keys_since: Option<Position>,
+    /// Of a stream that tells its records apart.
+    pub records: Option<LoggedSubjects>,
+}
+
+/// What a partition knows of single records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoggedSubjects {
+    /// For each record its subject, when it goes by its own time in ms (`u64::MAX`: never), and whether it is a marker.
+    pub records: Vec<(Position, Vec<u8>, Option<u64>, bool)>,
+    /// Ids that are remembered: position, hash, time in ms.
+    pub ids: Vec<(Position, u128, u64)>,
+    /// Of the last record that came.
+    pub last_id: Option<Vec<u8>>,
+    /// When it came, ms.
+    pub last_ms: u64,
 }
 
 /// See [`LoggedPartition::producers`].
@@ -143,6 +160,9 @@ fn keys(of: &Compaction, start: Position) -> Vec<(u128, Position, bool)> {
 }
 
 fn partition(of: &Partition) -> LoggedPartition {
+    if of.is_volatile() {
+        return partition(&Partition::new(Arc::clone(&of.spec)));
+    }
     let batch = |of: Stored| LoggedBatch {
         first: of.first,
         count: of.count,
@@ -164,7 +184,27 @@ fn partition(of: &Partition) -> LoggedPartition {
         producers: producers.collect(),
         keys: of.compaction.as_ref().map_or_else(Vec::new, |compaction| keys(compaction, of.start)),
         keys_since: of.compaction.as_ref().map(|compaction| compaction.since),
+        records: subjects(of),
     }
+}
+
+fn subjects(of: &Partition) -> Option<LoggedSubjects> {
+    let records = of.records.as_ref()?;
+    let single = |batch: Stored| {
+        let single = batch.single?;
+        let expires = match single.expiry {
+            Expiry::Stream => None,
+            Expiry::At(at) => Some(at),
+            Expiry::Never => Some(u64::MAX),
+        };
+        Some((batch.first, records.subjects.name(single.subject).to_vec(), expires, single.marker))
+    };
+    Some(LoggedSubjects {
+        records: of.index.from(of.start).filter_map(single).collect(),
+        ids: records.dedupe.all().collect(),
+        last_id: records.last_id.as_ref().map(|id| id.to_vec()),
+        last_ms: records.last_ms,
+    })
 }
 
 fn queue(of: &Queue) -> LoggedQueue {

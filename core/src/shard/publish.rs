@@ -7,9 +7,13 @@
 
 use super::effect::Turn;
 use super::entry::{self, Target};
+use super::stream::marks::MARKS_BYTES_MAX;
+use super::stream::store::Decided;
 use super::{Mutant, Shard};
 use crate::queue::lease::NOBODY;
 use crate::queue::{NEVER, Queue, Record};
+use crate::stream::records::Marks;
+use crate::stream::waited_for;
 use smallvec::SmallVec;
 use std::ops::Range;
 use stele_model::id::{Lsn, Now, Place, Position, QueueId};
@@ -18,15 +22,18 @@ use stele_model::publish::{LinkNumber, Publishes, RoutedRun, ShardPublish};
 use stele_model::queue::Overflow;
 use stele_model::refusal::Refusal;
 use stele_model::shard::{DeathReason, ShardEffect};
+use stele_model::stream::records::ShardStored;
 use stele_record::{HEAD_BYTES, TTL_NONE};
 
 /// What the index needs of one record, read from its head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     /// Offset from the first record of the run.
-    at: u32,
-    len: u32,
+    pub(super) at: u32,
+    pub(super) len: u32,
     overhead: u32,
+    exchange_len: u16,
+    key_len: u16,
     ttl_ms: Option<u64>,
     priority: u8,
 }
@@ -48,6 +55,10 @@ struct Storing<'a> {
     diverted: Vec<(QueueId, Position)>,
     /// Partitions that got something, and in which block last.
     streamed: SmallVec<[(QueueId, Lsn); 2]>,
+    /// The item whose terms go with the next entry.
+    marked: Option<u32>,
+    /// Where awaited records went that a stream tells apart.
+    stored: Vec<ShardStored>,
     heads: Vec<Head>,
 }
 
@@ -86,14 +97,14 @@ impl Shard {
             storing.link = None;
         }
         self.append(&mut storing, true, turn);
-        let Storing { mut after, refused, gone, mut touched, diverted, streamed, .. } = storing;
-        if !refused.is_empty() || !gone.is_empty() {
+        let Storing { mut after, refused, gone, mut touched, diverted, streamed, stored, .. } = storing;
+        if !refused.is_empty() || !gone.is_empty() || stored.iter().any(|stored| stored.duplicate) {
             after = after.max(turn.journal.tail());
         }
         if self.makes(Mutant::EarlyConfirm) {
             after = Lsn(0);
         }
-        turn.say(after, ShardEffect::Published { hub, call, refused, gone, stored: Vec::new() });
+        turn.say(after, ShardEffect::Published { hub, call, refused, gone, stored });
         for (partition, lsn) in streamed {
             self.came_to(partition, lsn, turn);
         }
@@ -110,8 +121,9 @@ impl Shard {
         let (mut lasting, mut refusing, mut streamed) = (false, false, false);
         for id in route {
             if let Some(partition) = self.streams.partitions.get(id) {
-                streamed = true;
+                streamed |= !partition.is_volatile();
                 refusing |= to.bytes_of(&run.items).len() > partition.spec.settings.batch_bytes_max as usize;
+                refusing |= self.is_choosy(*id, to.batch);
                 there.push(*id);
                 continue;
             }
@@ -126,7 +138,7 @@ impl Shard {
             return;
         }
         to.touched.extend_from_slice(&there);
-        // A stream keeps what it takes, whatever the record asks for.
+        // A stream keeps what it takes, whatever the record asks for, unless it is kept in memory.
         let volatile = !streamed && (run.volatile || !lasting);
         if !refusing {
             self.gather(to, run.items.clone(), &there, &[], volatile, turn);
@@ -147,6 +159,11 @@ impl Shard {
         turn: &mut Turn<'_>,
     ) {
         let body = Head::read(to.batch.record(item), 0).map_or(0, |head| u64::from(head.len - head.overhead));
+        // What is decided of one record depends on those before it, and its terms are logged in an entry of its own.
+        let choosy = route.iter().any(|id| self.is_choosy(*id, to.batch));
+        if choosy {
+            self.append(to, false, turn);
+        }
         let hope = !to.pending.is_empty() || route.iter().any(|id| self.could_make_room(*id));
         // Also for what comes over a link, although a crash between the two entries may then bring the first again: that is better
         // than to refuse, and so to lose, a dead letter that a reader makes room for.
@@ -158,6 +175,14 @@ impl Shard {
             Default::default();
         for id in route {
             if let Some(partition) = self.streams.partitions.get(id) {
+                if partition.records.is_some() {
+                    match self.decide_record(*id, to.batch, item, turn.now()) {
+                        Decided::Take => taking.push(*id),
+                        Decided::Duplicate(position) => to.stored(self, *id, item, (position, true)),
+                        Decided::Refuse(refusal) => to.refuse(item, refusal),
+                    }
+                    continue;
+                }
                 let max = partition.spec.settings.batch_bytes_max;
                 if to.batch.record(item).len() <= max as usize {
                     taking.push(*id);
@@ -179,8 +204,14 @@ impl Shard {
                 diverting.push(*id);
             }
         }
-        if !taking.is_empty() || !diverting.is_empty() {
-            self.gather(to, item..item + 1, &taking, &diverting, volatile, turn);
+        if taking.is_empty() && diverting.is_empty() {
+            return;
+        }
+        to.marked = to.batch.terms(item).filter(|_| choosy).map(|_| item);
+        self.gather(to, item..item + 1, &taking, &diverting, volatile, turn);
+        if to.marked.is_some() {
+            self.append(to, false, turn);
+            to.marked = None;
         }
     }
 
@@ -206,6 +237,7 @@ impl Shard {
     ) {
         let most = turn.journal.entry_bytes_max();
         let head = entry::PUBLISH_HEAD_BYTES
+            + to.marks().map_or(0, |marks| MARKS_BYTES_MAX + marks.id.map_or(0, <[u8]>::len))
             + entry::PUBLISH_RUN_BYTES
             + (taking.len() + diverting.len()) * entry::PUBLISH_TARGET_BYTES;
         let mut rest = items;
@@ -290,6 +322,9 @@ impl Shard {
                 _ => pieces.push(run.bytes.clone()),
             }
         }
+        if let Some(marks) = to.marks().filter(|_| !pending.is_empty()) {
+            entry::put_marks(turn.scratch, &marks);
+        }
         let head_len = turn.scratch.len();
         let mut parts: SmallVec<[&[u8]; 5]> = SmallVec::new();
         parts.push(turn.scratch);
@@ -307,7 +342,7 @@ impl Shard {
                 self.keep_run(to, run, turn);
                 continue;
             }
-            self.store(to, run, Place { lsn: place.lsn, at }, time);
+            self.store(to, run, Place { lsn: place.lsn, at }, time, turn);
             at += run.bytes.len() as u32;
         }
     }
@@ -323,24 +358,37 @@ impl Shard {
     fn keep_run(&mut self, to: &mut Storing<'_>, run: &Pending, turn: &mut Turn<'_>) {
         let place = turn.journal.keep(&to.batch.bytes[run.bytes.clone()]);
         let time = turn.now();
-        self.store(to, run, place, time);
+        self.store(to, run, place, time, turn);
     }
 
-    fn store(&mut self, to: &mut Storing<'_>, run: &Pending, place: Place, time: Now) {
+    fn store(&mut self, to: &mut Storing<'_>, run: &Pending, place: Place, time: Now, turn: &mut Turn<'_>) {
         to.heads.clear();
-        read_heads(&to.batch.bytes[run.bytes.clone()], run.items.end - run.items.start, &mut to.heads)
+        let bytes = &to.batch.bytes[run.bytes.clone()];
+        read_heads(bytes, run.items.end - run.items.start, &mut to.heads)
             .expect("I20: a dialect writes whole records");
         for target in &run.targets {
-            if self.admit_run(target, place, run.bytes.len(), to.heads.len(), time) {
-                to.streamed.push((target.queue, place.lsn));
+            // What a stream keeps in memory stands there, although a queue may have it logged.
+            let kept = self.is_kept(target.queue) && place.lsn.0 & VOLATILE == 0;
+            let place = if kept { turn.journal.keep(bytes) } else { place };
+            let marks = to.marks().unwrap_or(Marks::NONE);
+            if self.admit_run(target, place, (bytes, &to.heads), marks, time) {
+                to.streamed.push((target.queue, waited_for(place)));
+                for (n, item) in (0..).zip(run.items.clone()) {
+                    to.stored(self, target.queue, item, (Position(target.first.0 + n), false));
+                }
             } else {
                 self.admit(target, place, time, &to.heads);
             }
         }
     }
 
+    /// A stream that keeps its records in memory.
+    fn is_kept(&self, id: QueueId) -> bool {
+        self.streams.partitions.get(&id).is_some_and(|partition| partition.is_volatile())
+    }
+
     fn lasts(&self, queue: QueueId) -> bool {
-        let streamed = self.streams.partitions.contains_key(&queue);
+        let streamed = self.streams.partitions.get(&queue).is_some_and(|partition| !partition.is_volatile());
         let queue = self.queues.get(&queue);
         streamed || queue.is_some_and(|queue| queue.spec.settings.durable)
     }
@@ -403,7 +451,29 @@ impl<'a> Storing<'a> {
             touched: Vec::new(),
             diverted: Vec::new(),
             streamed: SmallVec::new(),
+            marked: None,
+            stored: Vec::new(),
             heads: Vec::new(),
+        }
+    }
+
+    /// What is logged of the terms that go with the next entry.
+    fn marks(&self) -> Option<Marks<'a>> {
+        self.marked.and_then(|item| self.batch.terms(item)).map(Marks::of)
+    }
+
+    /// A record is in a stream that tells its records apart; its publisher may want to know.
+    fn stored(
+        &mut self,
+        shard: &Shard,
+        partition: QueueId,
+        item: u32,
+        (position, duplicate): (Position, bool),
+    ) {
+        let awaited = self.batch.items.get(item as usize).is_some_and(|of| of.awaited);
+        let of = shard.streams.partitions.get(&partition).and_then(|partition| partition.by_record());
+        if awaited && of.is_some_and(|settings| !settings.no_ack) {
+            self.stored.push(ShardStored { item, partition, position, duplicate });
         }
     }
 
@@ -470,7 +540,7 @@ impl Pending {
 
 impl Head {
     /// Reads the head of the record at the start of `bytes`.
-    fn read(bytes: &[u8], at: u32) -> Option<Self> {
+    pub(super) fn read(bytes: &[u8], at: u32) -> Option<Self> {
         let head = bytes.first_chunk::<HEAD_BYTES>()?;
         let [
             l0,
@@ -501,12 +571,19 @@ impl Head {
         ] = *head;
         let len = u32::from_le_bytes([l0, l1, l2, l3]);
         let ttl_ms = u32::from_le_bytes([t0, t1, t2, t3]);
-        let names = u32::from(u16::from_le_bytes([e0, e1])) + u32::from(u16::from_le_bytes([k0, k1]));
+        let (exchange_len, key_len) = (u16::from_le_bytes([e0, e1]), u16::from_le_bytes([k0, k1]));
+        let names = u32::from(exchange_len) + u32::from(key_len);
         let overhead = (names + HEAD_BYTES as u32)
             .checked_add(u32::from_le_bytes([p0, p1, p2, p3]))?
             .checked_add(u32::from_le_bytes([h0, h1, h2, h3]))?;
         let ttl_ms = (ttl_ms != TTL_NONE).then_some(u64::from(ttl_ms));
-        (overhead <= len).then_some(Self { at, len, overhead, ttl_ms, priority })
+        (overhead <= len).then_some(Self { at, len, overhead, exchange_len, key_len, ttl_ms, priority })
+    }
+
+    /// The record's key, of the bytes that begin with the record.
+    pub(super) fn key<'a>(&self, record: &'a [u8]) -> &'a [u8] {
+        let at = HEAD_BYTES + usize::from(self.exchange_len);
+        record.get(at..at + usize::from(self.key_len)).unwrap_or(&[])
     }
 
     fn record(&self, queue: &Queue, position: Position, place: Place, time: Now) -> Record {

@@ -4,9 +4,11 @@
 //! queues: decide, log, apply by the functions that replay calls (S1); the registry's words are taken once and in order (S5, S10); no turn
 //! is long (S7). Not here: what is in a batch, and the word for it in any dialect.
 
+mod age;
 mod append;
 mod chores;
 mod entry;
+pub(super) mod marks;
 mod push;
 mod read;
 mod records;
@@ -14,6 +16,7 @@ mod replay;
 mod retain;
 mod snapshot;
 mod spec;
+pub(super) mod store;
 mod watch;
 
 pub(super) use entry::StreamEntry;
@@ -24,7 +27,8 @@ use super::effect::Turn;
 use super::entry as entries;
 use crate::stream::Partition;
 use chores::Chores;
-use std::collections::{BTreeMap, BTreeSet};
+use records::Purging;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, Position, QueueId, Revision, SessionId};
 use stele_model::machine::Urgency;
@@ -44,6 +48,8 @@ pub(super) struct Streams {
     /// Which partitions a watch looks at.
     watches: BTreeMap<(SessionId, u64), Vec<QueueId>>,
     chores: Chores,
+    /// Purges under way.
+    purges: VecDeque<Purging>,
     /// The wall clock has jumped: nothing goes by age (S28).
     clock_jumped: bool,
 }

@@ -3,8 +3,10 @@
 //! Called by [`super::index`]. A chunk's memory *is* its snapshot form, so a full chunk is encoded once and a snapshot shares it
 //! (STORAGE §3). What must hold: batches come in the order of their positions and blocks; what a snapshot brings is checked once, by
 //! [`Chunk::parse`], and believed afterwards. Every [`RESTART`]th batch is said by its difference from the chunk's first one, so that a
-//! search opens 32 batches and not all. The layout stands in `docs/format-entries.md`.
+//! search opens 32 batches and not all. Batches at the head go by a count, others by a bit beside the bytes ([`Chunk::take`]), so that
+//! taking one out writes nothing anew; the index does that when half are gone. The layout stands in `docs/format-entries.md`.
 
+use super::single::{SINGLE_BYTES_MAX, Single};
 use bytes::{BufMut, Bytes};
 use stele_model::id::{Lsn, Place, Position};
 use stele_model::stream::Format;
@@ -12,7 +14,7 @@ use stele_model::stream::Format;
 /// A chunk is sealed before it grows beyond this, bytes.
 const CHUNK_BYTES_MAX: usize = 8 << 10;
 /// Most bytes of one encoded batch.
-const ENTRY_BYTES_MAX: usize = 5 * 3 + 10 * 4;
+const ENTRY_BYTES_MAX: usize = 5 * 3 + 10 * 4 + SINGLE_BYTES_MAX;
 /// Bytes before the batches: first position, block, time.
 const HEAD_BYTES: usize = 24;
 /// Batches between two that are said relative to the chunk's first one.
@@ -36,6 +38,8 @@ pub(crate) struct Stored {
     pub(crate) appended_ms: u64,
     /// The newest time in it, ms.
     pub(crate) newest_ms: u64,
+    /// Of a stream that tells its records apart; then `count` is 1.
+    pub(crate) single: Option<Single>,
 }
 
 impl Stored {
@@ -69,6 +73,10 @@ pub(crate) struct Chunk {
     count: u32,
     /// Batches at the head that are gone.
     pub(super) gone: u32,
+    /// A bit for each that is gone; empty as long as only those at the head are.
+    holes: Vec<u64>,
+    /// Batches that are gone, those at the head included.
+    gone_all: u32,
     /// The newest time of all.
     pub(super) newest_ms: u64,
     /// Where every [`RESTART`]th batch begins.
@@ -88,6 +96,8 @@ impl Chunk {
             last: base,
             count: 0,
             gone: 0,
+            holes: Vec::new(),
+            gone_all: 0,
             newest_ms: 0,
             restarts: Vec::new(),
         };
@@ -145,13 +155,18 @@ impl Chunk {
             Format::KafkaBatch => 1,
         };
         put(out, of.first.0 - before.position);
-        put(out, u64::from(of.count) << 2 | u64::from(of.keyed) << 1 | kind);
+        // No batch has no records: that says "a single record", of which more is known.
+        let count = if of.single.is_some() { 0 } else { u64::from(of.count) };
+        put(out, count << 2 | u64::from(of.keyed) << 1 | kind);
         put(out, of.place.lsn.0 - before.lsn);
         put(out, u64::from(of.place.at));
         put(out, u64::from(of.len));
         put(out, of.appended_ms - before.appended_ms);
         let newer = of.newest_ms.wrapping_sub(of.appended_ms).cast_signed();
         put(out, ((newer << 1) ^ (newer >> 63)).cast_unsigned());
+        if let Some(single) = of.single {
+            single.put(out, of.appended_ms);
+        }
         self.last = Base { position: of.end().0, lsn: of.place.lsn.0, appended_ms: of.appended_ms };
         self.newest_ms = self.newest_ms.max(of.newest_ms);
         self.count += 1;
@@ -164,20 +179,105 @@ impl Chunk {
         }
     }
 
+    /// Batches that are not gone.
+    pub(super) fn alive(&self) -> u32 {
+        self.count - self.gone_all
+    }
+
+    /// One more at the head is gone, and all gone ones that it kept from being so.
+    pub(super) fn drop_first(&mut self) {
+        self.gone += 1;
+        self.gone_all += 1;
+        while self.is_hole(self.gone) {
+            self.gone += 1;
+        }
+    }
+
+    /// Takes out the batch that holds `position`.
+    pub(super) fn take(&mut self, position: Position) -> Option<Stored> {
+        let mut batches = self.all_from(position);
+        let batch = batches.next().filter(|batch| batch.first <= position)?;
+        let n = batches.n - 1;
+        // Also at the head: a snapshot tells of those that are gone there only where they are below the start.
+        let word = n as usize / 64;
+        if word >= self.holes.len() {
+            self.holes.resize(self.count.div_ceil(64) as usize, 0);
+        }
+        self.holes[word] |= 1 << (n % 64);
+        self.gone_all += 1;
+        while self.is_hole(self.gone) {
+            self.gone += 1;
+        }
+        Some(batch)
+    }
+
+    fn is_hole(&self, n: u32) -> bool {
+        is_hole(&self.holes, n)
+    }
+
+    /// The bits of those that are gone, for a snapshot.
+    pub(super) fn holes(&self) -> &[u64] {
+        &self.holes
+    }
+
+    /// Takes up the bits of a snapshot.
+    pub(super) fn restore_holes(&mut self, holes: Vec<u64>) -> Result<(), String> {
+        let within = holes.len() <= self.count.div_ceil(64) as usize;
+        let behind = (self.count..holes.len() as u32 * 64).any(|n| is_hole(&holes, n));
+        if !within || behind {
+            return Err("holes of a partition's index are behind its batches".to_owned());
+        }
+        self.gone_all = holes.iter().map(|word| word.count_ones()).sum();
+        self.holes = holes;
+        while self.is_hole(self.gone) {
+            self.gone += 1;
+        }
+        Ok(())
+    }
+
     /// All that are not gone, in order.
     pub(super) fn batches(&self) -> Batches<'_> {
         self.starting_at(self.gone)
     }
 
     /// Those with an end above `position`.
-    pub(super) fn batches_from(&self, position: Position) -> impl Iterator<Item = Stored> + '_ {
+    pub(super) fn batches_from(&self, position: Position) -> Batches<'_> {
+        self.all_from(position)
+    }
+
+    /// The last one that is not gone.
+    pub(super) fn last(&self) -> Option<Stored> {
+        // Mostly it is the last of all; else all are looked at.
+        self.batches_from(Position(self.end().0.saturating_sub(1))).last().or_else(|| self.batches().last())
+    }
+
+    /// The newest time of all that are not gone; those gone at the head count still.
+    pub(super) fn newest(&self) -> Option<u64> {
+        if self.holes.is_empty() {
+            return Some(self.newest_ms);
+        }
+        self.batches().map(|batch| batch.newest_ms).max()
+    }
+
+    /// How many with an end above `position`.
+    pub(super) fn alive_from(&self, position: Position) -> u32 {
+        if position <= self.first() { self.alive() } else { self.batches_from(position).count() as u32 }
+    }
+
+    fn all_from(&self, position: Position) -> Batches<'_> {
         let at_restart = |at: &u16| {
             let gap = self.bytes().get(usize::from(*at)..).and_then(|mut rest| take(&mut rest));
             self.base.position + gap.unwrap_or(0)
         };
         let above = self.restarts.partition_point(|at| at_restart(at) <= position.0);
         let from = (above.saturating_sub(1) as u32 * RESTART).max(self.gone);
-        self.starting_at(from).skip_while(move |batch| batch.end() <= position)
+        let mut batches = self.starting_at(from);
+        loop {
+            let here = batches.clone();
+            if batches.decode().is_none_or(|batch| batch.end() > position) {
+                return here;
+            }
+        }
     }
 
     /// Its bytes for a snapshot; shared once it is sealed.
@@ -194,7 +294,8 @@ impl Chunk {
         let head = bytes.first_chunk::<HEAD_BYTES>().ok_or_else(wrong)?;
         let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|n| head[at + n]));
         let base = Base { position: long(0), lsn: long(8), appended_ms: long(16) };
-        let mut batches = Batches { rest: bytes.get(HEAD_BYTES..).unwrap_or(&[]), base, last: base, n: 0 };
+        let rest = bytes.get(HEAD_BYTES..).unwrap_or(&[]);
+        let mut batches = Batches { rest, base, last: base, n: 0, holes: &[] };
         let (mut restarts, mut newest_ms) = (Vec::new(), 0);
         while !batches.rest.is_empty() {
             if batches.n.is_multiple_of(RESTART) {
@@ -212,7 +313,8 @@ impl Chunk {
         if count == 0 {
             return Err(wrong());
         }
-        Ok(Self { base, last, count, gone: 0, newest_ms, restarts, body: Body::Sealed(bytes) })
+        let (holes, body) = (Vec::new(), Body::Sealed(bytes));
+        Ok(Self { base, last, count, gone: 0, holes, gone_all: 0, newest_ms, restarts, body })
     }
 
     /// Bytes of memory.
@@ -222,7 +324,7 @@ impl Chunk {
             Body::Growing(bytes) => bytes.capacity(),
             Body::Sealed(bytes) => bytes.len(),
         };
-        size_of::<Self>() + body + 2 * self.restarts.capacity()
+        size_of::<Self>() + body + 2 * self.restarts.capacity() + 8 * self.holes.capacity()
     }
 
     fn bytes(&self) -> &[u8] {
@@ -240,24 +342,44 @@ impl Chunk {
             base: self.base,
             last: self.base,
             n: restart * RESTART,
+            holes: &self.holes,
         };
-        while batches.n < n && batches.next().is_some() {}
+        while batches.n < n && batches.decode().is_some() {}
         batches
     }
 }
 
+/// Bit `n` of a list of bits, which ends with the last one that is set.
+fn is_hole(holes: &[u64], n: u32) -> bool {
+    holes.get(n as usize / 64).is_some_and(|word| word >> (n % 64) & 1 != 0)
+}
+
 /// Reads batches one after the other.
+#[derive(Clone)]
 pub(super) struct Batches<'a> {
     rest: &'a [u8],
     base: Base,
     last: Base,
+    /// The next one's number.
     n: u32,
+    /// Those that are passed over.
+    holes: &'a [u64],
 }
 
 impl Iterator for Batches<'_> {
     type Item = Stored;
 
     fn next(&mut self) -> Option<Stored> {
+        while is_hole(self.holes, self.n) {
+            self.decode()?;
+        }
+        self.decode()
+    }
+}
+
+impl Batches<'_> {
+    /// The next batch, gone or not.
+    fn decode(&mut self) -> Option<Stored> {
         if self.rest.is_empty() {
             return None;
         }
@@ -272,6 +394,8 @@ impl Iterator for Batches<'_> {
         let newer = take(rest)?;
         let newer = (newer >> 1).cast_signed() ^ -((newer & 1).cast_signed());
         let count = u32::try_from(kind >> 2).ok()?;
+        let single = if count == 0 { Some(Single::take(rest, appended_ms)?) } else { None };
+        let count = count.max(1);
         self.last = Base { position: first.checked_add(u64::from(count))?, lsn, appended_ms };
         self.n += 1;
         Some(Stored {
@@ -283,12 +407,13 @@ impl Iterator for Batches<'_> {
             keyed: kind & 2 != 0,
             appended_ms,
             newest_ms: appended_ms.wrapping_add(newer.cast_unsigned()),
+            single,
         })
     }
 }
 
 /// Appends a number, seven bits a byte, the low ones first.
-fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -297,7 +422,7 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Takes a number off; `None`: it is longer than 64 bits, or not all there.
-fn take(rest: &mut &[u8]) -> Option<u64> {
+pub(super) fn take(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {
         let (byte, behind) = rest.split_first()?;

@@ -1,8 +1,8 @@
 //! Where the batches of a partition are: by position, by time, by block.
 //!
 //! Called by [`super::Partition`] and by the shard. Chunks of 8 KB, about 12 bytes a batch; an idle partition has one small one. What must
-//! hold: batches come behind all others; those at the head leave in order, in steps that the caller bounds (S7); a hole in the middle
-//! costs one chunk's encoding. Searches by position or append time are binary; those by the producers' times, which have no order, look at
+//! hold: batches come behind all others; those at the head leave in order, in steps that the caller bounds (S7); one taken out of the middle
+//! costs a search and a bit, and every so often the encoding of its chunk anew. Searches by position or append time are binary; those by the producers' times, which have no order, look at
 //! the head of every chunk: 1 ns each, so 0.2 ms for 100 million batches. Not here: what the numbers mean for readers.
 
 use super::chunk::{Chunk, Stored};
@@ -10,75 +10,124 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use stele_model::id::{Lsn, Position};
 
+/// Holes in the middle of a chunk that are left there, even if as few batches are. More than that, and more than there are batches, and
+/// the chunk is written anew.
+const HOLES_MAX: u32 = 64;
+/// A chunk with fewer batches than this joins the one before it, if that has not many more.
+const ALIVE_MIN: u32 = 64;
+
 /// The batches of a partition, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    chunks: VecDeque<Box<Chunk>>,
+    chunks: VecDeque<Held>,
+    /// Batches that are there.
+    alive: u64,
+}
+
+/// A chunk, and what is asked of all of them in turn.
+#[derive(Debug)]
+struct Held {
+    end: Position,
+    alive: u32,
+    chunk: Box<Chunk>,
+}
+
+impl Held {
+    fn new(chunk: Chunk) -> Self {
+        Self { end: chunk.end(), alive: chunk.alive(), chunk: Box::new(chunk) }
+    }
 }
 
 impl Index {
     /// Appends a batch behind all others.
     pub(crate) fn push(&mut self, batch: &Stored) {
+        self.alive += 1;
         if let Some(last) = self.chunks.back_mut() {
-            if last.has_room() {
-                return last.push(batch);
+            if last.chunk.has_room() {
+                last.chunk.push(batch);
+                last.end = batch.end();
+                last.alive += 1;
+                return;
             }
-            last.seal();
+            last.chunk.seal();
         }
-        self.chunks.push_back(Box::new(Chunk::new(batch)));
+        self.chunks.push_back(Held::new(Chunk::new(batch)));
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.alive
+    }
+
+    /// How many there are with an end above `position`.
+    pub(crate) fn count_from(&self, position: Position) -> u64 {
+        let n = self.chunk_of(position);
+        let Some(held) = self.chunks.get(n) else { return 0 };
+        let here = u64::from(held.chunk.alive_from(position));
+        // The shorter side is counted.
+        if n > self.chunks.len() / 2 {
+            return here + self.chunks.range(n + 1..).map(|held| u64::from(held.alive)).sum::<u64>();
+        }
+        let before: u64 = self.chunks.range(..=n).map(|held| u64::from(held.alive)).sum();
+        self.alive - before + here
     }
 
     /// There is one batch.
     pub(crate) fn is_single(&self) -> bool {
-        self.chunks.len() == 1 && self.chunks.front().is_some_and(|chunk| chunk.count() == chunk.gone + 1)
+        self.alive == 1
     }
 
     pub(crate) fn first(&self) -> Option<Stored> {
-        self.chunks.front().and_then(|chunk| chunk.batches().next())
+        self.chunks.front().and_then(|held| held.chunk.batches().next())
     }
 
     pub(crate) fn last(&self) -> Option<Stored> {
-        let last = self.chunks.back()?;
-        last.batches_from(Position(last.end().0.saturating_sub(1))).last()
+        self.chunks.iter().rev().find_map(|held| held.chunk.last())
+    }
+
+    /// The batch that holds `position`.
+    pub(crate) fn get(&self, position: Position) -> Option<Stored> {
+        let held = self.chunks.get(self.chunk_of(position))?;
+        held.chunk.batches_from(position).next().filter(|batch| batch.first <= position)
     }
 
     /// When the last batch was appended; 0 if there is none.
     pub(crate) fn appended_ms(&self) -> u64 {
-        self.chunks.back().map_or(0, |chunk| chunk.appended_ms())
+        self.chunks.back().map_or(0, |held| held.chunk.appended_ms())
     }
 
     /// All, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Stored> + '_ {
-        self.chunks.iter().flat_map(|chunk| chunk.batches())
+        self.chunks.iter().flat_map(|held| held.chunk.batches())
     }
 
     /// Those with an end above `position`, oldest first.
     pub(crate) fn from(&self, position: Position) -> impl Iterator<Item = Stored> + '_ {
-        let n = self.chunks.partition_point(|chunk| chunk.end() <= position);
-        let first = self.chunks.get(n).into_iter().flat_map(move |chunk| chunk.batches_from(position));
-        first.chain(self.chunks.iter().skip(n + 1).flat_map(|chunk| chunk.batches()))
+        let n = self.chunk_of(position);
+        let first = self.chunks.get(n).into_iter().flat_map(move |held| held.chunk.batches_from(position));
+        first.chain(self.chunks.iter().skip(n + 1).flat_map(|held| held.chunk.batches()))
     }
 
     /// The first with an end above `from` that was appended at `ms` or later.
     pub(crate) fn appended_at(&self, from: Position, ms: u64) -> Option<Stored> {
-        let n = self.chunks.partition_point(|chunk| chunk.end() <= from || chunk.appended_ms() < ms);
-        let mut batches = self.chunks.get(n)?.batches_from(from);
+        let n = self.chunks.partition_point(|held| held.end <= from || held.chunk.appended_ms() < ms);
+        let mut batches = self.chunks.iter().skip(n).flat_map(|held| held.chunk.batches_from(from));
         batches.find(|batch| batch.appended_ms >= ms)
     }
 
     /// The first with an end above `from` and a newest time of `ms` or later.
     pub(crate) fn newest_at(&self, from: Position, ms: u64) -> Option<Stored> {
-        let n = self.chunks.partition_point(|chunk| chunk.end() <= from);
-        let fitting = self.chunks.iter().skip(n).filter(|chunk| chunk.newest_ms >= ms);
-        fitting.flat_map(|chunk| chunk.batches_from(from)).find(|batch| batch.newest_ms >= ms)
+        let n = self.chunk_of(from);
+        let fitting = self.chunks.iter().skip(n).filter(|held| held.chunk.newest_ms >= ms);
+        fitting.flat_map(|held| held.chunk.batches_from(from)).find(|batch| batch.newest_ms >= ms)
     }
 
     /// The first that has the newest time of all with an end above `from`.
     pub(crate) fn newest(&self, from: Position) -> Option<Stored> {
-        let n = self.chunks.partition_point(|chunk| chunk.end() <= from);
+        let n = self.chunk_of(from);
         // The first chunk may owe its newest time to what is below `from`, so it is read.
-        let head = self.chunks.get(n)?.batches_from(from).map(|batch| batch.newest_ms).max();
-        let others = self.chunks.iter().skip(n + 1).map(|chunk| chunk.newest_ms).max();
+        let head = self.chunks.get(n)?.chunk.batches_from(from).map(|batch| batch.newest_ms).max();
+        let others = self.chunks.iter().skip(n + 1).filter_map(|held| held.chunk.newest()).max();
         self.newest_at(from, head.max(others)?)
     }
 
@@ -90,16 +139,18 @@ impl Index {
         mut gone: impl FnMut(&Stored),
     ) -> bool {
         let mut left = batches_max;
-        while let Some(chunk) = self.chunks.front_mut() {
+        while let Some(held) = self.chunks.front_mut() {
             let mut dropped = 0;
-            let below = chunk.batches().take_while(|batch| batch.end() <= start);
+            let below = held.chunk.batches().take_while(|batch| batch.end() <= start);
             for batch in below.take(left as usize) {
                 gone(&batch);
                 dropped += 1;
             }
-            chunk.gone += dropped;
+            (0..dropped).for_each(|_| held.chunk.drop_first());
+            held.alive -= dropped;
+            self.alive -= u64::from(dropped);
             left -= dropped;
-            if chunk.gone < chunk.count() {
+            if held.alive > 0 {
                 break;
             }
             self.chunks.pop_front();
@@ -107,13 +158,48 @@ impl Index {
         left == 0 && self.first().is_some_and(|batch| batch.end() <= start)
     }
 
+    /// Takes out the batch that holds `position`.
+    pub(crate) fn take(&mut self, position: Position) -> Option<Stored> {
+        let n = self.chunk_of(position);
+        let last = n + 1 == self.chunks.len();
+        let held = self.chunks.get_mut(n)?;
+        let batch = held.chunk.take(position)?;
+        held.alive -= 1;
+        self.alive -= 1;
+        if held.alive == 0 && !last {
+            self.chunks.remove(n);
+        } else if held.chunk.count() - held.chunk.gone - held.alive > held.alive.max(HOLES_MAX) {
+            self.tidy(n);
+        }
+        Some(batch)
+    }
+
+    /// Writes a chunk anew without what is gone: behind what the one before it has, if both have little.
+    fn tidy(&mut self, n: usize) {
+        let last = n + 1 == self.chunks.len();
+        let Some(held) = self.chunks.get(n) else { return };
+        let before = n.checked_sub(1).and_then(|before| self.chunks.get(before));
+        let joins = before.is_some_and(|before| !last && before.alive + held.alive <= 2 * ALIVE_MIN);
+        let from = if joins { n - 1 } else { n };
+        let mut batches = self.chunks.range(from..=n).flat_map(|held| held.chunk.batches());
+        let Some(first) = batches.next() else { return };
+        let mut kept = Chunk::new(&first);
+        batches.for_each(|batch| kept.push(&batch));
+        if !last {
+            kept.seal();
+        }
+        self.chunks[from] = Held::new(kept);
+        if joins {
+            self.chunks.remove(n);
+        }
+    }
+
     /// How many of these batches, which are in order and there, stand in the first `chunks_max` chunks that hold any of them.
     pub(crate) fn within_chunks(&self, firsts: &[Position], chunks_max: usize) -> usize {
         let (mut chunks, mut end) = (0, Position(0));
         for (n, first) in firsts.iter().enumerate() {
             if *first >= end {
-                let at = self.chunks.partition_point(|chunk| chunk.end() <= *first);
-                end = self.chunks.get(at).map_or(Position(u64::MAX), |chunk| chunk.end());
+                end = self.chunks.get(self.chunk_of(*first)).map_or(Position(u64::MAX), |held| held.end);
                 chunks += 1;
                 if chunks > chunks_max {
                     return n;
@@ -127,9 +213,9 @@ impl Index {
     pub(crate) fn remove(&mut self, firsts: &[Position], mut gone: impl FnMut(&Stored)) {
         let mut rest = firsts;
         while let Some(first) = rest.first() {
-            let n = self.chunks.partition_point(|chunk| chunk.end() <= *first);
-            let Some(chunk) = self.chunks.get(n) else { return };
-            let (these, others) = rest.split_at(rest.partition_point(|first| *first < chunk.end()));
+            let n = self.chunk_of(*first);
+            let Some(Held { end, alive, chunk }) = self.chunks.get(n) else { return };
+            let (these, others) = rest.split_at(rest.partition_point(|first| first < end));
             rest = others;
             let mut kept: Option<Chunk> = None;
             for batch in chunk.batches() {
@@ -142,15 +228,17 @@ impl Index {
                     None => kept = Some(Chunk::new(&batch)),
                 }
             }
-            let last = n + 1 == self.chunks.len();
+            let (before, last) = (u64::from(*alive), n + 1 == self.chunks.len());
             match kept {
                 Some(mut kept) => {
                     if !last {
                         kept.seal();
                     }
-                    *self.chunks[n] = kept;
+                    self.alive -= before - u64::from(kept.alive());
+                    self.chunks[n] = Held::new(kept);
                 }
                 None => {
+                    self.alive -= before;
                     self.chunks.remove(n);
                 }
             }
@@ -159,22 +247,46 @@ impl Index {
 
     /// Batches in the blocks of `range`; chunks outside it are passed over.
     pub(crate) fn in_blocks(&self, range: (Lsn, Lsn)) -> impl Iterator<Item = Stored> + '_ {
-        let from = self.chunks.partition_point(|chunk| chunk.blocks().1 < range.0);
-        let chunks = self.chunks.iter().skip(from).take_while(move |chunk| chunk.blocks().0 <= range.1);
+        let from = self.chunks.partition_point(|held| held.chunk.blocks().1 < range.0);
+        let chunks = self.chunks.iter().skip(from).take_while(move |held| held.chunk.blocks().0 <= range.1);
         chunks
-            .flat_map(|chunk| chunk.batches())
+            .flat_map(|held| held.chunk.batches())
             .filter(move |batch| (range.0..=range.1).contains(&batch.place.lsn))
     }
 
-    /// The chunks' bytes for a snapshot. Full ones are shared, not copied.
-    pub(crate) fn chunks(&self) -> impl ExactSizeIterator<Item = Bytes> + '_ {
-        self.chunks.iter().map(|chunk| chunk.to_bytes())
+    /// Positions between these without a record, in a partition of single records: the first so many. Chunks without a hole are passed over.
+    pub(crate) fn holes(&self, (from, end): (Position, Position), count_max: usize) -> Vec<Position> {
+        let (mut holes, mut next) = (Vec::new(), from.0);
+        let mut gap = |next: u64, to: u64| {
+            holes.extend((next..to).take(count_max - holes.len()).map(Position));
+            holes.len() == count_max
+        };
+        for held in self.chunks.iter().skip(self.chunk_of(from)) {
+            let first = held.chunk.first();
+            if first.0 == next && held.end.0 - first.0 == u64::from(held.alive) {
+                next = held.end.0;
+                continue;
+            }
+            for batch in held.chunk.batches_from(from) {
+                if gap(next, batch.first.0) {
+                    return holes;
+                }
+                next = batch.end().0;
+            }
+        }
+        gap(next, end.0);
+        holes
+    }
+
+    /// The chunks' bytes for a snapshot, with the bits of those that are gone. Full ones are shared, not copied.
+    pub(crate) fn chunks(&self) -> impl ExactSizeIterator<Item = (Bytes, &[u64])> + '_ {
+        self.chunks.iter().map(|held| (held.chunk.to_bytes(), held.chunk.holes()))
     }
 
     /// Takes up a chunk of a snapshot behind the others.
-    pub(crate) fn restore(&mut self, bytes: Bytes) -> Result<(), String> {
-        let chunk = Chunk::parse(bytes)?;
-        let ordered = self.chunks.back().is_none_or(|last| {
+    pub(crate) fn restore(&mut self, bytes: Bytes, holes: Vec<u64>) -> Result<(), String> {
+        let mut chunk = Chunk::parse(bytes)?;
+        let ordered = self.chunks.back().is_none_or(|Held { chunk: last, .. }| {
             last.end() <= chunk.first()
                 && last.blocks().1 <= chunk.blocks().0
                 && last.appended_ms() <= chunk.batches().next().map_or(0, |batch| batch.appended_ms)
@@ -182,8 +294,15 @@ impl Index {
         if !ordered {
             return Err("chunks of a partition's index are out of order".to_owned());
         }
-        self.chunks.push_back(Box::new(chunk));
+        chunk.restore_holes(holes)?;
+        self.alive += u64::from(chunk.alive());
+        self.chunks.push_back(Held::new(chunk));
         Ok(())
+    }
+
+    /// The chunk in which the first batch with an end above `position` stands, if it is there.
+    fn chunk_of(&self, position: Position) -> usize {
+        self.chunks.partition_point(|held| held.end <= position)
     }
 }
 

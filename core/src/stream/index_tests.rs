@@ -1,6 +1,7 @@
 //! The index against a list of batches.
 
 use super::*;
+use crate::stream::single::{Expiry, Single};
 use proptest::prelude::*;
 use stele_model::id::Place;
 use stele_model::stream::Format;
@@ -29,6 +30,7 @@ fn batches(steps: &[Step]) -> Vec<Stored> {
             keyed: kind & 8 != 0,
             appended_ms,
             newest_ms,
+            single: None,
         });
         position += u64::from(count.max(1));
     }
@@ -45,6 +47,7 @@ fn plain(count: u64) -> Vec<Stored> {
         keyed: false,
         appended_ms: 1_700_000_000_000 + n / 40,
         newest_ms: 1_700_000_000_000 + n / 40 - 3,
+        single: None,
     };
     (0..count).map(batch).collect()
 }
@@ -89,23 +92,75 @@ proptest! {
             prop_assert!(index.in_blocks(range).eq(within));
         }
         let mut back = Index::default();
-        for chunk in index.chunks() {
-            back.restore(chunk).unwrap();
+        for (chunk, holes) in index.chunks() {
+            back.restore(chunk, holes.to_vec()).unwrap();
         }
         while back.drop_below(start, 1000, |_| ()) {}
         prop_assert!(back.iter().eq(list.iter().copied()));
     }
 
     #[test]
+    fn single_records_are_taken_out_and_counted_as_from_a_list(
+        steps in prop::collection::vec((0..3u64, 0..9u32, any::<bool>(), 0..4u64), 1..3000),
+        takes in prop::collection::vec(0..3000usize, 0..3000), probes in prop::collection::vec(0..9000u64, 1..20),
+    ) {
+        let (mut index, mut list, mut position) = (Index::default(), Vec::new(), 5);
+        for (n, (gap, subject, marker, expiry)) in (0..).zip(&steps) {
+            position += 1 + gap;
+            let appended_ms = 1000 + n / 3;
+            let expiry = match expiry {
+                0 => Expiry::At(appended_ms + 70),
+                1 => Expiry::Never,
+                _ => Expiry::Stream,
+            };
+            let single = Some(Single { subject: *subject << 20, expiry, marker: *marker });
+            let place = Place { lsn: Lsn(1 + n / 9), at: n as u32 };
+            let (first, format, newest_ms) = (Position(position), Format::Records, appended_ms);
+            let batch =
+                Stored { first, count: 1, place, len: 9, format, keyed: false, appended_ms, newest_ms, single };
+            index.push(&batch);
+            list.push(batch);
+        }
+        for n in takes.iter().filter(|n| **n < steps.len()) {
+            let first = list.get(n % list.len().max(1)).map_or(Position(1), |batch| batch.first);
+            let expected = list.iter().position(|batch| batch.first == first).map(|at| list.remove(at));
+            prop_assert_eq!(index.take(first), expected);
+            prop_assert_eq!(index.take(first), None, "once");
+        }
+        let check = |index: &Index| {
+            prop_assert!(index.iter().eq(list.iter().copied()));
+            prop_assert_eq!((index.first(), index.last()), (list.first().copied(), list.last().copied()));
+            prop_assert_eq!(index.count(), list.len() as u64);
+            for from in probes.iter().copied().map(Position) {
+                let above = || list.iter().filter(|batch| batch.first >= from).copied();
+                prop_assert!(index.from(from).eq(above()));
+                prop_assert_eq!(index.count_from(from), above().count() as u64);
+                prop_assert_eq!(index.get(from), above().next().filter(|batch| batch.first == from));
+                prop_assert_eq!(index.appended_at(from, 1300), above().find(|batch| batch.appended_ms >= 1300));
+                prop_assert_eq!(index.newest(from).map(|batch| batch.newest_ms), above().next_back().map(|batch| batch.newest_ms));
+            }
+            Ok(())
+        };
+        check(&index)?;
+        let mut back = Index::default();
+        for (chunk, holes) in index.chunks() {
+            back.restore(chunk, holes.to_vec()).unwrap();
+        }
+        let start = list.first().map_or(Position(u64::MAX), |batch| batch.first);
+        while back.drop_below(start, 1000, |_| ()) {}
+        check(&back)?;
+    }
+
+    #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Index::default().restore(bytes.into());
+        let _ = Index::default().restore(bytes.into(), Vec::new());
     }
 }
 
 #[test]
 fn a_batch_costs_at_most_sixteen_bytes() {
     let index = index_of(&plain(1_000_000));
-    let bytes: usize = index.chunks.iter().map(|chunk| chunk.memory() + 8).sum();
+    let bytes: usize = index.chunks.iter().map(|held| held.chunk.memory() + size_of::<Held>()).sum();
     assert!(bytes <= 16_000_000, "{bytes}");
 }
 
@@ -113,22 +168,22 @@ fn a_batch_costs_at_most_sixteen_bytes() {
 fn a_full_chunk_is_the_same_allocation_in_each_snapshot() {
     let index = index_of(&plain(10_000));
     let (first, second): (Vec<_>, Vec<_>) = (index.chunks().collect(), index.chunks().collect());
-    let shared = first.iter().zip(&second).filter(|(a, b)| a.as_ptr() == b.as_ptr()).count();
+    let shared = first.iter().zip(&second).filter(|(a, b)| a.0.as_ptr() == b.0.as_ptr()).count();
     assert_eq!(shared, first.len() - 1, "all but the growing one");
 }
 
 #[test]
 fn a_damaged_chunk_is_an_error_or_another_chunk_but_never_a_panic() {
     let index = index_of(&plain(100));
-    let bytes = index.chunks().next().unwrap();
+    let (bytes, _) = index.chunks().next().unwrap();
     for at in 24..bytes.len() {
         let mut damaged = bytes.to_vec();
         damaged[at] ^= 0xff;
         let mut back = Index::default();
-        if back.restore(damaged.into()).is_ok() {
+        if back.restore(damaged.into(), Vec::new()).is_ok() {
             back.iter().for_each(drop);
             back.newest(Position(0));
         }
     }
-    assert!(Index::default().restore(bytes.slice(..20)).is_err());
+    assert!(Index::default().restore(bytes.slice(..20), Vec::new()).is_err());
 }

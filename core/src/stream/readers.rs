@@ -134,7 +134,7 @@ impl Partition {
                     break;
                 }
                 bytes += u64::from(batch.len);
-                after = after.max(batch.place.lsn);
+                after = after.max(batch.waited_for());
                 reader.next = reader.next.max(self.start);
                 batches.push(reader.take(&batch));
                 if reader.room() == 0 {

@@ -7,10 +7,12 @@
 use super::super::Mutant;
 use super::super::effect::Turn;
 use super::super::entry::Target;
+use super::super::publish::Head;
 use super::entry::{self, APPEND_HEAD_BYTES, KEY_BYTES, PART_HEAD_BYTES_MAX};
 use super::{Shard, unknown};
 use crate::stream::Admitted;
 use crate::stream::producers::Numbering;
+use crate::stream::records::Marks;
 use smallvec::SmallVec;
 use std::{iter, mem};
 use stele_model::id::{Lsn, Now, Place, QueueId};
@@ -18,6 +20,7 @@ use stele_model::machine::Urgency;
 use stele_model::publish::ShardPublish;
 use stele_model::refusal::Refusal;
 use stele_model::shard::ShardEffect;
+use stele_model::stream::records::RecordRefusal;
 use stele_model::stream::{Appended, Batch, Format, KeyMark, PartResult, ShardAppend, StreamRefusal};
 
 /// Records without a key that a refusal names.
@@ -96,6 +99,10 @@ impl Shard {
             return Err(Refusal::Stream(StreamRefusal::TooLarge { max }));
         }
         assert!(batch.count > 0, "I33: a dialect appends batches of at least one record");
+        if partition.records.is_some() {
+            let stream = partition.spec.stream.clone();
+            return Err(Refusal::Stream(StreamRefusal::Record { stream, why: RecordRefusal::NotSingle }));
+        }
         let keys = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
         if partition.compaction.is_some() && keys != batch.count {
             let lacking = (keys..batch.count).take(MISSING_MAX).collect();
@@ -184,20 +191,25 @@ impl Shard {
         true
     }
 
-    /// Puts a run of published records into a partition as one batch, the same in replay. `false`: there is no such partition.
+    /// Puts a run of published records into a partition, as one batch or one by one, the same in replay. `false`: there is no such
+    /// partition.
     pub(in crate::shard) fn admit_run(
         &mut self,
         target: &Target,
         place: Place,
-        bytes: usize,
-        records: usize,
+        (bytes, heads): (&[u8], &[Head]),
+        marks: Marks<'_>,
         time: Now,
     ) -> bool {
+        if self.streams.partitions.get(&target.queue).is_some_and(|of| of.records.is_some()) {
+            self.admit_singles(target, place, (bytes, heads), marks, time);
+            return true;
+        }
         let admitted = Admitted {
             first: target.first,
-            count: records as u32,
+            count: heads.len() as u32,
             place,
-            len: bytes as u32,
+            len: bytes.len() as u32,
             format: Format::Records,
             newest_ms: None,
             producer: None,

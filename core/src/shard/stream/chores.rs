@@ -87,7 +87,7 @@ impl Chores {
 
 impl Shard {
     pub(in crate::shard) fn streams_deadline(&self) -> Option<Now> {
-        self.streams.chores.deadline()
+        if self.streams.purges.is_empty() { self.streams.chores.deadline() } else { Some(Now(0)) }
     }
 
     /// After a start: everything may have become due meanwhile.
@@ -116,6 +116,7 @@ impl Shard {
             let Some(id) = self.streams.chores.next() else { break };
             self.look_after(id, &mut left, turn);
         }
+        self.step_purges(turn);
         self.reclaim_dead(left);
     }
 

@@ -5,12 +5,13 @@
 //! bounded, and never panics.
 
 use super::spec;
-use crate::shard::bytes::Input;
+use crate::shard::bytes::{Input, Runs, put_runs};
 use crate::shard::entry::begin;
 use crate::stream::compact::Step;
 use bytes::BufMut;
 use smallvec::SmallVec;
 use stele_model::id::{Position, QueueId, Revision};
+use stele_model::settle::Run;
 use stele_model::stream::{Batch, Format, KeyMark, PartitionSpec, Producer};
 
 /// Kinds of entries.
@@ -21,6 +22,7 @@ pub(in crate::shard) mod kind {
     pub(in crate::shard) const PRODUCER: u8 = 17;
     pub(in crate::shard) const PRODUCERS_GONE: u8 = 18;
     pub(in crate::shard) const COMPACTED: u8 = 19;
+    pub(in crate::shard) const RECORDS_GONE: u8 = 20;
 }
 
 /// Bytes of an append entry before its parts.
@@ -43,6 +45,7 @@ pub(in crate::shard) enum StreamEntry<'a> {
     Producer { number: u64 },
     ProducersGone { partition: QueueId, since_ms: u64 },
     Compacted { partition: QueueId, step: Step },
+    RecordsGone { partition: QueueId, runs: Runs<'a> },
 }
 
 /// Batches and where they went.
@@ -139,6 +142,12 @@ pub(super) fn put_compacted(out: &mut Vec<u8>, partition: QueueId, step: Step) {
     out.put_u64_le(step.batches_below.0);
 }
 
+pub(super) fn put_records_gone(out: &mut Vec<u8>, partition: QueueId, runs: &[Run]) {
+    begin(out, kind::RECORDS_GONE, 0);
+    out.put_u64_le(partition.0);
+    put_runs(out, runs);
+}
+
 impl<'a> StreamEntry<'a> {
     /// Reads what follows the four bytes that every entry of `len` bytes begins with. `None`: it is not about streams.
     pub(in crate::shard) fn parse(
@@ -147,6 +156,10 @@ impl<'a> StreamEntry<'a> {
         mut input: Input<'a>,
     ) -> Result<Option<Self>, String> {
         let entry = match kind {
+            kind::RECORDS_GONE => {
+                let partition = QueueId(input.u64("partition")?);
+                return Ok(Some(Self::RecordsGone { partition, runs: input.runs()? }));
+            }
             kind::APPEND => return append(len, input).map(|append| Some(Self::Append(append))),
             kind::PUT_PARTITION => {
                 let revision = Revision(input.u64("revision")?);

@@ -4,7 +4,8 @@
 
 use super::entry::{Append, StreamEntry};
 use super::{PRODUCER_BITS, Shard};
-use crate::stream::{Admitted, Partition};
+use crate::queue::positions;
+use crate::stream::{Admitted, Partition, Stored};
 use stele_model::id::{Now, Place, QueueId};
 
 impl Shard {
@@ -32,6 +33,16 @@ impl Shard {
                 let partition = known(&mut self.streams.partitions, *id)?;
                 let live = &mut self.live;
                 partition.compact(*step, |batch| live.let_go(batch.place.lsn, batch.len));
+            }
+            StreamEntry::RecordsGone { partition: id, runs } => {
+                let partition = known(&mut self.streams.partitions, *id)?;
+                let live = &mut self.live;
+                let mut gone = |batch: &Stored| live.let_go(batch.place.lsn, batch.len);
+                for position in runs.iter().flat_map(|run| positions(&[run]).collect::<Vec<_>>()) {
+                    if !partition.let_go(position, &mut gone) {
+                        return Err(format!("speaks of position {position}, which is not there"));
+                    }
+                }
             }
             StreamEntry::Producer { number } => {
                 self.streams.producers = number & ((1 << PRODUCER_BITS) - 1);

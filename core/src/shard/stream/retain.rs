@@ -5,7 +5,7 @@
 
 use super::super::Mutant;
 use super::super::effect::Turn;
-use super::{Shard, entry, unknown};
+use super::{Shard, age, entry, unknown};
 use crate::shard::LiveBytes;
 use crate::stream::Partition;
 use crate::stream::compact::Compaction;
@@ -43,9 +43,11 @@ impl Shard {
                 continue;
             }
             if *below > partition.start {
-                let place = turn.log(Urgency::Urgent, |out| entry::put_trimmed(out, *id, *below));
+                if !partition.is_volatile() {
+                    let place = turn.log(Urgency::Urgent, |out| entry::put_trimmed(out, *id, *below));
+                    partition.after = place.lsn;
+                }
                 partition.trim(*below);
-                partition.after = place.lsn;
                 self.streams.chores.again(*id);
                 self.shares.look_at(*id);
             }
@@ -59,8 +61,10 @@ impl Shard {
     pub(super) fn look_after(&mut self, id: QueueId, left: &mut u32, turn: &mut Turn<'_>) {
         let now = turn.now();
         let by_age = self.ages();
+        let by_record = self.streams.partitions.get(&id).is_some_and(|partition| partition.records.is_some());
+        let ages_on = by_record && self.age_records(id, by_age, turn);
         let Some(partition) = self.streams.partitions.get_mut(&id) else { return };
-        if let Some(start) = over(partition, now, by_age) {
+        if let Some(start) = over(partition, now, by_age).filter(|_| !by_record) {
             if self.mutant != Some(Mutant::SilentRetention) {
                 turn.log(Urgency::Rides, |out| entry::put_trimmed(out, id, start));
             }
@@ -81,7 +85,8 @@ impl Shard {
             *left -= 1;
         });
         let sweeps = partition.compaction.as_mut().is_some_and(|of| of.sweep(partition.start));
-        if more || sweeps || over(partition, now, by_age).is_some() {
+        let over = !by_record && over(partition, now, by_age).is_some();
+        if more || sweeps || over || ages_on {
             self.streams.chores.again(id);
         }
         self.set_partition_timer(id);
@@ -92,14 +97,19 @@ impl Shard {
     pub(super) fn grown(&mut self, id: QueueId) {
         let Some(partition) = self.streams.partitions.get(&id) else { return };
         let settings = &partition.spec.settings;
-        if settings.delete && settings.retention_bytes.is_some_and(|max| partition.bytes > max) {
+        let by_record = partition.records.is_some();
+        let long = settings.delete && settings.retention_bytes.is_some_and(|max| partition.bytes > max);
+        let unreclaimed = by_record && partition.is_unreclaimed();
+        if long && !by_record || unreclaimed {
             self.streams.chores.again(id);
         }
+        let expires = age::due_ms(partition).map(|ms| Now(ms.saturating_mul(1000)));
         // Only a new head or a first producer can be due before what the timer is set to.
         let producers = partition.producers.due_ms().map(|ms| Now(ms.saturating_mul(1000)));
         let compaction = partition.compaction.as_ref().and_then(|of| of.due_ms(settings, partition.end));
+        let first = producers.into_iter().chain(expires).min();
         let sooner =
-            compaction.is_some() || partition.timer.is_none_or(|at| producers.is_some_and(|due| due < at));
+            compaction.is_some() || partition.timer.is_none_or(|at| first.is_some_and(|due| due < at));
         if sooner || partition.index.is_single() {
             self.set_partition_timer(id);
         }
@@ -138,6 +148,7 @@ fn due(partition: &Partition) -> Option<Now> {
     let compaction = partition.compaction.as_ref().and_then(|of| of.due_ms(settings, partition.end));
     let rested = partition.compacted.ms().saturating_add(COMPACT_EVERY_MS);
     let compaction = compaction.map(|due| due.max(rested));
+    let head = if partition.records.is_some() { age::due_ms(partition) } else { head };
     let ms = [head, compaction, partition.producers.due_ms()].into_iter().flatten().min()?;
     Some(Now(ms.saturating_mul(1000)))
 }

@@ -7,6 +7,7 @@ use super::super::bytes::Input;
 use super::super::snapshot::Tables;
 use super::{Shard, Streams, spec};
 use crate::stream::Partition;
+use crate::stream::dedupe::Dedupe;
 use crate::stream::producers::{Known, Numbered, RECENT};
 use bytes::{BufMut, Bytes};
 use std::collections::VecDeque;
@@ -45,14 +46,64 @@ fn put_keys(out: &mut Vec<u8>, chunks: &mut Vec<Bytes>, partition: &Partition) {
 fn put_partition(out: &mut Vec<u8>, chunks: &mut Vec<Bytes>, partition: &Partition) {
     out.put_u8(PARTITION);
     spec::put(out, &partition.spec);
+    if partition.is_volatile() {
+        // After a restart it is as it was made.
+        return put_partition_of(out, chunks, &Partition::new(Arc::clone(&partition.spec)));
+    }
+    put_partition_of(out, chunks, partition);
+}
+
+fn put_partition_of(out: &mut Vec<u8>, chunks: &mut Vec<Bytes>, partition: &Partition) {
     out.put_u64_le(partition.start.0);
     out.put_u64_le(partition.end.0);
     put_producers(out, partition);
     out.put_u32_le(partition.index.chunks().len() as u32);
-    for chunk in partition.index.chunks() {
+    for (chunk, holes) in partition.index.chunks() {
         put_chunk(out, chunks, chunk);
+        if partition.spec.settings.records.is_some() {
+            out.put_u16_le(holes.len() as u16);
+            holes.iter().for_each(|word| out.put_u64_le(*word));
+        }
     }
     put_keys(out, chunks, partition);
+    put_records(out, chunks, partition);
+}
+
+/// What a partition knows of single records, where it does.
+fn put_records(out: &mut Vec<u8>, chunks: &mut Vec<Bytes>, partition: &Partition) {
+    let Some(records) = &partition.records else { return };
+    out.put_u64_le(records.last_ms);
+    out.put_u8(u8::from(records.last_id.is_some()));
+    if let Some(id) = &records.last_id {
+        out.put_u16_le(id.len() as u16);
+        out.put_slice(id);
+    }
+    let names = records.subjects.chunks();
+    out.put_u32_le(names.len() as u32);
+    names.into_iter().for_each(|chunk| put_chunk(out, chunks, chunk));
+    let (gone, ids) = records.dedupe.chunks();
+    let ids: Vec<Bytes> = ids.collect();
+    out.put_u32_le(gone as u32);
+    out.put_u32_le(ids.len() as u32);
+    ids.into_iter().for_each(|chunk| put_chunk(out, chunks, chunk));
+}
+
+/// Reads what [`put_records`] wrote; the index is there.
+fn read_records(
+    partition: &mut Partition,
+    input: &mut Input<'_>,
+    chunks: &mut VecDeque<&Bytes>,
+) -> Result<(), String> {
+    let Some(records) = &mut partition.records else { return Ok(()) };
+    records.last_ms = input.u64("time")?;
+    if input.u8("id")? != 0 {
+        let len = usize::from(input.u16("id")?);
+        records.last_id = Some(Bytes::copy_from_slice(input.bytes(len, "id")?));
+    }
+    let names = (0..input.u32("subjects")?).map(|_| read_chunk(input, chunks)).collect::<Result<_, _>>()?;
+    let gone = input.u32("ids")? as usize;
+    let ids = (0..input.u32("ids")?).map(|_| read_chunk(input, chunks)).collect::<Result<_, _>>()?;
+    partition.restore_records(names, Dedupe::restore(gone, ids)?)
 }
 
 /// A chunk in the table, or after it.
@@ -114,7 +165,10 @@ pub(in crate::shard) fn read_partition(
         partition.producers.restore(id, put_at, Known { epoch, used_ms, recent })?;
     }
     for _ in 0..input.u32("chunks")? {
-        partition.index.restore(read_chunk(input, chunks)?)?;
+        let chunk = read_chunk(input, chunks)?;
+        let words = if partition.spec.settings.records.is_some() { input.u16("holes")? } else { 0 };
+        let holes = (0..words).map(|_| input.u64("holes")).collect::<Result<_, String>>()?;
+        partition.index.restore(chunk, holes)?;
     }
     if let Some(compaction) = &mut partition.compaction {
         compaction.since = Position(input.u64("keys")?);
@@ -123,6 +177,7 @@ pub(in crate::shard) fn read_partition(
         }
     }
     while partition.index.drop_below(partition.start, u32::MAX, |_| ()) {}
+    read_records(&mut partition, input, chunks)?;
     for batch in partition.index.iter() {
         partition.bytes += u64::from(batch.len);
         shard.live.held(batch.place.lsn, u64::from(batch.len));

@@ -1,0 +1,224 @@
+//! A partition that tells its records apart: what comes in, what makes room for it, what goes.
+//!
+//! Called by the shard's verbs and by replay, which both change it by [`Partition::admit_single`] and [`Partition::let_go`] only. Logged
+//! state: subjects (their names; their positions follow from the index), the ids of records, the last id and time. What must hold: every
+//! batch of the index is a single record; each is in its subject's positions, and in the order of expiry if it has one; what a record
+//! pushes out follows from the settings and the state, so a replay pushes out the same (S1), at most [`PUSHED_OUT_MAX`] by one record (S7),
+//! but for a subject that is rolled up. Not here: conditions (they change nothing), time.
+
+use super::dedupe::Dedupe;
+use super::single::{Expiry, Single};
+use super::subjects::Subjects;
+use super::{Partition, Stored};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use stele_model::id::{Now, Place, Position};
+use stele_model::stream::Format;
+use stele_model::stream::records::{Discard, RecordSettings, Rollup, Storage, Ttl};
+
+/// Records that one record pushes out by count or bytes; if more have to go the shard's chores see to them.
+const PUSHED_OUT_MAX: u32 = 1024;
+
+/// What a partition knows besides its batches if it tells its records apart.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) subjects: Subjects,
+    pub(crate) dedupe: Dedupe,
+    /// Records with a time of their own, soonest first.
+    expiries: BTreeSet<(u64, Position)>,
+    /// The id of the last record that came.
+    pub(crate) last_id: Option<Bytes>,
+    /// When it came, ms; 0: none ever did.
+    pub(crate) last_ms: u64,
+    /// All records below that are older than the stream's age stay for ever. Not logged: it follows from looking again.
+    pub(crate) aged: Position,
+}
+
+/// A record on its way into the index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) place: Place,
+    pub(crate) len: u32,
+    pub(crate) subject: &'a [u8],
+    pub(crate) marks: Marks<'a>,
+}
+
+/// What is logged of a record's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks<'a> {
+    pub(crate) id: Option<&'a [u8]>,
+    pub(crate) rollup: Option<Rollup>,
+    pub(crate) ttl: Ttl,
+    pub(crate) marker: bool,
+}
+
+impl Marks<'_> {
+    /// Nothing was asked for.
+    pub(crate) const NONE: Self = Self { id: None, rollup: None, ttl: Ttl::Stream, marker: false };
+}
+
+impl Records {
+    /// The soonest time that a record has of its own, ms, and its position.
+    pub(crate) fn expires_first(&self) -> Option<(u64, Position)> {
+        self.expiries.first().copied()
+    }
+
+    /// Those whose own time is over, at most so many.
+    pub(crate) fn expired(&self, now_ms: u64, count_max: usize) -> Vec<Position> {
+        let due = self.expiries.iter().take_while(|(at, _)| *at <= now_ms);
+        due.take(count_max).map(|(_, position)| *position).collect()
+    }
+}
+
+impl Partition {
+    /// Settings for its records, if it tells them apart.
+    pub(crate) fn by_record(&self) -> Option<&RecordSettings> {
+        self.spec.settings.records.as_deref()
+    }
+
+    /// Its records do not outlive the process: nothing of them is logged.
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.by_record().is_some_and(|of| of.storage == Storage::Memory)
+    }
+
+    /// Records that can be read.
+    pub(crate) fn count(&self) -> u64 {
+        if self.is_unreclaimed() { self.index.count_from(self.start) } else { self.index.count() }
+    }
+
+    /// Records below the start are still in the index.
+    pub(crate) fn is_unreclaimed(&self) -> bool {
+        self.index.first().is_some_and(|first| first.first < self.start)
+    }
+
+    /// Puts a record behind all others, and lets go of what has to make room for it; the same in replay. What goes is told to `gone`.
+    pub(crate) fn admit_single(&mut self, of: &Incoming<'_>, time: Now, mut gone: impl FnMut(&Stored)) {
+        let spec = Arc::clone(&self.spec);
+        let Some((settings, records)) = spec.settings.records.as_deref().zip(self.records.as_mut()) else {
+            return;
+        };
+        let Marks { id, rollup, ttl, marker } = of.marks;
+        let (first, place, len) = (self.end, of.place, of.len);
+        let appended_ms = time.ms().max(records.last_ms);
+        let expiry = match ttl {
+            Ttl::Stream => Expiry::Stream,
+            Ttl::Ms(ms) => Expiry::At(appended_ms.saturating_add(ms)),
+            Ttl::Never => Expiry::Never,
+        };
+        let subject = records.subjects.number(of.subject);
+        records.subjects.came(subject, first);
+        if let Expiry::At(at) = expiry {
+            records.expiries.insert((at, first));
+        }
+        if let Some(id) = id.filter(|_| settings.dedupe_ms > 0) {
+            records.dedupe.put(id, first, appended_ms, settings.dedupe_ms);
+        }
+        records.last_id = id.map(Bytes::copy_from_slice);
+        records.last_ms = appended_ms;
+        let single = Some(Single { subject, expiry, marker });
+        let (format, newest_ms) = (Format::Records, appended_ms);
+        let batch =
+            Stored { first, count: 1, place, len, format, keyed: false, appended_ms, newest_ms, single };
+        self.index.push(&batch);
+        self.bytes += u64::from(len);
+        self.end = batch.end();
+        self.next = self.next.max(self.end);
+        match rollup {
+            Some(Rollup::All) => self.trim(first),
+            Some(Rollup::Subject) => self.keep_newest(subject, 1, u32::MAX, &mut gone),
+            None => {}
+        }
+        if let Some(max) = settings.per_subject_max {
+            self.keep_newest(subject, max.max(1), PUSHED_OUT_MAX, &mut gone);
+        }
+        if settings.discard == Discard::Old {
+            self.push_out(settings, &mut gone);
+        }
+    }
+
+    /// Takes out one record; the same in replay. `false`: there is none at this position.
+    pub(crate) fn let_go(&mut self, position: Position, mut gone: impl FnMut(&Stored)) -> bool {
+        if position < self.start {
+            return false;
+        }
+        let Some(batch) = self.index.take(position) else { return false };
+        self.forget(&batch);
+        gone(&batch);
+        if position == self.start {
+            self.start = self.first_from(position);
+        }
+        true
+    }
+
+    /// What is known of a record besides the index is forgotten: it has left that.
+    pub(super) fn forget(&mut self, batch: &Stored) {
+        self.bytes -= u64::from(batch.len);
+        let Some((single, records)) = batch.single.zip(self.records.as_mut()) else { return };
+        records.subjects.gone(single.subject, batch.first);
+        if let Expiry::At(at) = single.expiry {
+            records.expiries.remove(&(at, batch.first));
+        }
+    }
+
+    /// Where the first record at `from` or behind it is; the end, if there is none.
+    pub(crate) fn first_from(&self, from: Position) -> Position {
+        self.index.from(from).next().map_or(self.end, |batch| batch.first)
+    }
+
+    /// The first position of a stream that is new, or that has lost all it had.
+    pub(super) fn begin_records(&mut self) {
+        if let Some(settings) = self.by_record() {
+            let first = settings.first;
+            (self.start, self.end, self.next) = (first, first, first);
+            self.records = Some(Box::default());
+        }
+    }
+
+    /// Takes up what a snapshot has; the index is there already.
+    pub(crate) fn restore_records(&mut self, names: Vec<Bytes>, dedupe: Dedupe) -> Result<(), String> {
+        let singles = || self.index.iter().filter_map(|batch| Some((batch.single?, batch.first)));
+        let of_subject = singles().map(|(single, position)| (single.subject, position));
+        let subjects = Subjects::restore(names, of_subject)?;
+        let expiries = singles().filter_map(|(single, position)| match single.expiry {
+            Expiry::At(at) => Some((at, position)),
+            Expiry::Stream | Expiry::Never => None,
+        });
+        let expiries = expiries.collect();
+        let Some(records) = &mut self.records else { return Ok(()) };
+        (records.subjects, records.expiries, records.dedupe) = (subjects, expiries, dedupe);
+        Ok(())
+    }
+
+    /// Of a subject only the newest so many stay.
+    fn keep_newest(&mut self, subject: u32, keep: u64, gone_max: u32, gone: &mut impl FnMut(&Stored)) {
+        for _ in 0..gone_max {
+            let Some(records) = &self.records else { return };
+            let positions = records.subjects.positions(subject);
+            if positions.count() <= keep {
+                return;
+            }
+            let Some(oldest) = positions.next(self.start).filter(|_| positions.count_from(self.start) > keep)
+            else {
+                return;
+            };
+            self.let_go(oldest, &mut *gone);
+        }
+    }
+
+    /// The oldest go until count and bytes are within the settings. The newest stays.
+    fn push_out(&mut self, settings: &RecordSettings, gone: &mut impl FnMut(&Stored)) {
+        if settings.records_max.is_none() && self.spec.settings.retention_bytes.is_none() {
+            return;
+        }
+        for _ in 0..PUSHED_OUT_MAX {
+            let many = settings.records_max.is_some_and(|max| self.count() > max.max(1));
+            let long = self.spec.settings.retention_bytes.is_some_and(|max| self.bytes > max);
+            let oldest = self.first_from(self.start);
+            if !(many || long) || Position(oldest.0 + 1) >= self.end {
+                return;
+            }
+            self.let_go(oldest, &mut *gone);
+        }
+    }
+}
