@@ -146,6 +146,7 @@ fn record_refused(why: &RecordRefusal) -> &'static str {
         RecordRefusal::PerSubjectMax => "maximum messages of the routing key reached",
         RecordRefusal::TooLarge { .. } => "message size is larger than it allows",
         RecordRefusal::Sealed => "it is sealed",
+        RecordRefusal::SubjectsOverlap => "it captures some of the same routing keys",
         RecordRefusal::OtherStream
         | RecordRefusal::WrongEnd { .. }
         | RecordRefusal::WrongLast { .. }

@@ -4,6 +4,7 @@
 //! the usual small sets; a rule is the same whatever the order in which its neighbours came. Not here: which exchange and which
 //! grants (the hub), and what a name stands for (the registry).
 
+pub mod captures;
 pub mod headers;
 pub mod partition;
 pub mod resolve;

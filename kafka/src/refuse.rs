@@ -253,6 +253,7 @@ fn record_refused(topic: &str, why: &RecordRefusal) -> Fault {
         | RecordRefusal::WrongEnd { .. }
         | RecordRefusal::WrongLast { .. }
         | RecordRefusal::WrongLastId { .. } => (Code::PolicyViolation, "a condition does not hold"),
+        RecordRefusal::SubjectsOverlap => (Code::PolicyViolation, "it captures some of the same subjects"),
         RecordRefusal::NoRecord => (Code::OffsetOutOfRange, "there is no record at this offset"),
         RecordRefusal::NotByRecord => (Code::InvalidRequest, "it does not tell its records apart"),
     };

@@ -6,6 +6,7 @@
 use super::access::Permits;
 use super::policy::CompiledPolicy;
 use crate::map::Map;
+use crate::router::captures::Captures;
 use crate::router::{BoundRule, ExchangeKind, Router, Rules};
 use std::sync::Arc;
 use stele_model::id::{Boot, ExchangeId, NamespaceId, PrincipalId, QueueId, Revision, SessionId, ShardId};
@@ -54,6 +55,7 @@ pub struct Namespace {
     pub(crate) queues: Map<Arc<str>, Arc<Queue>>,
     pub(crate) streams: Map<Arc<str>, Arc<Stream>>,
     pub(crate) stream_names: Map<StreamUuid, Arc<str>>,
+    pub(crate) captures: Captures,
     pub(crate) permits: Map<Arc<str>, Arc<Permits>>,
     /// By priority, highest first, then by name.
     pub(crate) policies: Arc<Vec<Arc<CompiledPolicy>>>,
@@ -227,6 +229,12 @@ impl Namespace {
     #[must_use]
     pub fn stream(&self, name: &str) -> Option<&Arc<Stream>> {
         self.streams.get(name)
+    }
+
+    /// Which streams capture which subjects.
+    #[must_use]
+    pub fn captures(&self) -> &Captures {
+        &self.captures
     }
 
     /// A stream by its stable number.

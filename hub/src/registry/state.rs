@@ -12,6 +12,7 @@ use super::policy::{CompiledPolicy, Declared, for_exchange, for_queue, settings}
 use super::snapshot::{Account, Exchange, Namespace, Queue, Snapshot};
 use crate::map::Map;
 use crate::registry::bytes::Writer;
+use crate::router::captures::Captures;
 use crate::router::headers::HeaderMatch;
 use crate::router::{BoundRule, Router, Target, TargetId};
 use bytes::Bytes;
@@ -184,6 +185,7 @@ impl State {
             queues: Map::default(),
             streams: Map::default(),
             stream_names: Map::default(),
+            captures: Captures::default(),
             permits: Map::default(),
             policies: Arc::default(),
         };

@@ -16,8 +16,12 @@ use stele_model::id::{NamespaceId, QueueId, ShardId};
 use stele_model::op::CreateStream;
 use stele_model::outcome::Done;
 use stele_model::refusal::{Access, Object, Refusal};
+use stele_model::stream::records::RecordRefusal;
 use stele_model::stream::{StreamInfo, StreamRef, StreamRefusal, StreamSettings, StreamUuid};
 use stele_model::value::Arguments;
+
+/// Patterns of subjects of one stream.
+const SUBJECTS_MAX: usize = 1024;
 
 type Decided = Result<Decision, Refusal>;
 
@@ -35,6 +39,7 @@ impl Registry {
             let why = format!("between 1 and {PARTITIONS_MAX} were expected, not {}", asked.partitions);
             return Err(made.invalid("partitions", why));
         }
+        check_records(made, who.namespace, &asked.settings, asked.partitions)?;
         self.check_room_for(asked.partitions)?;
         let CreateStream { name, uuid, partitions, settings, arguments, check_only } = asked;
         let info = StreamInfo {
@@ -56,6 +61,9 @@ impl Registry {
         check_only: bool,
     ) -> Decided {
         let stream = who.stream_to_change(stream)?;
+        let made = who.made(Object::Stream, &stream.name);
+        check_records(made, who.namespace, &settings, stream.len())?;
+        let settings = altered(made, &stream.info.settings, settings)?;
         let info = StreamInfo { settings, arguments, ..(*stream.info).clone() };
         let is_same = info == *stream.info;
         let facts = if check_only || is_same { Vec::new() } else { vec![fact_of(stream.namespace, &info)] };
@@ -71,6 +79,11 @@ impl Registry {
     ) -> Decided {
         let stream = who.stream_to_change(stream)?;
         let (there, made) = (stream.len(), who.made(Object::Stream, &stream.name));
+        if stream.info.settings.records.is_some() {
+            return Err(
+                made.invalid("partitions", "a stream that tells its records apart has one".to_owned())
+            );
+        }
         if partitions <= there || partitions > PARTITIONS_MAX {
             let why = format!("between {} and {PARTITIONS_MAX} were expected, not {partitions}", there + 1);
             return Err(made.invalid("partitions", why));
@@ -205,6 +218,63 @@ fn fact_of(namespace: NamespaceId, info: &StreamInfo) -> Fact {
         settings: info.settings.clone(),
         arguments: info.arguments.clone(),
     })
+}
+
+/// What a stream does with single records is possible, and no other stream captures what it captures.
+fn check_records(
+    made: Made<'_>,
+    namespace: &Namespace,
+    settings: &StreamSettings,
+    partitions: u32,
+) -> Result<(), Refusal> {
+    let Some(records) = &settings.records else { return Ok(()) };
+    if partitions != 1 {
+        return Err(made.invalid("partitions", "a stream that tells its records apart has one".to_owned()));
+    }
+    if settings.compact || settings.capture {
+        return Err(made.invalid("records", "not together with compaction or capture by name".to_owned()));
+    }
+    if records.subjects.len() > SUBJECTS_MAX {
+        return Err(made.invalid("subjects", format!("more than {SUBJECTS_MAX}")));
+    }
+    for (n, pattern) in records.subjects.iter().enumerate() {
+        if let Some(other) = records.subjects[..n].iter().find(|other| other.overlaps(pattern)) {
+            return Err(made.invalid("subjects", format!("'{pattern}' overlaps '{other}'")));
+        }
+    }
+    let others = namespace.streams.values().filter(|other| *other.name != *made.name);
+    for other in others {
+        let theirs = other.info.settings.records.iter().flat_map(|records| &records.subjects);
+        if theirs.into_iter().any(|theirs| records.subjects.iter().any(|ours| ours.overlaps(theirs))) {
+            let (stream, why) = (other.name.to_string(), RecordRefusal::SubjectsOverlap);
+            return Err(Refusal::Stream(StreamRefusal::Record { stream, why }));
+        }
+    }
+    Ok(())
+}
+
+/// The settings of a stream that is there, with what never changes as it was.
+fn altered(
+    made: Made<'_>,
+    is: &StreamSettings,
+    mut asked: StreamSettings,
+) -> Result<StreamSettings, Refusal> {
+    match (&is.records, &mut asked.records) {
+        (None, None) => {}
+        (Some(is), Some(asked)) if is.storage == asked.storage => {
+            if is.sealed && !asked.sealed {
+                return Err(made.invalid("sealed", "a stream stays sealed".to_owned()));
+            }
+            asked.first = is.first;
+        }
+        (Some(_), Some(_)) => return Err(made.invalid("storage", "it never changes".to_owned())),
+        _ => {
+            return Err(
+                made.invalid("records", "a stream tells its records apart from the beginning".to_owned())
+            );
+        }
+    }
+    Ok(asked)
 }
 
 /// The name of the groups' stream is the system's.

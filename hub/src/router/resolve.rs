@@ -36,8 +36,8 @@ pub enum Because {
     Exchange(Arc<str>, Option<Revision>),
     /// The queue or partition of this name had this number, or was not there.
     Queue(Bytes, Option<QueueId>),
-    /// The stream of this name captured what is published to it, into this partition, or did not.
-    Capture(Bytes, Option<QueueId>),
+    /// What is published to this subject was captured into these partitions.
+    Capture(Bytes, Captured),
 }
 
 /// What was found.
@@ -112,22 +112,29 @@ impl Found {
 
     /// The subject space: a stream that captures its name takes what is published to it (S26).
     fn by_capture(&mut self, namespace: &Namespace, key: &[u8]) -> bool {
-        let found = capturing(namespace, key);
+        let found = [named(namespace, key), listed(namespace, key)];
         let rule = Bytes::copy_from_slice(key);
-        self.because.push(Because::Capture(rule.clone(), found.map(|(id, _)| id)));
-        self.hits.extend(found.map(|(queue, shard)| Hit { queue, shard, durable: true, rule }));
-        found.is_some()
+        self.because.push(Because::Capture(rule.clone(), found.map(|found| found.map(|(id, _)| id))));
+        let hit = |(queue, shard)| Hit { queue, shard, durable: true, rule: rule.clone() };
+        self.hits.extend(found.into_iter().flatten().map(hit));
+        found.iter().any(Option::is_some)
     }
 }
 
-/// The partition that takes what is published to this subject.
-fn capturing(namespace: &Namespace, subject: &[u8]) -> Option<(QueueId, ShardId)> {
+/// The partition of the stream that has the subject as its name and wants that, and that of the stream whose patterns list it.
+pub type Captured = [Option<QueueId>; 2];
+
+fn named(namespace: &Namespace, subject: &[u8]) -> Option<(QueueId, ShardId)> {
     let stream = namespace.stream(std::str::from_utf8(subject).ok()?)?;
     let settings = &stream.info.settings;
     if !settings.capture {
         return None;
     }
     stream.partition(partition_of(subject, stream.len()))
+}
+
+fn listed(namespace: &Namespace, subject: &[u8]) -> Option<(QueueId, ShardId)> {
+    namespace.captures().find(subject).map(|captor| (captor.partition, captor.shard))
 }
 
 impl Because {
@@ -142,7 +149,10 @@ impl Because {
                 let found = std::str::from_utf8(name).ok().and_then(|name| namespace.sequence(name));
                 found.map(|found| found.id()) == *id
             }
-            Self::Capture(name, id) => capturing(namespace, name).map(|(id, _)| id) == *id,
+            Self::Capture(subject, ids) => {
+                [named(namespace, subject), listed(namespace, subject)].map(|found| found.map(|(id, _)| id))
+                    == *ids
+            }
         }
     }
 }

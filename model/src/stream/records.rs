@@ -231,6 +231,8 @@ pub enum RecordRefusal {
     NotByRecord,
     /// The stream takes single records, not another dialect's batches.
     NotSingle,
+    /// That stream captures some of the subjects already.
+    SubjectsOverlap,
 }
 
 /// Work on the records of one stream.

@@ -2,8 +2,9 @@
 
 use super::{Applied, Consequence, State};
 use crate::registry::entry::{Fact, PartitionsFact, StreamFact};
-use crate::registry::snapshot::Stream;
+use crate::registry::snapshot::{Namespace, Stream};
 use crate::router::TargetId;
+use crate::router::captures::Captor;
 use std::sync::Arc;
 use stele_model::stream::{PartitionSpec, StreamInfo, StreamUuid};
 
@@ -50,6 +51,7 @@ impl State {
     pub(super) fn remove_stream(&mut self, uuid: StreamUuid, out: &mut Vec<Consequence>) -> Applied {
         let stream = self.root.streams.remove(&uuid).ok_or_else(|| format!("no stream {:x?}", uuid.0))?;
         let namespace = self.namespace_mut(stream.namespace)?;
+        capture(namespace, &stream, false);
         namespace.streams.remove(&*stream.name);
         namespace.stream_names.remove(&uuid);
         for (id, shard) in &stream.info.partitions {
@@ -78,11 +80,25 @@ impl State {
     fn keep_stream(&mut self, stream: Stream) -> Applied {
         let stream = Arc::new(stream);
         let namespace = self.namespace_mut(stream.namespace)?;
+        if let Some(before) = namespace.streams.get(&*stream.name).cloned() {
+            capture(namespace, &before, false);
+        }
+        capture(namespace, &stream, true);
         namespace.streams.insert(stream.name.clone(), stream.clone());
         namespace.stream_names.insert(stream.info.uuid, stream.name.clone());
         self.root.streams.insert(stream.info.uuid, stream);
         Ok(())
     }
+}
+
+/// What the stream lists is captured by it from now on, or no more.
+fn capture(namespace: &mut Namespace, stream: &Stream, begins: bool) {
+    let Some((settings, (partition, shard))) = stream.info.settings.records.as_ref().zip(stream.partition(0))
+    else {
+        return;
+    };
+    let captor = begins.then_some(Captor { partition, shard });
+    settings.subjects.iter().for_each(|pattern| namespace.captures.set(pattern, captor));
 }
 
 impl Stream {
