@@ -218,6 +218,46 @@ fn a_broker_is_healthy_when_ready_and_exits_0_at_either_signal() {
     }
 }
 
+/// Logs in as AMQP 0-9-1 says, and then says nothing more.
+fn silent_client(address: SocketAddr) -> TcpStream {
+    let frame = |payload: &[u8]| {
+        let head = [&[1, 0, 0][..], &(payload.len() as u32).to_be_bytes()].concat();
+        [&head, payload, &[0xce]].concat()
+    };
+    let start_ok = b"\0\x0a\0\x0b\0\0\0\0\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US";
+    let tune_ok = b"\0\x0a\0\x1f\x07\xff\0\x02\0\0\0\0";
+    let open = b"\0\x0a\0\x28\x01/\0\0";
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"AMQP\0\0\x09\x01").unwrap();
+    for answer in [&start_ok[..], tune_ok, open] {
+        if answer != open {
+            let mut head = [0; 7];
+            client.read_exact(&mut head).unwrap();
+            let len = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
+            client.read_exact(&mut vec![0; len + 1]).unwrap();
+        }
+        client.write_all(&frame(answer)).unwrap();
+    }
+    let mut open_ok = [0; 11];
+    client.read_exact(&mut open_ok).unwrap();
+    assert_eq!(open_ok[7..], [0, 10, 0, 41], "the connection is open");
+    client
+}
+
+#[test]
+fn a_client_that_answers_nothing_does_not_hold_up_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), "dev", &[]);
+    let _silent = silent_client(running.address("amqp"));
+    let since = std::time::Instant::now();
+    assert_eq!(running.end(Signal::TERM).0, Some(0));
+    let took = since.elapsed();
+    assert!(
+        took < Duration::from_secs(5),
+        "it took {took:?}, all the time that a client has to read its last bytes"
+    );
+}
+
 #[test]
 fn a_data_directory_is_verified_and_dumped_offline_and_damage_is_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -60,6 +60,10 @@ const LINGER_MS: u64 = 1_000;
 /// Longest wait for clients to take their last bytes at shutdown, milliseconds.
 const GOODBYE_MS: u64 = 5_000;
 
+/// Longest wait, at shutdown, for the answers of clients that have taken all their bytes, milliseconds. One that does nothing at the moment
+/// does not answer at all.
+const ANSWER_MS: u64 = 500;
+
 /// Runs until told to stop; to be called on a thread of its own.
 pub(crate) fn run(poll: Poll, wiring: Wiring) {
     let stop = wiring.stop.clone();
@@ -88,7 +92,7 @@ struct Io {
     /// Memory for what is taken from the inbox.
     messages: Vec<IoMessage>,
     alarms: BTreeMap<Source, String>,
-    stopping: Option<Now>,
+    stopping: Option<Goodbye>,
     counters: IoCounters,
     wiring: Wiring,
 }
@@ -140,7 +144,7 @@ impl Io {
             self.send();
             self.flush(now);
             self.send();
-            if self.stopping.is_some_and(|until| self.connections.is_empty() || until <= now) {
+            if self.stopping.as_ref().is_some_and(|goodbye| goodbye.is_over(now, &self.connections)) {
                 return Ok(());
             }
         }
@@ -153,7 +157,8 @@ impl Io {
             return Some(Duration::ZERO);
         }
         let now = self.wiring.clock.now();
-        let due = self.deadlines.first().map(|(due, _)| *due).into_iter().chain(self.stopping).min();
+        let goodbye = self.stopping.as_ref().map(|goodbye| goodbye.due(now));
+        let due = self.deadlines.first().map(|(due, _)| *due).into_iter().chain(goodbye).min();
         let due = due.map(|due| Duration::from_micros(due.0.saturating_sub(now.0)));
         // A connection that waits for a shard to catch up has no event of its own.
         let stalled = (!self.ready.is_empty()).then_some(Duration::from_millis(1));
@@ -191,7 +196,7 @@ impl Io {
                 let _ = to.try_send(report);
             }
             IoMessage::Stop => {
-                self.stopping = Some(now.plus_ms(GOODBYE_MS));
+                self.stopping = Some(Goodbye::at(now));
                 self.wake_all(now, &Wake::Close("the server is being stopped".to_owned()));
             }
         }
@@ -547,6 +552,30 @@ impl Io {
         if !connection.lingering {
             self.hub.detach(connection.id, &mut self.out);
         }
+    }
+}
+
+/// How long a thread that is to end waits for its clients.
+struct Goodbye {
+    /// For their answers.
+    answers: Now,
+    /// For whatever they have not read.
+    all: Now,
+}
+
+impl Goodbye {
+    fn at(now: Now) -> Self {
+        Self { answers: now.plus_ms(ANSWER_MS), all: now.plus_ms(GOODBYE_MS) }
+    }
+
+    /// When to look next, at the latest.
+    fn due(&self, now: Now) -> Now {
+        if now < self.answers { self.answers } else { self.all }
+    }
+
+    fn is_over(&self, now: Now, connections: &Slab<Connection>) -> bool {
+        let all_told = || connections.iter().all(|(_, connection)| connection.unwritten() == 0);
+        connections.is_empty() || self.all <= now || (self.answers <= now && all_told())
     }
 }
 
