@@ -45,6 +45,8 @@ pub(crate) enum Verb {
     },
     /// Look at what this machine offers a broker: ports, handles, disk.
     Doctor(Doctor),
+    /// Ask a running broker whether it trusts the wall clock.
+    Clock(Clock),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -116,6 +118,33 @@ pub(crate) struct Doctor {
     /// As in `stele dev`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) port_offset: u16,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Clock {
+    /// Where the broker's HTTP API is.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:15672")]
+    pub(crate) api: String,
+    /// Who asks. To confirm takes an administrator.
+    #[arg(long, value_name = "NAME", default_value = "guest")]
+    pub(crate) user: String,
+    /// The user's password.
+    #[arg(
+        long,
+        env = "STELE_API_PASSWORD",
+        hide_env_values = true,
+        default_value = "guest",
+        hide_default_value = true
+    )]
+    pub(crate) password: String,
+    #[command(subcommand)]
+    pub(crate) verb: Option<ClockVerb>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ClockVerb {
+    /// Say that the wall clock has rightly jumped: what is old by it goes now.
+    Confirm,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,8 +1,10 @@
 //! The stele binary: reads the command line and hands each verb to its file. Verbs return an exit code: 0 done, 1 it did not work or
 //! something is wrong; 2 is the command line's own. Results go to standard output, logs and errors to standard error.
 
+mod api;
 mod args;
 mod banner;
+mod clock;
 mod config;
 mod demo;
 mod doctor;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Verb::TruncateLog { dir, cut_from_block } => logs::truncate(&dir, cut_from_block),
         Verb::RebuildManifest { dir } => logs::rebuild(&dir),
         Verb::Doctor(doctor) => doctor::run(&doctor),
+        Verb::Clock(clock) => clock::run(&clock),
         Verb::Config(verb) => config::run(&verb),
         #[cfg(feature = "outbox")]
         Verb::Outbox(verb) => outbox::run(verb),

@@ -259,6 +259,27 @@ fn a_client_that_answers_nothing_does_not_hold_up_the_end() {
 }
 
 #[test]
+fn a_clock_that_jumped_while_the_broker_was_down_is_told_until_somebody_confirms_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("stele-data");
+    fs::create_dir(&data).unwrap();
+    // By this note of an earlier process it should be 1970 still.
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    fs::write(data.join("clock"), format!("{} {} 0\n", boot.trim(), now.tv_sec * 1_000_000)).unwrap();
+    let running = Running::start(dir.path(), "dev", &[]);
+    let api = running.address("http").to_string();
+    let clock = |more: &[&str]| ended(stele(dir.path(), &["clock", "--api", &api]).args(more)).1;
+    assert!(clock(&[]).starts_with("the wall clock has jumped by "), "{}", clock(&[]));
+    assert!(clock(&["confirm"]).starts_with("confirmed: "));
+    assert_eq!(clock(&[]), "the wall clock is trusted\n");
+    let (code, log) = running.end(Signal::TERM);
+    assert_eq!(code, Some(0));
+    assert!(log.contains("was confirmed"), "{log}");
+    assert_eq!(fails(dir.path(), 1, &["clock", "--api", &api]).lines().count(), 1, "nobody is there");
+}
+
+#[test]
 fn a_data_directory_is_verified_and_dumped_offline_and_damage_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Running::start(dir.path(), "dev", &[]);

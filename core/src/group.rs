@@ -105,6 +105,8 @@ pub(crate) struct Around {
     /// Members whose session waits for an answer.
     pub(crate) parked: BTreeSet<(SessionId, GroupNumber, u64)>,
     pub(crate) numbers: Numbers,
+    /// Nothing goes by age (S28).
+    pub(crate) clock_jumped: bool,
     last_member: u64,
 }
 

@@ -9,9 +9,11 @@
 pub mod dispatch;
 mod memory;
 mod open;
+mod pace;
 
 use memory::{Memory, Wave};
 use open::Open;
+use pace::Pace;
 use std::collections::VecDeque;
 use stele_model::id::{Lsn, Now, Place};
 use stele_model::log::{AppendError, Block, Completion, LogStore, ReadError};
@@ -90,6 +92,7 @@ pub struct Runner<M: Machine, L: LogStore> {
     machine: M,
     log: L,
     settings: Settings,
+    pace: Pace,
     open: Open,
     /// Sealed, not yet handed to the log.
     sealed: VecDeque<Block>,
@@ -167,10 +170,12 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         };
         let mut machine = restore(chunks).map_err(StartError::Snapshot)?;
         let tail = log.tail().map_err(StartError::Read)?;
-        let time = replay(&log, &mut machine, from, tail)?.max(now);
+        let mut pace = Pace::new(now, replay(&log, &mut machine, from, tail)?);
+        let time = pace.at(now);
         let mut runner = Self {
             machine,
             settings,
+            pace,
             open: Open::new(Lsn(tail.0 + 1), time, log.limits()),
             log,
             sealed: VecDeque::new(),
@@ -198,7 +203,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
 
     /// Takes one operation. Cheap; nothing is written before [`Self::turn`].
     pub fn take(&mut self, now: Now, op: M::Op) {
-        self.open.advance(now);
+        self.open.advance(self.pace.at(now));
         self.machine.take(op, &mut self.open, &mut self.effects);
         self.hold_effects();
     }
@@ -206,6 +211,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
     /// Ends a turn: lets the machine do what is due, hands blocks to the log, and moves the effects that may leave to `out`. `idle`: no
     /// further operation is waiting, so a small block may be written at once on this thread.
     pub fn turn(&mut self, now: Now, idle: bool, out: &mut Vec<M::Effect>) {
+        let now = self.pace.at(now);
         self.open.advance(now);
         if self.machine.deadline().is_some_and(|due| due <= now) {
             self.machine.tick(&mut self.open, &mut self.effects);
@@ -227,7 +233,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
     pub fn deadline(&self) -> Option<Now> {
         let ride = self.open.oldest().map(|since| since.plus_ms(self.settings.ride_ms_max));
         let ride = if self.in_flight.is_empty() { ride } else { None };
-        [ride, self.machine.deadline()].into_iter().flatten().min()
+        [ride, self.machine.deadline()].into_iter().flatten().min().map(|due| self.pace.clock_at(due))
     }
 
     /// Bytes that wait for the log. The driver stops taking operations above its bound and goes on when completions lower it.

@@ -69,6 +69,8 @@ pub struct Shard {
     work: Work,
     /// Memory for entries under construction.
     scratch: Vec<u8>,
+    /// The wall clock has jumped: nothing goes by age (S28).
+    clock_jumped: bool,
     mutant: Option<Mutant>,
 }
 
@@ -149,6 +151,7 @@ impl Shard {
             attached: Attached::default(),
             work: Work::default(),
             scratch: Vec::new(),
+            clock_jumped: false,
             mutant: None,
         }
     }

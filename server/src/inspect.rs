@@ -28,6 +28,10 @@ pub trait Inspect: Send + Sync {
     fn streams(&self) -> Vec<StreamView>;
     /// A user by name, with hash and tags; `None`: there is none.
     fn user(&self, name: &str) -> Option<User>;
+    /// How far the wall clock has jumped, seconds, if nobody has confirmed it: nothing goes by age meanwhile (S28).
+    fn clock_away_s(&self) -> Option<i64>;
+    /// An administrator says that the wall clock is right. Returns what [`Self::clock_away_s`] was.
+    fn confirm_clock(&self) -> Option<i64>;
 }
 
 /// Whether clients are served, and if not, why.

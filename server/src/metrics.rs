@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub resident_bytes: u64,
     /// Files and sockets the process holds open.
     pub files_open: u64,
+    /// The wall clock has jumped: nothing goes by age.
+    pub clock_jumped: bool,
     /// There was a node to ask.
     pub up: bool,
 }
@@ -53,6 +55,7 @@ impl Snapshot {
         let Some(node) = node else { return snapshot };
         snapshot.up = true;
         snapshot.counters = node.counters();
+        snapshot.clock_jumped = node.clock_away_s().is_some();
         for queue in node.queues() {
             snapshot.queues += 1;
             snapshot.ready += queue.ready;
@@ -109,6 +112,9 @@ const GAUGES: &[Row<u64>] = &[
     ("stele_queue_ready", "Ready records of all queues", |s| s.ready),
     ("stele_queue_ready_bytes", "Bytes of ready records of all queues", |s| s.ready_bytes),
     ("stele_queue_unsettled", "Unsettled deliveries of all queues", |s| s.unsettled),
+    ("stele_clock_jumped", "1 while the wall clock has jumped, so that nothing goes by age", |s| {
+        s.clock_jumped.into()
+    }),
     ("process_resident_memory_bytes", "Memory in use", |s| s.resident_bytes),
     ("process_open_fds", "Open files and sockets", |s| s.files_open),
 ];

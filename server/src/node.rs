@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::tls::{Tls, TlsError};
 use acceptor::Acceptor;
 use arc_swap::ArcSwap;
+use clock::Clock;
 use inbox::Inbox;
 use io::IoMessage;
 use registry::RegistryMessage;
@@ -43,6 +44,7 @@ pub struct Node {
     registry: Inbox<RegistryMessage>,
     acceptor: Acceptor,
     addresses: Addresses,
+    clock: Arc<Clock>,
     tls: Option<Arc<Tls>>,
     threads: Mutex<Threads>,
 }

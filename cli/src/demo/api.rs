@@ -1,46 +1,15 @@
 //! Asking `GET /api/flow`, and telling a person what it says.
 
 use super::shop::PREFIX;
-use anyhow::Context as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use crate::api;
+use hyper::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
-
-/// Longest wait for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Longest answer, bytes.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// The graph of a broker whose API is at `address`.
 pub(super) async fn flow(address: &str, user: &str, password: &str) -> anyhow::Result<Value> {
-    let asked = tokio::time::timeout(PATIENCE, get(address, "/api/flow", user, password));
-    let (status, body) = asked.await.context("no answer in time")??;
-    anyhow::ensure!(status == StatusCode::OK, "the answer was {status}");
-    serde_json::from_slice(&body).context("the answer is not JSON")
-}
-
-async fn get(address: &str, path: &str, user: &str, password: &str) -> anyhow::Result<(StatusCode, Bytes)> {
-    let stream = tokio::net::TcpStream::connect(address).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the sender; its error is the sender's too.
-    tokio::spawn(connection);
-    let login = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-    let request = Request::get(path)
-        .header(header::HOST, address)
-        .header(header::AUTHORIZATION, login)
-        .body(Empty::<Bytes>::new())?;
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-    Ok((status, body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes()))
+    api::ask(Method::GET, address, "/api/flow", (user, password)).await
 }
 
 /// The edges that touch the demo's objects, one a line.

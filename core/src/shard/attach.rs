@@ -77,7 +77,7 @@ impl Shard {
             return self.refuse_for_stream((subscription.session.hub, call), "take single records of", turn);
         }
         self.expire(id, false, turn);
-        let now = turn.now();
+        let (now, by_age) = (turn.now(), self.ages());
         let queue = match usable(&mut self.queues, id, Some(subscription.session)) {
             Ok(queue) => queue,
             Err(refusal) => {
@@ -86,7 +86,7 @@ impl Shard {
         };
         queue.used = now;
         // Expired ones that had to stay for want of moves are not handed out.
-        let over = queue.expired_head(now, false).is_some();
+        let over = by_age && queue.expired_head(now, false).is_some();
         let record = if over { None } else { queue.ready.pop() };
         let mut after = turn.journal.tail();
         if let Some(record) = &record {

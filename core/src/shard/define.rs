@@ -176,7 +176,8 @@ impl Shard {
     /// Closes the queue if it was not used for as long as it is set to.
     pub(super) fn close_unused(&mut self, id: QueueId, turn: &mut Turn<'_>) {
         let now = turn.now();
-        if self.queues.get(&id).and_then(|queue| queue.unused_at()).is_some_and(|at| at <= now) {
+        let unused_at = self.queues.get(&id).and_then(|queue| queue.unused_at());
+        if self.ages() && unused_at.is_some_and(|at| at <= now) {
             self.begin_close(id, turn);
             self.set_timer(id);
         }

@@ -59,6 +59,7 @@ impl Shard {
 
     /// Gives out what credit allows. `true`: a record whose time is over stands in the way.
     fn deliver(&mut self, id: QueueId, turn: &mut Turn<'_>) -> bool {
+        let by_age = self.ages();
         let Some(queue) = self.queues.get_mut(&id) else { return false };
         if queue.closing || queue.ready.count() == 0 || !queue.readers.any_open() {
             return false;
@@ -82,7 +83,7 @@ impl Shard {
             let share = share.min(left);
             queue.readers.expect(at, share);
             for _ in 0..share {
-                if queue.may_expire && queue.ready.head().is_some_and(|head| head.expires < now) {
+                if by_age && queue.may_expire && queue.ready.head().is_some_and(|head| head.expires < now) {
                     at_expired = true;
                     break 'turns;
                 }

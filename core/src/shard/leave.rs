@@ -19,6 +19,9 @@ const REMOVE_MAX: usize = 4096;
 impl Shard {
     /// Removes heads whose time is over; see [`crate::queue::Queue::expired_head`]. `false`: there are more, for a later step.
     pub(super) fn expire(&mut self, id: QueueId, strictly: bool, turn: &mut Turn<'_>) -> bool {
+        if !self.ages() {
+            return true;
+        }
         let now = turn.now();
         let most = self.removable(id);
         let Some(queue) = self.queues.get_mut(&id) else { return true };

@@ -50,8 +50,6 @@ pub(super) struct Streams {
     chores: Chores,
     /// Purges under way.
     purges: VecDeque<Purging>,
-    /// The wall clock has jumped: nothing goes by age (S28).
-    clock_jumped: bool,
 }
 
 /// What can be said of a partition without looking at its batches, for metrics.
@@ -164,13 +162,6 @@ impl Shard {
         let place = turn.log(Urgency::Urgent, |out| entry::put_producer(out, number));
         self.streams.producers += 1;
         turn.answer(place.lsn, to, Ok(Answer::Producer(number)));
-    }
-
-    /// The wall clock has jumped, or is trusted again.
-    pub(super) fn clock(&mut self, jumped: bool) {
-        if std::mem::replace(&mut self.streams.clock_jumped, jumped) && !jumped {
-            self.streams.chores.look_at_all();
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! What must hold: each step is bounded, whatever the backlog (S7); queues with work left take turns. What is kept here is attached
 //! state: after a restart it follows from the logged state.
 
-use super::Shard;
 use super::effect::Turn;
+use super::{Mutant, Shard};
 use crate::queue::Queue;
 use crate::queue::lease::Leases;
 use crate::queue::priority::Ready;
@@ -14,6 +14,8 @@ use stele_model::settle::Settle;
 
 /// Timers and queues looked at in one step.
 const QUEUES_MAX: usize = 16;
+/// Queues whose timer is set again in one step after the clock had jumped.
+const REARMED_MAX: usize = 256;
 /// Records of purged and dropped queues let go of in one step.
 const RECLAIM_MAX: usize = 16_384;
 
@@ -27,6 +29,8 @@ pub(crate) struct Work {
     stalled: BTreeSet<QueueId>,
     /// The queue that had its turn last.
     last: QueueId,
+    /// The timers of all queues from here on are to be set again.
+    rearm: Option<QueueId>,
     /// Settles of more records than fit a turn.
     pub(super) settles: VecDeque<(SessionId, Settle)>,
     /// Records that nothing refers to any more, but whose bytes are still counted as live.
@@ -42,7 +46,8 @@ struct Dead {
 
 impl Work {
     pub(super) fn deadline(&self) -> Option<Now> {
-        if !self.again.is_empty() || !self.settles.is_empty() || !self.dead.is_empty() {
+        let rearms = self.rearm.is_some();
+        if rearms || !self.again.is_empty() || !self.settles.is_empty() || !self.dead.is_empty() {
             return Some(Now(0));
         }
         self.timers.first().map(|(at, _)| *at)
@@ -97,6 +102,7 @@ impl Shard {
     /// One step of whatever there is to do.
     pub(super) fn step(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now();
+        self.rearm();
         for _ in 0..QUEUES_MAX {
             let Some(&(at, id)) = self.work.timers.first().filter(|(at, _)| *at <= now) else { break };
             self.work.timers.remove(&(at, id));
@@ -120,9 +126,10 @@ impl Shard {
 
     /// Sets the queue's timer to when it has to be looked at next.
     pub(super) fn set_timer(&mut self, id: QueueId) {
-        let stalled = self.work.stalled.contains(&id);
+        let (stalled, by_age) = (self.work.stalled.contains(&id), self.ages());
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let due = if stalled { queue.unused_at() } else { queue.due() };
+        let due = due.filter(|_| by_age);
         if due == queue.timer {
             return;
         }
@@ -132,6 +139,28 @@ impl Shard {
         if let Some(at) = due {
             self.work.timers.insert((at, id));
         }
+    }
+
+    /// Whether time is believed.
+    pub(super) fn ages(&self) -> bool {
+        !self.clock_jumped || self.makes(Mutant::JumpedClock)
+    }
+
+    /// The wall clock has jumped, or is trusted again: then everything may have become due.
+    pub(super) fn clock(&mut self, jumped: bool) {
+        self.groups.around.clock_jumped = jumped && !self.makes(Mutant::JumpedClock);
+        if std::mem::replace(&mut self.clock_jumped, jumped) && !jumped {
+            self.start_streams();
+            self.work.rearm = Some(QueueId(0));
+        }
+    }
+
+    /// Sets timers that the jump of the clock has stopped, some of them.
+    fn rearm(&mut self) {
+        let Some(from) = self.work.rearm else { return };
+        let ids: Vec<QueueId> = self.queues.range(from..).take(REARMED_MAX + 1).map(|(id, _)| *id).collect();
+        self.work.rearm = ids.get(REARMED_MAX).copied();
+        ids.into_iter().take(REARMED_MAX).for_each(|id| self.set_timer(id));
     }
 
     /// Replay is over (see [`stele_model::machine::Machine::started`]).

@@ -310,6 +310,31 @@ fn time_to_live_is_the_shorter_one_and_counts_at_the_head() {
 }
 
 #[test]
+fn nothing_goes_by_age_while_the_clock_is_in_doubt_and_all_that_is_due_afterwards() {
+    let mut rig = Rig::with(QueueSettings { ttl_ms: Some(50), ..durable() });
+    for id in 2..=600 {
+        rig.put(id, QueueSettings { ttl_ms: Some(50), expires_ms: Some(80), ..durable() });
+        rig.publish_to(&[id], &[("a", 0, None)], true, None);
+    }
+    rig.publish(&["a", "b"]);
+    rig.ask(ShardOp::Clock { jumped: true });
+    let said = rig.pass_ms(100_000);
+    assert!(said.is_empty(), "{said:?}");
+    assert!(rig.shard.deadline().is_none(), "nothing is waited for");
+    let got = rig.get(7, true);
+    assert!(got.iter().any(|(_, effect)| matches!(effect, ShardEffect::Got { record: Some(_), .. })));
+    rig.subscribe(10, Reading { messages_max: Some(1), ..READING });
+    rig.unsubscribe(10);
+    rig.publish(&["c"]);
+    assert_eq!((rig.ready(), rig.counts(600).unwrap().ready), (1, 1));
+    rig.pass_ms(100);
+    rig.ask(ShardOp::Clock { jumped: false });
+    let said = rig.tick();
+    let closing = said.iter().filter(|(_, effect)| matches!(effect, ShardEffect::Closing { .. })).count();
+    assert_eq!((rig.ready(), rig.counts(600).unwrap().ready, closing), (0, 0, 599));
+}
+
+#[test]
 fn no_time_to_live_means_at_once_or_never() {
     let mut rig = Rig::with(QueueSettings { dead_letter: dead_letters(), ..durable() });
     let said = rig.publish_to(&[1], &[("a", 0, Some(0))], true, None);

@@ -1,13 +1,13 @@
 //! What is answered on the HTTP port. Every answer but health needs a login and a node.
 
-use super::login::{self, Refused};
+use super::login::{self, Refused, Wish};
 use super::rates::Samples;
 use super::{Graph, flow};
 use crate::inspect::{Counters, Gate, Inspect, Readiness, StreamView};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +31,8 @@ pub(super) fn router(gate: Arc<Gate>, stopped: watch::Receiver<bool>) -> Router 
         .route("/api/flow", get(flow_graph))
         .route("/api/overview", get(overview))
         .route("/api/streams", get(streams))
+        .route("/api/clock", get(clock))
+        .route("/api/clock/confirm", post(confirm_clock))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing here") })
         .with_state(api)
 }
@@ -162,8 +164,38 @@ async fn streams(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     .await
 }
 
+/// The answer to `GET /api/clock`: whether what is old goes, and if not, how far the wall clock has jumped (S28).
+#[derive(Serialize)]
+struct ClockView {
+    trusted: bool,
+    jumped_s: i64,
+}
+
+impl ClockView {
+    fn of(away_s: Option<i64>) -> Self {
+        Self { trusted: away_s.is_none(), jumped_s: away_s.unwrap_or(0) }
+    }
+}
+
+async fn clock(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    look(&api.gate, headers, |node| ClockView::of(node.clock_away_s())).await
+}
+
+/// Answers with what was confirmed.
+async fn confirm_clock(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    answer(&api.gate, headers, Wish::Change, |node| ClockView::of(node.confirm_clock())).await
+}
+
 /// Checks the login and answers with what `view` sees of the node.
 async fn look<V, T>(gate: &Gate, headers: HeaderMap, view: V) -> Response
+where
+    V: FnOnce(&dyn Inspect) -> T + Send + 'static,
+    T: Serialize + Send + 'static,
+{
+    answer(gate, headers, Wish::Look, view).await
+}
+
+async fn answer<V, T>(gate: &Gate, headers: HeaderMap, wish: Wish, view: V) -> Response
 where
     V: FnOnce(&dyn Inspect) -> T + Send + 'static,
     T: Serialize + Send + 'static,
@@ -172,7 +204,7 @@ where
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the node is not running");
     };
     let seen = blocking(move || {
-        login::check(&*node, &headers)?;
+        login::check(&*node, &headers, wish)?;
         Ok(view(&*node))
     });
     match seen.await {
@@ -182,9 +214,13 @@ where
             (ask, problem(StatusCode::UNAUTHORIZED, "who are you? wrong or missing user and password"))
                 .into_response()
         }
-        Some(Err(Refused::Forbidden)) => {
-            problem(StatusCode::FORBIDDEN, "this takes the tag `administrator` or `monitoring`")
-        }
+        Some(Err(Refused::Forbidden)) => problem(
+            StatusCode::FORBIDDEN,
+            match wish {
+                Wish::Look => "this takes the tag `administrator` or `monitoring`",
+                Wish::Change => "this takes the tag `administrator`",
+            },
+        ),
         None => problem(StatusCode::INTERNAL_SERVER_ERROR, "the node does not answer"),
     }
 }

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Tags that may look at everything.
+/// Tags that may look at everything; the first may change things, too.
 const TAGS: [&str; 2] = ["administrator", "monitoring"];
 
 /// Longest `Authorization` header that is looked at, bytes.
@@ -22,14 +22,27 @@ pub(super) enum Refused {
     Forbidden,
 }
 
-/// May the sender of these headers look at everything?
-pub(super) fn check(node: &dyn Inspect, headers: &HeaderMap) -> Result<(), Refused> {
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Look at everything.
+    Look,
+    /// Change something.
+    Change,
+}
+
+/// May the sender of these headers do that?
+pub(super) fn check(node: &dyn Inspect, headers: &HeaderMap, wish: Wish) -> Result<(), Refused> {
     let (name, password) = credentials(headers).ok_or(Refused::Unknown)?;
     let user = node.user(&name).ok_or(Refused::Unknown)?;
     if !passwords::verify(&password, &user.password_hash) {
         return Err(Refused::Unknown);
     }
-    if user.tags.iter().any(|tag| TAGS.contains(&tag.as_str())) { Ok(()) } else { Err(Refused::Forbidden) }
+    let tags = match wish {
+        Wish::Look => &TAGS[..],
+        Wish::Change => &TAGS[..1],
+    };
+    if user.tags.iter().any(|tag| tags.contains(&tag.as_str())) { Ok(()) } else { Err(Refused::Forbidden) }
 }
 
 fn credentials(headers: &HeaderMap) -> Option<(String, String)> {

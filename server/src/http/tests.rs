@@ -7,14 +7,16 @@ use base64::Engine as _;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use stele_model::flow::{Edge, Flow, FlowCounts, Party};
 use stele_model::id::{ExchangeId, QueueId, ShardId};
 use stele_model::registry::User;
 use stele_model::shard::QueueCounts;
 use stele_model::stream::{StreamInfo, StreamSettings, StreamUuid};
 
-/// A node with one shop: a publisher, an exchange, a queue and its reader, a deleted queue.
-struct Fake;
+/// A node with one shop: a publisher, an exchange, a queue and its reader, a deleted queue; and how far its clock has jumped.
+#[derive(Default)]
+struct Fake(AtomicI64);
 
 impl Inspect for Fake {
     fn readiness(&self) -> Readiness {
@@ -81,6 +83,14 @@ impl Inspect for Fake {
         vec![StreamView { namespace: "/".into(), info: Arc::new(info) }]
     }
 
+    fn clock_away_s(&self) -> Option<i64> {
+        Some(self.0.load(Relaxed)).filter(|away| *away != 0)
+    }
+
+    fn confirm_clock(&self) -> Option<i64> {
+        Some(self.0.swap(0, Relaxed)).filter(|away| *away != 0)
+    }
+
     fn user(&self, name: &str) -> Option<User> {
         let tags: &[&str] = match name {
             "ann" => &["administrator"],
@@ -112,12 +122,16 @@ fn served() -> Served {
 
 /// Status and body of a `GET`.
 fn get(address: SocketAddr, path: &str, login: Option<&str>) -> (u16, String) {
+    ask("GET", address, path, login)
+}
+
+fn ask(verb: &str, address: SocketAddr, path: &str, login: Option<&str>) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let login = login.map_or_else(String::new, |login| {
         let encoded = base64::engine::general_purpose::STANDARD.encode(login);
         format!("Authorization: Basic {encoded}\r\n")
     });
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{login}\r\n").unwrap();
+    write!(stream, "{verb} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{login}\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -128,7 +142,7 @@ fn get(address: SocketAddr, path: &str, login: Option<&str>) -> (u16, String) {
 fn health_is_200_only_between_start_and_stop_and_says_why_otherwise() {
     let served = served();
     assert_eq!(get(served.api, "/healthz", None), (503, "starting: the node is starting\n".into()));
-    served.gate.open(Arc::new(Fake));
+    served.gate.open(Arc::new(Fake::default()));
     assert_eq!(get(served.api, "/healthz", None), (200, "ready\n".into()));
     served.gate.close();
     assert_eq!(get(served.api, "/healthz", None), (503, "stopping: the node is stopping\n".into()));
@@ -140,7 +154,7 @@ fn health_is_200_only_between_start_and_stop_and_says_why_otherwise() {
 fn flow_and_overview_need_a_known_user_with_a_tag() {
     let served = served();
     assert_eq!(get(served.api, "/api/flow", Some("ann:pw")).0, 503);
-    served.gate.open(Arc::new(Fake));
+    served.gate.open(Arc::new(Fake::default()));
     for (login, status) in [
         (None, 401),
         (Some("ann"), 401),
@@ -161,7 +175,7 @@ fn flow_and_overview_need_a_known_user_with_a_tag() {
 #[test]
 fn the_graph_joins_counts_to_names_and_shows_what_is_gone() {
     let served = served();
-    served.gate.open(Arc::new(Fake));
+    served.gate.open(Arc::new(Fake::default()));
     let graph: Value = serde_json::from_str(&get(served.api, "/api/flow", Some("ann:pw")).1).unwrap();
     let nodes = graph["nodes"].as_array().unwrap();
     let node =
@@ -198,9 +212,24 @@ fn the_graph_joins_counts_to_names_and_shows_what_is_gone() {
 }
 
 #[test]
+fn a_jump_of_the_clock_is_shown_and_only_an_administrator_confirms_it() {
+    let served = served();
+    served.gate.open(Arc::new(Fake(AtomicI64::new(-3600))));
+    let jumped = |body: String| serde_json::from_str::<Value>(&body).unwrap();
+    let in_doubt = serde_json::json!({ "trusted": false, "jumped_s": -3600 });
+    let confirm = |login| ask("POST", served.api, "/api/clock/confirm", Some(login));
+    assert_eq!(confirm("mo:pw").0, 403);
+    assert_eq!(get(served.api, "/api/clock/confirm", Some("ann:pw")).0, 405);
+    assert_eq!(jumped(get(served.api, "/api/clock", Some("mo:pw")).1), in_doubt);
+    assert_eq!(jumped(confirm("ann:pw").1), in_doubt);
+    assert_eq!(jumped(get(served.api, "/api/clock", Some("mo:pw")).1)["trusted"], true);
+    served.server.stop();
+}
+
+#[test]
 fn streams_are_listed_with_their_partitions() {
     let served = served();
-    served.gate.open(Arc::new(Fake));
+    served.gate.open(Arc::new(Fake::default()));
     let streams: Value = serde_json::from_str(&get(served.api, "/api/streams", Some("mo:pw")).1).unwrap();
     assert_eq!(streams[0]["name"], "orders");
     assert_eq!(streams[0]["partitions"][1], serde_json::json!({ "id": 31, "shard": 1 }));
@@ -211,7 +240,7 @@ fn streams_are_listed_with_their_partitions() {
 #[test]
 fn overview_sums_the_queues() {
     let served = served();
-    served.gate.open(Arc::new(Fake));
+    served.gate.open(Arc::new(Fake::default()));
     let overview: Value = serde_json::from_str(&get(served.api, "/api/overview", Some("mo:pw")).1).unwrap();
     assert_eq!(overview["queues"], 1);
     assert_eq!(overview["messages_ready"], 3);
@@ -223,7 +252,7 @@ fn overview_sums_the_queues() {
 fn metrics_need_no_login_and_are_there_before_the_node() {
     let served = served();
     assert!(get(served.metrics, "/metrics", None).1.contains("stele_up 0\n"));
-    served.gate.open(Arc::new(Fake));
+    served.gate.open(Arc::new(Fake::default()));
     let (status, text) = get(served.metrics, "/metrics", None);
     assert_eq!(status, 200);
     for line in ["stele_up 1\n", "stele_io_messages_in_total 5\n", "stele_queue_ready 3\n", "# EOF\n"] {

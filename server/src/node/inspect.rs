@@ -126,4 +126,16 @@ impl Inspect for Node {
     fn user(&self, name: &str) -> Option<User> {
         self.snapshot.load().user(name).map(|account| account.user.clone())
     }
+
+    fn clock_away_s(&self) -> Option<i64> {
+        self.clock.away_s()
+    }
+
+    fn confirm_clock(&self) -> Option<i64> {
+        let away = self.clock.confirm();
+        if let Some(seconds) = away {
+            tracing::warn!(seconds, "the jump of the wall clock was confirmed");
+        }
+        away
+    }
 }

@@ -62,7 +62,7 @@ pub(crate) fn run<L: LogStore>(mut runner: Runner<Registry, L>, wiring: &Wiring)
     while !(stopping && runner.settled()) {
         wiring.inbox.take(&mut messages);
         for message in messages.drain(..) {
-            let now = wiring.clock.now();
+            let now = wiring.clock.log_now();
             match message {
                 RegistryMessage::Op(op) => {
                     if to_agree > 0 && matches!(op, RegistryOp::Applied { queue: None, .. }) {
@@ -85,15 +85,16 @@ pub(crate) fn run<L: LogStore>(mut runner: Runner<Registry, L>, wiring: &Wiring)
             runner.flush();
         }
         let idle = wiring.inbox.is_empty();
-        runner.turn(wiring.clock.now(), idle, &mut effects);
+        runner.turn(wiring.clock.log_now(), idle, &mut effects);
         for effect in effects.drain(..) {
             carry(effect, &runner, wiring, &mut operators);
         }
         if let Some(why) = runner.broken() {
             return wiring.stop.fail(format!("registry: {why}"));
         }
-        let wait =
-            runner.deadline().map(|due| Duration::from_micros(due.0.saturating_sub(wiring.clock.now().0)));
+        let wait = runner
+            .deadline()
+            .map(|due| Duration::from_micros(due.0.saturating_sub(wiring.clock.log_now().0)));
         let done = stopping && runner.settled();
         if idle && !done && wait != Some(Duration::ZERO) && wiring.inbox.may_sleep() {
             thread::park_timeout(wait.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1)));

@@ -252,7 +252,7 @@ impl<L: LogStore> Machine<L> {
 
     /// How long the thread may sleep.
     fn rest(&mut self) -> Duration {
-        let now = self.thread.wiring.clock.now();
+        let now = self.thread.wiring.clock.log_now();
         // The bound only guards against a clock that jumped.
         let latest = now.plus_ms(SLEEP_MS_MAX);
         self.wakes_at = self.runner.deadline().map_or(latest, |due| due.min(latest));
@@ -276,7 +276,7 @@ impl ShardThread {
     fn message<L: LogStore>(&mut self, runner: &mut Runner<Shard, L>, message: ShardMessage) -> usize {
         match message {
             ShardMessage::Ops(ops) => {
-                let now = self.wiring.clock.now();
+                let now = self.wiring.clock.log_now();
                 let mut bytes = 0;
                 for op in ops {
                     bytes += weight(&op);
@@ -314,7 +314,7 @@ impl ShardThread {
         if self.stopping {
             runner.flush();
         }
-        runner.turn(self.wiring.clock.now(), idle, &mut self.effects);
+        runner.turn(self.wiring.clock.log_now(), idle, &mut self.effects);
         for effect in self.effects.drain(..) {
             self.dispatch.effect(effect, |lsn| runner.block(lsn), &mut self.out);
         }

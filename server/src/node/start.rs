@@ -9,7 +9,7 @@ use super::registry::{self, RegistryMessage};
 use super::seats::Seats;
 use super::shard::{self, ShardMessage};
 use super::stop::Stop;
-use super::watch::Watch;
+use super::watch::{self, Watch};
 use super::{Addresses, Node, Threads, dialects};
 use crate::config::{Config, NamespaceSetting, NatsTls, PolicySetting, UserSetting};
 use crate::handles;
@@ -130,7 +130,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
         let options = shard_options(config, n, shard_count, &volume);
         shard_logs.push(open_log(config, &format!("shard-{n}"), n as u16, options, waker(sleeper))?);
     }
-    let clock = Arc::new(Clock::start());
+    let clock = Arc::new(Clock::start(&config.data_dir));
 
     let readers = readers(&shard_logs, &shard_inboxes)?;
     let registry = registry_runner(config, registry_log, &clock, shard_count)?;
@@ -147,6 +147,8 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
         polls.push(poll);
         hubs.push(inbox);
     }
+
+    watch::tell_of_clock(&shard_inboxes, clock.away_s().is_some());
 
     let mut threads = Threads::default();
     let mut doors = Vec::new();
@@ -209,6 +211,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
         volume,
         clock: Arc::clone(&clock),
         hubs: hubs.clone(),
+        shards: shard_inboxes.clone(),
         stop: stop.clone(),
     };
     watch.start().map_err(system("start the watch"))?;
@@ -223,6 +226,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
         registry: registry_inbox,
         acceptor,
         addresses,
+        clock,
         tls,
         threads,
     }))
@@ -338,7 +342,7 @@ fn registry_runner(
         None => Ok(Registry::new(setup)),
     };
     let settings = Settings { memory_bytes_max: 4 << 20, snapshot_bytes: 8 << 20, ..settings(config, 1) };
-    bring_back(&config.data_dir.join("registry"), log, settings, clock.now(), restore)
+    bring_back(&config.data_dir.join("registry"), log, settings, clock.log_now(), restore)
 }
 
 fn shard_runner(
@@ -353,7 +357,7 @@ fn shard_runner(
         None => Ok(Shard::new(shard)),
     };
     let dir = config.data_dir.join(format!("shard-{shard}"));
-    bring_back(&dir, log, settings(config, shards), clock.now(), restore)
+    bring_back(&dir, log, settings(config, shards), clock.log_now(), restore)
 }
 
 fn bring_back<M: Machine>(

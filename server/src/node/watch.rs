@@ -3,12 +3,22 @@
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::io::{IoMessage, Source};
+use crate::node::shard::ShardMessage;
 use crate::node::stop::Stop;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stele_log::Volume;
+use stele_model::shard::ShardOp;
+
+/// How often the time is noted for the next process.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
+
+/// Lets all shards know whether the wall clock has jumped.
+pub(crate) fn tell_of_clock(shards: &[Inbox<ShardMessage>], jumped: bool) {
+    shards.iter().for_each(|shard| shard.send(ShardMessage::Ops(vec![ShardOp::Clock { jumped }]), 0));
+}
 
 /// What the watch looks at, and whom it tells.
 pub(crate) struct Watch {
@@ -22,6 +32,8 @@ pub(crate) struct Watch {
     pub clock: Arc<Clock>,
     /// All IO threads.
     pub hubs: Vec<Inbox<IoMessage>>,
+    /// All shards.
+    pub shards: Vec<Inbox<ShardMessage>>,
     /// Ends the watch.
     pub stop: Stop,
 }
@@ -37,13 +49,15 @@ impl Watch {
 
     fn run(&self) {
         let mut blocked = false;
-        let mut away = false;
+        let mut away = None;
+        let mut noted = Instant::now();
+        self.note_clock(&mut away, self.clock.away_s());
         while self.stop.reason().is_none() {
-            let jumped = self.clock.slew();
-            if let (Some(seconds), false) = (jumped, away) {
-                tracing::error!(seconds, "the wall clock has jumped; the node keeps its own time");
+            self.note_clock(&mut away, self.clock.slew());
+            if noted.elapsed() >= NOTE_EVERY {
+                noted = Instant::now();
+                self.clock.write_note();
             }
-            away = jumped.is_some();
             let low = self.low_on_space();
             if low != blocked {
                 blocked = low;
@@ -51,6 +65,22 @@ impl Watch {
             }
             thread::park_timeout(Duration::from_secs(1));
         }
+    }
+
+    /// Shards keep what would go by age while the clock is in doubt.
+    fn note_clock(&self, before: &mut Option<i64>, away: Option<i64>) {
+        match (*before, away) {
+            (None, Some(seconds)) => tracing::error!(
+                seconds,
+                "the wall clock has jumped; nothing goes by age until it is set back, or confirmed by `stele clock confirm`"
+            ),
+            (Some(_), None) => tracing::info!("the wall clock is trusted again"),
+            _ => {}
+        }
+        if before.is_some() != away.is_some() {
+            tell_of_clock(&self.shards, away.is_some());
+        }
+        *before = away;
     }
 
     fn low_on_space(&self) -> bool {

@@ -49,6 +49,10 @@ impl Seat<'_, '_> {
         if self.group.state != GroupState::Empty {
             return false;
         }
+        if self.around.clock_jumped {
+            self.look_when_empty();
+            return false;
+        }
         let (now, retention_ms) = (self.now(), self.around.settings.retention_ms);
         let (mut over, mut next) = (Vec::new(), None::<Now>);
         for (partition, held) in &self.group.known.positions {

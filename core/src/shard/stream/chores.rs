@@ -90,7 +90,7 @@ impl Shard {
         if self.streams.purges.is_empty() { self.streams.chores.deadline() } else { Some(Now(0)) }
     }
 
-    /// After a start: everything may have become due meanwhile.
+    /// After a start, or when the clock is trusted again: everything may have become due meanwhile.
     pub(in crate::shard) fn start_streams(&mut self) {
         if !self.streams.partitions.is_empty() {
             self.streams.chores.look_at_all();

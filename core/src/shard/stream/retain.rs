@@ -115,11 +115,6 @@ impl Shard {
         }
     }
 
-    /// Whether time is believed.
-    fn ages(&self) -> bool {
-        !self.streams.clock_jumped || self.makes(Mutant::JumpedClock)
-    }
-
     fn set_partition_timer(&mut self, id: QueueId) {
         let by_age = self.ages();
         let Some(partition) = self.streams.partitions.get_mut(&id) else { return };
