@@ -12,6 +12,7 @@ mod kafka;
 mod latency;
 mod load;
 mod mirror;
+mod nats;
 mod perftest;
 mod report;
 mod scenario;
@@ -45,6 +46,8 @@ enum Command {
     Perftest(PerfTest),
     /// Compare with Apache Kafka over its own protocol, by the generator built in here.
     Kafka(kafka::Options),
+    /// Compare with nats-server: messages, requests, streams, consumers, key-value buckets.
+    Nats(nats::Options),
     /// A second opinion: Kafka's own producer and consumer perf tools.
     KafkaPerf(kafka::PerfOptions),
     /// The bus library: its cost per message over hand-written code, its outbox and inbox in Postgres, the build of a user's crate.
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
         Command::Amqp(options) => (amqp(options), options.brokers.json),
         Command::Perftest(options) => (second_opinion(options), options.brokers.json),
         Command::Kafka(options) => (kafka::compare(options), options.brokers.json),
+        Command::Nats(options) => (nats::compare(options), options.json),
         Command::KafkaPerf(options) => (kafka::second_opinion(options), options.brokers.json),
         Command::Bus(options) => (bus::run(options).map(|()| Vec::new()), false),
         Command::Generator => (generator(), false),
@@ -278,7 +282,7 @@ impl Brokers {
 }
 
 /// Thousands of idle connections need as many file handles, here and in a Stele started from here.
-fn raise_file_limit() -> Result<()> {
+pub(crate) fn raise_file_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
         .context("raise the limit of open files")

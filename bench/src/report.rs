@@ -21,6 +21,12 @@ pub(crate) enum Column {
     TopicShare,
     EndToEndP50,
     EndToEndP99,
+    ReplyP50,
+    ReplyP99,
+    AloneRate,
+    HealthyShare,
+    CutTime,
+    CreationTime,
     Megabytes,
     PartitionBytes,
     Cpu,
@@ -28,6 +34,7 @@ pub(crate) enum Column {
     Resident,
     ConnectionBytes,
     QueueBytes,
+    KeyBytes,
     DiskBytes,
     DiskCopies,
     DiskShare,
@@ -55,6 +62,12 @@ impl Column {
             Self::TopicShare => ("share of the rate with one topic", "topic_share"),
             Self::EndToEndP50 => ("produce to consume p50, µs", "end_to_end_p50_us"),
             Self::EndToEndP99 => ("produce to consume p99, µs", "end_to_end_p99_us"),
+            Self::ReplyP50 => ("request to reply p50, µs", "reply_p50_us"),
+            Self::ReplyP99 => ("request to reply p99, µs", "reply_p99_us"),
+            Self::AloneRate => ("records/s without the dead one", "records_per_s_alone"),
+            Self::HealthyShare => ("share of the rate without the dead one", "healthy_share"),
+            Self::CutTime => ("the dead one is cut after, s", "cut_s"),
+            Self::CreationTime => ("making the consumer, ms", "creation_ms"),
             Self::Megabytes => ("payload, MB/s", "payload_mb_per_s"),
             Self::PartitionBytes => ("resident per idle partition, KB", "partition_kb"),
             Self::Cpu => ("broker CPU per record, µs", "cpu_us_per_record"),
@@ -62,6 +75,7 @@ impl Column {
             Self::Resident => ("broker resident, MB", "resident_mb"),
             Self::ConnectionBytes => ("resident per idle connection, KB", "connection_kb"),
             Self::QueueBytes => ("resident per idle queue, KB", "queue_kb"),
+            Self::KeyBytes => ("resident per key, bytes", "key_bytes"),
             Self::DiskBytes => ("disk bytes per record", "disk_bytes_per_record"),
             Self::DiskCopies => ("disk bytes per payload byte", "disk_bytes_per_payload_byte"),
             Self::DiskShare => ("share of the disk's ceiling", "disk_share"),
@@ -84,7 +98,9 @@ impl Column {
 
     /// Whether more is better, where the peer's better queue type is chosen by this column.
     fn more_is_better(self) -> bool {
-        matches!(self, Self::Rate | Self::BindingShare | Self::TopicShare | Self::Megabytes | Self::DiskShare)
+        let shares =
+            matches!(self, Self::BindingShare | Self::TopicShare | Self::DiskShare | Self::HealthyShare);
+        shares || matches!(self, Self::Rate | Self::Megabytes)
     }
 }
 
