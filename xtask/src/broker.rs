@@ -86,7 +86,9 @@ impl Subject {
             }
             Self::Ours { dialect: Dialect::Nats, broker, certificates } => {
                 command.args(["--url", &format!("nats://{}", broker.nats())]);
-                command.args(["--server", &format!("{} nats-server", broker.program().display())]);
+                let program =
+                    std::path::absolute(broker.program()).unwrap_or_else(|_| broker.program().into());
+                command.args(["--server", &format!("{} nats-server", program.display())]);
                 command.arg("--tls").arg(certificates);
             }
             Self::Ours { dialect: Dialect::Amqp091, broker, certificates } => {

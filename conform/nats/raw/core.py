@@ -29,7 +29,7 @@ def shown(found):
 def pair(rig, **options):
     """A publisher and a subscriber that also hears the fence."""
     publisher, subscriber = rig.wire(), rig.wire(**options)
-    subscriber.subscribe(rig.name(".fence"))
+    subscriber.subscribe(rig.name(".fence"), "fence")
     subscriber.until_pong()
     return publisher, subscriber, rig.name(".fence")
 
@@ -250,14 +250,14 @@ def queue_group(rig):
     others = [rig.wire() for _ in range(2)]
     for wire in (subscriber, *others):
         wire.subscribe(rig.name(), "1", queue="q")
-        wire.subscribe(rig.name(".fence"), "9")
+        wire.subscribe(rig.name(".fence"), "fence")
         wire.until_pong()
     for number in range(300):
         publisher.publish(rig.name(), str(number))
     publisher.publish(fence)
-    got = [[message.body for message in until_fence(wire, fence)] for wire in (subscriber, *others)]
-    everything = sorted((int(body) for some in got for body in some if body), key=int)
-    return {"each once": everything == list(range(300)), "shared": all(len(some) > 30 for some in got), "in order": all(some == sorted(some, key=int) for some in ([body for body in some if body] for some in got))}
+    got = [[int(message.body) for message in until_fence(wire, fence)] for wire in (subscriber, *others)]
+    everything = sorted(number for some in got for number in some)
+    return {"each once": everything == list(range(300)), "shared": all(len(some) > 30 for some in got), "in order": all(some == sorted(some) for some in got)}
 
 
 @case

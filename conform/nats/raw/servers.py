@@ -76,7 +76,7 @@ def slow_readers_are_cut(rig):
     for number in range(count):
         writer.publish("flood", body)
         reader.message()
-    return {"all": True, "slow ones": until(lambda: server.get("/varz")["slow_consumers"]), "connections": until(lambda: server.get("/connz")["num_connections"] == 2)}
+    return {"all": True, "counted": until(lambda: server.get("/varz")["slow_consumers"] > 0), "connections": until(lambda: server.get("/connz")["num_connections"] == 2)}
 
 
 @case
