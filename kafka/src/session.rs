@@ -32,7 +32,7 @@ use crate::codec::api::ApiKey;
 use crate::codec::frame::{self, Request, Violation};
 use crate::profile::{self, Profile};
 use bytes::{Bytes, BytesMut};
-use fetch::Fetching;
+use fetch::{Fetching, GroupsId};
 use login::Login;
 use produce::KnownTopics;
 use serve::Identity;
@@ -56,6 +56,7 @@ pub struct Connection {
     /// Fetches that wait, by the number of their watch, which is that of their slot.
     fetching: BTreeMap<u64, Fetching>,
     topics: KnownTopics,
+    groups_id: GroupsId,
     /// A large request that has not come whole.
     assembly: Assembly,
     /// The server wants producers to stop.
@@ -113,6 +114,7 @@ impl Connection {
             tickets: Tickets::default(),
             fetching: BTreeMap::new(),
             topics: KnownTopics::default(),
+            groups_id: GroupsId::default(),
             assembly: Assembly::default(),
             blocked: false,
             paused: false,
@@ -134,23 +136,32 @@ impl Connection {
         if self.assembly.frame_bytes > 0 {
             return self.assemble(now, input, out);
         }
-        if !self.login.is_begun() {
-            // A size that nobody may claim ends the connection before anything is asked.
-            let whole = frame::frame(input, self.profile.request_bytes_max)?;
-            match input.get(4..).and_then(<[u8]>::first_chunk) {
-                Some(key) if needs_login(i16::from_be_bytes(*key)) => {
-                    self.say_nobody(out);
-                    return Ok(None);
-                }
-                None if whole.is_none() => return Ok(None),
-                Some(_) | None => {}
-            }
+        if !self.login.is_begun() && self.greet(input, out)? {
+            return Ok(None);
         }
         let Some((octets, used)) = frame::frame(input, self.request_bytes_max())? else {
             return Ok(self.begin_assembly(input));
         };
         self.request(now, Bytes::copy_from_slice(octets), out)?;
         Ok(Some(used))
+    }
+
+    /// Looks at the start of the first request: whether it has to wait for the driver's word, or for more of itself.
+    fn greet(&mut self, input: &[u8], out: &mut Outbox) -> Result<bool, Violation> {
+        // A size that nobody may claim ends the connection before anything is asked.
+        let whole = frame::frame(input, self.profile.request_bytes_max)?.is_some();
+        let Some(key) = input.get(4..).and_then(<[u8]>::first_chunk) else { return Ok(!whole) };
+        if !needs_login(i16::from_be_bytes(*key)) {
+            return Ok(false);
+        }
+        // The name that comes with the first request is the one that listings show.
+        match frame::client_id(input) {
+            Some(client_id) => self.identity.called(client_id),
+            None if whole => {}
+            None => return Ok(true),
+        }
+        self.say_nobody(out);
+        Ok(true)
     }
 
     /// Takes the start of a frame whose size is known over into memory of our own.

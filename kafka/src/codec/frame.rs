@@ -70,6 +70,14 @@ pub fn frame(input: &[u8], bytes_max: u32) -> Result<Option<(&[u8], usize)>, Vio
     Ok(rest.get(..len).map(|frame| (frame, 4 + len)))
 }
 
+/// The client id of the request that `input` starts with, size included, as soon as it is there; the inner `None`: it has none.
+#[must_use]
+pub fn client_id(input: &[u8]) -> Option<Option<&str>> {
+    let (len, rest) = input.get(4 + HEAD_BYTES..)?.split_first_chunk::<2>()?;
+    let Ok(len) = usize::try_from(i16::from_be_bytes(*len)) else { return Some(None) };
+    Some(std::str::from_utf8(rest.get(..len)?).ok())
+}
+
 impl<'a> Request<'a> {
     /// Reads the part of the header that all versions of all APIs share.
     ///

@@ -7,19 +7,23 @@
 use super::Connection;
 use super::groups_topic;
 use super::produce::{offset, owned, stream_ref};
+use super::serve::streams;
 use crate::codec::fetch::{Fetch, PartitionHead, Piece, Response};
 use crate::codec::frame::Violation;
 use crate::codec::generated::fetch::{AbortedTransaction, FetchPartition};
 use crate::codec::produce::TopicRef;
+use crate::codec::wire::Uuid;
 use crate::profile;
 use crate::refuse::{Code, refused};
 use bytes::Bytes;
 use stele_model::group::GROUP_STREAM;
 use stele_model::id::{Now, Position};
-use stele_model::op::Op;
+use stele_model::op::{Op, StreamsWanted};
 use stele_model::outcome::{Done, Outcome};
 use stele_model::session::{Outbox, Output};
-use stele_model::stream::{Ends, Format, PartResult, PartitionRef, Read, ReadBatch, ReadPart, Reads};
+use stele_model::stream::{
+    Ends, Format, PartResult, PartitionRef, Read, ReadBatch, ReadPart, Reads, StreamRef,
+};
 use stele_record::batch::{STAMPED_BYTES, crossing, stamp};
 
 /// A fetch that is not answered yet.
@@ -40,7 +44,26 @@ pub(super) struct Fetching {
     parts: Vec<Option<Outcome>>,
     /// The hub watches.
     watching: bool,
+    /// The id of the groups' topic.
+    groups_id: Option<Uuid>,
 }
+
+/// What is known of the id of the groups' topic, which by-id requests may name: that of the topic, once it is there, and when it was looked
+/// for.
+#[derive(Debug, Default)]
+pub(super) struct GroupsId {
+    id: Option<Uuid>,
+    looked: Option<Now>,
+}
+
+impl GroupsId {
+    fn is_fresh(&self, now: Now) -> bool {
+        self.id.is_some() || self.looked.is_some_and(|looked| looked.plus_ms(profile::TOPIC_FRESH_MS) > now)
+    }
+}
+
+/// The part of a fetch that looks for that id.
+const LOOK_UP: usize = usize::MAX;
 
 #[derive(Debug)]
 struct Wanted {
@@ -76,7 +99,10 @@ impl Fetching {
 
     fn is_groups(&self, at: usize) -> bool {
         let topic = &self.topics[self.partitions[at].topic];
-        matches!(topic, TopicRef::Name(name) if *name == GROUP_STREAM)
+        match topic {
+            TopicRef::Name(name) => *name == GROUP_STREAM,
+            TopicRef::Id(id) => self.groups_id == Some(*id),
+        }
     }
 
     fn is_enough(&self, now: Now) -> bool {
@@ -114,6 +140,7 @@ impl Connection {
             found: None,
             parts: Vec::new(),
             watching: false,
+            groups_id: None,
         };
         if fetching.partitions.is_empty() {
             let fetching = Fetching { found: Some(Vec::new()), min_bytes: 0, ..fetching };
@@ -121,14 +148,21 @@ impl Connection {
             self.answer_fetch(number, out);
             return Ok(());
         }
+        let by_id = fetching.topics.iter().any(|topic| matches!(topic, TopicRef::Id(_)));
         self.fetching.insert(number, fetching);
-        self.read(now, number, out);
+        if by_id && !self.groups_id.is_fresh(now) {
+            let wanted = StreamsWanted::These(vec![StreamRef::Name(GROUP_STREAM.to_owned())]);
+            self.ask(number, LOOK_UP, Op::Streams(wanted), out);
+        } else {
+            self.read(now, number, out);
+        }
         Ok(())
     }
 
     /// Reads what there is, and watches for what comes.
     fn read(&mut self, now: Now, number: u64, out: &mut Outbox) {
         let Some(fetching) = self.fetching.get_mut(&number) else { return };
+        fetching.groups_id = self.groups_id.id;
         let (plain, groups) = fetching.split();
         let mut ops = Vec::new();
         if !plain.is_empty() {
@@ -167,6 +201,12 @@ impl Connection {
         outcome: Outcome,
         out: &mut Outbox,
     ) -> Result<(), Violation> {
+        if part == LOOK_UP {
+            let found = streams(&outcome, 1).into_iter().flatten().next();
+            self.groups_id = GroupsId { id: found.map(|info| Uuid(info.uuid.0)), looked: Some(now) };
+            self.read(now, number, out);
+            return Ok(());
+        }
         let Some(fetching) = self.fetching.get_mut(&number) else { return Ok(()) };
         let place = fetching.parts.get_mut(part).expect("the ticket names a part");
         *place = Some(outcome);

@@ -1,7 +1,8 @@
 //! `__consumer_offsets` as tools read it: what the groups know, written as the records that Kafka's coordinator would have kept.
 //!
 //! Nothing is stored there; see [`stele_model::group`]. Formats: offset commits have a key of version 1 and a value of version 3,
-//! generations a key of version 2 and a value of version 3. Only Fetch reads it; its offsets are the places of what is logged.
+//! generations a key of version 2 and a value of version 3. Fetch reads it, by name and by id, and ListOffsets knows its ends; its
+//! offsets are the places of what is logged.
 
 use super::produce::offset;
 use crate::codec::wire::{Text, Wire, Writer};
@@ -21,6 +22,11 @@ pub(super) fn changes(partition: i32, from: i64) -> Op {
         from: Position(u64::try_from(from).unwrap_or(u64::MAX)),
         count_max: profile::GROUP_CHANGES_MAX,
     }
+}
+
+/// What to ask for the end of one of its partitions: a read from behind all there can be.
+pub(super) fn end(partition: i32) -> Op {
+    changes(partition, i64::MAX)
 }
 
 /// The end of the partition, and the changes as one batch, unless there are none.

@@ -3,6 +3,7 @@
 //! The hub finds the batch of a time; the record in it is found here, since only a dialect reads its batches.
 
 use super::fetch::epoch_fault;
+use super::groups_topic;
 use super::produce::offset;
 use super::serve::{Context, Stages, Step, done};
 use crate::codec::generated::delete_records::{
@@ -17,6 +18,7 @@ use crate::codec::generated::offset_for_leader_epoch::{
 };
 use crate::profile;
 use crate::refuse::{Code, refused};
+use stele_model::group::GROUP_STREAM;
 use stele_model::id::Position;
 use stele_model::op::Op;
 use stele_model::outcome::{Done, Outcome};
@@ -40,6 +42,42 @@ fn partition(topic: &str, index: i32) -> PartitionRef {
         stream: StreamRef::Name(topic.to_owned()),
         index: u32::try_from(index).unwrap_or(u32::MAX),
     }
+}
+
+/// Looks for positions, each of a partition by topic and index; `Err`: what to ask first. In the groups' topic nothing is stored, so its ends
+/// are those of what is shown there, and it knows no times.
+fn look(parts: &[(&str, i32, SeekBy)], stages: &Stages) -> Result<Vec<PartResult<Sought>>, Vec<Op>> {
+    let is_groups = |topic: &str| topic == GROUP_STREAM;
+    let plain = parts.iter().filter(|(topic, ..)| !is_groups(topic));
+    let plain: Vec<_> = plain.map(|(topic, index, by)| (partition(topic, *index), *by)).collect();
+    let plain_len = plain.len();
+    let Some(outcomes) = stages.first() else {
+        let homes = parts.iter().filter(|(topic, ..)| is_groups(topic));
+        let seek = (plain_len > 0).then_some(Op::Seek(plain));
+        let ops: Vec<Op> =
+            seek.into_iter().chain(homes.map(|(_, index, _)| groups_topic::end(*index))).collect();
+        return if ops.is_empty() { Ok(Vec::new()) } else { Err(ops) };
+    };
+    let mut outcomes = outcomes.iter();
+    let found = if plain_len > 0 { outcomes.next().map(|outcome| sought(outcome, plain_len)) } else { None };
+    let mut found = found.unwrap_or_default().into_iter();
+    let all = parts.iter().map(|(topic, _, by)| {
+        if !is_groups(topic) {
+            return found.next().expect("each part is answered");
+        }
+        let end = match done(outcomes.next().expect("each home is answered")) {
+            Ok(Done::GroupChanges(changes)) => changes.end,
+            Err(refusal) => return Err(refusal.clone()),
+            Ok(other) => unreachable!("the hub answers group changes with {other:?}"),
+        };
+        let position = match by {
+            SeekBy::Start => Some(Position(0)),
+            SeekBy::End { .. } => Some(end),
+            SeekBy::Time(_) | SeekBy::Appended(_) | SeekBy::NewestTime => None,
+        };
+        Ok(Sought { ends: Ends { start: Position(0), stable: end, end, epoch: 0 }, position, batch: None })
+    });
+    Ok(all.collect())
 }
 
 /// What was sought, `count` of it; each has the refusal if the question itself was refused.
@@ -82,13 +120,12 @@ pub(super) fn list<'a>(
     let all =
         || request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |part| (topic, part)));
     let asked = all().filter_map(|(topic, part)| {
-        Some((partition(&topic.name, part.partition_index), seek(part.timestamp, stable)?))
+        Some((&*topic.name, part.partition_index, seek(part.timestamp, stable)?))
     });
     let asked: Vec<_> = asked.collect();
-    let found = match stages.first() {
-        None if asked.is_empty() => Vec::new(),
-        None => return Step::Ask(vec![Op::Seek(asked)]),
-        Some(outcomes) => sought(&outcomes[0], asked.len()),
+    let found = match look(&asked, stages) {
+        Ok(found) => found,
+        Err(ops) => return Step::Ask(ops),
     };
     let mut found = found.into_iter();
     let version = context.version;
@@ -185,15 +222,12 @@ pub(super) fn for_leader_epoch<'a>(
     stages: &'a Stages,
 ) -> Step<OffsetForLeaderEpochResponse<'a>> {
     let all = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |part| (topic, part)));
-    let asked: Vec<_> = all
-        .map(|(topic, part)| (partition(&topic.topic, part.partition), SeekBy::End { stable: false }))
-        .collect();
-    let mut found = match stages.first() {
-        None if asked.is_empty() => Vec::new(),
-        None => return Step::Ask(vec![Op::Seek(asked)]),
-        Some(outcomes) => sought(&outcomes[0], asked.len()),
-    }
-    .into_iter();
+    let asked: Vec<_> =
+        all.map(|(topic, part)| (&*topic.topic, part.partition, SeekBy::End { stable: false })).collect();
+    let mut found = match look(&asked, stages) {
+        Ok(found) => found.into_iter(),
+        Err(ops) => return Step::Ask(ops),
+    };
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|part| {
             let none = EpochEndOffset { partition: part.partition, ..EpochEndOffset::default() };

@@ -14,6 +14,10 @@ use stele_kafka::codec::generated::list_offsets::{
 };
 use stele_kafka::codec::generated::metadata::MetadataRequest;
 use stele_kafka::codec::wire::Uuid;
+use stele_model::group::{GROUP_STREAM, GroupChanges};
+use stele_model::id::Position;
+use stele_model::op::{Op, StreamsWanted};
+use stele_model::outcome::{Done, Outcome};
 use stele_record::batch::Batch;
 use stele_record::batch::compression::Codec;
 
@@ -196,4 +200,34 @@ fn records_are_deleted_up_to_an_offset_or_to_the_end() {
         let part = &answer.topics[0].partitions[0];
         assert_eq!((part.low_watermark, part.error_code), (low, code), "to {offset}");
     }
+}
+
+#[test]
+fn the_groups_topic_is_read_by_id_and_has_ends() {
+    let mut run = Run::new();
+    topic(&mut run, GROUP_STREAM, &[]);
+    let shown = || Outcome::Done(Done::GroupChanges(GroupChanges { end: Position(7), changes: Vec::new() }));
+    run.hub.script = vec![shown(), shown(), shown(), shown()];
+    let id = Uuid(run.hub.info(GROUP_STREAM).unwrap().uuid.0);
+    let partitions =
+        vec![FetchPartition { partition: 1, partition_max_bytes: 1000, ..FetchPartition::default() }];
+    let topics = vec![FetchTopic { topic: GROUP_STREAM.into(), topic_id: id, partitions }];
+    let request = FetchRequest { max_bytes: 1 << 20, topics, ..FetchRequest::default() };
+    for version in [12, 16] {
+        let part = partition(run.call(ApiKey::Fetch, version, &request), version);
+        assert_eq!((part.error_code, part.high_watermark), (0, 7), "{version}");
+    }
+    let at = |timestamp| {
+        let partitions =
+            vec![ListOffsetsPartition { partition_index: 1, current_leader_epoch: -1, timestamp }];
+        let topics = vec![ListOffsetsTopic { name: GROUP_STREAM.into(), partitions }];
+        ListOffsetsRequest { topics, ..ListOffsetsRequest::default() }
+    };
+    for (timestamp, offset) in [(-1, 7), (-2, 0)] {
+        let body = run.call(ApiKey::ListOffsets, 7, &at(timestamp));
+        let answer: ListOffsetsResponse<'_> = ApiKey::ListOffsets.read(7, &body).unwrap();
+        assert_eq!(answer.topics[0].partitions[0].offset, offset);
+    }
+    let asked = run.ops.iter().filter(|op| matches!(op, Op::Streams(StreamsWanted::These(_))));
+    assert_eq!(asked.count(), 1, "the id is looked up once");
 }

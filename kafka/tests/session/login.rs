@@ -170,6 +170,16 @@ fn a_large_first_request_is_taken_from_whoever_need_not_log_in() {
 }
 
 #[test]
+fn the_name_that_comes_with_the_first_request_is_known_before_anybody_asks() {
+    for one_by_one in [false, true] {
+        let mut run = Run::new();
+        run.one_by_one = one_by_one;
+        run.send(ApiKey::Metadata, 9, &MetadataRequest::default());
+        assert_eq!(run.client_when_asked.as_deref(), Some("client-1"));
+    }
+}
+
+#[test]
 fn a_size_that_nobody_may_claim_ends_the_connection_at_once() {
     let first_octets: [&[u8]; 5] = [
         &(-5_i32).to_be_bytes(),

@@ -38,6 +38,8 @@ pub(crate) struct Run {
     pub(crate) hold: bool,
     held: Vec<Submit>,
     pub(crate) closed: Option<String>,
+    /// What the client was called when the driver was asked who it is.
+    pub(crate) client_when_asked: Option<String>,
 }
 
 impl Run {
@@ -62,6 +64,7 @@ impl Run {
             hold: false,
             held: Vec::new(),
             closed: None,
+            client_when_asked: None,
         }
     }
 
@@ -178,6 +181,7 @@ impl Run {
     }
 
     fn authenticate(&mut self, asked: Authenticate) {
+        self.client_when_asked = Some(self.session.client().to_owned());
         let known = |name: &str| self.user.as_ref().filter(|(user, ..)| user == name);
         let name = match &asked {
             Authenticate::Nobody => self.takes_nobody.then(|| "nobody".to_owned()),
