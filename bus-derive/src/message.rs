@@ -13,6 +13,7 @@ struct Attributes {
     supertypes: Vec<Path>,
     correlate: Option<Ident>,
     key: Option<Ident>,
+    schema: bool,
 }
 
 impl Attributes {
@@ -28,12 +29,14 @@ impl Attributes {
                     found.correlate = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("key") {
                     found.key = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("schema") {
+                    found.schema = true;
                 } else if meta.path.is_ident("implements") {
                     let list;
                     parenthesized!(list in meta.input);
                     found.supertypes.extend(Punctuated::<Path, Token![,]>::parse_terminated(&list)?);
                 } else {
-                    return Err(meta.error("expected urn, alias, implements, correlate or key"));
+                    return Err(meta.error("expected urn, alias, implements, correlate, key or schema"));
                 }
                 Ok(())
             })?;
@@ -57,7 +60,7 @@ fn name(literal: LitStr) -> Result<LitStr> {
 }
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
-    let Attributes { urn, aliases, supertypes, correlate, key } = Attributes::read(input)?;
+    let Attributes { urn, aliases, supertypes, correlate, key, schema } = Attributes::read(input)?;
     let Some(urn) = urn else {
         return Err(Error::new(
             input.ident.span(),
@@ -86,6 +89,13 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
     });
+    let schema = schema.then(|| {
+        quote! {
+            fn schema() -> ::core::option::Option<::stele_bus::__private::Value> {
+                ::core::option::Option::Some(::stele_bus::__private::schema_of::<Self>())
+            }
+        }
+    });
     Ok(quote! {
         #[automatically_derived]
         impl #in_front ::stele_bus::Message for #ident #behind
@@ -105,6 +115,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
             #correlate
             #key
+            #schema
         }
     })
 }

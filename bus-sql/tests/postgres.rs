@@ -236,7 +236,7 @@ async fn a_scheduled_row_is_handed_on_at_once_to_a_target_that_keeps_its_time() 
     let (cluster, pool) = database().await;
     let mut connection = pool.acquire().await.unwrap();
     let (message, token) = scheduled(2, Duration::from_secs(600));
-    postgres::append(&mut connection, &[message.clone()]).await.unwrap();
+    postgres::append(&mut connection, std::slice::from_ref(&message)).await.unwrap();
     let source = PgOutbox::new(Database::new(&cluster.url()).unwrap(), "outbox".parse().unwrap(), None);
     let memory = Memory::default();
     let target = OverTransport(Arc::new(memory.clone()));

@@ -118,7 +118,7 @@ impl Bus {
 
     /// Send something that is composed already.
     pub async fn send_outgoing(&self, outgoing: Outgoing) -> Result<(), TransportError> {
-        self.0.core.transport.send(vec![outgoing]).await.into_iter().collect()
+        self.0.core.send(vec![outgoing]).await.into_iter().collect()
     }
 
     /// To one destination at a time. What the broker cannot keep longer than itself is in the transport's documentation.
@@ -362,7 +362,7 @@ impl BusBuilder {
             Composer::new(Arc::new(move |destination: &Destination| addresses.address(destination)))
         });
         let core = Arc::new(Core {
-            composer: composer.with_format(self.format),
+            composer: composer.with_format(self.format).with_system(transport.system()),
             store: self.store,
             states: Arc::new(self.states),
             mishaps: self.mishaps,

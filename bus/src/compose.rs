@@ -69,6 +69,7 @@ pub struct Composer {
     clock: Clock,
     ids: Arc<Ids>,
     host: Arc<Host>,
+    system: &'static str,
 }
 
 impl Composer {
@@ -89,7 +90,15 @@ impl Composer {
             clock: Clock::system(),
             ids: Arc::new(Ids::random()),
             host: Arc::new(host),
+            system: "unknown",
         }
+    }
+
+    /// For a broker that is called so in telemetry (`messaging.system`). A bus says it for its own composer.
+    #[must_use]
+    pub fn with_system(mut self, system: &'static str) -> Self {
+        self.system = system;
+        self
     }
 
     /// Write in another format.
@@ -224,7 +233,7 @@ impl Composer {
                 properties.headers.insert(name.clone(), value);
             }
         }
-        crate::telemetry::inject(consumed, &mut properties.headers);
+        crate::telemetry::inject(self.system, &destination, consumed, &mut properties.headers);
         Ok(Outgoing {
             id,
             destination,

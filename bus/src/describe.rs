@@ -1,7 +1,7 @@
 //! What a bus is, for people and tools: JSON of its endpoints, and an AsyncAPI 3 document.
 //!
-//! Read by `Bus::describe` and `Bus::asyncapi`; needs no connection, so a build can publish it. Not here: schemas of payloads, which Rust
-//! types do not tell.
+//! Read by `Bus::describe` and `Bus::asyncapi`; needs no connection, so a build can publish it. Schemas of payloads are
+//! those that messages give ([`crate::Message::schema`]).
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -55,6 +55,9 @@ pub struct Consumed {
     pub exchange: String,
     /// Who takes it.
     pub consumer: &'static str,
+    /// JSON Schema of its payload, if the type says one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
 }
 
 impl Bus {
@@ -74,7 +77,11 @@ impl Bus {
             for consumed in &endpoint.consumes {
                 let name = key(&consumed.exchange);
                 let content_type = crate::wire::mass_transit::CONTENT_TYPE;
-                messages.insert(name.clone(), json!({ "name": consumed.urn, "contentType": content_type }));
+                let mut message = json!({ "name": consumed.urn, "contentType": content_type });
+                if let Some(schema) = &consumed.schema {
+                    message["payload"] = enveloped(&consumed.urn, schema);
+                }
+                messages.insert(name.clone(), message);
                 of_channel.insert(name.clone(), json!({ "$ref": format!("#/components/messages/{name}") }));
                 of_operation.push(json!({ "$ref": format!("#/channels/{channel}/messages/{name}") }));
                 channels.entry(name.clone()).or_insert_with(|| {
@@ -119,8 +126,9 @@ impl Bus {
 fn endpoint(endpoint: &Endpoint) -> EndpointDescription {
     let consumes = endpoint.topology.types.iter().filter_map(|kind| {
         let urn = kind.name.urn();
-        let consumer = endpoint.routes.get(&urn)?.consumer;
-        Some(Consumed { exchange: kind.name.exchange(), urn, consumer })
+        let route = endpoint.routes.get(&urn)?;
+        let (consumer, schema) = (route.consumer, route.schema.clone());
+        Some(Consumed { exchange: kind.name.exchange(), urn, consumer, schema })
     });
     let ms = |wait: &std::time::Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     EndpointDescription {
@@ -135,6 +143,39 @@ fn endpoint(endpoint: &Endpoint) -> EndpointDescription {
         lanes: endpoint.lanes,
         inbox: endpoint.turns.is_some(),
     }
+}
+
+/// The envelope around a payload of this schema, as AsyncAPI names a schema of another format than its own.
+fn enveloped(urn: &str, payload: &Value) -> Value {
+    let id = || json!({ "type": ["string", "null"], "format": "uuid" });
+    let (address, time) = (
+        || json!({ "type": ["string", "null"], "format": "uri" }),
+        || json!({ "type": ["string", "null"], "format": "date-time" }),
+    );
+    let mut payload = payload.clone();
+    // References inside a schema are to its own root, so definitions move there with it.
+    let definitions = payload.as_object_mut().and_then(|schema| {
+        schema.remove("$schema");
+        schema.remove("definitions")
+    });
+    let mut schema = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "required": ["messageType", "message"],
+        "properties": {
+            "messageId": id(), "requestId": id(), "correlationId": id(), "conversationId": id(), "initiatorId": id(),
+            "sourceAddress": address(), "destinationAddress": address(), "responseAddress": address(),
+            "faultAddress": address(), "expirationTime": time(), "sentTime": time(),
+            "messageType": { "type": "array", "items": { "type": "string" }, "contains": { "const": urn } },
+            "message": payload,
+            "headers": { "type": ["object", "null"] },
+            "host": { "type": ["object", "null"] }
+        }
+    });
+    if let Some(definitions) = definitions {
+        schema["definitions"] = definitions;
+    }
+    json!({ "schemaFormat": "application/schema+json;version=draft-07", "schema": schema })
 }
 
 /// A name that AsyncAPI takes for a key: letters, digits, dots, hyphens and underscores.

@@ -33,6 +33,8 @@ pub(crate) struct Route {
     pub(crate) supertypes: Vec<TypeName>,
     /// All names under which it is accepted.
     pub(crate) accepted: Vec<TypeName>,
+    /// Of its payload, where it says one.
+    pub(crate) schema: Option<serde_json::Value>,
     /// Shown in faults.
     pub(crate) consumer: &'static str,
     pub(crate) run: Box<dyn Erased>,
@@ -41,7 +43,7 @@ pub(crate) struct Route {
 impl Route {
     pub(crate) fn new<M: Message>(consumer: &'static str, run: Box<dyn Erased>) -> Self {
         let accepted = std::iter::once(M::name()).chain(M::aliases()).collect();
-        Self { kind: M::name(), supertypes: M::supertypes(), accepted, consumer, run }
+        Self { kind: M::name(), supertypes: M::supertypes(), accepted, schema: M::schema(), consumer, run }
     }
 }
 

@@ -53,6 +53,8 @@ pub use outgoing::{Destination, Outgoing, ScheduleToken};
 pub use pipeline::RedeliverLater;
 pub use policy::{CircuitBreaker, KillSwitch, RateLimit, Retry};
 pub use request::{Replies, RequestError};
+#[cfg(feature = "schema")]
+pub use schemars;
 #[cfg(feature = "derive")]
 pub use stele_bus_derive::{Message, Replies};
 pub use time::Timestamp;
@@ -61,5 +63,13 @@ pub use time::Timestamp;
 #[doc(hidden)]
 pub mod __private {
     pub use bytes::Bytes;
+    pub use serde_json::Value;
     pub use uuid::Uuid;
+
+    /// The schema of a payload.
+    #[cfg(feature = "schema")]
+    pub fn schema_of<T: schemars::JsonSchema>() -> Value {
+        let settings = schemars::generate::SchemaSettings::draft07();
+        settings.into_generator().into_root_schema_for::<T>().to_value()
+    }
 }

@@ -49,4 +49,9 @@ pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn key(&self) -> Option<String> {
         None
     }
+
+    /// JSON Schema (draft 7) of the payload, for documents such as AsyncAPI. The derive's `schema` writes it by `schemars`.
+    fn schema() -> Option<serde_json::Value> {
+        None
+    }
 }

@@ -35,6 +35,18 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// What it is called, without scheme, host and parameters: for telemetry.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Type { name, .. } => name.exchange(),
+            Self::Queue(name) | Self::Exchange(name) => name.clone(),
+            Self::Address { address, .. } => {
+                let path = address.split(['?', '#']).next().unwrap_or_default();
+                path.rsplit('/').next().unwrap_or_default().to_owned()
+            }
+        }
+    }
+
     /// Read `queue:name`, `exchange:name`, a bare name (a queue), or an address with a scheme of its own.
     pub fn parse(text: &str) -> Self {
         match text.split_once(':') {

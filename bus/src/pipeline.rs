@@ -25,7 +25,7 @@ use crate::name::TypeName;
 use crate::outgoing::{Destination, Outgoing};
 use crate::policy::breaker::CircuitOpen;
 use crate::store::{Begun, CommitError, InboxKey, Store};
-use crate::telemetry::{Ending, Process};
+use crate::telemetry::{Ending, Process, Sending};
 use crate::time::Timestamp;
 use crate::transport::{Incoming, Settle, Transport, TransportError, Verdict};
 
@@ -229,7 +229,7 @@ async fn deliver(core: &Core, key: Option<&InboxKey>, messages: Vec<Outgoing>) -
 async fn send_all(core: &Core, messages: Vec<Outgoing>) -> Result<(), TransportError> {
     let is_answer: Vec<bool> =
         messages.iter().map(|message| matches!(message.destination, Destination::Address { .. })).collect();
-    for (answer, is_answer) in core.transport.send(messages).await.into_iter().zip(is_answer) {
+    for (answer, is_answer) in core.send(messages).await.into_iter().zip(is_answer) {
         match answer {
             // Who asked is gone: its temporary address with it. Nobody can do anything about that.
             Err(TransportError::Refused(why)) if is_answer => {
@@ -260,6 +260,14 @@ async fn settle_or_log(settle: Settle, verdict: Verdict) {
 }
 
 impl Core {
+    /// Send over the transport, counted.
+    pub(crate) async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<(), TransportError>> {
+        let sending = Sending::start(self.transport.system(), &messages);
+        let answers = self.transport.send(messages).await;
+        sending.end(&answers);
+        answers
+    }
+
     async fn mishap(&self, point: Point) -> Result<(), Failure> {
         match &self.mishaps {
             None => Ok(()),

@@ -9,6 +9,8 @@ use crate::delivery::Delivery;
 use crate::failure::Failure;
 use crate::headers::{Headers, find, names};
 use crate::name::TypeName;
+use crate::outgoing::{Destination, Outgoing};
+use crate::transport::TransportError;
 
 /// How the handling of a message ended.
 pub(crate) enum Ending<'a> {
@@ -55,21 +57,50 @@ impl Process {
     }
 }
 
-/// Put the current context into the headers of a message that leaves.
-pub(crate) fn inject(consumed: Option<&Delivery>, headers: &mut Headers) {
-    let Some(delivery) = consumed else {
-        #[cfg(feature = "otel")]
-        if let Some(trace) = otel::current() {
-            headers.insert(names::TRACEPARENT.into(), trace.into());
-        }
-        return;
-    };
+/// Put a context into the headers of a message that is composed: what is consumed hands its own on; with `otel` it is that of a producer
+/// span between the two.
+pub(crate) fn inject(
+    system: &'static str,
+    to: &Destination,
+    consumed: Option<&Delivery>,
+    headers: &mut Headers,
+) {
     for name in [names::TRACEPARENT, names::TRACESTATE] {
-        if let Some(value) = find(&delivery.properties.headers, name) {
+        if let Some(value) = consumed.and_then(|delivery| find(&delivery.properties.headers, name)) {
             headers.insert(name.into(), value.clone());
         }
     }
-    if let Some(trace) = &delivery.trace {
+    if let Some(trace) = consumed.and_then(|delivery| delivery.trace.as_ref()) {
         headers.insert(names::TRACEPARENT.into(), trace.as_str().into());
+    }
+    #[cfg(not(feature = "otel"))]
+    let _ = (system, to);
+    #[cfg(feature = "otel")]
+    if let Some(trace) = otel::create(system, &to.name(), consumed.is_some(), headers) {
+        headers.insert(names::TRACEPARENT.into(), trace.into());
+    }
+}
+
+/// The sending of some messages.
+pub(crate) struct Sending {
+    #[cfg(feature = "otel")]
+    sending: otel::Sending,
+}
+
+impl Sending {
+    pub(crate) fn start(system: &'static str, messages: &[Outgoing]) -> Self {
+        #[cfg(not(feature = "otel"))]
+        let _ = (system, messages);
+        Self {
+            #[cfg(feature = "otel")]
+            sending: otel::Sending::start(system, messages),
+        }
+    }
+
+    pub(crate) fn end(self, answers: &[Result<(), TransportError>]) {
+        #[cfg(not(feature = "otel"))]
+        let _ = answers;
+        #[cfg(feature = "otel")]
+        self.sending.end(answers);
     }
 }

@@ -1,4 +1,4 @@
-//! OpenTelemetry: a consumer span and three figures for each message, by the semantic conventions for messaging.
+//! OpenTelemetry: a producer and a consumer span and figures for each message, by the semantic conventions for messaging.
 //!
 //! Only the API is used: what becomes of spans and figures is decided by the provider that the application installs. W3C contexts are
 //! read and written here, so no propagator needs to be installed.
@@ -15,8 +15,10 @@ use tokio::time::Instant;
 
 use super::Ending;
 use crate::delivery::Delivery;
-use crate::headers::{find, names};
+use crate::headers::{Headers, find, names};
 use crate::name::TypeName;
+use crate::outgoing::Outgoing;
+use crate::transport::TransportError;
 
 const SCOPE: &str = "stele-bus";
 
@@ -28,6 +30,8 @@ pub(super) struct Span {
 }
 
 struct Figures {
+    sent: Counter<u64>,
+    operation: Histogram<f64>,
     consumed: Counter<u64>,
     duration: Histogram<f64>,
     retries: Counter<u64>,
@@ -38,6 +42,8 @@ fn figures() -> &'static Figures {
     FIGURES.get_or_init(|| {
         let meter = global::meter(SCOPE);
         Figures {
+            sent: meter.u64_counter("messaging.client.sent.messages").with_unit("{message}").build(),
+            operation: meter.f64_histogram("messaging.client.operation.duration").with_unit("s").build(),
             consumed: meter.u64_counter("messaging.client.consumed.messages").with_unit("{message}").build(),
             duration: meter.f64_histogram("messaging.process.duration").with_unit("s").build(),
             retries: meter.u64_counter("stele.bus.retries").with_unit("{retry}").build(),
@@ -64,11 +70,7 @@ impl Span {
             .with_kind(SpanKind::Consumer)
             .with_attributes(attributes.iter().cloned().chain(own).chain(id).chain(conversation));
         let text = |name| find(&delivery.properties.headers, name).and_then(|value| value.as_text());
-        let parent = text(names::TRACEPARENT).and_then(|parent| read(parent, text(names::TRACESTATE)));
-        let parent = match parent {
-            Some(parent) => Context::new().with_remote_span_context(parent),
-            None => Context::new(),
-        };
+        let parent = remote(text(names::TRACEPARENT), text(names::TRACESTATE));
         let span = tracer.build_with_context(builder, &parent);
         Self { span: Mutex::new(span), begun: Instant::now(), attributes }
     }
@@ -102,9 +104,68 @@ impl Span {
     }
 }
 
-/// The context that the caller's own code has made current.
-pub(super) fn current() -> Option<String> {
-    write(Context::current().span().span_context())
+/// A producer span for a message that is composed, and its context. Its parent stands in the headers where something is consumed, and is
+/// otherwise what the caller's own code has made current.
+pub(super) fn create(system: &'static str, to: &str, is_caused: bool, headers: &Headers) -> Option<String> {
+    let text = |name| find(headers, name).and_then(|value| value.as_text());
+    let parent = match is_caused {
+        true => remote(text(names::TRACEPARENT), text(names::TRACESTATE)),
+        false => Context::current(),
+    };
+    let tracer = global::tracer(SCOPE);
+    let builder =
+        tracer.span_builder(format!("create {to}")).with_kind(SpanKind::Producer).with_attributes([
+            KeyValue::new("messaging.system", system),
+            KeyValue::new("messaging.operation.name", "create"),
+            KeyValue::new("messaging.operation.type", "create"),
+            KeyValue::new("messaging.destination.name", to.to_owned()),
+        ]);
+    let mut span = tracer.build_with_context(builder, &parent);
+    span.end();
+    write(span.span_context()).or_else(|| write(parent.span().span_context()))
+}
+
+fn remote(parent: Option<&str>, state: Option<&str>) -> Context {
+    match parent.and_then(|parent| read(parent, state)) {
+        Some(parent) => Context::new().with_remote_span_context(parent),
+        None => Context::new(),
+    }
+}
+
+/// The sending of some messages.
+pub(super) struct Sending {
+    system: &'static str,
+    destinations: Vec<String>,
+    begun: Instant,
+}
+
+impl Sending {
+    pub(super) fn start(system: &'static str, messages: &[Outgoing]) -> Self {
+        let destinations = messages.iter().map(|message| message.destination.name()).collect();
+        Self { system, destinations, begun: Instant::now() }
+    }
+
+    pub(super) fn end(self, answers: &[Result<(), TransportError>]) {
+        let (figures, seconds) = (figures(), self.begun.elapsed().as_secs_f64());
+        for (destination, answer) in self.destinations.into_iter().zip(answers) {
+            let mut attributes = vec![
+                KeyValue::new("messaging.system", self.system),
+                KeyValue::new("messaging.operation.name", "send"),
+                KeyValue::new("messaging.operation.type", "send"),
+                KeyValue::new("messaging.destination.name", destination),
+            ];
+            if let Err(error) = answer {
+                let kind = match error {
+                    TransportError::Unavailable(_) => "unavailable",
+                    TransportError::Refused(_) => "refused",
+                    TransportError::Unsupported(_) => "unsupported",
+                };
+                attributes.push(KeyValue::new("error.type", kind));
+            }
+            figures.sent.add(1, &attributes);
+            figures.operation.record(seconds, &attributes);
+        }
+    }
 }
 
 /// `00-<trace>-<span>-<flags>`.
