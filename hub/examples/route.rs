@@ -8,7 +8,7 @@
 
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use stele_hub::{Hub, HubOut, Registry, Setup};
 use stele_model::flow::Party;
 use stele_model::id::{Call, HubId, Lsn, Now, Place, PrincipalId, SessionId, Ticket};
@@ -102,7 +102,17 @@ impl World {
         });
     }
 
-    fn policy(&mut self) {
+    /// A turn of the registry alone; how long it took.
+    fn tick(&mut self) -> Duration {
+        let mut effects = Vec::new();
+        let start = Instant::now();
+        self.registry.tick(&mut self.log, &mut effects);
+        let took = start.elapsed();
+        self.apply(effects.into_iter().map(|(_, effect)| effect).collect());
+        took
+    }
+
+    fn policy(&mut self) -> Duration {
         let policy = Policy {
             namespace: "/".into(),
             name: "p".into(),
@@ -113,7 +123,9 @@ impl World {
             definition: Arguments::from([("max-length".to_owned(), Value::Int(1000))]),
         };
         let change = Change::PutPolicy(policy);
+        let start = Instant::now();
         self.take(RegistryOp::Administer { hub: HubId(0), call: Call(0), change });
+        start.elapsed()
     }
 
     fn bind(&mut self, source: &str, queue: &str, key: &str) {
@@ -242,7 +254,12 @@ fn main() {
     );
     (10..10_000).for_each(|n| world.queue(&format!("q{n}")));
     let start = Instant::now();
-    world.policy();
-    println!("{:<52} {:>8.1} ms", "a policy that changes 10 000 queues", start.elapsed().as_secs_f64() * 1e3);
+    let mut longest = world.policy();
+    while world.registry.deadline().is_some() {
+        longest = longest.max(world.tick());
+    }
+    let all = start.elapsed();
+    let what = "a policy that changes 10 000 queues, longest turn";
+    println!("{what:<52} {:>8.1} ms of {:.1}", longest.as_secs_f64() * 1e3, all.as_secs_f64() * 1e3);
     println!("100 000 rules to 10: {:.2} (one key), {:.2} (51 200 keys)", one / many_one, few / many);
 }

@@ -15,6 +15,7 @@ pub mod entry;
 pub(crate) mod names;
 mod order;
 mod policy;
+pub mod review;
 pub mod snapshot;
 mod state;
 mod streams;
@@ -75,6 +76,8 @@ pub struct Registry {
     setup: Setup,
     state: State,
     order: Order,
+    /// Attached: who is answered when the review of a namespace is over.
+    reviewing: Vec<(NamespaceId, Answer)>,
     /// Attached: names made up since the start.
     names_made: u64,
     /// Attached: where the queues that a session declares go. Those that are declared together are often bound together, and a
@@ -87,7 +90,14 @@ impl Registry {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let state = State::new(setup.shards);
-        Self { setup, state, order: Order::default(), names_made: 0, homes: BTreeMap::new() }
+        Self {
+            setup,
+            state,
+            order: Order::default(),
+            reviewing: Vec::new(),
+            names_made: 0,
+            homes: BTreeMap::new(),
+        }
     }
 
     /// The registry that `chunks`, made by [`Machine::snapshot`], are of.
@@ -185,6 +195,10 @@ impl Registry {
         if facts.is_empty() {
             return self.answer(answer, journal.tail(), effects);
         }
+        if let [Fact::ReviewDue(id, _), ..] = facts[..] {
+            self.reviewing.push((id, answer));
+            return self.commit(&facts, None, journal, effects);
+        }
         self.commit(&facts, Some(answer), journal, effects);
     }
 
@@ -279,10 +293,12 @@ impl Machine for Registry {
         }
     }
 
-    fn tick(&mut self, _: &mut dyn Journal, _: &mut Effects<RegistryEffect>) {}
+    fn tick(&mut self, journal: &mut dyn Journal, effects: &mut Effects<RegistryEffect>) {
+        self.review(journal, effects);
+    }
 
     fn deadline(&self) -> Option<Now> {
-        None
+        self.reviews().then_some(Now(0))
     }
 
     fn apply(&mut self, _: Place, _: Now, entry: &[u8]) -> Result<(), String> {

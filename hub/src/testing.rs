@@ -88,6 +88,12 @@ impl World {
         self.carry_out(effects);
     }
 
+    pub(crate) fn tick(&mut self) {
+        let mut effects = Vec::new();
+        self.registry.tick(&mut self.log, &mut effects);
+        self.carry_out(effects);
+    }
+
     pub(crate) fn carry_out(&mut self, effects: Effects<RegistryEffect>) {
         for (lsn, effect) in effects {
             assert!(lsn <= self.log.tail(), "an effect waits for what is logged");

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use stele_hub::registry::entry::{
     ExchangeFact, Fact, NamespaceFact, PartitionsFact, QueueFact, RuleFact, StreamFact, decode, encode,
 };
+use stele_hub::registry::review::Looked;
 use stele_hub::router::{ExchangeKind, TargetId};
 use stele_model::id::{
     Boot, ExchangeId, HubId, NamespaceId, Position, PrincipalId, QueueId, SessionId, ShardId,
@@ -167,6 +168,8 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ("user with scram", Fact::User(PrincipalId(2), with_scram)),
         ("right", Fact::Right(right(Object::Stream, true, Verb::DescribeSettings))),
         ("right gone", Fact::RightGone(right(Object::Group, false, Verb::All))),
+        ("review due", Fact::ReviewDue(NamespaceId(1), Looked::default())),
+        ("reviewed", Fact::Reviewed(NamespaceId(1), Looked { exchange: ExchangeId(8), queue: QueueId(3) })),
     ]
 }
 

@@ -75,8 +75,10 @@ impl Registry {
             Change::PutPolicy(policy) => self.put_policy(policy)?,
             Change::DeletePolicy { namespace, name, operator } => {
                 let is_it = |policy: &Policy| policy.name == name && policy.operator == operator;
-                let found = self.namespace(&namespace)?.policies().any(is_it);
-                found.then_some(Fact::PolicyGone { namespace, name, operator }).into_iter().collect()
+                let there = self.namespace(&namespace)?;
+                let (found, due) = (there.policies().any(is_it), self.state.review_due(there.id));
+                let gone = Fact::PolicyGone { namespace, name, operator };
+                if found { due.into_iter().chain([gone]).collect() } else { Vec::new() }
             }
         };
         Ok(Decision::unit(facts))
@@ -222,7 +224,8 @@ impl Registry {
             return Ok(Vec::new());
         }
         check_room("policies in a namespace", namespace.policies.len() as u64, POLICIES_MAX)?;
-        Ok(vec![Fact::Policy(policy)])
+        let due = self.state.review_due(namespace.id);
+        Ok(due.into_iter().chain([Fact::Policy(policy)]).collect())
     }
 }
 

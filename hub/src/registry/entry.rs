@@ -12,6 +12,7 @@ mod stream;
 pub use stream::{PartitionsFact, StreamFact};
 
 use super::bytes::{Reader, Writer, Wrong};
+use super::review::Looked;
 use crate::router::{ExchangeKind, TargetId};
 use bytes::Bytes;
 use stele_model::id::{Boot, ExchangeId, HubId, NamespaceId, PrincipalId, QueueId, SessionId, ShardId};
@@ -72,6 +73,10 @@ pub enum Fact {
         /// An operator's.
         operator: bool,
     },
+    /// What the policies of a namespace say is worked out again, step by step, from here on; the policies change in the same entry.
+    ReviewDue(NamespaceId, Looked),
+    /// That is done so far.
+    Reviewed(NamespaceId, Looked),
     /// A stream is there, or changed: without a word about its partitions.
     Stream(StreamFact),
     /// A stream has further partitions.
@@ -254,6 +259,8 @@ impl Fact {
                 out.text(name);
                 out.bool(*operator);
             }
+            Self::ReviewDue(id, looked) => write_review(24, *id, *looked, out),
+            Self::Reviewed(id, looked) => write_review(25, *id, *looked, out),
             Self::Stream(stream) => {
                 out.u8(16);
                 stream.write(out);
@@ -305,6 +312,11 @@ impl Fact {
             18 => Self::StreamGone(StreamUuid(input.array()?)),
             20 => Self::Right(right::read(input)?),
             21 => Self::RightGone(right::read(input)?),
+            kind @ (24 | 25) => {
+                let id = NamespaceId(input.u64()?);
+                let looked = Looked { exchange: ExchangeId(input.u64()?), queue: QueueId(input.u64()?) };
+                if kind == 24 { Self::ReviewDue(id, looked) } else { Self::Reviewed(id, looked) }
+            }
             other => return Err(format!("fact of unknown kind {other}")),
         })
     }
@@ -416,6 +428,11 @@ impl RuleFact {
             arguments: input.arguments()?,
         })
     }
+}
+
+fn write_review(kind: u8, id: NamespaceId, looked: Looked, out: &mut Writer) {
+    out.u8(kind);
+    [id.0, looked.exchange.0, looked.queue.0].into_iter().for_each(|number| out.u64(number));
 }
 
 fn write_policy(policy: &Policy, out: &mut Writer) {

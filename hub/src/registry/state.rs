@@ -9,6 +9,7 @@ mod streams;
 use super::access::Permits;
 use super::entry::{ExchangeFact, Fact, NamespaceFact, QueueFact, RuleFact};
 use super::policy::{CompiledPolicy, Declared, for_exchange, for_queue, settings};
+use super::review::Looked;
 use super::snapshot::{Account, Exchange, Namespace, Queue, Snapshot};
 use crate::map::Map;
 use crate::registry::bytes::Writer;
@@ -61,9 +62,13 @@ pub(crate) struct State {
     pub(crate) shard_queues: Vec<u64>,
     /// Rules altogether.
     pub(crate) rules_len: u64,
-    names: BTreeMap<ExchangeId, (NamespaceId, Arc<str>)>,
+    pub(super) names: BTreeMap<ExchangeId, (NamespaceId, Arc<str>)>,
     leads: BTreeMap<TargetId, BTreeSet<Lead>>,
     owned: BTreeMap<SessionId, BTreeSet<QueueId>>,
+    /// All queues, in order.
+    pub(super) queue_ids: BTreeSet<QueueId>,
+    /// Reviews under way.
+    pub(super) reviews: BTreeMap<NamespaceId, Looked>,
 }
 
 type Applied = Result<(), String>;
@@ -79,6 +84,8 @@ impl State {
             names: BTreeMap::new(),
             leads: BTreeMap::new(),
             owned: BTreeMap::new(),
+            queue_ids: BTreeSet::new(),
+            reviews: BTreeMap::new(),
         }
     }
 
@@ -126,6 +133,11 @@ impl State {
                 self.namespace_named(namespace)?.permits.remove(user.as_str());
                 Ok(())
             }
+            Fact::ReviewDue(id, looked) => {
+                self.reviews.insert(*id, *looked);
+                Ok(())
+            }
+            Fact::Reviewed(id, through) => self.review(*id, *through, out),
             Fact::Policy(policy) => self.put_policy(policy, out),
             Fact::PolicyGone { namespace, name, operator } => {
                 let namespace = self.namespace_named(namespace)?;
@@ -207,6 +219,7 @@ impl State {
                 self.remove_exchange(exchange.id, out)?;
             }
         }
+        self.reviews.remove(&id);
         self.root.namespaces.remove(&id);
         self.root.namespace_ids.remove(&*namespace.name);
         Ok(())
@@ -273,6 +286,7 @@ impl State {
         });
         namespace.queues.insert(name, queue.clone());
         self.root.queues.insert(fact.id, queue);
+        self.queue_ids.insert(fact.id);
         if let Some(owner) = fact.owner {
             self.owned.entry(owner).or_default().insert(fact.id);
         }
@@ -292,6 +306,7 @@ impl State {
     fn remove_queue(&mut self, id: QueueId, out: &mut Vec<Consequence>) -> Applied {
         let queue = self.root.queues.remove(&id).ok_or_else(|| format!("no queue {id}"))?;
         self.namespace_mut(queue.spec.namespace)?.queues.remove(&*queue.name);
+        self.queue_ids.remove(&id);
         if let Some(count) = self.shard_queues.get_mut(usize::from(queue.shard.0)) {
             *count -= 1;
         }
@@ -389,36 +404,54 @@ impl State {
         self.policies_changed(id, out)
     }
 
-    /// Works out again what the policies of a namespace say; tells of the queues that it makes a difference to.
+    /// Works out again what the policies of a namespace say, unless a review is about to do that in steps.
     fn policies_changed(&mut self, id: NamespaceId, out: &mut Vec<Consequence>) -> Applied {
-        let version = self.root.revision;
+        if self.reviews.contains_key(&id) {
+            return Ok(());
+        }
         let namespace = self.namespace_mut(id)?.clone();
         for exchange in namespace.exchanges() {
-            let mut changed = (**exchange).clone();
-            changed.follow(for_exchange(&namespace.policies, &exchange.name));
-            if changed.alternate != exchange.alternate || changed.policy != exchange.policy {
-                changed.version = version;
-                self.namespace_mut(id)?.exchanges.insert(exchange.name.clone(), Arc::new(changed));
-            }
+            self.review_exchange(id, &exchange.name)?;
         }
-        for queue in namespace.queues() {
-            let (settings, policy, operator_policy) = worked_out(
-                &namespace.policies,
-                &queue.name,
-                Declared::of(&queue.spec.settings, &queue.arguments),
-            );
-            let is_new = settings != queue.spec.settings;
-            if !is_new && policy == queue.policy && operator_policy == queue.operator_policy {
-                continue;
-            }
-            let spec = QueueSpec { settings, ..(*queue.spec).clone() };
-            let changed =
-                Arc::new(Queue { spec: Arc::new(spec), policy, operator_policy, ..(**queue).clone() });
-            self.root.queues.insert(queue.id(), changed.clone());
-            self.namespace_mut(id)?.queues.insert(queue.name.clone(), changed);
-            if is_new {
-                out.push(Consequence::Put(queue.id()));
-            }
+        namespace.queues().into_iter().try_for_each(|queue| self.review_queue(id, queue.id(), out))
+    }
+
+    /// Works out again what the policies say of an exchange.
+    pub(super) fn review_exchange(&mut self, id: NamespaceId, name: &str) -> Applied {
+        let version = self.root.revision;
+        let namespace = self.namespace_mut(id)?;
+        let Some(exchange) = namespace.exchanges.get(name) else { return Ok(()) };
+        let mut changed = (**exchange).clone();
+        changed.follow(for_exchange(&namespace.policies, name));
+        if changed.alternate != exchange.alternate || changed.policy != exchange.policy {
+            changed.version = version;
+            namespace.exchanges.insert(changed.name.clone(), Arc::new(changed));
+        }
+        Ok(())
+    }
+
+    /// Works out again what the policies of a namespace say of a queue, if it is there; tells of it if that makes a difference.
+    pub(super) fn review_queue(
+        &mut self,
+        id: NamespaceId,
+        queue: QueueId,
+        out: &mut Vec<Consequence>,
+    ) -> Applied {
+        let found = self.root.queues.get(&queue).filter(|queue| queue.spec.namespace == id).cloned();
+        let Some(queue) = found else { return Ok(()) };
+        let namespace = self.namespace_mut(id)?;
+        let declared = Declared::of(&queue.spec.settings, &queue.arguments);
+        let (settings, policy, operator_policy) = worked_out(&namespace.policies, &queue.name, declared);
+        let is_new = settings != queue.spec.settings;
+        if !is_new && policy == queue.policy && operator_policy == queue.operator_policy {
+            return Ok(());
+        }
+        let spec = Arc::new(QueueSpec { settings, ..(*queue.spec).clone() });
+        let changed = Arc::new(Queue { spec, policy, operator_policy, ..(*queue).clone() });
+        namespace.queues.insert(queue.name.clone(), changed.clone());
+        self.root.queues.insert(queue.id(), changed);
+        if is_new {
+            out.push(Consequence::Put(queue.id()));
         }
         Ok(())
     }
@@ -541,6 +574,7 @@ impl State {
                 facts.extend(permits.rights.iter().cloned().map(Fact::Right));
             }
         }
+        facts.extend(self.reviews.iter().map(|(id, looked)| Fact::ReviewDue(*id, *looked)));
         facts
     }
 }

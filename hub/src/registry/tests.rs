@@ -1,7 +1,7 @@
 //! What the registry does with definitions, seen through [`crate::testing::World`].
 
 use super::*;
-use crate::testing::{World, arguments, exchange, exclusive, queue, rule, session, setup, text};
+use crate::testing::{Log, World, arguments, exchange, exclusive, queue, rule, session, setup, text};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use stele_model::id::PrincipalId;
@@ -254,6 +254,59 @@ fn policies_and_arguments_add_up_to_settings_and_a_change_is_told() {
     assert!(verdict(odd).starts_with("pattern: "));
     let odd = world.change(policy("p", "", true, &[("dead-letter-exchange", text("x"))]));
     assert_eq!(verdict(odd), "dead-letter-exchange: not a recognised policy setting");
+}
+
+#[test]
+fn a_policy_of_many_queues_is_worked_out_in_steps_and_answered_after_the_last() {
+    let mut world = World::new();
+    (0..1000).for_each(|n| drop(world.queue(&format!("q{n}"), &[]).unwrap()));
+    let set = |max| policy("p", "^q", false, &[("max-length", Value::Int(max))]);
+    let ask = |world: &mut World, call, max| {
+        world.told.clear();
+        world.take(RegistryOp::Administer { hub: HubId(0), call: Call(call), change: set(max) });
+        assert!(world.told.iter().all(|told| told.starts_with("publish")), "{:?}", world.told);
+    };
+    let step = |world: &mut World| {
+        let before = world.told.len();
+        world.tick();
+        let puts = world.told[before..].iter().filter(|told| told.starts_with("put")).count();
+        assert!(puts <= review::OBJECTS_MAX, "S7: {puts} queues in one turn");
+        puts
+    };
+    ask(&mut world, 5000, 7);
+    let mut puts = step(&mut world) + step(&mut world);
+    assert_eq!(everything(&world.registry), everything(&world.replayed()), "I5, also in the midst of it");
+    let (chunks, from) = (world.registry.snapshot(), world.log.0.len());
+    let interrupted = World::of(world.replayed(), std::mem::take(&mut world.log));
+    world.log = Log(interrupted.log.0.clone());
+    assert_eq!(world.queue("q-new", &[]).map(|_| world.settings("q-new").length_max), Ok(Some(7)));
+    while world.registry.deadline().is_some() {
+        puts += step(&mut world);
+    }
+    assert_eq!((puts, world.told.last().map(String::as_str)), (1000, Some("answer 5000")));
+    assert!((0..1000).all(|n| world.settings(&format!("q{n}")).length_max == Some(7)));
+    let mut restored = Registry::restore(setup(), &chunks).unwrap();
+    for entry in &world.log.0[from..] {
+        restored.apply(Place::default(), Now(0), entry).unwrap();
+    }
+    assert_eq!(everything(&world.registry), everything(&restored), "I6");
+    // A second change while the first is under way: both are answered, and the second one holds.
+    ask(&mut world, 5001, 8);
+    step(&mut world);
+    ask(&mut world, 5002, 9);
+    while world.registry.deadline().is_some() {
+        step(&mut world);
+    }
+    let answers: Vec<_> = world.told.iter().filter(|told| told.starts_with("answer")).collect();
+    assert_eq!(answers, ["answer 5001", "answer 5002"]);
+    assert!((0..1000).all(|n| world.settings(&format!("q{n}")).length_max == Some(9)));
+    // A restart takes up what a crash has interrupted.
+    let mut world = interrupted;
+    world.start();
+    while world.registry.deadline().is_some() {
+        step(&mut world);
+    }
+    assert!((0..1000).all(|n| world.settings(&format!("q{n}")).length_max == Some(7)));
 }
 
 #[test]
