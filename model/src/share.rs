@@ -11,12 +11,13 @@
 //!
 //! The *settled floor* is the place below which everything is settled or was never for this group. It never goes down.
 //!
-//! Times and durations are in µs. Filters are subjects of tokens between dots, `*` for any one token, a last `>` for one or more.
+//! Times and durations are in µs.
 
 use crate::id::{Call, HubId, Now, Position, QueueId, SessionId, SubscriptionId};
 use crate::queue::DeadLetter;
 use crate::settle::Run;
 use crate::stream::{FoundRecords, PartitionRef, PartitionSpec};
+use crate::subject::Pattern;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -82,7 +83,7 @@ pub struct PushSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareSettings {
     /// Subjects that it wants; none: all.
-    pub filters: Vec<String>,
+    pub filters: Vec<Pattern>,
     /// Where it begins. Never changes.
     pub start: ShareStart,
     /// What ends deliveries. Never changes.

@@ -23,8 +23,6 @@ use stele_model::stream::StreamRefusal;
 const SHARES_MAX: u64 = 100_000;
 /// Bytes of a group's name.
 const NAME_BYTES_MAX: usize = 255;
-/// Bytes of one filter.
-const FILTER_BYTES_MAX: usize = 8 << 10;
 
 /// Where an answer goes.
 type To = (HubId, Call);
@@ -241,11 +239,10 @@ fn start_of(partition: &Partition, start: ShareStart) -> Position {
 
 /// Whether a group can be like this.
 fn check(settings: &ShareSettings) -> Result<(), ShareRefusal> {
-    let long = |filter: &String| filter.is_empty() || filter.len() > FILTER_BYTES_MAX;
     let wrong = [
         (settings.lease_us == 0, "lease_us"),
         (settings.backoff_us.len() > BACKOFF_MAX, "backoff_us"),
-        (settings.filters.len() > FILTERS_MAX || settings.filters.iter().any(long), "filters"),
+        (settings.filters.len() > FILTERS_MAX, "filters"),
         (settings.waiting_max == 0, "waiting_max"),
         (settings.deliveries_max == Some(0), "deliveries_max"),
         (settings.pending_max == Some(0), "pending_max"),

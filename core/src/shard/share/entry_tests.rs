@@ -5,10 +5,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use stele_model::queue::DeadLetter;
 use stele_model::share::{Pace, PushSettings, SettlePolicy, ShareStart};
+use stele_model::subject::Pattern;
 
 fn settings() -> ShareSettings {
     ShareSettings {
-        filters: vec!["a.*".to_owned(), "b.>".to_owned()],
+        filters: vec![pattern("a.*"), pattern("b.>")],
         start: ShareStart::Position(Position(7)),
         settle: SettlePolicy::All,
         lease_us: 1_000_000,
@@ -29,6 +30,10 @@ fn settings() -> ShareSettings {
         push: Some(PushSettings { heartbeat_us: Some(13), rate_bytes_max: Some(14) }),
         arguments: Bytes::from_static(b"{}"),
     }
+}
+
+fn pattern(text: &'static str) -> Pattern {
+    Pattern::new(text).unwrap()
 }
 
 fn put() -> Put {

@@ -10,6 +10,7 @@ use stele_model::share::{
     ARGUMENTS_BYTES_MAX, BACKOFF_MAX, FILTERS_MAX, Pace, PushSettings, SettlePolicy, ShareSettings,
     ShareStart,
 };
+use stele_model::subject::Pattern;
 
 const DURABLE: u16 = 1;
 const MEMORY: u16 = 1 << 1;
@@ -58,7 +59,10 @@ pub(super) fn put(out: &mut Vec<u8>, of: &ShareSettings) {
     out.put_u64_le(of.lease_us);
     out.put_u32_le(of.waiting_max);
     out.put_u16_le(of.filters.len() as u16);
-    of.filters.iter().for_each(|filter| put_text(out, filter));
+    for filter in &of.filters {
+        out.put_u16_le(filter.as_bytes().len() as u16);
+        out.put_slice(filter.as_bytes());
+    }
     out.put_u16_le(of.backoff_us.len() as u16);
     of.backoff_us.iter().for_each(|us| out.put_u64_le(*us));
     let push = of.push.unwrap_or_default();
@@ -116,7 +120,7 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<ShareSettings, String> {
     };
     let lease_us = input.u64("lease")?;
     let waiting_max = input.u32("bound")?;
-    let filters = list(input, FILTERS_MAX, |input| input.text("filter"))?;
+    let filters = list(input, FILTERS_MAX, filter)?;
     let backoff_us = list(input, BACKOFF_MAX, |input| input.u64("backoff"))?;
     let mut int = |bit: u16| is(bit).then(|| input.u32("bound")).transpose();
     let deliveries_max = int(DELIVERIES_MAX)?;
@@ -156,6 +160,12 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<ShareSettings, String> {
         push: is(PUSH).then_some(push),
         arguments: Bytes::copy_from_slice(input.bytes(len, "arguments")?),
     })
+}
+
+fn filter(input: &mut Input<'_>) -> Result<Pattern, String> {
+    let len = usize::from(input.u16("filter")?);
+    let text = Bytes::copy_from_slice(input.bytes(len, "filter")?);
+    Pattern::new(text).ok_or_else(|| "has a group with a filter that is none".to_owned())
 }
 
 /// A u16 count and as many items.
