@@ -128,8 +128,14 @@ pub enum Mutant {
     UnloggedDelivery,
     /// Settles of shared groups are not logged (S1).
     UnloggedSettle,
+    /// Rests of released records are not logged (S1).
+    UnloggedRest,
     /// Shared groups give out what is not durable (S2).
     EarlyRecords,
+    /// What is released to a shared group comes again when its lease ends, not before.
+    LateRelease,
+    /// Settles of shared groups start a commit (S3).
+    UrgentShareSettle,
 }
 
 impl Shard {

@@ -47,6 +47,8 @@ pub(crate) struct Share {
     /// See [`Pace::Original`]: when the last record was given out and when it was appended, until everything up to the last position that
     /// there was at first has been.
     pub(crate) replay: Option<Replay>,
+    /// Those that are ready to be delivered again are to be looked at from here on: the bound on deliveries may be another.
+    pub(crate) recheck: Option<Position>,
     /// Its entry in the shard's timers.
     pub(crate) timer: Option<Now>,
 }
@@ -84,6 +86,7 @@ impl Share {
             used: created,
             rests_until: Now(0),
             replay: None,
+            recheck: None,
             timer: None,
         }
     }
@@ -150,6 +153,7 @@ impl Share {
     pub(crate) fn start(&mut self, now: Now, end: Position) {
         self.used = now;
         self.pending.restart();
+        self.recheck = Some(Position(0));
         if self.settings.pace == Pace::Original && self.next < end {
             self.replay = Some(Replay { until: end, last: None });
         }

@@ -102,6 +102,11 @@ impl Pending {
         self.ready.range(from..).next().copied()
     }
 
+    /// Those to be delivered again, from `from` on.
+    pub(crate) fn all_ready(&self, from: Position) -> impl Iterator<Item = (Position, Slot)> + '_ {
+        self.ready.range(from..).filter_map(|position| Some((*position, *self.slots.find(*position)?)))
+    }
+
     /// When the next one stops waiting, or the next mark that means nothing is seen through.
     pub(crate) fn due(&self) -> Option<Now> {
         self.marks.first_key_value().map(|(at, _)| *at)

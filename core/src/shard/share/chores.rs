@@ -61,6 +61,7 @@ impl Shard {
         let now = turn.now();
         self.drop_lost(number, turn);
         self.wake_share(number, now, turn);
+        self.recheck_share(number, turn);
         self.ring(number, now, turn);
         let Some(share) = self.shares.groups.get(&number) else { return };
         let unused = share.settings.inactive_us.map(|us| Now(share.used.0.saturating_add(us)));
@@ -98,6 +99,30 @@ impl Shard {
             }
         });
         if more {
+            self.shares.again.insert(number);
+        }
+        if !exhausted.is_empty() {
+            self.give_up(number, &exhausted, turn);
+        }
+    }
+
+    /// What is ready to be delivered again, and was delivered as often as may be.
+    fn recheck_share(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
+        let Some(share) = super::of_number(&mut self.shares, number) else { return };
+        let Some(from) = share.recheck.take() else { return };
+        let mut exhausted: Vec<Run> = Vec::new();
+        let mut rest = None;
+        for (n, (position, slot)) in share.pending.all_ready(from).enumerate() {
+            if n == WOKEN_MAX {
+                rest = Some(position);
+                break;
+            }
+            if share.is_exhausted(&slot) {
+                extend_runs(&mut exhausted, position);
+            }
+        }
+        share.recheck = rest;
+        if rest.is_some() {
             self.shares.again.insert(number);
         }
         if !exhausted.is_empty() {

@@ -159,6 +159,7 @@ impl Shard {
             Some(share) => {
                 share.settings = settings;
                 share.scanned = share.next;
+                share.recheck = Some(Position(0));
             }
             None => {
                 let name: Arc<str> = name.into();

@@ -133,6 +133,7 @@ impl Shard {
         turn: &mut Turn<'_>,
     ) {
         let forgets = self.makes(Mutant::UnloggedSettle);
+        let awaited = awaited || self.makes(Mutant::UrgentShareSettle);
         let Some(share) = self.shares.groups.get_mut(&number) else { return };
         if share.logs() && !forgets {
             let urgency = if awaited { Urgency::Urgent } else { Urgency::Rides };
@@ -154,6 +155,7 @@ impl Shard {
             deliveries,
         };
         self.tell_of(number, slots, what, turn);
+        let late = self.makes(Mutant::LateRelease);
         let Some(share) = self.shares.groups.get_mut(&number) else { return };
         let (mut exhausted, mut logged) = (Vec::new(), Vec::new());
         for position in positions(runs) {
@@ -166,9 +168,11 @@ impl Shard {
             if until.is_some() || slot.rest().is_some() {
                 extend_runs(&mut logged, position);
             }
-            share.pending.release(position, until);
+            if !late {
+                share.pending.release(position, until);
+            }
         }
-        if share.logs() {
+        if share.logs() && self.mutant != Some(Mutant::UnloggedRest) {
             turn.log_runs(&logged, |out, runs| entry::put_rests(out, number, until, runs));
         }
         if !exhausted.is_empty() {
