@@ -11,11 +11,12 @@ pub(crate) mod serve;
 pub(crate) mod supply;
 pub(crate) mod takers;
 
+use crate::stream::Partition;
 use pending::{Pending, Slot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use stele_model::id::{Now, Position, QueueId, SessionId, SubscriptionId};
-use stele_model::share::{Pace, Reached, SettlePolicy, ShareSettings};
+use stele_model::share::{Pace, Reached, SettlePolicy, ShareSettings, ShareStart};
 use takers::Takers;
 
 /// Number of a group: of a logged one, for ever; of another, as long as the process lives.
@@ -30,14 +31,17 @@ pub(crate) struct Share {
     pub(crate) name: Arc<str>,
     pub(crate) created: Now,
     pub(crate) settings: Arc<ShareSettings>,
-    /// Behind the last record that was delivered for the first time.
+    /// Behind the last record that was delivered for the first time; [`Lasts`] stand below.
     pub(crate) next: Position,
+    pub(crate) lasts: Option<Lasts>,
     /// How many deliveries there were.
     pub(crate) sequence: u64,
     pub(crate) pending: Pending,
     pub(crate) takers: Takers,
     /// Between `next` and here is nothing that it wants.
     pub(crate) scanned: Position,
+    /// How many records from [`Self::from`] to a position it wants, when they were counted last; and the partition's start then.
+    counted: Option<(u64, Position, Position)>,
     pub(crate) delivered_at: Option<Now>,
     pub(crate) settled_at: Option<Now>,
     /// When it was last of use to somebody.
@@ -51,6 +55,17 @@ pub(crate) struct Share {
     pub(crate) recheck: Option<Position>,
     /// Its entry in the shard's timers.
     pub(crate) timer: Option<Now>,
+}
+
+/// The last record of each subject, for a group that begins with them.
+#[derive(Clone, Debug)]
+pub(crate) struct Lasts {
+    /// Behind the last of them that was delivered. Logged.
+    pub(crate) from: Position,
+    /// They stand below: the partition's end at the group's birth. Logged.
+    pub(crate) below: Position,
+    /// Those that were not delivered, in order. Attached state.
+    pub(crate) left: VecDeque<Position>,
 }
 
 /// Records given out as they came.
@@ -70,6 +85,8 @@ impl Share {
         settings: Arc<ShareSettings>,
         next: Position,
     ) -> Self {
+        let lasts = || Lasts { from: Position(0), below: next, left: VecDeque::new() };
+        let lasts = (settings.start == ShareStart::LastPerSubject).then(lasts);
         Self {
             number,
             partition,
@@ -77,10 +94,12 @@ impl Share {
             created,
             settings,
             next,
+            lasts,
             sequence: 0,
             pending: Pending::default(),
             takers: Takers::default(),
             scanned: next,
+            counted: None,
             delivered_at: None,
             settled_at: None,
             used: created,
@@ -129,6 +148,11 @@ impl Share {
         self.sequence += 1;
         if position >= self.next {
             self.next = Position(position.0 + 1);
+        } else if let Some(lasts) = &mut self.lasts
+            && (lasts.from..lasts.below).contains(&position)
+        {
+            lasts.from = Position(position.0 + 1);
+            lasts.left.pop_front();
         }
         if self.leases() { self.pending.deliver(position, self.sequence, lease) } else { 1 }
     }
@@ -149,8 +173,41 @@ impl Share {
         self.settings.deliveries_max.is_some_and(|max| slot.deliveries >= max)
     }
 
+    /// Records that wait for their first delivery.
+    pub(crate) fn waiting(&self, partition: &Partition) -> u64 {
+        let lasts = self.lasts.as_ref().map_or(0, |lasts| lasts.left.len() as u64);
+        let from = self.from(partition.start);
+        let filters = &self.settings.filters;
+        // A count by filters may look at every subject; so of what is known only what came since is counted.
+        let known = self.counted.filter(|(_, end, start)| *start == partition.start && *end >= from);
+        let known = known.filter(|_| !filters.is_empty());
+        lasts
+            + known.map_or_else(
+                || partition.pending(filters, from),
+                |(count, end, _)| count + partition.pending(filters, end),
+            )
+    }
+
+    /// Remembers how many records wait.
+    pub(crate) fn count(&mut self, partition: &Partition, waiting: u64) {
+        let lasts = self.lasts.as_ref().map_or(0, |lasts| lasts.left.len() as u64);
+        self.counted = Some((waiting.saturating_sub(lasts), partition.end, partition.start));
+    }
+
+    /// What is known of the partition may not hold any more.
+    pub(crate) fn forget_count(&mut self) {
+        self.counted = None;
+    }
+
     /// Begins attached state: at the birth of the group, or after a restart.
-    pub(crate) fn start(&mut self, now: Now, end: Position) {
+    pub(crate) fn start(&mut self, now: Now, partition: &Partition) {
+        let end = partition.end;
+        if let Some(lasts) = &mut self.lasts {
+            let mut left = partition.lasts(&self.settings.filters, lasts.below);
+            left.retain(|position| *position >= lasts.from);
+            left.sort_unstable();
+            lasts.left = left.into();
+        }
         self.used = now;
         self.pending.restart();
         self.recheck = Some(Position(0));
@@ -185,6 +242,10 @@ pub(crate) struct Shares {
     pub(crate) timers: BTreeSet<(Now, ShareNumber)>,
     /// Groups with work left.
     pub(crate) again: BTreeSet<ShareNumber>,
+    /// Partitions whose records are to be looked at from a position on: those that nobody needs go.
+    pub(crate) sweeps: BTreeMap<QueueId, Position>,
+    /// Where the next record of such a partition will stand that was never looked at.
+    pub(crate) swept: BTreeMap<QueueId, Position>,
     /// The group that had its turn last.
     pub(crate) turn: ShareNumber,
     pub(crate) last: ShareNumber,
@@ -194,6 +255,7 @@ pub(crate) struct Shares {
 #[derive(Debug, Default)]
 pub(crate) struct OfPartition {
     pub(crate) names: BTreeMap<Arc<str>, ShareNumber>,
+    pub(crate) numbers: BTreeSet<ShareNumber>,
     /// Those with takers that have come to the end.
     pub(crate) hungry: BTreeSet<ShareNumber>,
 }
@@ -211,8 +273,9 @@ impl Shares {
     /// Takes up a group, the same in replay.
     pub(crate) fn insert(&mut self, share: Share) {
         self.last = self.last.max(share.number);
-        let names = &mut self.of.entry(share.partition).or_default().names;
-        names.insert(Arc::clone(&share.name), share.number);
+        let of = self.of.entry(share.partition).or_default();
+        of.names.insert(Arc::clone(&share.name), share.number);
+        of.numbers.insert(share.number);
         self.groups.insert(share.number, Box::new(share));
     }
 
@@ -221,6 +284,7 @@ impl Shares {
         let share = self.groups.remove(&number)?;
         if let Some(of) = self.of.get_mut(&share.partition) {
             of.names.remove(&share.name);
+            of.numbers.remove(&number);
             of.hungry.remove(&number);
             if of.names.is_empty() {
                 self.of.remove(&share.partition);
@@ -239,15 +303,17 @@ impl Shares {
     /// Something of the partition is gone: its groups are looked at.
     pub(crate) fn look_at(&mut self, partition: QueueId) {
         let Some(of) = self.of.get(&partition) else { return };
-        let affected = of
-            .names
-            .values()
-            .filter(|number| self.groups.get(number).is_some_and(|share| share.pending.count() > 0));
-        self.again.extend(affected);
+        for number in of.names.values() {
+            let Some(share) = self.groups.get_mut(number) else { continue };
+            share.forget_count();
+            if share.pending.count() > 0 {
+                self.again.insert(*number);
+            }
+        }
     }
 
     pub(crate) fn deadline(&self) -> Option<Now> {
-        if !self.again.is_empty() {
+        if !self.again.is_empty() || !self.sweeps.is_empty() {
             return Some(Now(0));
         }
         self.timers.first().map(|(at, _)| *at)

@@ -4,7 +4,7 @@
 //! compacted stream. Attached state: watches, readers, the timer (S1). What must hold: positions are given densely and never again; the
 //! end never goes down; what is below the start is gone for readers at once, and let go of in steps (S7). Not here: entries and effects.
 
-mod by_subject;
+pub(crate) mod by_subject;
 mod chunk;
 pub(crate) mod compact;
 pub(crate) mod dedupe;

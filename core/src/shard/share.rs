@@ -10,6 +10,7 @@ mod define;
 mod describe;
 mod entry;
 mod replay;
+mod retain;
 mod settle;
 mod snapshot;
 mod spec;
@@ -53,6 +54,7 @@ impl Shard {
         if share.logs() {
             turn.log_runs(&gone, |out, runs| entry::put_ended(out, number, entry::Ended::Lost, runs));
         }
+        let settles_nothing = !share.leases();
         let (name, spec) = (Arc::clone(&share.name), Arc::clone(&partition.spec));
         let headers_only = share.settings.headers_only;
         let hungry = at_end && !share.takers.is_empty();
@@ -82,10 +84,14 @@ impl Shard {
             }
         }
         self.shares.set_timer(number, now);
+        if settles_nothing {
+            self.let_settled_go(number, &runs, turn);
+        }
     }
 
     /// Something came to the partition: who waits for it is served.
     pub(super) fn feed_shares(&mut self, id: QueueId, turn: &mut Turn<'_>) {
+        self.sweep_new(id);
         let Some(of) = self.shares.of.get_mut(&id) else { return };
         let mut hungry = std::mem::take(&mut of.hungry).into_iter();
         let first: Vec<ShareNumber> = hungry.by_ref().take(SERVED_AT_ONCE_MAX).collect();

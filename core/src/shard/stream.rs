@@ -127,6 +127,8 @@ impl Shard {
     pub(super) fn remove_partition(&mut self, id: QueueId) -> bool {
         let Some(partition) = self.streams.partitions.remove(&id) else { return false };
         self.remove_shares(id);
+        self.shares.swept.remove(&id);
+        self.shares.sweeps.remove(&id);
         self.streams.chores.forget(&partition);
         self.streams.chores.bury(partition.index);
         true

@@ -4,10 +4,11 @@
 //! not count as new; new records only while fewer are unsettled than may be; takers have shares in turn; one call gives out a bounded
 //! number (S7). The state changes by the functions that replay calls; the caller logs what was delivered.
 
-use super::supply::{self, Piece};
+use super::supply::{self, End, Fresh, Piece};
 use super::{Replay, Share};
 use crate::queue::extend_runs;
 use crate::stream::Partition;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use stele_model::id::{Lsn, Now, Position, SubscriptionId};
 use stele_model::machine::VOLATILE;
@@ -57,14 +58,16 @@ enum Ends {
     Full,
     /// Not before a time.
     Rest,
+    /// The search goes on in another turn, from here.
+    Later(Position),
 }
 
 /// One call.
-struct Serving<'a, I: Iterator<Item = Piece>> {
+struct Serving<'a> {
     partition: &'a Partition,
     settings: Arc<ShareSettings>,
     /// What was never delivered.
-    fresh: I,
+    fresh: Fresh,
     /// The piece that is being given out.
     piece: Option<Piece>,
     /// Records that wait for their first delivery.
@@ -98,9 +101,9 @@ impl Share {
         let mut serving = Serving {
             partition,
             settings: Arc::clone(&self.settings),
-            fresh: supply::after(partition, from),
+            fresh: Fresh::new(from),
             piece: None,
-            waiting: supply::count(partition, from),
+            waiting: self.waiting(partition),
             now,
             left: RECORDS_MAX,
             served: Served::default(),
@@ -110,7 +113,8 @@ impl Share {
             let Some(id) = self.takers.head() else { break };
             ends = serving.portion(self, id);
         }
-        let mut served = serving.served;
+        let (mut served, waiting) = (serving.served, serving.waiting);
+        self.count(partition, if ends == Ends::Empty { 0 } else { waiting });
         match ends {
             Ends::Turn => served.more = self.takers.head().is_some(),
             Ends::Empty => {
@@ -118,6 +122,10 @@ impl Share {
                 self.scanned = partition.end;
                 self.replay = None;
                 self.end_impatient(&mut served);
+            }
+            Ends::Later(position) => {
+                served.more = true;
+                self.scanned = position;
             }
             Ends::Full | Ends::Rest => {}
         }
@@ -143,7 +151,7 @@ impl Share {
     }
 }
 
-impl<I: Iterator<Item = Piece>> Serving<'_, I> {
+impl Serving<'_> {
     /// Gives one taker its share.
     fn portion(&mut self, share: &mut Share, id: SubscriptionId) -> Ends {
         let mut portion = Portion::default();
@@ -221,8 +229,9 @@ impl<I: Iterator<Item = Piece>> Serving<'_, I> {
             Some(max) => u64::from(max).saturating_sub(share.pending.count()),
             None => u64::MAX,
         };
-        let Some(mut piece) = self.piece.take().or_else(|| self.fresh.next()) else {
-            return Err(Ends::Empty);
+        let mut piece = match self.piece.take() {
+            Some(piece) => piece,
+            None => self.fetched(share)?,
         };
         if open == 0 {
             self.piece = Some(piece);
@@ -249,6 +258,16 @@ impl<I: Iterator<Item = Piece>> Serving<'_, I> {
         }
         self.piece = Some(piece).filter(|piece| piece.count > 0);
         Ok((given.count, given.stuck))
+    }
+
+    /// The next piece of what was never delivered.
+    fn fetched(&mut self, share: &mut Share) -> Result<Piece, Ends> {
+        let mut none = VecDeque::new();
+        let lasts = share.lasts.as_mut().map_or(&mut none, |lasts| &mut lasts.left);
+        self.fresh.next(self.partition, &self.settings.filters, lasts).map_err(|end| match end {
+            End::Later(position) => Ends::Later(position),
+            End::Open | End::Nothing => Ends::Empty,
+        })
     }
 
     fn deliver(&mut self, share: &mut Share, records: FoundRecords, pending: u64, portion: &mut Portion) {

@@ -3,9 +3,16 @@
 //! Called by [`super::serve`] and the shard. What must hold: pieces come in the order of positions, each within one batch, and none of
 //! what cannot be read any more. Not here: who gets them.
 
+use crate::stream::by_subject::Next;
 use crate::stream::{Partition, Stored};
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use stele_model::id::Position;
 use stele_model::stream::{Found, FoundRecords};
+use stele_model::subject::Pattern;
+
+/// Pieces fetched at once.
+const FETCH_MAX: usize = 512;
 
 /// Neighbouring records of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,19 +44,72 @@ impl Piece {
     }
 }
 
-/// What there is from a position on.
-pub(crate) fn after(partition: &Partition, from: Position) -> impl Iterator<Item = Piece> + '_ {
-    let from = from.max(partition.start);
-    partition.index.from(from).map(move |batch| Piece::of(&batch, from))
+/// What was never delivered, fetched some at a time.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pieces: VecDeque<Piece>,
+    /// Where to go on.
+    from: Position,
+    end: End,
+}
+
+/// What is behind the pieces that were fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// More, perhaps.
+    Open,
+    /// More, but not in this turn: the search has come so far.
+    Later(Position),
+    /// Nothing.
+    Nothing,
+}
+
+impl Fresh {
+    pub(crate) fn new(from: Position) -> Self {
+        Self { pieces: VecDeque::new(), from, end: End::Open }
+    }
+
+    /// The next piece. First come those of `lasts`, which are in order.
+    pub(crate) fn next(
+        &mut self,
+        partition: &Partition,
+        filters: &[Pattern],
+        lasts: &mut VecDeque<Position>,
+    ) -> Result<Piece, End> {
+        while let Some(position) = lasts.front().copied() {
+            if let Some(piece) = at(partition, position) {
+                return Ok(piece);
+            }
+            lasts.pop_front();
+        }
+        if self.pieces.is_empty() && self.end == End::Open {
+            self.fetch(partition, filters);
+        }
+        self.pieces.pop_front().ok_or(self.end)
+    }
+
+    fn fetch(&mut self, partition: &Partition, filters: &[Pattern]) {
+        let (pieces, from) = (&mut self.pieces, self.from);
+        let next = partition.select(filters, from, |batch| {
+            pieces.push_back(Piece::of(batch, from.max(partition.start)));
+            if pieces.len() == FETCH_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if pieces.len() == FETCH_MAX {
+            self.from = pieces.back().map_or(from, |last| Position(last.from.0 + u64::from(last.count)));
+            return;
+        }
+        self.end = match next {
+            Next::Later(position) => End::Later(position),
+            Next::At(_) | Next::Nowhere => End::Nothing,
+        };
+    }
 }
 
 /// The record at a position, if it can be read.
 pub(crate) fn at(partition: &Partition, position: Position) -> Option<Piece> {
-    let piece = after(partition, position).next().filter(|piece| piece.from == position)?;
-    Some(Piece { count: 1, ..piece })
-}
-
-/// How many records there are from a position on.
-pub(crate) fn count(partition: &Partition, from: Position) -> u64 {
-    partition.end.0.saturating_sub(from.max(partition.start).0)
+    if position < partition.start {
+        return None;
+    }
+    let batch = partition.index.from(position).next().filter(|batch| batch.first <= position)?;
+    Some(Piece { count: 1, ..Piece::of(&batch, position) })
 }

@@ -8,6 +8,7 @@ mod judge;
 mod model;
 mod ops;
 mod rig;
+mod subjects;
 mod world;
 
 use ops::{Op, ops};

@@ -14,6 +14,7 @@ use stele_model::share::{
     Expect, PullEnd, PullWant, ShardSettle, ShardSettles, ShardShare, ShardTake, ShareAnswer, ShareEffect,
     ShareEvent, ShareHow, ShareInfo, ShareNews, ShareRefusal, ShareSettings, ShareVerb, Take,
 };
+use stele_model::stream::records::RecordSettings;
 use stele_model::stream::{Batch, Format, PartitionSpec, ShardAppend, StreamSettings};
 
 pub(crate) const PARTITION: QueueId = QueueId(1);
@@ -61,10 +62,18 @@ pub(crate) const RECORD_BYTES: u64 = 37;
 
 impl Rig {
     pub(crate) fn new(mutant: Option<Mutant>) -> Self {
+        Self::over(mutant, StreamSettings::default())
+    }
+
+    /// Over a stream that tells its records apart.
+    pub(crate) fn of(records: RecordSettings) -> Self {
+        Self::over(None, StreamSettings { records: Some(Box::new(records)), ..StreamSettings::default() })
+    }
+
+    fn over(mutant: Option<Mutant>, settings: StreamSettings) -> Self {
         let shard = Shard::new(ShardId(3)).with_mutant(mutant);
         let mut rig = Self { shard, log: MemoryLog::new(1 << 14), mutant };
         rig.log.advance_ms(1_000_000);
-        let settings = StreamSettings::default();
         let (namespace, stream) = (NamespaceId(1), "s".to_owned());
         let partition = PartitionSpec { id: PARTITION, namespace, stream, index: 0, settings };
         rig.ask(ShardOp::PutPartition { revision: Revision(1), partition });

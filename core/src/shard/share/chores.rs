@@ -9,7 +9,7 @@ use crate::shard::Shard;
 use crate::shard::effect::Turn;
 use crate::share::ShareNumber;
 use crate::share::takers::Alarm;
-use stele_model::id::{Now, Position};
+use stele_model::id::{Now, Position, QueueId};
 use stele_model::settle::Run;
 use stele_model::share::{PullEnd, ShareNews};
 
@@ -32,15 +32,20 @@ impl Shard {
         let numbers: Vec<ShareNumber> = self.shares.groups.keys().copied().collect();
         for number in numbers {
             let Some(share) = super::of_number(&mut self.shares, number) else { continue };
-            let end = self.streams.partitions.get(&share.partition).map_or(share.next, |of| of.end);
-            share.start(now, end);
+            let Some(partition) = self.streams.partitions.get(&share.partition) else { continue };
+            share.start(now, partition);
             self.shares.again.insert(number);
+        }
+        let partitions: Vec<QueueId> = self.streams.partitions.keys().copied().collect();
+        for id in partitions {
+            self.sweep_interest(id, Position(0));
         }
     }
 
     /// One step of whatever there is to do.
     pub(in crate::shard) fn step_shares(&mut self, turn: &mut Turn<'_>) {
         self.go_on_settling(turn);
+        self.step_sweeps(turn);
         let now = turn.now();
         for _ in 0..SHARES_MAX {
             let Some(&(at, number)) = self.shares.timers.first().filter(|(at, _)| *at <= now) else { break };

@@ -73,7 +73,12 @@ impl Shard {
         if count >= SHARES_MAX {
             return Err(ShareRefusal::Full { max: SHARES_MAX });
         }
-        check(settings)
+        let max = self.streams.partitions.get(&partition).and_then(|of| of.by_record()?.groups_max);
+        if let Some(max) = max.map(u64::from).filter(|max| count >= *max) {
+            return Err(ShareRefusal::Full { max });
+        }
+        check(settings)?;
+        self.fits_retention(partition, None, settings)
     }
 
     fn make_share(
@@ -84,14 +89,16 @@ impl Shard {
         turn: &mut Turn<'_>,
     ) {
         let Some(partition) = self.streams.partitions.get(&id) else { return };
-        let (now, end) = (turn.now(), partition.end);
+        let now = turn.now();
         let number = ShareNumber(self.shares.last.0 + 1);
-        let next = start_of(partition, settings.start);
+        let next = start_of(partition, &settings);
         let put = Put { number, partition: id, name: group, created: now, next, settings };
         let after = log_put(&put, turn);
         self.place_share(put);
-        if let Some(share) = super::of_number(&mut self.shares, number) {
-            share.start(now, end);
+        if let Some(share) = super::of_number(&mut self.shares, number)
+            && let Some(partition) = self.streams.partitions.get(&id)
+        {
+            share.start(now, partition);
         }
         self.shares.set_timer(number, now);
         let Some(share) = self.shares.groups.get(&number) else { return };
@@ -112,7 +119,9 @@ impl Shard {
         let same = *share.settings == settings;
         let decided = match expect {
             Expect::New if !same => Err(ShareRefusal::Exists),
-            _ => check(&settings).and_then(|()| fixed(&share.settings, &settings)),
+            _ => check(&settings)
+                .and_then(|()| fixed(&share.settings, &settings))
+                .and_then(|()| self.fits_retention(share.partition, Some(number), &settings)),
         };
         if let Err(refusal) = decided {
             return answer_present(turn, to, Err(refusal));
@@ -159,6 +168,7 @@ impl Shard {
             Some(share) => {
                 share.settings = settings;
                 share.scanned = share.next;
+                share.forget_count();
                 share.recheck = Some(Position(0));
             }
             None => {
@@ -186,6 +196,7 @@ impl Shard {
         turn: &mut Turn<'_>,
     ) {
         let Some(share) = self.shares.remove(number) else { return };
+        self.sweep_interest(share.partition, Position(0));
         for to in share.takers.ids() {
             let after = after.max(share.takers.after(to));
             say(turn, after, to, ShareNews::Ended { taker: to.number, why });
@@ -221,15 +232,13 @@ fn log_put(put: &Put, turn: &mut Turn<'_>) -> Lsn {
 }
 
 /// Where a new group begins.
-fn start_of(partition: &Partition, start: ShareStart) -> Position {
+fn start_of(partition: &Partition, settings: &ShareSettings) -> Position {
     let first_of = |first: Option<Position>| first.map_or(partition.end, |first| first.max(partition.start));
-    match start {
+    match settings.start {
         ShareStart::All => partition.start,
-        ShareStart::Last | ShareStart::LastPerSubject => {
-            let last = partition.index.last().filter(|last| last.end() > partition.start);
-            first_of(last.map(|last| Position(last.end().0 - 1)))
-        }
-        ShareStart::New => partition.end,
+        ShareStart::Last => first_of(partition.last(&settings.filters)),
+        // The last ones are found when the group starts.
+        ShareStart::New | ShareStart::LastPerSubject => partition.end,
         ShareStart::Position(position) => position.max(partition.start),
         ShareStart::Time(time) => {
             let ms = time.0.div_ceil(1000);

@@ -4,7 +4,7 @@ use super::answer_present;
 use crate::shard::Shard;
 use crate::shard::effect::Turn;
 use crate::share::pending::Slot;
-use crate::share::{Share, ShareNumber, Shares, supply};
+use crate::share::{Share, ShareNumber, Shares};
 use stele_model::id::{Call, HubId, Now, Position, QueueId};
 use stele_model::share::{ShardShares, ShareAnswer, ShareInfo, ShareSettings};
 
@@ -26,6 +26,8 @@ pub struct LoggedShare {
     pub settings: ShareSettings,
     /// Behind the last record that was delivered for the first time.
     pub next: Position,
+    /// Of a group that begins with the last records of subjects: behind the last of them that was delivered, and where they end.
+    pub lasts: Option<(Position, Position)>,
     /// How many deliveries there were.
     pub sequence: u64,
     /// What is not settled.
@@ -59,6 +61,7 @@ pub(in crate::shard) fn logged(shares: &Shares) -> Vec<LoggedShare> {
         created: share.created,
         settings: (*share.settings).clone(),
         next: share.next,
+        lasts: share.lasts.as_ref().map(|lasts| (lasts.from, lasts.below)),
         sequence: share.sequence,
         pending: share.pending.iter().map(pending).collect(),
     };
@@ -94,7 +97,7 @@ impl Shard {
             settled_at: share.settled_at,
             unsettled: share.pending.count(),
             redelivered: share.pending.redelivered(),
-            pending: partition.map_or(0, |of| supply::count(of, share.from(of.start))),
+            pending: partition.map_or(0, |of| share.waiting(of)),
             waiting: share.takers.pulls(),
             attached: share.takers.pushes(),
         }

@@ -142,6 +142,9 @@ impl Shard {
         for position in positions(runs) {
             share.end(position);
         }
+        if matches!(how, Ended::Accepted | Ended::Terminated) {
+            self.let_settled_go(number, runs, turn);
+        }
     }
 
     /// Deliveries are to be made again: at once, or after a rest. Those that were made as often as may be are given up.

@@ -29,6 +29,10 @@ fn put(out: &mut Vec<u8>, share: &Share) {
     out.put_u64_le(share.created.0);
     out.put_u64_le(share.next.0);
     spec::put(out, &share.settings);
+    if let Some(lasts) = &share.lasts {
+        out.put_u64_le(lasts.from.0);
+        out.put_u64_le(lasts.below.0);
+    }
     out.put_u64_le(share.sequence);
     out.put_u64_le(share.pending.count());
     for (position, slot) in share.pending.iter() {
@@ -53,9 +57,13 @@ pub(in crate::shard) fn read_share(shard: &mut Shard, input: &mut Input<'_>) -> 
         return Err(format!("has a group of unknown partition {}", put.partition));
     }
     shard.place_share(put);
+    let Some(share) = super::of_number(&mut shard.shares, number) else { return Ok(()) };
+    if let Some(lasts) = &mut share.lasts {
+        lasts.from = Position(input.u64("last ones")?);
+        lasts.below = Position(input.u64("last ones")?);
+    }
     let sequence = input.u64("sequence")?;
     let count = input.u64("deliveries")?;
-    let Some(share) = super::of_number(&mut shard.shares, number) else { return Ok(()) };
     share.sequence = sequence;
     let mut from = Position(0);
     for _ in 0..count {

@@ -6,7 +6,7 @@
 use super::{answer, say};
 use crate::shard::Shard;
 use crate::shard::effect::Turn;
-use crate::share::{Share, ShareNumber, supply};
+use crate::share::{Share, ShareNumber};
 use crate::stream::Partition;
 use stele_model::id::{Lsn, Now, SessionId, SubscriptionId};
 use stele_model::share::{PullEnd, PullWant, ShardTake, ShareAnswer, ShareNews, ShareRefusal, Take};
@@ -147,7 +147,7 @@ fn impatient(share: &Share, partition: &Partition, want: &PullWant) -> Option<Pu
     if !want.no_wait {
         return None;
     }
-    let there = supply::count(partition, share.from(partition.start)) + share.pending.ready();
+    let there = share.waiting(partition) + share.pending.ready();
     match there {
         0 if want.expires_us.is_none() => Some(PullEnd::NoRecords),
         0 => None,

@@ -1,0 +1,146 @@
+//! Groups over streams that tell their records apart: by subject, by the last of each, and by what is settled.
+
+use crate::rig::{PARTITION, Rig, ends, got, positions, want};
+use bytes::BytesMut;
+use std::sync::Arc;
+use stele_model::id::{Call, HubId, Position};
+use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
+use stele_model::shard::ShardOp;
+use stele_model::share::{
+    Expect, PullEnd, PullWant, SettlePolicy, ShareHow, ShareRefusal, ShareSettings, ShareStart, ShareVerb,
+};
+use stele_model::stream::records::{RecordSettings, Retention};
+use stele_model::subject::Pattern;
+use stele_record::{Draft, Origin};
+
+fn rig(retention: Retention) -> Rig {
+    Rig::of(RecordSettings { retention, ..RecordSettings::default() })
+}
+
+fn publish(rig: &mut Rig, subjects: &[&str]) -> crate::rig::Said {
+    let (mut bytes, mut items) = (BytesMut::new(), Vec::new());
+    for subject in subjects {
+        let start = bytes.len() as u32;
+        let draft = Draft {
+            origin: Origin::Amqp091,
+            persistent: true,
+            priority: 0,
+            ttl_ms: None,
+            time: 0,
+            exchange: b"",
+            key: subject.as_bytes(),
+            properties: &[],
+            history: &[],
+        };
+        draft.write(b"body", &mut bytes);
+        items.push(Publish {
+            record: start..bytes.len() as u32,
+            exchange: 0..0,
+            key: 0..0,
+            extra_keys: 0..0,
+            lane: 1,
+            mandatory: false,
+            awaited: true,
+            persistent: true,
+        });
+    }
+    let runs = vec![RoutedRun { items: 0..subjects.len() as u32, route: 0, volatile: false }];
+    let batch =
+        Arc::new(Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new(), terms: Vec::new() });
+    let (hub, call, link, awaited) = (HubId(0), Call(9), None, true);
+    let routes = vec![std::iter::once(PARTITION).collect()];
+    rig.ask(ShardOp::Publish(ShardPublish { hub, call, awaited, link, batch, runs, routes }))
+}
+
+fn filtered(filters: &[&'static str]) -> ShareSettings {
+    let filters = filters.iter().map(|text| Pattern::new(*text).unwrap()).collect();
+    ShareSettings { filters, ..ShareSettings::default() }
+}
+
+fn make(rig: &mut Rig, group: &str, settings: ShareSettings) {
+    rig.put(group, settings, Expect::New).1.expect("it can be made");
+}
+
+fn there(rig: &mut Rig) -> u64 {
+    rig.tick();
+    let logged = rig.shard.logged();
+    logged.partitions[0].batches.iter().map(|batch| u64::from(batch.count)).sum()
+}
+
+#[test]
+fn a_group_gets_only_the_subjects_that_it_wants_and_counts_only_them() {
+    let mut rig = rig(Retention::Limits);
+    publish(&mut rig, &["a.1", "b.1", "a.2", "c"]);
+    make(&mut rig, "g", filtered(&["a.*", "c"]));
+    assert_eq!(rig.info().pending, 3);
+    assert_eq!(got(&rig.pull(1, want(2))), [(1, 0, 1, 1, 2), (1, 2, 1, 2, 1)]);
+    publish(&mut rig, &["b.2", "a.3"]);
+    assert_eq!(rig.info().pending, 2);
+    assert_eq!(got(&rig.pull(2, want(9))), [(2, 3, 1, 3, 1), (2, 5, 1, 4, 0)]);
+    assert_eq!(positions(&publish(&mut rig, &["b.3", "c", "b.4"])), [7]);
+    rig.accept(&[0, 2, 3, 5, 7]);
+    assert_eq!(rig.info().floor.next, Position(8));
+    assert_eq!(ends(&rig.pull(3, PullWant { no_wait: true, ..want(1) })), [(3, PullEnd::NoRecords)]);
+}
+
+#[test]
+fn a_group_begins_with_the_last_record_of_each_subject_and_goes_on_after_a_restart() {
+    let mut rig = rig(Retention::Limits);
+    publish(&mut rig, &["a", "b", "a", "c", "b", "x.y"]);
+    let settings = ShareSettings { start: ShareStart::LastPerSubject, ..filtered(&["*"]) };
+    make(&mut rig, "g", settings.clone());
+    assert_eq!(rig.info().pending, 3);
+    assert_eq!(got(&rig.pull(1, want(2))), [(1, 2, 1, 1, 2), (1, 3, 1, 2, 1)]);
+    rig.accept(&[2]);
+    publish(&mut rig, &["a", "c"]);
+    rig.restart();
+    assert_eq!(rig.info().pending, 3);
+    let all = [(2, 3, 2, 3, 3), (2, 4, 1, 4, 2), (2, 6, 1, 5, 1), (2, 7, 1, 6, 0)];
+    assert_eq!(got(&rig.pull(2, want(9))), all);
+    let last = ShareSettings { start: ShareStart::Last, ..filtered(&["x.>"]) };
+    make(&mut rig, "last", last);
+    rig.accept(&[3, 4, 6, 7]);
+    assert_eq!((rig.info().unsettled, rig.info().floor.next), (0, Position(8)));
+}
+
+#[test]
+fn a_record_of_a_work_stream_goes_when_it_is_settled_and_no_two_groups_may_want_it() {
+    let mut rig = rig(Retention::Work);
+    make(&mut rig, "g", filtered(&["a.*"]));
+    let refused = |rig: &mut Rig, settings| rig.put("h", settings, Expect::New).1.unwrap_err();
+    assert_eq!(refused(&mut rig, filtered(&["a.1"])), ShareRefusal::Overlap);
+    assert_eq!(refused(&mut rig, filtered(&[])), ShareRefusal::Overlap);
+    let unsettled = ShareSettings { settle: SettlePolicy::None, ..filtered(&["b"]) };
+    assert_eq!(refused(&mut rig, unsettled), ShareRefusal::NeedsSettles);
+    make(&mut rig, "h", filtered(&["b"]));
+    publish(&mut rig, &["a.1", "b", "a.2"]);
+    assert_eq!(there(&mut rig), 3);
+    rig.pull(1, want(9));
+    rig.accept(&[2]);
+    assert_eq!(there(&mut rig), 2);
+    rig.settle(ShareHow::Terminate { reason: String::new() }, &[0]);
+    assert_eq!(there(&mut rig), 1);
+    rig.restart();
+    assert_eq!(there(&mut rig), 1);
+}
+
+#[test]
+fn a_record_of_an_interest_stream_goes_when_all_who_want_it_have_settled_it() {
+    let mut rig = rig(Retention::Interest);
+    publish(&mut rig, &["a"]);
+    assert_eq!(there(&mut rig), 0, "nobody is there");
+    make(&mut rig, "g", filtered(&[]));
+    make(&mut rig, "h", filtered(&["a"]));
+    make(&mut rig, "n", ShareSettings { settle: SettlePolicy::None, ..filtered(&["c"]) });
+    publish(&mut rig, &["a", "b", "c"]);
+    assert_eq!(there(&mut rig), 3);
+    rig.pull(1, want(9));
+    rig.accept(&[1, 2]);
+    assert_eq!(there(&mut rig), 2, "h wants the first");
+    rig.verb("h", ShareVerb::Delete).1.unwrap();
+    assert_eq!(there(&mut rig), 1, "nobody wants it any more");
+    rig.accept(&[3]);
+    assert_eq!(there(&mut rig), 1, "n has not had it");
+    rig.verb("n", ShareVerb::Delete).1.unwrap();
+    assert_eq!(there(&mut rig), 0);
+}
