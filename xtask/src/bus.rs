@@ -1,10 +1,11 @@
 //! The bus's wire: peers that know only a client library and the envelope exchange every kind of message with `examples/interop`; and what
-//! every transport promises, on each broker.
+//! every transport promises, on each broker; and `examples/shop`, with its state in memory and in Postgres.
 //!
 //! Called by `cargo xtask conform-bus` and by the suite. The peers judge by themselves and exit non-zero; nothing here knows a message.
 
 use anyhow::{Result, bail};
 use clap::Args;
+use stele_testkit::postgres::Cluster;
 
 use crate::broker::Subject;
 use crate::command;
@@ -47,7 +48,17 @@ fn exchange(workspace: &Workspace, url: &str, nats: Option<&str>) -> Result<()> 
     let mut transports = workspace.command("cargo");
     transports.args(["test", "--quiet", "-p", "stele-bus-test", "--test", "transports"]);
     command::run(transports.env("STELE_BUS_BROKERS", format!("{url} {}", nats.unwrap_or_default())))?;
-    command::run(workspace.command("cargo").args(["build", "--release", "--quiet", "-p", "interop"]))?;
+    let examples = ["build", "--release", "--quiet", "-p", "interop", "-p", "shop"];
+    command::run(workspace.command("cargo").args(examples))?;
+    let shop = || {
+        let mut shop = workspace.command(workspace.target("release/shop"));
+        shop.env("AMQP_URL", url);
+        shop
+    };
+    command::run(&mut shop())?;
+    let cluster = Cluster::start(&["fsync=off"])?;
+    command::run(shop().env("DATABASE_URL", cluster.url()))?;
+    drop(cluster);
     let interop = workspace.target("release/interop");
     let scripts = workspace.path("conform/bus");
     let mut python = workspace.command(provision::python(workspace, provision::AMQP091)?);
