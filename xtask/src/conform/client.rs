@@ -102,9 +102,8 @@ fn lapin(workspace: &Workspace) -> Result<Command> {
 }
 
 fn async_nats(workspace: &Workspace) -> Result<Command> {
-    let package = ["build", "--release", "--quiet", "-p", "conform-async-nats"];
-    command::run(workspace.command("cargo").args(package))?;
-    Ok(workspace.command(workspace.target("release/conform-async-nats")))
+    command::run(workspace.command("cargo").args(["build", "--quiet", "-p", "conform-async-nats"]))?;
+    Ok(workspace.command(workspace.target("debug/conform-async-nats")))
 }
 
 /// The program `nats`, called by a script.
