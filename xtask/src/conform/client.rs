@@ -34,6 +34,7 @@ pub(super) const KAFKA: &[Client] = &[
     Client { name: "kafkajs", start: |workspace| node(workspace, provision::KAFKA) },
     Client { name: "franz-go", start: |workspace| kafka_go(workspace, "franz-go") },
     Client { name: "sarama", start: |workspace| kafka_go(workspace, "sarama") },
+    Client { name: "segmentio", start: |workspace| kafka_go(workspace, "segmentio") },
     Client { name: "java", start: |workspace| java(workspace, provision::KAFKA, "java") },
     Client { name: "java-3", start: |workspace| java(workspace, provision::KAFKA, "java-3") },
     Client { name: "tools", start: |workspace| kafka_tools(workspace, "tools") },
