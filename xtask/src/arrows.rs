@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // It measures the bus's library, and knows nothing of the broker's.
     ("stele-bench", &["stele-bus", "stele-bus-relay", "stele-bus-sql", "stele-testkit"]),
     ("conform-lapin", &[]),
+    ("conform-async-nats", &[]),
     // Starts and kills the binary as the drivers do.
     ("xtask", &["stele-testkit"]),
 ];
