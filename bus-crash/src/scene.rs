@@ -212,7 +212,8 @@ impl Scene<'_> {
 
     fn migrate(&self, database: &str) -> Result<()> {
         let status = self.interop(database).arg("migrate").env("AMQP_URL", self.broker).status();
-        ensure!(status.context("run interop migrate")?.success(), "interop migrate failed");
+        let status = status.context("run interop, which is built by: cargo build --release -p interop")?;
+        ensure!(status.success(), "interop migrate failed");
         Ok(())
     }
 }
