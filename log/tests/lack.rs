@@ -139,6 +139,28 @@ fn the_last_file_of_a_full_disk_is_not_filled_to_its_end() {
 }
 
 #[test]
+fn a_start_goes_on_in_what_the_last_one_had_zeroed_so_far() {
+    let disk = FaultDisk::new();
+    let (mut log, _) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
+    log.append(block(1), false).unwrap();
+    let files = |disk: &FaultDisk, prefix: &str| -> Vec<u64> {
+        let found = stele_log::disk::Disk::list(disk).unwrap();
+        found.iter().filter(|file| file.name.starts_with(prefix)).map(|file| file.bytes).collect()
+    };
+    while files(&disk, "zero.new") < vec![384 << 10] {
+        log.poll(&mut Vec::new());
+    }
+    assert_eq!(files(&disk, "pool-"), []);
+    drop(log);
+    for _ in 0..2 {
+        // Also when it was not used: then it is a short file of the pool.
+        let (log, _) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
+        assert_eq!((files(&disk, "pool-"), files(&disk, "zero.new")), (vec![384 << 10], vec![]));
+        drop(log);
+    }
+}
+
+#[test]
 fn a_log_gives_files_back_that_another_log_of_the_disk_needs_more() {
     let volume = Arc::new(stele_log::Volume::default());
     let options = Options { volume: Arc::clone(&volume), log_bytes_max: 64 << 20, ..small() };

@@ -452,29 +452,48 @@ fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest) -> Result<Su
     let segment_pages =
         u32::try_from(options.segment_bytes / PAGE_BYTES as u64).expect("checked at the start");
     let mut supply = Supply::new(segment_pages, options);
-    for file in &disk.list()? {
+    let mut short = Vec::new();
+    for file in disk.list()? {
         let orphan = file.name.starts_with("seg-")
             && !manifest.segments.iter().any(|entry| file_name(entry.number) == file.name);
         let pooled = file.name.starts_with("pool-");
-        let unfinished = file.name.ends_with(".new") && file.name != cushion::NAME;
-        if unfinished || (pooled && !supply.adopt(file)) {
+        if pooled && supply.adopt(&file) {
+            continue;
+        }
+        let pages = file.bytes / PAGE_BYTES as u64;
+        if orphan && supply.welcome(pages) {
+            pool(disk, &file.name, pages, &mut supply)?;
+        } else if orphan || pooled || file.name == Zeroing::NAME {
+            short.push(file);
+        } else if file.name.ends_with(".new") && file.name != cushion::NAME {
             disk.remove(&file.name)?;
-        } else if orphan {
-            let pages = file.bytes / PAGE_BYTES as u64;
-            if supply.welcome(pages) {
-                let name = supply.name();
-                disk.rename(&file.name, &name)?;
-                supply.join(name, pages);
-            } else {
-                disk.remove(&file.name)?;
-            }
         }
     }
+    // One that does for a starter spares the start to write one.
+    let starts = |file: &Found| file.bytes >= options.starter_bytes.min(options.segment_bytes);
+    if supply.pooled() == 0
+        && let Some(at) = short.iter().position(starts)
+    {
+        let file = short.swap_remove(at);
+        // Nobody knows whether the process before came to that, and the manifest will say how long it is.
+        disk.open(&file.name, Purpose::Bulk)?.sync()?;
+        pool(disk, &file.name, file.bytes / PAGE_BYTES as u64, &mut supply)?;
+        disk.sync_dir()?;
+    }
+    short.iter().try_for_each(|file| disk.remove(&file.name))?;
     if supply.pooled() == 0 {
         starter(disk, options, &mut supply)?;
     }
     supply.lean_on(Cushion::open(disk, options)?);
     Ok(supply)
+}
+
+/// Moves a file of so many pages into the pool.
+fn pool(disk: &dyn Disk, file: &str, pages: u64, supply: &mut Supply) -> io::Result<()> {
+    let name = supply.name();
+    disk.rename(file, &name)?;
+    supply.join(name, pages);
+    Ok(())
 }
 
 /// A short zero-written segment, so that the first commits of a young log are not those of a growing file. On a full disk it takes
