@@ -39,6 +39,9 @@ pub struct Settings {
     pub snapshot_bytes: u64,
     /// Time between two snapshots when there was anything to log, milliseconds.
     pub snapshot_ms: u64,
+    /// Log bytes that a start may have replayed without a snapshot being due at once: who is killed again and again would replay more
+    /// each time.
+    pub replay_bytes_max: u64,
 }
 
 impl Default for Settings {
@@ -50,6 +53,7 @@ impl Default for Settings {
             memory_bytes_max: 256 << 20,
             snapshot_bytes: 4 << 30,
             snapshot_ms: 60_000,
+            replay_bytes_max: 16 << 20,
         }
     }
 }
@@ -170,8 +174,11 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         };
         let mut machine = restore(chunks).map_err(StartError::Snapshot)?;
         let tail = log.tail().map_err(StartError::Read)?;
-        let mut pace = Pace::new(now, replay(&log, &mut machine, from, tail)?);
+        let replayed = replay(&log, &mut machine, from, tail)?;
+        let mut pace = Pace::new(now, replayed.time);
         let time = pace.at(now);
+        let is_long = replayed.bytes > settings.replay_bytes_max;
+        let bytes_since = replayed.bytes.max(if is_long { settings.snapshot_bytes } else { 0 });
         let mut runner = Self {
             machine,
             settings,
@@ -189,7 +196,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
             waves_left: 0,
             noted: (Lsn(0), Lsn(0)),
             fetches: Fetches::default(),
-            snapshot: SnapshotState { last_at: time, ..SnapshotState::default() },
+            snapshot: SnapshotState { bytes_since, last_at: time, ..SnapshotState::default() },
             broken: None,
             full: false,
             stats: Stats::default(),
@@ -510,16 +517,24 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
     }
 }
 
-/// Applies all entries after `from`. Returns the time of the last block.
+/// What was replayed.
+struct Replayed {
+    /// Of the last block.
+    time: Now,
+    /// Of all their bodies.
+    bytes: u64,
+}
+
+/// Applies all entries after `from`.
 fn replay<M: Machine, L: LogStore>(
     log: &L,
     machine: &mut M,
     from: Lsn,
     tail: Lsn,
-) -> Result<Now, StartError> {
+) -> Result<Replayed, StartError> {
     const READ_BYTES: usize = 8 << 20;
     let mut next = Lsn(from.0 + 1);
-    let mut time = Now(0);
+    let mut replayed = Replayed { time: Now(0), bytes: 0 };
     while next <= tail {
         let mut failed = None;
         let before = next;
@@ -533,7 +548,8 @@ fn replay<M: Machine, L: LogStore>(
                 return;
             }
             next.0 += 1;
-            time = block.time;
+            replayed.time = block.time;
+            replayed.bytes += block.body.len() as u64;
             failed = apply_block(machine, &block).err();
         })
         .map_err(StartError::Read)?;
@@ -545,7 +561,7 @@ fn replay<M: Machine, L: LogStore>(
             return Err(StartError::Read(ReadError::Corrupt { at: next, what }));
         }
     }
-    Ok(time)
+    Ok(replayed)
 }
 
 fn apply_block<M: Machine>(machine: &mut M, block: &Block) -> Result<(), StartError> {

@@ -188,6 +188,23 @@ fn what_is_larger_than_the_best_block_goes_down_in_several() {
 }
 
 #[test]
+fn a_long_replay_is_followed_by_a_snapshot_so_that_the_next_one_is_short() {
+    let log = TestLog::default();
+    let mut runner = start(&log);
+    for n in 1..=50 {
+        runner.take(Now(n), Add::Urgent(n));
+        turn(&mut runner, n, true);
+    }
+    for (replay_bytes_max, snapshots) in [(50 * 12, 0), (50 * 12 - 1, 1)] {
+        let settings = Settings { replay_bytes_max, ..Settings::default() };
+        let again = Runner::start(log.clone(), settings, Now(51), |_| Ok(Sum::default()));
+        let Ok(mut again) = again else { panic!("it starts") };
+        turn(&mut again, 51, true);
+        assert_eq!(again.stats().snapshots, snapshots);
+    }
+}
+
+#[test]
 fn a_machine_comes_back_from_its_log() {
     let log = TestLog::default();
     let mut runner = start(&log);
