@@ -120,6 +120,12 @@ pub enum Mutant {
     SilentRetention,
     /// A repeat of a numbered batch is stored again.
     RepeatTaken,
+    /// The ids of records are not compared (S27).
+    ForgottenId,
+    /// What a publisher expects of a stream is not checked.
+    LooseCondition,
+    /// The terms of a record are not logged (S1).
+    UnloggedTerms,
     /// Age counts although the clock has jumped (S28).
     JumpedClock,
     /// A watch wakes more than once.

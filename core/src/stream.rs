@@ -42,7 +42,7 @@ pub(crate) struct Partition {
     pub(crate) next: Position,
     /// May still hold what ends at or below the start: that is let go of step by step.
     pub(crate) index: Index,
-    /// Bytes of the batches in the index.
+    /// Bytes of the batches in the index; where records are told apart, of those that can be read.
     pub(crate) bytes: u64,
     pub(crate) producers: Producers,
     /// Of a compacted stream.
@@ -136,9 +136,11 @@ impl Partition {
 
     /// What is below is gone for readers; the same in replay.
     pub(crate) fn trim(&mut self, start: Position) {
+        let before = self.start;
         self.start = self.start.max(start.min(self.end));
         if self.records.is_some() {
             self.start = self.first_from(self.start);
+            self.bytes -= self.index.bytes_below(self.start) - self.index.bytes_below(before);
         }
     }
 

@@ -322,7 +322,8 @@ impl Shard {
                 _ => pieces.push(run.bytes.clone()),
             }
         }
-        if let Some(marks) = to.marks().filter(|_| !pending.is_empty()) {
+        let logs_terms = !pending.is_empty() && !self.makes(Mutant::UnloggedTerms);
+        if let Some(marks) = to.marks().filter(|_| logs_terms) {
             entry::put_marks(turn.scratch, &marks);
         }
         let head_len = turn.scratch.len();

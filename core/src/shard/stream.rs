@@ -11,6 +11,8 @@ mod entry;
 pub(super) mod marks;
 mod push;
 mod read;
+#[cfg(test)]
+mod record_entry_tests;
 mod records;
 mod replay;
 mod retain;

@@ -29,12 +29,15 @@ pub(crate) struct Index {
 struct Held {
     end: Position,
     alive: u32,
+    /// Bytes of the batches that are there.
+    bytes: u64,
     chunk: Box<Chunk>,
 }
 
 impl Held {
     fn new(chunk: Chunk) -> Self {
-        Self { end: chunk.end(), alive: chunk.alive(), chunk: Box::new(chunk) }
+        let bytes = chunk.batches().map(|batch| u64::from(batch.len)).sum();
+        Self { end: chunk.end(), alive: chunk.alive(), bytes, chunk: Box::new(chunk) }
     }
 }
 
@@ -47,9 +50,14 @@ impl Index {
                 last.chunk.push(batch);
                 last.end = batch.end();
                 last.alive += 1;
+                last.bytes += u64::from(batch.len);
                 return;
             }
             last.chunk.seal();
+            // The last one stays when all in it is gone, as long as it takes more.
+            if last.alive == 0 {
+                self.chunks.pop_back();
+            }
         }
         self.chunks.push_back(Held::new(Chunk::new(batch)));
     }
@@ -72,13 +80,22 @@ impl Index {
         self.alive - before + here
     }
 
+    /// Bytes of the batches that end at or below `position`.
+    pub(crate) fn bytes_below(&self, position: Position) -> u64 {
+        let n = self.chunk_of(position);
+        let before: u64 = self.chunks.range(..n).map(|held| held.bytes).sum();
+        let here = self.chunks.get(n).into_iter().flat_map(|held| held.chunk.batches());
+        let here = here.take_while(|batch| batch.end() <= position);
+        before + here.map(|batch| u64::from(batch.len)).sum::<u64>()
+    }
+
     /// There is one batch.
     pub(crate) fn is_single(&self) -> bool {
         self.alive == 1
     }
 
     pub(crate) fn first(&self) -> Option<Stored> {
-        self.chunks.front().and_then(|held| held.chunk.batches().next())
+        self.chunks.iter().find_map(|held| held.chunk.batches().next())
     }
 
     pub(crate) fn last(&self) -> Option<Stored> {
@@ -140,14 +157,16 @@ impl Index {
     ) -> bool {
         let mut left = batches_max;
         while let Some(held) = self.chunks.front_mut() {
-            let mut dropped = 0;
+            let (mut dropped, mut bytes) = (0, 0);
             let below = held.chunk.batches().take_while(|batch| batch.end() <= start);
             for batch in below.take(left as usize) {
                 gone(&batch);
                 dropped += 1;
+                bytes += u64::from(batch.len);
             }
             (0..dropped).for_each(|_| held.chunk.drop_first());
             held.alive -= dropped;
+            held.bytes -= bytes;
             self.alive -= u64::from(dropped);
             left -= dropped;
             if held.alive > 0 {
@@ -165,6 +184,7 @@ impl Index {
         let held = self.chunks.get_mut(n)?;
         let batch = held.chunk.take(position)?;
         held.alive -= 1;
+        held.bytes -= u64::from(batch.len);
         self.alive -= 1;
         if held.alive == 0 && !last {
             self.chunks.remove(n);
@@ -214,7 +234,7 @@ impl Index {
         let mut rest = firsts;
         while let Some(first) = rest.first() {
             let n = self.chunk_of(*first);
-            let Some(Held { end, alive, chunk }) = self.chunks.get(n) else { return };
+            let Some(Held { end, alive, chunk, .. }) = self.chunks.get(n) else { return };
             let (these, others) = rest.split_at(rest.partition_point(|first| first < end));
             rest = others;
             let mut kept: Option<Chunk> = None;

@@ -135,6 +135,8 @@ proptest! {
                 let above = || list.iter().filter(|batch| batch.first >= from).copied();
                 prop_assert!(index.from(from).eq(above()));
                 prop_assert_eq!(index.count_from(from), above().count() as u64);
+                let below = list.iter().filter(|batch| batch.first < from).map(|batch| u64::from(batch.len)).sum::<u64>();
+                prop_assert_eq!(index.bytes_below(from), below);
                 prop_assert_eq!(index.get(from), above().next().filter(|batch| batch.first == from));
                 prop_assert_eq!(index.appended_at(from, 1300), above().find(|batch| batch.appended_ms >= 1300));
                 prop_assert_eq!(index.newest(from).map(|batch| batch.newest_ms), above().next_back().map(|batch| batch.newest_ms));

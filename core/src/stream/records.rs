@@ -153,7 +153,10 @@ impl Partition {
 
     /// What is known of a record besides the index is forgotten: it has left that.
     pub(super) fn forget(&mut self, batch: &Stored) {
-        self.bytes -= u64::from(batch.len);
+        // What is below the start was taken off when that moved.
+        if batch.first >= self.start {
+            self.bytes -= u64::from(batch.len);
+        }
         let Some((single, records)) = batch.single.zip(self.records.as_mut()) else { return };
         records.subjects.gone(single.subject, batch.first);
         if let Expiry::At(at) = single.expiry {

@@ -109,7 +109,7 @@ impl Subjects {
     /// A record has gone; its subject too, if that was its last one.
     pub(crate) fn gone(&mut self, id: u32, position: Position) {
         let slot = self.slot_mut(id);
-        assert!(slot.positions.remove(position), "I41: a record goes once");
+        assert!(slot.positions.remove(position), "I71: a record goes once");
         let (page, empty) = (slot.page, slot.positions.count() == 0);
         self.order.counted(page, false);
         if empty {
@@ -256,7 +256,7 @@ impl Subjects {
             let slots = self.slots.len() * SLOTS;
             self.grow(slots + SLOTS);
         }
-        let id = self.free.pop().expect("I42: it was grown");
+        let id = self.free.pop().expect("I72: it was grown");
         let at = self.names.put(id, name);
         self.slot_mut(id).name = at;
         let place = self.order.seek(|id| self.name(id) < name);

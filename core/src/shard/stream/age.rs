@@ -56,9 +56,9 @@ impl Shard {
             for position in positions {
                 partition.let_go(position, |batch| live.let_go(batch.place.lsn, batch.len));
             }
-            return due.more;
+        } else {
+            self.remove_records(id, &positions, Urgency::Rides, turn);
         }
-        self.remove_records(id, &positions, Urgency::Rides, turn);
         for subject in ended {
             self.put_marker(id, &subject, turn);
         }
@@ -133,11 +133,13 @@ fn find_over(partition: &Partition, due: &mut Due) {
     if settings.records_max.is_none() && bytes_max.is_none() {
         return;
     }
-    let (mut count, mut bytes) = (partition.count(), partition.bytes);
-    let unreclaimed = partition.is_unreclaimed();
-    for (n, batch) in partition.index.from(partition.start).enumerate() {
+    let going = due.by_time.iter().filter_map(|position| partition.index.get(*position));
+    let going: u64 = going.map(|batch| u64::from(batch.len)).sum();
+    let (mut count, mut bytes) = (partition.count() - due.by_time.len() as u64, partition.bytes - going);
+    let staying = partition.index.from(partition.start).filter(|batch| !due.by_time.contains(&batch.first));
+    for (n, batch) in staying.enumerate() {
         let many = settings.records_max.is_some_and(|max| count > max.max(1));
-        let long = !unreclaimed && bytes_max.is_some_and(|max| bytes > max) && batch.end() < partition.end;
+        let long = bytes_max.is_some_and(|max| bytes > max) && batch.end() < partition.end;
         if !(many || long) {
             return;
         }
@@ -147,9 +149,7 @@ fn find_over(partition: &Partition, due: &mut Due) {
         }
         count -= 1;
         bytes -= u64::from(batch.len);
-        if !due.by_time.contains(&batch.first) {
-            due.by_limit.push(batch.first);
-        }
+        due.by_limit.push(batch.first);
     }
 }
 

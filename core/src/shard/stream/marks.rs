@@ -35,7 +35,7 @@ pub(in crate::shard) fn put(out: &mut Vec<u8>, of: &Marks<'_>) {
     let id = if of.id.is_some() { ID } else { 0 };
     out.put_u8(id | rollup | ttl | if of.marker { MARKER } else { 0 });
     if let Some(id) = of.id {
-        out.put_u16_le(u16::try_from(id.len()).expect("I43: long ids are refused"));
+        out.put_u16_le(u16::try_from(id.len()).expect("I73: long ids are refused"));
         out.put_slice(id);
     }
     if let Ttl::Ms(ms) = of.ttl {

@@ -64,7 +64,7 @@ impl Shard {
         let by_record = self.streams.partitions.get(&id).is_some_and(|partition| partition.records.is_some());
         let ages_on = by_record && self.age_records(id, by_age, turn);
         let Some(partition) = self.streams.partitions.get_mut(&id) else { return };
-        if let Some(start) = over(partition, now, by_age).filter(|_| !by_record) {
+        if let Some(start) = over(partition, now, by_age) {
             if self.mutant != Some(Mutant::SilentRetention) {
                 turn.log(Urgency::Rides, |out| entry::put_trimmed(out, id, start));
             }
@@ -85,7 +85,7 @@ impl Shard {
             *left -= 1;
         });
         let sweeps = partition.compaction.as_mut().is_some_and(|of| of.sweep(partition.start));
-        let over = !by_record && over(partition, now, by_age).is_some();
+        let over = over(partition, now, by_age).is_some();
         if more || sweeps || over || ages_on {
             self.streams.chores.again(id);
         }
@@ -152,7 +152,8 @@ fn due(partition: &Partition) -> Option<Now> {
 /// its length.
 fn over(partition: &Partition, now: Now, by_age: bool) -> Option<Position> {
     let settings = &partition.spec.settings;
-    if !settings.delete {
+    // Single records go one by one: see the module `age`.
+    if !settings.delete || partition.records.is_some() {
         return None;
     }
     let too_old = |ms: u64| settings.retention_ms.is_some_and(|max| ms.saturating_add(max) <= now.ms());

@@ -65,7 +65,7 @@ impl Names {
         let chunk = &mut self.chunks[at as usize];
         let name_at = NameAt { chunk: at, at: chunk.body.len() as u32 };
         chunk.body.put_u32_le(number);
-        chunk.body.put_u16_le(u16::try_from(name.len()).expect("I40: a record's key is shorter than 64 KiB"));
+        chunk.body.put_u16_le(u16::try_from(name.len()).expect("I70: a record's key is shorter than 64 KiB"));
         chunk.body.put_slice(name);
         chunk.used += bytes;
         name_at

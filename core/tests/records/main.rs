@@ -1,0 +1,39 @@
+//! Random operations on a stream that tells its records apart, crashes at any block, and a model too simple to be wrong: a list of records.
+//!
+//! The model sees operations and answers only. Each rule it judges (S1, S2, S21, S27, S28) has a mutant that it must catch.
+
+#[path = "../judge/mod.rs"]
+mod judge;
+mod model;
+mod ops;
+mod world;
+
+use ops::{Op, ops};
+use stele_core::shard::Mutant;
+use world::World;
+
+fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
+    let mut world = World::new(mutant);
+    for op in ops {
+        world.perform(op)?;
+    }
+    world.crash(0, false)
+}
+
+#[test]
+fn a_stream_of_records_does_what_the_model_does_also_after_crashes() {
+    judge::holds(400, &ops(), |mutant, ops| run(mutant, ops));
+}
+
+#[test]
+fn the_model_catches_each_mutant() {
+    let mutants = [
+        (Mutant::EarlyConfirm, "waits for"),
+        (Mutant::SilentRetention, "replay: "),
+        (Mutant::JumpedClock, "is "),
+        (Mutant::ForgottenId, "duplicates"),
+        (Mutant::LooseCondition, "refused"),
+        (Mutant::UnloggedTerms, "replay: "),
+    ];
+    judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
+}

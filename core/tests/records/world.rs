@@ -1,0 +1,505 @@
+//! Runs operations on a shard with one such stream, and judges its answers and its state by the model.
+
+use crate::model::{Model, Record};
+use crate::ops::{Op, Sent, Settings};
+use bytes::BytesMut;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use stele_core::shard::{LoggedState, Mutant, Shard};
+use stele_core::testing::MemoryLog;
+use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, ShardId};
+use stele_model::machine::{Journal, Machine};
+use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
+use stele_model::refusal::Refusal;
+use stele_model::shard::{ShardEffect, ShardOp};
+use stele_model::stream::records::{
+    From, LastOf, LastsOf, PurgeOf, RecordRefusal, RecordSettings, RecordsAsk, ScanOf, ShardRecords,
+    ShardRecordsAnswer, ShardStored, StateOf, StreamState, SubjectsOf, Terms, Wanted,
+};
+use stele_model::stream::{PartitionSpec, StreamRefusal, StreamSettings};
+use stele_model::subject::Pattern;
+use stele_record::{Draft, Origin};
+
+const PARTITION: QueueId = QueueId(7);
+const HUB: HubId = HubId(2);
+const FIRST: u64 = 40;
+
+type Check = Result<(), String>;
+
+pub(crate) struct World {
+    shard: Shard,
+    log: MemoryLog,
+    mutant: Option<Mutant>,
+    effects: Vec<(Lsn, ShardEffect)>,
+    model: Model,
+    clock_jumped: bool,
+    revision: u64,
+    /// The live state at the end of each block, and the model's.
+    states: BTreeMap<Lsn, (LoggedState, Model)>,
+    snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
+    floor: Lsn,
+}
+
+fn subject(n: u8) -> &'static str {
+    ["a", "a.b", "a.c", "a.b.c", "b", "b.c", "b.c.d", "c.b"][usize::from(n) % 8]
+}
+
+fn pattern(n: u8) -> Pattern {
+    let text = ["a.b", "a.>", "*.c", ">", "zz.*", "*.b.>"][usize::from(n) % 6];
+    Pattern::new(text).expect("it is well formed")
+}
+
+fn settings(of: Settings) -> StreamSettings {
+    let records = RecordSettings {
+        records_max: of.records_max.map(u64::from),
+        per_subject_max: of.per_subject_max.map(u64::from),
+        discard: of.discard,
+        dedupe_ms: 1500,
+        first: Position(FIRST),
+        rollup: true,
+        record_ttl: true,
+        marker_ttl_ms: of.marker_ttl_ms.map(u64::from),
+        ..RecordSettings::default()
+    };
+    StreamSettings {
+        retention_bytes: of.bytes_max.map(u64::from),
+        retention_ms: of.age_ms.map(u64::from),
+        records: Some(Box::new(records)),
+        ..StreamSettings::default()
+    }
+}
+
+fn record(subject: &str, body: usize, out: &mut BytesMut) -> u32 {
+    let before = out.len();
+    let draft = Draft {
+        origin: Origin::Amqp091,
+        persistent: true,
+        priority: 0,
+        ttl_ms: None,
+        time: 0,
+        exchange: b"x",
+        key: subject.as_bytes(),
+        properties: &[],
+        history: &[],
+    };
+    draft.write(&vec![7; body], out);
+    (out.len() - before) as u32
+}
+
+/// What a marker of a subject adds to its subject's length, bytes.
+const MARKER_BYTES: u64 = 72;
+
+impl World {
+    pub(crate) fn new(mutant: Option<Mutant>) -> Self {
+        let none = Settings {
+            records_max: None,
+            per_subject_max: None,
+            bytes_max: None,
+            age_ms: None,
+            discard: Default::default(),
+            marker_ttl_ms: None,
+        };
+        let model = Model {
+            settings: settings(none),
+            records: Vec::new(),
+            end: FIRST,
+            ids: Vec::new(),
+            last_id: None,
+        };
+        let mut world = Self {
+            shard: Shard::new(ShardId(1)).with_mutant(mutant),
+            log: MemoryLog::new(4096),
+            mutant,
+            effects: Vec::new(),
+            model,
+            clock_jumped: false,
+            revision: 0,
+            states: BTreeMap::new(),
+            snapshot: None,
+            floor: Lsn(0),
+        };
+        world.log.advance_ms(1_000_000_000);
+        world.put(settings(none));
+        world.seal();
+        world.floor = world.log.tail();
+        world
+    }
+
+    pub(crate) fn perform(&mut self, op: &Op) -> Check {
+        self.effects.clear();
+        match op {
+            Op::Publish { sent, awaited } => self.publish(sent, *awaited)?,
+            Op::Delete(at) => self.delete(*at)?,
+            Op::Purge { pattern, below, keep } => self.purge(*pattern, *below, *keep)?,
+            Op::Get { at, pattern } => self.get(*at, *pattern)?,
+            Op::Scan { pattern, from, count } => self.scan(*pattern, *from, *count)?,
+            Op::Lasts { pattern, as_of } => self.lasts(*pattern, *as_of)?,
+            Op::Put { settings: of } => self.put(settings(*of)),
+            Op::Clock(jumped) => {
+                self.clock_jumped = *jumped;
+                self.take(ShardOp::Clock { jumped: *jumped });
+            }
+            Op::Pass(ms) => {
+                self.seal();
+                self.log.advance_ms(u64::from(*ms));
+            }
+            Op::Seal => self.seal(),
+            Op::Snapshot => {
+                self.come_to_rest();
+                self.seal();
+                self.snapshot = Some((self.log.tail(), self.shard.snapshot()));
+            }
+            Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
+        }
+        self.come_to_rest();
+        self.compare()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.log.now().ms()
+    }
+
+    fn take(&mut self, op: ShardOp) {
+        self.shard.take(op, &mut self.log, &mut self.effects);
+    }
+
+    fn put(&mut self, settings: StreamSettings) {
+        self.model.settings = settings.clone();
+        self.revision += 1;
+        let partition = PartitionSpec {
+            id: PARTITION,
+            namespace: NamespaceId(1),
+            stream: "s".to_owned(),
+            index: 0,
+            settings,
+        };
+        self.take(ShardOp::PutPartition { revision: Revision(self.revision), partition });
+    }
+
+    fn terms(&self, sent: &Sent, model: &Model) -> Option<Terms> {
+        if sent.plain {
+            return None;
+        }
+        let mut terms = Terms {
+            id: sent.id.map(|id| vec![b'i', id].into()),
+            rollup: sent.rollup,
+            ttl: sent.ttl,
+            marker: sent.marker,
+            ..Terms::default()
+        };
+        let own = Pattern::new(subject(sent.subject)).expect("it is well formed");
+        let last =
+            |pattern: &Pattern| model.matching(pattern).next_back().map(|last| Position(last.position));
+        let wrong = |holds: bool, position: Option<Position>| {
+            if holds { position } else { Some(Position(position.map_or(3, |position| position.0 + 1))) }
+        };
+        match sent.condition {
+            Some((0, holds)) => terms.end = Some(Position(model.end + u64::from(!holds))),
+            Some((1, holds)) => {
+                terms.last = Some(LastOf { subjects: None, position: wrong(holds, last(&own)) })
+            }
+            Some((2, holds)) => {
+                let of = pattern(sent.subject);
+                let position = wrong(holds, last(&of));
+                terms.last = Some(LastOf { subjects: Some(of), position });
+            }
+            Some((_, holds)) => {
+                let is = model.last_id.clone().map(Into::into);
+                terms.last_id = if holds { is } else { Some(vec![b'?'].into()) };
+            }
+            None => {}
+        }
+        Some(terms)
+    }
+
+    fn publish(&mut self, sent: &[Sent], awaited: bool) -> Check {
+        let now_ms = self.now_ms();
+        let (mut bytes, mut batch) = (BytesMut::new(), Publishes::default());
+        let (mut stored, mut refused) = (Vec::new(), Vec::new());
+        let mut model = self.model.clone();
+        for (item, sent) in (0..).zip(sent) {
+            let (at, name) = (bytes.len() as u32, subject(sent.subject));
+            let len = record(name, sent.len.into(), &mut bytes);
+            let key = at + 33..at + 33 + name.len() as u32;
+            batch.items.push(Publish {
+                record: at..at + len,
+                exchange: at + 32..at + 33,
+                key,
+                extra_keys: 0..0,
+                lane: 0,
+                mandatory: false,
+                awaited,
+                persistent: true,
+            });
+            let terms = self.terms(sent, &model);
+            batch.terms.extend(terms.clone().map(|terms| (item, terms)));
+            match model.decide(name.as_bytes(), len.into(), terms.as_ref(), now_ms) {
+                Ok(None) => {
+                    stored.push((item, model.end, false));
+                    model.append(name.as_bytes(), len.into(), terms.as_ref(), now_ms);
+                }
+                Ok(Some(position)) => stored.push((item, position, true)),
+                Err(why) => refused.push((item, why)),
+            }
+        }
+        self.model = model;
+        batch.bytes = bytes.freeze();
+        let runs = vec![RoutedRun { items: 0..sent.len() as u32, route: 0, volatile: false }];
+        let publish = ShardPublish {
+            hub: HUB,
+            call: Call(1),
+            awaited,
+            link: None,
+            batch: Arc::new(batch),
+            runs,
+            routes: vec![smallvec::smallvec![PARTITION]],
+        };
+        self.take(ShardOp::Publish(publish));
+        let told = self.effects.iter().find_map(|(after, effect)| match effect {
+            ShardEffect::Published { refused, stored, .. } => Some((*after, refused.clone(), stored.clone())),
+            _ => None,
+        });
+        let (after, is_refused, is_stored) = told.ok_or("a publish is answered")?;
+        if awaited && after < self.log.tail() {
+            return Err(format!("a publish waits for {after}, its last block is {}", self.log.tail()));
+        }
+        let named =
+            |(item, why)| (item, Refusal::Stream(StreamRefusal::Record { stream: "s".to_owned(), why }));
+        let refused: Vec<_> = refused.into_iter().map(named).collect();
+        let partition = PARTITION;
+        let named = |(item, position, duplicate)| ShardStored {
+            item,
+            partition,
+            position: Position(position),
+            duplicate,
+        };
+        let mut should: Vec<_> = stored.into_iter().filter(|_| awaited).map(named).collect();
+        should.sort_by_key(|stored| stored.item);
+        let mut is_stored = is_stored;
+        is_stored.sort_by_key(|stored| stored.item);
+        same(&(is_stored, is_refused), &(should, refused), "stored, duplicates and refused")
+    }
+
+    /// A position that is there, or somewhere near.
+    fn position(&self, at: u8) -> Position {
+        let at = usize::from(at);
+        let there = self.model.records.get(at % (self.model.records.len() + 2)).map(|record| record.position);
+        Position(there.unwrap_or(self.model.start() + at as u64 % 9))
+    }
+
+    fn ask(&mut self, ask: RecordsAsk) -> Result<Result<ShardRecordsAnswer, Refusal>, String> {
+        let (hub, call, partition) = (HUB, Call(4), PARTITION);
+        self.take(ShardOp::Records(ShardRecords { hub, call, partition, ask }));
+        while self.shard.deadline().is_some_and(|at| at.0 == 0) {
+            self.shard.tick(&mut self.log, &mut self.effects);
+        }
+        let told = self.effects.iter().find_map(|(_, effect)| match effect {
+            ShardEffect::Records { answer, .. } => Some(answer.clone()),
+            _ => None,
+        });
+        told.ok_or_else(|| "a request is answered".to_owned())
+    }
+
+    fn delete(&mut self, at: u8) -> Check {
+        let position = self.position(at);
+        let before = self.model.records.len();
+        self.model.records.retain(|record| record.position != position.0);
+        let there = self.model.records.len() < before;
+        let answer = self.ask(RecordsAsk::Delete(position))?;
+        let refusal = StreamRefusal::Record { stream: "s".to_owned(), why: RecordRefusal::NoRecord };
+        let should = if there { Ok(ShardRecordsAnswer::Removed(1)) } else { Err(Refusal::Stream(refusal)) };
+        same(&answer, &should, "deleted")
+    }
+
+    fn purge(&mut self, of: Option<u8>, below: Option<u8>, keep: Option<u8>) -> Check {
+        let subjects = of.map(pattern);
+        let below = below.map(|at| self.position(at));
+        let filter = subjects.clone().unwrap_or_else(Pattern::everything);
+        let mut goes: Vec<u64> = self.model.matching(&filter).map(|record| record.position).collect();
+        if let Some(keep) = keep {
+            goes.truncate(goes.len().saturating_sub(keep.into()));
+        }
+        goes.retain(|position| below.is_none_or(|below| *position < below.0));
+        self.model.records.retain(|record| !goes.contains(&record.position));
+        let answer = self.ask(RecordsAsk::Purge(PurgeOf { subjects, below, keep: keep.map(u64::from) }))?;
+        same(&answer, &Ok(ShardRecordsAnswer::Removed(goes.len() as u64)), "purged")
+    }
+
+    fn get(&mut self, at: u8, of: u8) -> Check {
+        let (position, subjects) = (self.position(at), pattern(of));
+        let should = [
+            self.model.records.iter().find(|record| record.position == position.0),
+            self.model.matching(&subjects).next_back(),
+            self.model.matching(&subjects).find(|record| record.position >= position.0),
+        ];
+        let should: Vec<_> = should.into_iter().map(|found| found.map(|of| of.position)).collect();
+        let wanted = vec![
+            Wanted::At(position),
+            Wanted::Last(subjects.clone()),
+            Wanted::Next { subjects, from: position },
+        ];
+        let (found, _) = self.found(RecordsAsk::Get(wanted))?;
+        same(&found, &should, "found")
+    }
+
+    fn found(&mut self, ask: RecordsAsk) -> Result<(Vec<Option<u64>>, u64), String> {
+        let answer = self.ask(ask)?;
+        let Ok(ShardRecordsAnswer::Found { records, pending, .. }) = answer else {
+            return Err(format!("a read is answered with {answer:?}"));
+        };
+        for record in records.iter().flatten() {
+            let bytes = self.log.read(record.place, record.len).ok_or("its bytes are there")?;
+            let model = self.model.records.iter().find(|of| of.position == record.position.0);
+            let model = model.ok_or_else(|| format!("no record at {}", record.position))?;
+            let view = stele_record::View::parse(&bytes).map_err(|damage| damage.to_string())?;
+            same(&view.key().to_vec(), &model.subject, "the subject in the bytes")?;
+            same(&record.appended.ms(), &model.came_ms, "the time of a record")?;
+        }
+        Ok((records.iter().map(|found| found.map(|of| of.position.0)).collect(), pending))
+    }
+
+    fn scan(&mut self, of: u8, from: u8, count: u8) -> Check {
+        let (subjects, from) = (pattern(of), self.position(from));
+        let fits = |record: &&Record| record.position >= from.0;
+        let all: Vec<u64> = self.model.matching(&subjects).filter(fits).map(|of| of.position).collect();
+        let (should, rest) = all.split_at(all.len().min(count.into()));
+        let should = (should.iter().copied().map(Some).collect(), rest.len() as u64);
+        let (from, bytes_max) = (From::Position(from), u64::MAX);
+        let ask = ScanOf { subjects, from, count_max: count.into(), bytes_max };
+        same(&self.found(RecordsAsk::Scan(ask))?, &should, "scanned")
+    }
+
+    fn lasts(&mut self, of: u8, as_of: Option<u8>) -> Check {
+        let subjects = pattern(of);
+        let as_of = as_of.map(|at| self.position(at));
+        let there = |record: &&Record| as_of.is_none_or(|end| record.position <= end.0);
+        let mut lasts: BTreeMap<&[u8], u64> = BTreeMap::new();
+        for record in self.model.matching(&subjects).filter(there) {
+            lasts.insert(&record.subject, record.position);
+        }
+        let mut should: Vec<u64> = lasts.into_values().collect();
+        should.sort_unstable();
+        let ask = LastsOf {
+            subjects: vec![subjects],
+            as_of: as_of.map(From::Position),
+            subjects_max: 100,
+            from: Position(0),
+            count_max: 100,
+            bytes_max: u64::MAX,
+        };
+        let (found, pending) = self.found(RecordsAsk::Lasts(ask))?;
+        same(&(found, pending), &(should.into_iter().map(Some).collect(), 0), "last of each subject")
+    }
+
+    /// Lets the shard do all that is due, and the model too.
+    fn come_to_rest(&mut self) {
+        while self.shard.deadline().is_some_and(|at| at <= self.log.now()) {
+            self.shard.tick(&mut self.log, &mut self.effects);
+        }
+        let now_ms = self.now_ms();
+        let ended = if self.clock_jumped { Vec::new() } else { self.model.age(now_ms) };
+        self.model.push_out();
+        for subject in ended {
+            let ttl = self.model.by_record().marker_ttl_ms.expect("the stream has markers");
+            let ttl = stele_model::stream::records::Ttl::Ms(ttl);
+            let terms = Terms { ttl, marker: true, ..Terms::default() };
+            self.model.append(&subject, MARKER_BYTES + subject.len() as u64, Some(&terms), now_ms);
+        }
+    }
+
+    /// The shard's state is the model's.
+    fn compare(&mut self) -> Check {
+        let logged = self.shard.logged();
+        let of = &logged.partitions[0];
+        let subjects = of.records.as_ref().ok_or("it tells its records apart")?;
+        let single = |((position, subject, expires, marker), batch): (
+            &(_, Vec<u8>, _, _),
+            &stele_core::shard::LoggedBatch,
+        )| {
+            let position: Position = *position;
+            Record {
+                position: position.0,
+                subject: subject.clone(),
+                len: u64::from(batch.len),
+                came_ms: batch.appended_ms,
+                expires: *expires,
+                marker: *marker,
+            }
+        };
+        let records: Vec<Record> = subjects.records.iter().zip(&of.batches).map(single).collect();
+        same(&records, &self.model.records, "the list of records is")?;
+        same(&subjects.last_id, &self.model.last_id, "the last id is")?;
+        same(&(of.start.0, of.end.0), &(self.model.start(), self.model.end), "the ends are")?;
+        let state = self.told_state()?;
+        let mut counted: BTreeMap<&[u8], u64> = BTreeMap::new();
+        self.model.records.iter().for_each(|record| *counted.entry(&record.subject).or_default() += 1);
+        let counted: Vec<_> =
+            counted.into_iter().map(|(subject, count)| (subject.to_vec().into(), count)).collect();
+        same(&state.counted, &counted, "records by subject are")?;
+        same(
+            &(state.records, state.subjects),
+            &(records.len() as u64, counted.len() as u64),
+            "the counts are",
+        )?;
+        let there = |position: &u64| records.iter().any(|record| record.position == *position);
+        let holes: Vec<Position> =
+            (self.model.start()..self.model.end).filter(|at| !there(at)).map(Position).collect();
+        same(&(state.holes, state.hole_list), &(holes.len() as u64, holes), "the holes are")
+    }
+
+    fn told_state(&mut self) -> Result<StreamState, String> {
+        self.effects.clear();
+        let subjects = Some(SubjectsOf { pattern: Pattern::everything(), offset: 0, count_max: 100 });
+        match self.ask(RecordsAsk::State(StateOf { subjects, holes_max: Some(10_000) }))? {
+            Ok(ShardRecordsAnswer::State(state)) => Ok(*state),
+            other => Err(format!("told {other:?} of its state")),
+        }
+    }
+
+    fn seal(&mut self) {
+        let tail = self.log.seal();
+        self.states.insert(tail, (self.shard.logged(), self.model.clone()));
+    }
+
+    /// The process dies; blocks after one that may have been the last durable one are lost.
+    pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
+        self.come_to_rest();
+        self.seal();
+        let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();
+        let through = ends[ends.len() - 1 - usize::from(back) % ends.len()];
+        let log = self.log.cut(through);
+        let mut shard = Shard::new(ShardId(1));
+        log.replay(Lsn(0), &mut shard)?;
+        let (expected, model) = self.states[&through].clone();
+        same(&shard.logged(), &expected, "replay")?;
+        if let Some((lsn, chunks)) = self.snapshot.as_ref().filter(|(lsn, _)| *lsn <= through) {
+            let mut restored = Shard::restore(chunks)?;
+            same(&restored.logged(), &self.states[lsn].0, "snapshot")?;
+            log.replay(*lsn, &mut restored)?;
+            same(&restored.logged(), &expected, "snapshot and rest")?;
+            if from_snapshot {
+                shard = restored;
+            }
+        }
+        self.log = log;
+        self.shard = shard.with_mutant(self.mutant);
+        self.effects.clear();
+        self.shard.started(&mut self.log, &mut self.effects);
+        self.states.retain(|lsn, _| *lsn <= through);
+        if self.snapshot.as_ref().is_some_and(|(lsn, _)| *lsn > through) {
+            self.snapshot = None;
+        }
+        self.model = model;
+        self.clock_jumped = false;
+        self.come_to_rest();
+        self.compare()?;
+        self.seal();
+        self.floor = self.log.tail();
+        Ok(())
+    }
+}
+
+fn same<T: PartialEq + Debug>(is: &T, should: &T, what: &str) -> Check {
+    if is == should { Ok(()) } else { Err(format!("{what}: is {is:?}, should be {should:?}")) }
+}
