@@ -113,7 +113,8 @@ pub struct ShareSettings {
     pub inactive_us: Option<u64>,
     /// Nothing is given out until then.
     pub pause_until: Option<Now>,
-    /// Where records go that were given up or terminated; `None`: nowhere, they only stay in the stream.
+    /// Where records go that were given up or terminated; `None`: nowhere, they only stay in the stream. A target is refused as
+    /// [`ShareRefusal::Invalid`] until shards can move records out of streams.
     pub dead_letter: Option<DeadLetter>,
     /// It is there until it is deleted or unused; `false`: it does not outlive the process.
     pub durable: bool,

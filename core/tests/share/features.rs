@@ -432,8 +432,10 @@ fn settings_change_but_for_those_that_never_do() {
     let invalid = ShareSettings { lease_us: 0, ..second() };
     assert_eq!(rig.put("i", invalid, Expect::Any).1, Err(ShareRefusal::Invalid("lease_us")));
     assert_eq!(rig.put("", second(), Expect::Any).1, Err(ShareRefusal::InvalidName));
-    let target = Some(DeadLetter { exchange: String::new(), key: None });
-    let kept = ShareSettings { dead_letter: target, ..second() };
+    let dead_letter = Some(DeadLetter { exchange: String::new(), key: None });
+    let dead = ShareSettings { dead_letter, ..second() };
+    assert_eq!(rig.put("i", dead, Expect::Any).1, Err(ShareRefusal::Invalid("dead_letter")));
+    let kept = ShareSettings { headers_only: true, pending_max: Some(7), ..second() };
     rig.put("g", kept.clone(), Expect::There).1.unwrap();
     rig.restart();
     assert_eq!(rig.info().settings, kept);

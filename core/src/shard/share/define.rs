@@ -257,6 +257,8 @@ fn check(settings: &ShareSettings) -> Result<(), ShareRefusal> {
         (settings.deliveries_max == Some(0), "deliveries_max"),
         (settings.pending_max == Some(0), "pending_max"),
         (settings.arguments.len() > ARGUMENTS_BYTES_MAX, "arguments"),
+        // Moving records out of a stream is not built: better refused than kept and passed over.
+        (settings.dead_letter.is_some(), "dead_letter"),
     ];
     match wrong.into_iter().find(|(is, _)| *is) {
         Some((_, name)) => Err(ShareRefusal::Invalid(name)),
