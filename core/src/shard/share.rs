@@ -93,9 +93,10 @@ impl Shard {
     pub(super) fn feed_shares(&mut self, id: QueueId, turn: &mut Turn<'_>) {
         self.sweep_new(id);
         let Some(of) = self.shares.of.get_mut(&id) else { return };
-        let mut hungry = std::mem::take(&mut of.hungry).into_iter();
-        let first: Vec<ShareNumber> = hungry.by_ref().take(SERVED_AT_ONCE_MAX).collect();
-        self.shares.again.extend(hungry);
+        let mut hungry = std::mem::take(&mut of.hungry);
+        let pop = |_| hungry.pop_first();
+        let first: Vec<ShareNumber> = (0..SERVED_AT_ONCE_MAX).map_while(pop).collect();
+        self.shares.again.append(&mut hungry);
         for number in first {
             self.serve_share(number, turn);
         }

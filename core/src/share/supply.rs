@@ -11,6 +11,8 @@ use stele_model::id::Position;
 use stele_model::stream::{Found, FoundRecords};
 use stele_model::subject::Pattern;
 
+/// Pieces fetched at first: who wants one record pays for few.
+const FETCH_MIN: usize = 4;
 /// Pieces fetched at once.
 const FETCH_MAX: usize = 512;
 
@@ -50,6 +52,8 @@ pub(crate) struct Fresh {
     pieces: VecDeque<Piece>,
     /// Where to go on.
     from: Position,
+    /// Pieces to be fetched next.
+    count: usize,
     end: End,
 }
 
@@ -66,7 +70,7 @@ pub(crate) enum End {
 
 impl Fresh {
     pub(crate) fn new(from: Position) -> Self {
-        Self { pieces: VecDeque::new(), from, end: End::Open }
+        Self { pieces: VecDeque::new(), from, count: FETCH_MIN, end: End::Open }
     }
 
     /// The next piece. First come those of `lasts`, which are in order.
@@ -89,12 +93,13 @@ impl Fresh {
     }
 
     fn fetch(&mut self, partition: &Partition, filters: &[Pattern]) {
-        let (pieces, from) = (&mut self.pieces, self.from);
+        let (pieces, from, count) = (&mut self.pieces, self.from, self.count);
         let next = partition.select(filters, from, |batch| {
             pieces.push_back(Piece::of(batch, from.max(partition.start)));
-            if pieces.len() == FETCH_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if pieces.len() == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if pieces.len() == FETCH_MAX {
+        if pieces.len() == count {
+            self.count = (4 * count).min(FETCH_MAX);
             self.from = pieces.back().map_or(from, |last| Position(last.from.0 + u64::from(last.count)));
             return;
         }
