@@ -95,6 +95,7 @@ pub struct Hub {
     /// Sessions that hear something of the live batch at hand.
     touched: Vec<Slot>,
     draft: live::Draft,
+    store: live::Store,
 }
 
 /// What an answer is for.
@@ -155,6 +156,7 @@ impl Hub {
             interests: Interests::new(seed, id, hubs),
             touched: Vec::new(),
             draft: live::Draft::default(),
+            store: live::Store::default(),
         }
     }
 

@@ -8,6 +8,8 @@
 
 mod leaf;
 mod reach;
+#[cfg(test)]
+mod tests;
 mod trie;
 mod watches;
 
@@ -98,6 +100,11 @@ impl Interests {
             changes: Vec::new(),
             tells: hubs > 1,
         }
+    }
+
+    /// Nobody listens to anything, anywhere.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
     }
 
     /// A session may listen from now on.

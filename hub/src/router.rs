@@ -184,6 +184,16 @@ impl Router {
         }
     }
 
+    /// Whether it has no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Direct(keys) => keys.is_empty(),
+            Self::Topic(trie) => trie.is_empty(),
+            Self::Fanout(rules) | Self::Headers(rules) => rules.is_empty(),
+        }
+    }
+
     /// Hands every rule that takes a record with this key and these headers to `found`, each once.
     pub fn matching<'a>(
         &'a self,

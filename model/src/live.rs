@@ -14,6 +14,8 @@
 //! one subscription keep its order; a publish that nobody stores touches no shard. Not here: how a record looks on a wire, who may
 //! publish or listen to which subject (the dialect, with the principal's own [`SubjectGrants`]; the hub checks the namespace's grants).
 
+use crate::id::Ticket;
+use crate::stream::records::Terms;
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,12 +26,17 @@ use std::sync::Arc;
 pub struct Live {
     /// Publishes, in order.
     pub items: Vec<LiveItem>,
+    /// Items with terms, in order: what a stream that stores them does with them.
+    pub terms: Vec<(u32, Terms)>,
     /// Changes of interest, in order: each with the number of items that come before it.
     pub interest: Vec<(u32, Interest)>,
     /// If set, items point into these bytes, and not into those that were read.
     pub own: Option<Bytes>,
     /// The dialect in whose wire form the items are; see [`LiveView::frames`].
     pub frames: &'static str,
+    /// Of the items that something stores: if there are any, they are answered as a batch of their own, by
+    /// [`crate::outcome::Outcome::Published`]. An item is awaited if it has a reply subject.
+    pub ticket: Ticket,
     /// The session does not hear what it publishes itself.
     pub mute: bool,
 }
@@ -51,6 +58,7 @@ impl Live {
     /// Forgets what was wanted, and keeps the memory and the session's choices.
     pub fn clear(&mut self) {
         self.items.clear();
+        self.terms.clear();
         self.interest.clear();
         self.own = None;
     }

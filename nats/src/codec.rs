@@ -48,8 +48,10 @@ pub enum Command<'a> {
     Ping,
     /// PONG.
     Pong,
-    /// What clients may say and nobody acts upon: `+OK`, `-ERR`, `INFO`.
+    /// What clients may say and nobody acts upon: `+OK`, `INFO`.
     Idle,
+    /// `-ERR`: the client gives up.
+    Error,
 }
 
 /// Where the parts of a message are.
@@ -103,6 +105,9 @@ pub fn parse<'a>(input: &'a [u8], limits: &Limits) -> Result<Parsed<'a>, Violati
     let verb = verb_len.map_or(input, |len| &input[..len]);
     let Some(verb) = Verb::of(verb, verb_len.is_some())? else { return Ok(Parsed::Incomplete(None)) };
     let at = verb_len.expect("a verb is known by what follows it");
+    if verb.has_arguments() && !is_blank(input[at]) {
+        return Err(Violation::UnknownOperation);
+    }
     match verb {
         Verb::Pub => message(input, at, false, limits),
         Verb::Hpub => message(input, at, true, limits),
@@ -138,6 +143,11 @@ const VERBS: [(&[u8], Verb); 10] = [
 ];
 
 impl Verb {
+    /// It cannot stand alone.
+    fn has_arguments(self) -> bool {
+        matches!(self, Self::Pub | Self::Hpub | Self::Sub | Self::Unsub | Self::Connect)
+    }
+
     /// The verb that `text` is, or may become if it is not whole.
     fn of(text: &[u8], is_whole: bool) -> Result<Option<Self>, Violation> {
         let is_it = |known: &[u8]| known.eq_ignore_ascii_case(text);
@@ -259,15 +269,16 @@ fn line<'a>(input: &'a [u8], at: usize, verb: Verb, limits: &Limits) -> Result<P
             Command::Subscribe { subject: argument(0), queue: Some(argument(1)), sid: argument(2) }
         }
         (Verb::Unsub, 1) => Command::Unsubscribe { sid: argument(0), max: None },
-        // A number that is none, or 0, means "at once" to nats-server.
+        // 0 means "at once" to nats-server.
         (Verb::Unsub, 2) => {
-            let max = number(argument(1)).filter(|max| *max > 0);
-            Command::Unsubscribe { sid: argument(0), max }
+            let max = number(argument(1)).ok_or(Violation::Arguments)?;
+            Command::Unsubscribe { sid: argument(0), max: Some(max).filter(|max| *max > 0) }
         }
         (Verb::Connect, _) => Command::Connect(text),
         (Verb::Ping, _) => Command::Ping,
         (Verb::Pong, _) => Command::Pong,
-        (Verb::Info | Verb::Ok | Verb::Err, _) => Command::Idle,
+        (Verb::Info | Verb::Ok, _) => Command::Idle,
+        (Verb::Err, _) => Command::Error,
         (Verb::Sub | Verb::Unsub, _) => return Err(Violation::Arguments),
         (Verb::Pub | Verb::Hpub, _) => unreachable!("messages are read elsewhere"),
     };

@@ -16,8 +16,8 @@ pub struct Profile {
     pub host: String,
     /// Port that it listens on.
     pub port: u16,
-    /// The account of clients that belong to no other, and its namespace.
-    pub account: String,
+    /// The namespace of clients that belong to no other: the account `$G`.
+    pub namespace: String,
     /// Clients must say who they are; otherwise they may, and are somebody the driver knows.
     pub auth_required: bool,
     /// Clients may log in by a key, and get something to sign.
@@ -56,7 +56,7 @@ impl Default for Profile {
             server_name: "stele".to_owned(),
             host: "0.0.0.0".to_owned(),
             port: 4222,
-            account: "/".to_owned(),
+            namespace: "/".to_owned(),
             auth_required: false,
             has_keys: false,
             tls: TlsUse::default(),

@@ -4,11 +4,14 @@
 //! the bytes that came, subscriptions between them. Phases: greeted (INFO was sent), logging in (input waits), ready, closed. What must hold: what
 //! a client is answered for is done before the answer (a PING is held until what came before it has been taken); a number of a subscription is
 //! not used again within the read in which it was freed; every buffer has a bound. Parts: [`connect`] (who is it),
-//! [`publish`], [`subscribe`], [`deliver`], [`pings`], [`partial`] (messages longer than a read).
+//! [`permissions`], [`publish`], [`subscribe`], [`deliver`], [`answers`] (what the server itself says), [`pings`], [`partial`] (messages
+//! longer than a read).
 
+mod answers;
 mod connect;
 mod deliver;
 mod partial;
+mod permissions;
 mod pings;
 mod publish;
 mod subscribe;
@@ -16,7 +19,9 @@ mod subscribe;
 use crate::codec::options::Options;
 use crate::codec::{Command, Parsed, Violation, parse, write};
 use crate::profile::Profile;
+use answers::Answers;
 use partial::Partial;
+use permissions::Permissions;
 use pings::Pings;
 use std::sync::Arc;
 use stele_model::id::{Now, Ticket};
@@ -48,7 +53,12 @@ pub struct Connection {
     options: Options,
     /// What the client calls itself, for listings.
     name: String,
-    account: String,
+    /// The user's name, once it is known.
+    user: String,
+    /// The namespace that it works in.
+    namespace: String,
+    permissions: Permissions,
+    answers: Answers,
     subscriptions: Subscriptions,
     partial: Partial,
     pings: Pings,
@@ -56,6 +66,9 @@ pub struct Connection {
     login_due: Option<Now>,
     /// It was told which account it is in.
     told_account: bool,
+    ticket_last: u64,
+    /// It has said CONNECT.
+    connected: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +92,10 @@ impl Connection {
     pub fn new(profile: Arc<Profile>, arrival: Arrival, now: Now) -> Self {
         let login_due = profile.auth_required.then(|| now.plus_ms(profile.auth_timeout_ms));
         Self {
-            account: profile.account.clone(),
+            user: String::new(),
+            namespace: profile.namespace.clone(),
+            permissions: Permissions::default(),
+            answers: Answers::default(),
             subscriptions: Subscriptions::new(profile.subscriptions_max),
             pings: Pings::new(now, profile.ping_interval_ms, profile.pings_out_max),
             profile,
@@ -90,6 +106,8 @@ impl Connection {
             partial: Partial::default(),
             login_due,
             told_account: false,
+            ticket_last: OPEN.0,
+            connected: false,
         }
     }
 
@@ -106,7 +124,7 @@ impl Connection {
             return Ok(false);
         }
         match command {
-            Command::Publish(publish) => self.publish((input, at), publish, out),
+            Command::Publish(publish) => self.publish(now, (input, at), publish, out),
             Command::Subscribe { subject, queue, sid } => self.subscribe(subject, *queue, sid, out),
             Command::Unsubscribe { sid, max } => self.unsubscribe(sid, *max, out),
             Command::Connect(json) => {
@@ -124,6 +142,7 @@ impl Connection {
             }
             Command::Pong => self.pings.answered(),
             Command::Idle => {}
+            Command::Error => self.close(None, "the client has told of an error", out),
         }
         Ok(true)
     }
@@ -168,6 +187,11 @@ impl Connection {
         self.close(text, text.unwrap_or("arguments of a command make no sense"), out);
     }
 
+    fn next_ticket(&mut self) -> Ticket {
+        self.ticket_last += 1;
+        Ticket(self.ticket_last)
+    }
+
     fn takes_input(&self) -> bool {
         matches!(self.phase, Phase::Greeted | Phase::Ready)
     }
@@ -190,8 +214,9 @@ impl Session for Connection {
         self.subscriptions.reclaim();
         out.live.frames = DIALECT;
         out.live.mute = !self.options.echo;
+        out.live.ticket = self.next_ticket();
         if !self.partial.is_empty() {
-            return self.receive_partial(input, out);
+            return self.receive_partial(now, input, out);
         }
         let mut used = 0;
         while self.takes_input() {
@@ -211,6 +236,7 @@ impl Session for Connection {
                 Err(violation) => self.violate(violation, out),
             }
         }
+        self.answers.leave(out);
         if self.phase == Phase::Closed { input.len() } else { used }
     }
 
@@ -220,8 +246,9 @@ impl Session for Connection {
         }
     }
 
-    fn admitted(&mut self, namespace: &str, _: Option<Arc<SubjectGrants>>) {
-        namespace.clone_into(&mut self.account);
+    fn admitted(&mut self, namespace: &str, grants: Option<Arc<SubjectGrants>>) {
+        namespace.clone_into(&mut self.namespace);
+        self.permissions = Permissions::of(grants);
     }
 
     fn authenticated(&mut self, _: Now, result: Result<Principal, Rejected>, out: &mut Outbox) {
@@ -229,8 +256,9 @@ impl Session for Connection {
             return;
         }
         match result {
-            Ok(_) => {
-                let op = Op::Open { namespace: self.account.clone() };
+            Ok(principal) => {
+                self.user = principal.name;
+                let op = Op::Open { namespace: self.namespace.clone() };
                 out.submits.push(Submit { ticket: OPEN, lane: 0, op });
             }
             Err(Rejected) => self.refuse_login(out),
@@ -241,8 +269,8 @@ impl Session for Connection {
         unreachable!("a NATS session never subscribes to a queue");
     }
 
-    fn live(&mut self, _: Now, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
-        self.deliver_live(view, hits, out);
+    fn live(&mut self, now: Now, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
+        self.deliver_live(now, view, hits, out);
     }
 
     fn unheard(&mut self, _: Now, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {

@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | u32 | `len`: bytes of the whole record, this field included |
 //! | 4 | u8 | version, 1 |
-//! | 5 | u8 | [`Origin`]: the dialect whose bytes `properties` are; 1 = AMQP 0-9-1 |
+//! | 5 | u8 | [`Origin`]: the dialect whose bytes `properties` are; 1 = AMQP 0-9-1, 2 = NATS |
 //! | 6 | u8 | flags: bit 0 persistent; the others 0 |
 //! | 7 | u8 | priority, 0 if none was given |
 //! | 8 | u32 | time to live in ms, [`TTL_NONE`] if none |
@@ -23,7 +23,7 @@
 //! | 32 | bytes | exchange, key, properties, history, body; the body is what remains |
 //!
 //! `properties` are the origin's bytes, verbatim. For AMQP 0-9-1: the property flags and property list of the content header,
-//! without class id, weight and body size. `history` is dialect-free and empty until the record is dead-lettered or carries
+//! without class id, weight and body size; for NATS: see [`nats`]. `history` is dialect-free and empty until the record is dead-lettered or carries
 //! hidden keys; its layout stands in [`history`]. The length of a record never changes; a dead-letter move writes a new one
 //! ([`history::with_death`]).
 //!
@@ -35,6 +35,7 @@ pub mod batch;
 mod damage;
 mod draft;
 pub mod history;
+pub mod nats;
 pub mod properties;
 pub mod table;
 mod view;

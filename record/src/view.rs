@@ -13,12 +13,15 @@ use crate::{Damage, FLAG_PERSISTENT, HEAD_BYTES, TTL_NONE, VERSION};
 pub enum Origin {
     /// AMQP 0-9-1: property flags and property list of a content header.
     Amqp091 = 1,
+    /// NATS: reply subject and header block; see [`crate::nats`].
+    Nats = 2,
 }
 
 impl Origin {
     fn of(byte: u8) -> Result<Self, Damage> {
         match byte {
             1 => Ok(Self::Amqp091),
+            2 => Ok(Self::Nats),
             other => Err(Damage::Origin(other)),
         }
     }
@@ -135,11 +138,12 @@ impl<'a> View<'a> {
         self.properties
     }
 
-    /// The properties, read lazily.
+    /// The properties, read lazily; none if the record is not AMQP's (see [`crate::nats::as_amqp091`]).
     #[must_use]
     pub fn properties(&self) -> Properties<'a> {
         match self.origin {
             Origin::Amqp091 => Properties::of(self.properties),
+            Origin::Nats => Properties::default(),
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod input;
 mod load;
+mod nats;
 mod objects;
 mod settings;
 mod suggest;
@@ -15,6 +16,7 @@ mod suggest;
 mod tests;
 
 pub use load::{ConfigError, ConfigErrors, Flag, Loaded, Origin, Sources, load};
+pub use nats::NatsUserSetting;
 pub use objects::{NamespaceSetting, PolicySetting};
 pub use settings::{SETTINGS, Setting};
 pub use suggest::nearest;
@@ -155,6 +157,8 @@ pub struct UserSetting {
     pub scram: Vec<ScramSecret>,
     /// Tags, such as `administrator`.
     pub tags: Vec<String>,
+    /// What holds for it as a NATS client.
+    pub nats: NatsUserSetting,
     /// The namespace (AMQP: vhost) the three patterns are granted in.
     pub namespace: String,
     /// Regular expression: what it may configure.
@@ -271,6 +275,7 @@ impl Default for UserSetting {
             password_hash: String::new(),
             scram: Vec::new(),
             tags: Vec::new(),
+            nats: NatsUserSetting::default(),
             namespace: "/".into(),
             configure: everything(),
             write: everything(),

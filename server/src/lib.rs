@@ -9,6 +9,7 @@ pub mod http;
 pub mod inspect;
 pub mod logging;
 pub mod metrics;
+mod nkey;
 pub mod node;
 pub mod passwords;
 pub mod ports;

@@ -21,7 +21,7 @@ use stele_model::op::{Credit, Op};
 use stele_model::outcome::{Deliveries, Delivery};
 use stele_model::session::{Outbox, Output};
 use stele_model::settle::How;
-use stele_record::View;
+use stele_record::{View, nats};
 
 /// What came and was never shown to the client.
 const UNSEEN: How = How::Release { seen: false, counted: false };
@@ -237,6 +237,10 @@ fn put_content(
     block: Option<&Bytes>,
     frame_bytes_max: u32,
 ) -> Result<(), Exception> {
+    if let Some(amqp) = nats::as_amqp091(view) {
+        let view = record(&amqp, Position(0))?;
+        return put_content(out, channel, &view, shown, Some(&amqp), frame_bytes_max);
+    }
     let body = view.body();
     if view.history_bytes().is_empty() && shown == Shown::default() {
         put_header(out.buffer(), channel, view.properties_bytes(), body.len() as u64);

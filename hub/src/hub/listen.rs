@@ -5,6 +5,7 @@
 //! records, once for the whole request, and they go to the listeners' queues: with the append where a queue lives on the partition's shard,
 //! beside it elsewhere. A queue that refuses them, or that is gone meanwhile, does not refuse the append.
 
+use super::publish::Notes;
 use super::routes::{Resolved, Wanted};
 use super::streams::Partition;
 use super::{Hub, HubOut, Open};
@@ -36,7 +37,8 @@ impl Hub {
                 continue;
             }
             last = Some(stream);
-            if self.listeners(session, stream).is_some() {
+            let is_heard = !stream.info.internal && self.is_heard(stream.namespace, stream.name.as_bytes());
+            if is_heard || self.listeners(session, stream).is_some() {
                 return true;
             }
         }
@@ -73,6 +75,7 @@ impl Hub {
     ) -> Stored {
         let mut stored = Stored::new();
         for (stream, (home, part), batch) in heard {
+            self.let_hear(stream.namespace, &batch, &mut Notes::default(), out);
             let Some(resolved) = self.listeners(session, &stream).filter(|_| !batch.items.is_empty()) else {
                 continue;
             };

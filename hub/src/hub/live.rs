@@ -4,14 +4,22 @@
 //! the bytes that the read brought; nothing is copied for them. Other hubs get one batch together, with bytes of its own, and find their
 //! listeners themselves, so that interest is looked at where it is kept and nothing is shared but the batch.
 
+mod crossing;
+mod store;
+
+pub(super) use store::Store;
+
 use super::{Hub, HubMessage, HubOut};
 use crate::live::{Chosen, HubMask, Interests, Reach, Slot};
+use crate::router::resolve::SUBJECTS;
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
-use stele_model::id::{HubId, NamespaceId, SessionId};
+use stele_model::id::{HubId, NamespaceId, Now, SessionId};
 use stele_model::live::{Interest, Live, LiveBatch, LiveHit, LiveItem, LiveView};
 use stele_model::outcome::Wake;
+use stele_model::stream::records::Terms;
+use store::{Shelves, Way};
 
 /// What sessions of this hub hear of one batch. The driver tells them at once, while the bytes are there.
 #[derive(Debug, Default)]
@@ -38,6 +46,13 @@ pub struct LiveForward {
     chosen: Vec<(u32, Chosen)>,
     /// How often it was sent on, because a group's members had gone meanwhile.
     hops: u16,
+}
+
+impl LiveForward {
+    /// Bytes of the batch.
+    pub(super) fn weight(&self) -> usize {
+        self.batch.bytes.len()
+    }
 }
 
 /// What other hubs are to hear of the batch at hand. The memory is kept from batch to batch.
@@ -71,39 +86,75 @@ impl Draft {
 #[derive(Clone, Copy)]
 struct Publisher {
     namespace: NamespaceId,
-    slot: Slot,
+    /// Its place among those who listen; `None`: it is none of them.
+    slot: Option<Slot>,
     /// It does not hear itself.
     mute: bool,
+    now: Now,
+}
+
+/// The batch that is published.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    view: LiveView<'a>,
+    terms: &'a [(u32, Terms)],
 }
 
 impl Hub {
     /// What one read of a session's socket wants of the live path; `bytes` are those that were read. The driver tells sessions what
     /// comes of it ([`HubOut::heard`]) before it goes on.
-    pub fn live(&mut self, session: SessionId, live: &Live, bytes: &[u8], out: &mut HubOut) {
+    pub fn live(&mut self, now: Now, session: SessionId, live: &Live, bytes: &[u8], out: &mut HubOut) {
         let Some((namespace, slot)) = self.listener(session) else { return };
-        let view = live.view(bytes);
-        let by = Publisher { namespace, slot, mute: live.mute };
+        let access = self.subject_access(session);
+        let batch = Batch { view: live.view(bytes), terms: &live.terms };
+        let by = Publisher { namespace, slot: Some(slot), mute: live.mute, now };
+        let snapshot = self.snapshot.clone();
+        let shelves = Shelves::of(&snapshot, namespace);
         let mut heard = Heard::default();
         let mut from = 0;
         for (until, change) in &live.interest {
-            self.publish_live(by, view, from..*until, &mut heard);
-            self.take_interest(by, change);
+            if access.write {
+                self.publish_live(by, batch, from..*until, shelves.as_ref(), &mut heard);
+            }
+            if access.read || !matches!(change, Interest::Subscribe(_)) {
+                self.take_interest((namespace, slot), change);
+            }
             from = *until;
         }
-        let end = u32::try_from(live.items.len()).expect("a read has fewer than 4 Gi items");
-        self.publish_live(by, view, from..end, &mut heard);
+        if access.write {
+            let end = u32::try_from(live.items.len()).expect("a read has fewer than 4 Gi items");
+            self.publish_live(by, batch, from..end, shelves.as_ref(), &mut heard);
+        }
         self.tell_interest(out);
-        self.send_heard(namespace, view, heard, out);
+        self.send_heard(namespace, batch.view, heard, out);
+        self.send_store(session, live.ticket, out);
+    }
+
+    /// Whether a session may publish to subjects and listen to them at all, by its grant in the namespace: as for AMQP's clients, it is
+    /// that for the exchange of the subject space.
+    fn subject_access(&mut self, session: SessionId) -> SubjectAccess {
+        let Some(attached) = self.sessions.get_mut(&session.number) else { return SubjectAccess::default() };
+        let namespace = attached.namespace.as_ref().and_then(|(id, _)| self.snapshot.namespace_by_id(*id));
+        let permits = namespace.and_then(|namespace| namespace.permits(&attached.principal.name));
+        let write = attached.may_write(permits, SUBJECTS);
+        let read = attached.may_read(permits, SUBJECTS);
+        SubjectAccess { write, read }
     }
 
     /// Live publishes that no socket brought.
     pub(super) fn live_batch(&mut self, session: SessionId, batch: Arc<LiveBatch>, out: &mut HubOut) {
         let Some((namespace, slot)) = self.listener(session) else { return };
-        let by = Publisher { namespace, slot, mute: false };
+        let by = Publisher { namespace, slot: Some(slot), mute: false, now: Now::default() };
+        self.hear_batch(by, batch, out);
+    }
+
+    /// Lets whoever listens hear a batch; nothing of it is stored by this.
+    fn hear_batch(&mut self, by: Publisher, batch: Arc<LiveBatch>, out: &mut HubOut) {
         let mut heard = Heard { batch: Some(batch.clone()), ..Heard::default() };
         let end = u32::try_from(batch.items.len()).expect("a batch has fewer than 4 Gi items");
-        self.publish_live(by, batch.view(), 0..end, &mut heard);
-        self.send_heard(namespace, batch.view(), heard, out);
+        let items = Batch { view: batch.view(), terms: &[] };
+        self.publish_live(by, items, 0..end, None, &mut heard);
+        self.send_heard(by.namespace, batch.view(), heard, out);
     }
 
     /// Where a session listens, and publishes.
@@ -114,8 +165,7 @@ impl Hub {
         Some((*namespace, slot))
     }
 
-    fn take_interest(&mut self, by: Publisher, change: &Interest) {
-        let Publisher { namespace, slot, .. } = by;
+    fn take_interest(&mut self, (namespace, slot): (NamespaceId, Slot), change: &Interest) {
         match change {
             Interest::Subscribe(subscribe) => self.interests.subscribe(slot, namespace, subscribe),
             Interest::Unsubscribe { subscription, hits_max } => {
@@ -126,34 +176,53 @@ impl Hub {
         }
     }
 
-    /// Publishes some items of a batch.
-    fn publish_live(&mut self, by: Publisher, view: LiveView<'_>, items: Range<u32>, heard: &mut Heard) {
-        let Publisher { namespace, slot, mute } = by;
-        let mute = mute.then_some(slot);
-        let Self { interests, touched, draft, .. } = self;
-        let mut last: Option<(&[u8], Reach)> = None;
+    /// Publishes some items of a batch: whoever listens hears them, and what is to be stored is put aside.
+    fn publish_live(
+        &mut self,
+        by: Publisher,
+        batch: Batch<'_>,
+        items: Range<u32>,
+        shelves: Option<&Shelves<'_>>,
+        heard: &mut Heard,
+    ) {
+        let Batch { view, terms } = batch;
+        let mut last: Option<(&[u8], Reach, Way)> = None;
         for n in items {
             let Some(item) = view.item(n) else { return };
             let subject = view.slice(item.subject());
-            let (_, reach) = match last.take().filter(|(of, _)| *of == subject) {
-                Some(same) => last.insert(same),
-                None => last.insert((subject, interests.reach(namespace, subject))),
-            };
-            let (mut count, mut has_ended) = (0, false);
-            if !reach.is_empty() {
-                let plain = interests.tell_plain(reach, n, mute, touched);
-                let groups = interests.tell_groups(reach, n, mute, touched, |chosen| draft.group(n, chosen));
-                (count, has_ended) = (plain.0 + groups.0, plain.1 || groups.1);
-                draft.plain(n, reach.hubs);
-            }
-            if item.tell_unheard && count == 0 && reach.hubs.is_empty() {
-                let own = interests.own_subscription(slot, namespace, view.slice(item.reply()));
+            let same = last.take().filter(|(of, ..)| *of == subject);
+            let (_, reach, way) = same.unwrap_or_else(|| {
+                let way = shelves.map_or(Way::None, |shelves| self.way(shelves, subject));
+                (subject, self.interests.reach(by.namespace, subject), way)
+            });
+            let (count, has_ended) = self.tell_listeners(by, &reach, n);
+            let is_stored = shelves.is_some_and(|shelves| {
+                let terms = terms.binary_search_by_key(&n, |(item, _)| *item);
+                let terms = terms.ok().map(|at| &batch.terms[at].1);
+                self.store(by.now, shelves, way, (view, item, terms))
+            });
+            if item.tell_unheard && count == 0 && reach.hubs.is_empty() && !is_stored {
+                let reply = view.slice(item.reply());
+                let own = by.slot.and_then(|slot| self.interests.own_subscription(slot, by.namespace, reply));
                 heard.unheard.extend(own.map(|own| LiveHit::new(own, n, false)));
             }
-            if has_ended {
-                last = None;
+            if !has_ended {
+                last = Some((subject, reach, way));
             }
         }
+    }
+
+    /// Lets whoever is in reach hear item `n`: how many of this hub and how many groups did, and whether a subscription has ended by it.
+    fn tell_listeners(&mut self, by: Publisher, reach: &Reach, n: u32) -> (u32, bool) {
+        if reach.is_empty() {
+            return (0, false);
+        }
+        let Self { interests, touched, draft, .. } = self;
+        let mute = by.slot.filter(|_| by.mute);
+        let plain = interests.tell_plain(reach, n, mute, touched);
+        let groups = interests.tell_groups(reach, n, mute, touched, |chosen| draft.group(n, chosen));
+        draft.plain(n, reach.hubs);
+        (plain.0 + groups.0, plain.1 || groups.1)
     }
 
     /// Tells sessions here and hubs elsewhere what was published.
@@ -196,24 +265,25 @@ impl Hub {
         let view = batch.view();
         let Self { interests, touched, id, .. } = self;
         let mut reached = Reached { namespace: *namespace, last: None };
-        let mut from = 0;
-        for (end, hubs) in runs {
-            for n in from..*end {
-                let Some(item) = view.item(n).filter(|_| hubs.contains(*id)) else { break };
-                let reach = reached.by(interests, view.slice(item.subject()));
+        let mut again = Draft::default();
+        let mut chosen = chosen.iter().filter(|(_, chosen)| chosen.hub == *id).peekable();
+        let mut runs = runs.iter().peekable();
+        // Item by item, so that what one publisher's messages come to keeps their order for each session.
+        for (n, item) in (0..).zip(view.items) {
+            while runs.next_if(|(end, _)| *end <= n).is_some() {}
+            let subject = view.slice(item.subject());
+            if runs.peek().is_some_and(|(_, hubs)| hubs.contains(*id)) {
+                let reach = reached.by(interests, subject);
                 let (_, has_ended) = interests.tell_plain(reach, n, None, touched);
                 reached.forget_if(has_ended);
             }
-            from = *end;
-        }
-        let mut again = Draft::default();
-        for (n, Chosen { group, .. }) in chosen.iter().filter(|(_, chosen)| chosen.hub == *id) {
-            let Some(item) = view.item(*n) else { continue };
-            let reach = reached.by(interests, view.slice(item.subject()));
-            let (elsewhere, has_ended) = interests.tell_group(reach, group, *n, touched);
-            reached.forget_if(has_ended);
-            if let Some(hub) = elsewhere.filter(|_| *hops < self.hubs) {
-                again.group(*n, Chosen { hub, group: group.clone() });
+            while let Some((_, Chosen { group, .. })) = chosen.next_if(|(of, _)| *of == n) {
+                let reach = reached.by(interests, subject);
+                let (elsewhere, has_ended) = interests.tell_group(reach, group, n, touched);
+                reached.forget_if(has_ended);
+                if let Some(hub) = elsewhere.filter(|_| *hops < self.hubs) {
+                    again.group(n, Chosen { hub, group: group.clone() });
+                }
             }
         }
         if !again.is_empty() {
@@ -237,6 +307,13 @@ impl Hub {
         let wakes = told.into_iter().map(|(of, watch, is_there)| (of, Wake::Interest { watch, is_there }));
         out.wakes.extend(wakes);
     }
+}
+
+/// What a session's grant lets it do with subjects.
+#[derive(Clone, Copy, Default)]
+struct SubjectAccess {
+    write: bool,
+    read: bool,
 }
 
 /// The last subject and who hears it.

@@ -17,7 +17,7 @@ use stele_model::publish::{LinkNumber, Publish, Publishes};
 use stele_model::queue::{DeadLetter, QueueSpec};
 use stele_model::shard::{DeathReason, Move, MoveRecords, ShardOp};
 use stele_record::history::{Dying, Reason, routing_keys, with_death};
-use stele_record::{HEAD_BYTES, View};
+use stele_record::{HEAD_BYTES, View, nats};
 
 impl Hub {
     pub(super) fn move_records(&mut self, now: Now, records: MoveRecords, out: &mut HubOut) {
@@ -93,7 +93,8 @@ impl Hub {
     ) -> Option<Resolved> {
         let namespace = snapshot.namespace_by_id(queue.namespace)?;
         let exchange = namespace.exchange(&target.exchange)?;
-        let view = View::parse(record).ok()?;
+        let amqp = nats::as_amqp091(&View::parse(record).ok()?);
+        let view = View::parse(amqp.as_deref().unwrap_or(record)).ok()?;
         let history = view.history().ok()?;
         let keys: SmallVec<[&[u8]; 8]> = routing_keys(&view, &history).collect();
         let mut found = Found::default();

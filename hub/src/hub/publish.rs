@@ -18,16 +18,16 @@ use stele_model::id::{NamespaceId, Now, QueueId, SessionId, Ticket};
 use stele_model::outcome::{Outcome, Published};
 use stele_model::publish::{Publish, Publishes};
 use stele_model::refusal::{Access, Object, Refusal};
-use stele_record::View;
 use stele_record::table::Table;
+use stele_record::{View, nats};
 
 /// What a batch has come to, besides what is in the plan.
 #[derive(Default)]
-struct Notes {
-    unroutable: Vec<u32>,
-    dropped: Vec<u32>,
-    replies: Vec<(u32, Address)>,
-    namespace: Option<NamespaceId>,
+pub(super) struct Notes {
+    pub(super) unroutable: Vec<u32>,
+    pub(super) dropped: Vec<u32>,
+    pub(super) replies: Vec<(u32, Address)>,
+    pub(super) namespace: Option<NamespaceId>,
 }
 
 impl Hub {
@@ -83,6 +83,9 @@ impl Hub {
             }
             self.plan.add(choice, n, item.record.end - item.record.start, item.awaited);
         }
+        if let Some(namespace) = namespace {
+            self.let_hear(namespace.id, &batch, &mut notes, out);
+        }
         self.count_published(&mut attached);
         if attached.leaving {
             out.completions.retain(|(of, ..)| *of != session);
@@ -136,7 +139,9 @@ impl Hub {
         let mut keys: SmallVec<[&[u8]; 8]> = smallvec::smallvec![batch.slice(&item.key)];
         let extra = usize::from(item.extra_keys.start)..usize::from(item.extra_keys.end);
         keys.extend(batch.extra_keys.get(extra).unwrap_or_default().iter().map(|key| &key[..]));
-        let view = View::parse(batch.slice(&item.record));
+        let record = batch.slice(&item.record);
+        let amqp = View::parse(record).ok().and_then(|view| nats::as_amqp091(&view));
+        let view = View::parse(amqp.as_deref().unwrap_or(record));
         let headers = view.map_or_else(|_| Table::default(), |view| view.headers_table());
         let mut found = Found::default();
         found.resolve(namespace, exchange, &keys, headers);
@@ -144,7 +149,7 @@ impl Hub {
         Resolved::of(exchange.id, found, &mut self.flows)
     }
 
-    fn count_published(&mut self, attached: &mut Attached) {
+    pub(super) fn count_published(&mut self, attached: &mut Attached) {
         let Attached { party, published, .. } = attached;
         self.plan.count(&mut self.flows, |flows, resolved, records, bytes| {
             let exchange = resolved.exchange;
@@ -160,7 +165,7 @@ impl Hub {
         });
     }
 
-    fn send_batch(
+    pub(super) fn send_batch(
         &mut self,
         session: SessionId,
         ticket: Ticket,

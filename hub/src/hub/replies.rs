@@ -43,6 +43,17 @@ pub enum HubMessage {
     Live(Arc<LiveForward>),
 }
 
+impl HubMessage {
+    /// Bytes of records in it, for the bounds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Live(forward) => forward.weight(),
+            Self::Replies(_) | Self::Interest { .. } => 0,
+        }
+    }
+}
+
 /// A direct reply.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -86,6 +97,11 @@ impl Hub {
             own_reply || self.is_there(*address)
         };
         Some(Address::of(token, self.seed).filter(is_there).ok_or(()))
+    }
+
+    /// To whom a token stands, if he is there.
+    pub(super) fn reply_address(&self, token: &[u8]) -> Option<Address> {
+        Address::of(token, self.seed).filter(|address| self.is_there(*address))
     }
 
     /// Whether a queue's name is one that stands for direct replies, and somebody waits for them.

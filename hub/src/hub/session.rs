@@ -140,6 +140,11 @@ impl Attached {
         }
     }
 
+    /// Whether it may read from the exchange, by this grant.
+    pub(super) fn may_read(&self, permits: Option<&Arc<Permits>>, exchange: &str) -> bool {
+        permits.is_some_and(|permits| permits.allows(Access::Read, Object::Exchange, exchange))
+    }
+
     /// Whether it may write to the exchange, by this grant.
     pub(super) fn may_write(&mut self, permits: Option<&Arc<Permits>>, exchange: &str) -> bool {
         let Some(permits) = permits else { return false };

@@ -49,6 +49,11 @@ impl Wild {
         self.trie.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     fn leaves(&mut self, subject: &[u8], hash: u64) -> &[LeafId] {
         let Self { trie, generation, kept } = self;
         if kept.len() >= KEPT_MAX {

@@ -7,6 +7,7 @@ use super::access::Permits;
 use super::policy::CompiledPolicy;
 use crate::map::Map;
 use crate::router::captures::Captures;
+use crate::router::resolve::SUBJECTS;
 use crate::router::{BoundRule, ExchangeKind, Router, Rules};
 use std::sync::Arc;
 use stele_model::id::{Boot, ExchangeId, NamespaceId, PrincipalId, QueueId, Revision, SessionId, ShardId};
@@ -265,6 +266,14 @@ impl Namespace {
         let index = index.parse().ok().filter(|_| canonical && is_digits)?;
         let stream = self.stream(stream).filter(|stream| stream.len() > 1 && index < stream.len())?;
         Some(Sequence::Partition(stream, index))
+    }
+
+    /// Whether anything that is published to a subject may be stored: somebody is bound to the subject space, or there are streams.
+    #[must_use]
+    pub fn stores_subjects(&self) -> bool {
+        let leads_somewhere =
+            |exchange: &Arc<Exchange>| !exchange.router.is_empty() || exchange.alternate.is_some();
+        !self.streams.is_empty() || self.exchange(SUBJECTS).is_some_and(leads_somewhere)
     }
 
     /// What a user may do here; `None`: nothing.

@@ -55,7 +55,6 @@ impl Trie {
     }
 
     /// Whether it is as if nothing had ever been in it.
-    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.root.is_empty()
     }

@@ -101,12 +101,12 @@ fn odd_blanks_and_line_ends_are_taken_and_told() {
 #[test]
 fn verbs_have_no_case() {
     check("ping\r\nPoNg\r\nunSub 3 5\r\nUNSUB 3\r\n", &["ping", "pong", "unsub 3 Some(5)", "unsub 3 None"]);
-    check("CONNECT {\"a\": 1}\r\n+OK\r\n-ERR 'x'\r\n", &["connect {\"a\": 1}", "idle", "idle"]);
+    check("CONNECT {\"a\": 1}\r\n+OK\r\n-ERR 'x'\r\n", &["connect {\"a\": 1}", "idle", "error"]);
 }
 
 #[test]
-fn a_number_that_is_none_ends_a_subscription_at_once() {
-    check("UNSUB 1 0\r\nUNSUB 1 -1\r\nUNSUB 1 x\r\n", &["unsub 1 None", "unsub 1 None", "unsub 1 None"]);
+fn a_maximum_of_nothing_ends_a_subscription_at_once_and_one_that_is_no_number_is_none() {
+    check("UNSUB 1 0\r\nUNSUB 1 x\r\n", &["unsub 1 None", "Arguments"]);
 }
 
 #[test]
@@ -121,7 +121,9 @@ fn what_is_no_command_is_a_violation_as_soon_as_it_is_certain() {
     check("PUB a 1234567890\r\n", &["Arguments"]);
     check("HPUB a 3 2\r\n", &["Arguments"]);
     check("SUB a\r\n", &["Arguments"]);
-    check("UNSUB\r\n", &["Arguments"]);
+    check("SUB \r\n", &["Arguments"]);
+    check("UNSUB\r\n", &["UnknownOperation"]);
+    check("PUB\r\n", &["UnknownOperation"]);
 }
 
 #[test]

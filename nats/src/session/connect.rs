@@ -12,6 +12,9 @@ use stele_model::session::{Authenticate, Outbox};
 /// Newest protocol that a client may ask for.
 const PROTOCOL_MAX: i64 = 1;
 
+/// The account of whoever belongs to no other.
+const GLOBAL_ACCOUNT: &str = "$G";
+
 impl Connection {
     pub(super) fn info(&self) -> Info<'_> {
         let profile = &*self.profile;
@@ -39,8 +42,13 @@ impl Connection {
 
     /// INFO after the first PING: which account it is.
     pub(super) fn tell_account(&self, out: &mut Outbox) {
-        let info = Info { connect_info: true, remote_account: &self.account, ..self.info() };
+        let info = Info { connect_info: true, remote_account: self.account(), ..self.info() };
         out.write.buffer().extend_from_slice(info.line().as_bytes());
+    }
+
+    /// The account as clients know it: the namespace of all others has a name of its own there.
+    pub(super) fn account(&self) -> &str {
+        if self.namespace == self.profile.namespace { GLOBAL_ACCOUNT } else { &self.namespace }
     }
 
     /// INFO before the end: go somewhere else.
@@ -58,6 +66,7 @@ impl Connection {
             (true, false) => format!("{lang} {version}"),
             (true, true) => String::new(),
         };
+        self.connected = true;
         // A second CONNECT may lead to another account: nothing of the first one stays.
         self.forget_subscriptions(out);
         out.authenticate = Some(self.credentials());
@@ -115,7 +124,9 @@ impl Connection {
             let text = "no responders requires headers support";
             return self.close(Some(text), text, out);
         }
-        self.ok(out);
+        if self.connected {
+            self.ok(out);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use super::{Connection, DIALECT};
 use crate::codec::{headers, write};
 use bytes::BufMut;
+use stele_model::id::Now;
 use stele_model::live::{LiveHit, LiveItem, LiveView};
 use stele_model::session::Outbox;
 
@@ -13,10 +14,16 @@ use stele_model::session::Outbox;
 const SHARED_BYTES_MIN: usize = 4 << 10;
 
 impl Connection {
-    pub(super) fn deliver_live(&mut self, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
+    pub(super) fn deliver_live(&mut self, now: Now, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
         let is_framed = view.frames == DIALECT;
         for hit in hits {
             let Some(item) = view.item(hit.item()) else { continue };
+            if !self.permissions.may_hear(view.slice(item.subject())) {
+                continue;
+            }
+            if item.reply_len > 0 {
+                self.permissions.asked(now, view.slice(item.reply()));
+            }
             let sid = self.subscriptions.sid(hit.subscription);
             if is_framed && (item.headers_len == 0 || self.options.headers) {
                 framed(view, item, sid, out);

@@ -5,6 +5,7 @@
 use super::Connection;
 use crate::codec::{Command, Parsed, parse};
 use bytes::BytesMut;
+use stele_model::id::Now;
 use stele_model::session::Outbox;
 
 /// Messages up to this length wait at the driver, bytes.
@@ -47,15 +48,16 @@ impl Partial {
 
 impl Connection {
     /// More of a long message.
-    pub(super) fn receive_partial(&mut self, input: &[u8], out: &mut Outbox) -> usize {
+    pub(super) fn receive_partial(&mut self, now: Now, input: &[u8], out: &mut Outbox) -> usize {
         let used = self.partial.take(input);
         let Some(bytes) = self.partial.finish() else { return used };
         let bytes = bytes.freeze();
         match parse(&bytes, &self.profile.limits) {
             Ok(Parsed::Command(Command::Publish(publish), _)) => {
-                self.publish((&bytes, 0), &publish, out);
+                self.publish(now, (&bytes, 0), &publish, out);
                 out.live.own = Some(bytes);
                 out.again = true;
+                self.answers.leave(out);
                 used
             }
             Ok(_) => unreachable!("it began as a message, and all of it is there"),

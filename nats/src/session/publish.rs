@@ -3,12 +3,19 @@
 use super::{Connection, Phase};
 use crate::codec::Publish;
 use crate::subject;
+use stele_model::id::Now;
 use stele_model::live::LiveItem;
 use stele_model::session::Outbox;
 
 impl Connection {
     /// A message; `at` is where its command begins in `input`.
-    pub(super) fn publish(&mut self, (input, at): (&[u8], usize), publish: &Publish, out: &mut Outbox) {
+    pub(super) fn publish(
+        &mut self,
+        now: Now,
+        (input, at): (&[u8], usize),
+        publish: &Publish,
+        out: &mut Outbox,
+    ) {
         debug_assert_eq!(self.phase, Phase::Ready, "who publishes was let in");
         let Publish { subject, reply, payload, headers_len, has_headers, is_plain } = publish;
         if *has_headers && !self.options.headers {
@@ -19,7 +26,15 @@ impl Connection {
         if self.options.pedantic && !subject::is_literal(text) {
             Self::error(out, "Invalid Publish Subject");
         }
+        if !self.permissions.may_publish(now, text) {
+            let subject = String::from_utf8_lossy(text);
+            return Self::error(out, &format!("Permissions Violation for Publish to {subject:?}"));
+        }
         self.ok(out);
+        let serves = Self::serves(text);
+        if serves {
+            self.serve(text, &input[at + reply.start..at + reply.end]);
+        }
         // A message with an empty header block reads differently from one without: only its parts can be used.
         if !is_plain || (*has_headers && *headers_len == 0) {
             out.live.frames = "";
@@ -35,7 +50,7 @@ impl Connection {
             headers_at: short(payload.start - from),
             headers_len: long(*headers_len),
             body_len: long(payload.len() - headers_len),
-            tell_unheard: self.options.no_responders && !reply.is_empty(),
+            tell_unheard: self.options.no_responders && !reply.is_empty() && !serves,
         });
     }
 }

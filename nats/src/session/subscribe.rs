@@ -70,6 +70,15 @@ impl Subscriptions {
 
 impl Connection {
     pub(super) fn subscribe(&mut self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8], out: &mut Outbox) {
+        if !self.permissions.may_subscribe(subject, queue) {
+            let subject = String::from_utf8_lossy(subject);
+            let mut text = format!("Permissions Violation for Subscription to {subject:?}");
+            if let Some(queue) = queue {
+                let queue = String::from_utf8_lossy(queue);
+                text = format!("{text} using queue {queue:?}");
+            }
+            return Self::error(out, &text);
+        }
         if self.subscriptions.is_full() {
             return Self::error(out, "maximum subscriptions exceeded");
         }

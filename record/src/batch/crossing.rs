@@ -163,6 +163,10 @@ pub fn batch(records: &[u8], base_offset: i64, leader_epoch: i32) -> Result<Byte
 }
 
 fn put_record(builder: &mut Builder, offset_delta: i32, view: &View<'_>) {
+    if let Some(amqp) = crate::nats::as_amqp091(view) {
+        let view = View::parse(&amqp).expect("it was just written");
+        return put_record(builder, offset_delta, &view);
+    }
     let properties = view.properties();
     let mut headers: Vec<(&[u8], Option<Bytes>)> = Vec::new();
     for (name, property) in NAMED {
@@ -192,7 +196,7 @@ fn put_record(builder: &mut Builder, offset_delta: i32, view: &View<'_>) {
 }
 
 /// A header's value in Kafka's untyped form; the outer `None`: it has no place there.
-fn as_text(value: &Value<'_>) -> Option<Option<Bytes>> {
+pub(crate) fn as_text(value: &Value<'_>) -> Option<Option<Bytes>> {
     let text = |text: String| Some(Some(Bytes::from(text)));
     match value {
         Value::Void => Some(None),

@@ -1,7 +1,6 @@
 //! Namespaces and policies as the configuration gives them: put into the registry at every start, like its users. There is no other way to
 //! set a policy until the management API comes.
 
-use super::NatsTls;
 use std::collections::BTreeMap;
 use stele_model::registry::AppliesTo;
 use stele_model::value::{Arguments, Value};
@@ -96,20 +95,4 @@ pub(super) fn definition_json(definition: &Arguments) -> String {
     let object: serde_json::Map<_, _> =
         definition.iter().map(|(key, value)| (key.clone(), json(value))).collect();
     serde_json::Value::Object(object).to_string()
-}
-
-/// How TLS begins for NATS, from its word.
-pub(super) fn nats_tls(word: &str) -> Result<NatsTls, String> {
-    let all = [NatsTls::Optional, NatsTls::Required, NatsTls::First];
-    let found = all.into_iter().find(|tls| nats_tls_word(*tls) == word);
-    found.ok_or_else(|| format!("expected \"optional\", \"required\" or \"first\", found \"{word}\""))
-}
-
-/// Its word.
-pub(super) fn nats_tls_word(tls: NatsTls) -> &'static str {
-    match tls {
-        NatsTls::Optional => "optional",
-        NatsTls::Required => "required",
-        NatsTls::First => "first",
-    }
 }

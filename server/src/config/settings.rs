@@ -1,6 +1,7 @@
 //! The one list of keys. A row says what a key is called, what it means, how its value is read into [`Config`] and how it is shown.
 
 use super::input::{Input, size_shown};
+use super::nats;
 use super::objects::{self, NamespaceSetting, PolicySetting};
 use super::{Config, LogFormat, TlsFiles, UserSetting};
 use crate::{passwords, scram};
@@ -145,6 +146,63 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        key: "auth.users.NAME.nats_token",
+        about: "a token by which NATS clients log in as this user",
+        read: |c, name, v| v.text().map(|token| user(c, name).nats.token = Some(token)),
+        show: |_, _| None,
+    },
+    Setting {
+        key: "auth.users.NAME.nats_nkey",
+        about: "a public key (U…) whose holder logs in by NATS as this user",
+        read: |c, name, v| {
+            let key = v.text()?;
+            if !crate::nkey::is_user(&key) {
+                return Err("expected the public key of a user, as `nk -gen user -pubout` prints it".into());
+            }
+            user(c, name).nats.nkey = Some(key);
+            Ok(())
+        },
+        show: |c, name| c.users.get(name)?.nats.nkey.as_deref().map(quoted),
+    },
+    Setting {
+        key: "auth.users.NAME.nats_publish_allow",
+        about: "subjects it may publish to by NATS; unset: all that are not denied",
+        read: |c, name, v| nats::subjects(v.words()?).map(|all| user(c, name).nats.publish_allow = Some(all)),
+        show: |c, name| c.users.get(name)?.nats.publish_allow.as_deref().map(list),
+    },
+    Setting {
+        key: "auth.users.NAME.nats_publish_deny",
+        about: "subjects it may not publish to by NATS",
+        read: |c, name, v| nats::subjects(v.words()?).map(|all| user(c, name).nats.publish_deny = all),
+        show: |c, name| c.users.get(name).map(|user| list(&user.nats.publish_deny)),
+    },
+    Setting {
+        key: "auth.users.NAME.nats_subscribe_allow",
+        about: "subjects it may subscribe to by NATS, as in \"a.*\", or \"a.* group\"; unset: all that are not denied",
+        read: |c, name, v| {
+            nats::subjects(v.words()?).map(|all| user(c, name).nats.subscribe_allow = Some(all))
+        },
+        show: |c, name| c.users.get(name)?.nats.subscribe_allow.as_deref().map(list),
+    },
+    Setting {
+        key: "auth.users.NAME.nats_subscribe_deny",
+        about: "subjects it may not subscribe to by NATS",
+        read: |c, name, v| nats::subjects(v.words()?).map(|all| user(c, name).nats.subscribe_deny = all),
+        show: |c, name| c.users.get(name).map(|user| list(&user.nats.subscribe_deny)),
+    },
+    Setting {
+        key: "auth.users.NAME.nats_answers_max",
+        about: "answers it may give to each request it hears by NATS, whatever else is denied; 1 – 1000000",
+        read: |c, name, v| v.number(1..=1_000_000).map(|n| user(c, name).nats.answers_max = Some(n)),
+        show: |c, name| c.users.get(name)?.nats.answers_max.map(|n| n.to_string()),
+    },
+    Setting {
+        key: "auth.users.NAME.nats_answers_ms",
+        about: "for how long after the request, 1 – 86400000; unset: always",
+        read: |c, name, v| v.number(1..=86_400_000).map(|n| user(c, name).nats.answers_ms = Some(n)),
+        show: |c, name| c.users.get(name)?.nats.answers_ms.map(|n| n.to_string()),
+    },
+    Setting {
         key: "auth.users.NAME.namespace",
         about: "namespace (AMQP: vhost) of the three grants",
         read: |c, name, v| v.text().map(|namespace| user(c, name).namespace = namespace),
@@ -274,8 +332,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "nats.tls",
         about: "with [tls] set: \"optional\" or \"required\", after INFO; \"first\": before anything is said",
-        read: |c, _, v| objects::nats_tls(&v.text()?).map(|tls| c.nats.tls = tls),
-        show: |c, _| Some(quoted(objects::nats_tls_word(c.nats.tls))),
+        read: |c, _, v| nats::nats_tls(&v.text()?).map(|tls| c.nats.tls = tls),
+        show: |c, _| Some(quoted(nats::nats_tls_word(c.nats.tls))),
     },
     Setting {
         key: "nats.payload_bytes_max",
@@ -431,6 +489,10 @@ pub(super) fn names<'a>(config: &'a Config, key: &str) -> Vec<&'a str> {
         Some("policies") => keys(&config.policies),
         _ => keys(&config.users),
     }
+}
+
+fn list(words: &[String]) -> String {
+    format!("[{}]", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", "))
 }
 
 fn quoted(text: &str) -> String {

@@ -1,12 +1,13 @@
 //! The sessions of new connections, by what their listener speaks. The only place that names the dialects' crates beside the settings.
 
-use super::io::{Arrival, Dialect, Sessions};
+use super::io::{Arrival, Dialect, Guests, NatsUser, Sessions};
 use super::start::{StartError, random};
-use crate::config::{Config, NatsTls};
+use crate::config::{Config, NatsTls, UserSetting};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use stele_amqp091::profile as amqp091;
 use stele_amqp091::session::Connection as Amqp091;
@@ -26,12 +27,27 @@ const PROFILES_MAX: usize = 64;
 pub(super) fn sessions(config: &Config) -> Result<Sessions, StartError> {
     let mut amqp = amqp091(config)?;
     let mut kafka = Kafka::new(config)?;
-    let mut nats = Nats::new(config)?;
+    let nats = Nats::new(config)?;
     Ok(Box::new(move |arrival: &Arrival, now| match arrival.dialect {
         Dialect::Amqp => Box::new(amqp(now)),
         Dialect::Kafka => Box::new(kafka.session(arrival, now)),
         Dialect::Nats => Box::new(nats.session(arrival, now)),
     }))
+}
+
+/// What the configuration says of clients besides what goes into the registry.
+pub(super) fn guests(config: &Config) -> Guests {
+    let of = |user: &UserSetting| NatsUser {
+        token: user.nats.token.clone(),
+        nkey: user.nats.nkey.clone(),
+        namespace: user.namespace.clone(),
+        grants: user.nats.grants(),
+    };
+    Guests {
+        anonymous_kafka: config.kafka.anonymous.clone(),
+        anonymous_nats: config.nats.anonymous.clone(),
+        nats: config.users.iter().map(|(name, user)| (name.clone(), of(user))).collect(),
+    }
 }
 
 fn amqp091(config: &Config) -> Result<impl FnMut(Now) -> Amqp091 + use<>, StartError> {
@@ -112,8 +128,10 @@ struct Nats {
     profile: Arc<stele_nats::Profile>,
     /// Unguessable, and counted on for each connection: what clients with a key sign.
     nonce: u128,
-    client_id: u64,
 }
+
+/// The last number of a NATS connection; they are told apart by it over all IO threads.
+static CLIENT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Nats {
     fn new(config: &Config) -> Result<Self, StartError> {
@@ -135,6 +153,7 @@ impl Nats {
             host: listen.ip().to_string(),
             port: listen.port(),
             auth_required: nats.anonymous.is_none(),
+            has_keys: config.users.values().any(|user| user.nats.nkey.is_some()),
             tls,
             limits,
             subscriptions_max: nats.subscriptions_max,
@@ -144,15 +163,15 @@ impl Nats {
             ..stele_nats::Profile::default()
         };
         let nonce = u128::from_le_bytes(random()?);
-        Ok(Self { profile: Arc::new(profile), nonce, client_id: 0 })
+        Ok(Self { profile: Arc::new(profile), nonce })
     }
 
-    fn session(&mut self, arrival: &Arrival, now: Now) -> stele_nats::Connection {
-        self.client_id += 1;
+    fn session(&self, arrival: &Arrival, now: Now) -> stele_nats::Connection {
+        let client_id = CLIENT_ID.fetch_add(1, Ordering::Relaxed) + 1;
         let arrival = stele_nats::Arrival {
-            client_id: self.client_id,
+            client_id,
             ip: shown(arrival.peer.ip()),
-            nonce: URL_SAFE_NO_PAD.encode(self.nonce.wrapping_add(self.client_id.into()).to_le_bytes()),
+            nonce: URL_SAFE_NO_PAD.encode(self.nonce.wrapping_add(client_id.into()).to_le_bytes()),
         };
         stele_nats::Connection::new(Arc::clone(&self.profile), arrival, now)
     }

@@ -5,13 +5,13 @@
 //! connection once. What must hold: nothing here waits; every buffer has a bound, and a connection over a bound is not read (S29).
 
 mod connection;
+mod login;
 mod message;
 mod transport;
 
 use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
 use crate::node::shard;
-use crate::passwords;
 use bytes::Buf as _;
 use connection::{Connection, ReadEnd};
 use mio::{Events, Poll, Token};
@@ -28,11 +28,11 @@ use stele_model::live::{LiveBatch, LiveView};
 use stele_model::op::Op;
 use stele_model::outcome::{Outcome, Wake};
 use stele_model::refusal::Refusal;
-use stele_model::session::{Authenticate, Principal, Rejected};
 use stele_model::shard::ShardOp;
 
 pub(crate) use message::{
-    Anonymous, Arrival, Dialect, IoCounters, IoMessage, IoReport, Sessions, Source, Wiring, mailbox,
+    Arrival, Dialect, Guests, IoCounters, IoMessage, IoReport, NatsUser, Patience, Sessions, Source, Wiring,
+    mailbox,
 };
 pub(crate) use transport::Security;
 
@@ -50,6 +50,9 @@ const WRITE_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of operations that may wait at a shard; above it no socket is read.
 const SHARD_INBOX_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of live publishes that may wait at another hub; above it no publisher of such is read. What waits is latency.
+const HUB_INBOX_BYTES_MAX: usize = 512 << 10;
 
 /// Bytes left to write below which a session may give credit back.
 const DRAINED_BYTES: usize = 64 << 10;
@@ -262,7 +265,14 @@ impl Io {
                 && connection.tail.len() < self.wiring.frame_bytes_max + TAIL_BYTES
                 && connection.unwritten() < WRITE_BYTES_MAX
                 && self.hub.open_submits(connection.id) < OPEN_SUBMITS_MAX
-                && self.wiring.shards.iter().all(|shard| shard.weight() < SHARD_INBOX_BYTES_MAX))
+                && self.wiring.shards.iter().all(|shard| shard.weight() < SHARD_INBOX_BYTES_MAX)
+                && !(connection.dialect.is_live() && self.others_are_behind()))
+    }
+
+    /// Whether another hub has not yet taken what it was sent of live publishes.
+    fn others_are_behind(&self) -> bool {
+        let mut others = (0..).zip(&self.wiring.hubs).filter(|(n, _)| *n != self.wiring.hub.0);
+        others.any(|(_, hub)| hub.weight() >= HUB_INBOX_BYTES_MAX)
     }
 
     /// Reads each connection that has something, once.
@@ -316,7 +326,7 @@ impl Io {
                 // Whoever has seen a subscription of another hub's session reaches it.
                 self.take_inbox(now);
                 self.counters.messages_in += live.items.len() as u64;
-                self.hub.live(session, &live, rest, &mut self.out);
+                self.hub.live(now, session, &live, rest, &mut self.out);
                 self.tell_heard(now, session, live.view(rest));
                 live.clear();
                 if let Some(connection) = self.connections.get_mut(slot) {
@@ -331,6 +341,7 @@ impl Io {
 
     /// Lets sessions hear what was published live; `view` is the read at hand, and `publisher` whose it is.
     fn tell_heard(&mut self, now: Now, publisher: SessionId, view: LiveView<'_>) {
+        let mut lagging = Vec::new();
         for heard in self.out.heard.drain(..) {
             let view = heard.batch.as_ref().map_or(view, |batch| batch.view());
             for (session, hits) in heard.runs {
@@ -338,6 +349,9 @@ impl Io {
                 self.counters.messages_out += hits.len() as u64;
                 connection.session.live(now, view, &heard.hits[hits], &mut connection.outbox);
                 self.touched.push(slot);
+                if connection.is_lagging(now, self.wiring.patience) {
+                    lagging.push(slot);
+                }
             }
             if let Some((slot, connection)) = find(&mut self.connections, publisher)
                 && !heard.unheard.is_empty()
@@ -346,6 +360,7 @@ impl Io {
                 self.touched.push(slot);
             }
         }
+        lagging.into_iter().for_each(|slot| self.cut_if_lagging(now, slot));
     }
 
     /// What has come meanwhile.
@@ -377,8 +392,8 @@ impl Io {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         while let Some(ask) = connection.outbox.authenticate.take() {
             connection.resume = true;
-            let anonymous = self.wiring.anonymous.of(connection.dialect);
-            let Some(result) = authenticate(&self.snapshot, anonymous, now, &ask, connection) else {
+            let guests = &self.wiring.guests;
+            let Some(result) = login::authenticate(&self.snapshot, guests, now, &ask, connection) else {
                 continue;
             };
             self.counters.rejected += u64::from(result.is_err());
@@ -426,11 +441,27 @@ impl Io {
         if connection.wants_write() {
             self.dirty.push(slot);
         }
-        if let Some(due) = connection.session.deadline()
+        self.arm(slot);
+    }
+
+    fn arm(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if let Some(due) = connection.due(self.wiring.patience)
             && connection.armed.is_none_or(|armed| due < armed)
         {
             connection.armed = Some(due);
             self.deadlines.insert((due, slot));
+        }
+    }
+
+    /// Cuts a connection that does not take what it listens to.
+    fn cut_if_lagging(&mut self, now: Now, slot: usize) {
+        let is_lagging = |connection: &Connection| connection.is_lagging(now, self.wiring.patience);
+        if let Some(connection) = self.connections.get(slot).filter(|connection| is_lagging(connection)) {
+            let (session, bytes) = (connection.id.number, connection.unwritten());
+            tracing::info!(session, bytes, "cut a slow consumer");
+            self.counters.cut += 1;
+            self.remove(slot, "slow consumer");
         }
     }
 
@@ -473,7 +504,8 @@ impl Io {
             self.wiring.registry.send(RegistryMessage::Op(op), 0);
         }
         for (hub, message) in self.out.hubs.drain(..) {
-            self.wiring.hubs[usize::from(hub.0)].send(IoMessage::Hub(message), 0);
+            let bytes = message.weight();
+            self.wiring.hubs[usize::from(hub.0)].send(IoMessage::Hub(message), bytes);
         }
     }
 
@@ -481,7 +513,7 @@ impl Io {
     fn flush(&mut self, now: Now) {
         for slot in std::mem::take(&mut self.dirty) {
             let Some(connection) = self.connections.get_mut(slot) else { continue };
-            match connection.flush() {
+            match connection.flush(now) {
                 Ok(bytes) => {
                     self.counters.writes += u64::from(bytes > 0);
                     self.counters.written_bytes += bytes as u64;
@@ -498,6 +530,9 @@ impl Io {
             }
             if connection.outbox.close.is_some() && connection.unwritten() == 0 && !connection.lingering {
                 self.linger(now, slot);
+            } else if connection.stuck.is_some() {
+                self.arm(slot);
+                self.cut_if_lagging(now, slot);
             }
         }
         self.pump_quietly(now);
@@ -542,6 +577,7 @@ impl Io {
                 connection.session.expire(now, &mut connection.outbox);
             }
             self.touched.push(slot);
+            self.cut_if_lagging(now, slot);
         }
     }
 
@@ -583,34 +619,6 @@ fn find(connections: &mut Slab<Connection>, session: SessionId) -> Option<(usize
     let slot = (session.number & 0xff_ffff) as usize;
     let connection = connections.get_mut(slot)?;
     (connection.id == session && !connection.lingering).then_some((slot, connection))
-}
-
-/// Who the client is; `None`: the session was told what it needs to find out.
-fn authenticate(
-    snapshot: &Snapshot,
-    anonymous: Option<&str>,
-    now: Now,
-    ask: &Authenticate,
-    connection: &mut Connection,
-) -> Option<Result<Principal, Rejected>> {
-    let user = match ask {
-        Authenticate::Password { user, password } => {
-            let account = snapshot.user(user);
-            account.filter(|account| passwords::verify(password, &account.user.password_hash))
-        }
-        Authenticate::Proven { user } => snapshot.user(user),
-        // No token and no key stands for a user yet.
-        Authenticate::Token { .. } | Authenticate::Signature { .. } => None,
-        Authenticate::Nobody => anonymous.and_then(|user| snapshot.user(user)),
-        Authenticate::Scram { user, hash } => {
-            let kept = snapshot.user(user).map(|account| account.user.scram.as_slice()).unwrap_or_default();
-            let secret = kept.iter().find(|secret| secret.hash == *hash).cloned().ok_or(Rejected);
-            connection.session.scram(now, secret, &mut connection.outbox);
-            return None;
-        }
-    };
-    let principal = user.map(|account| Principal { id: account.id, name: account.user.name.clone() });
-    Some(principal.ok_or(Rejected))
 }
 
 /// A place in the namespace that a session wants to work in. One that does not exist is the hub's to refuse.

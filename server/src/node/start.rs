@@ -3,7 +3,7 @@
 use super::acceptor::{Acceptor, Listener};
 use super::clock::Clock;
 use super::inbox::Inbox;
-use super::io::{self, Anonymous, Dialect, Security};
+use super::io::{self, Dialect, Patience, Security};
 use super::readers::Readers;
 use super::registry::{self, RegistryMessage};
 use super::seats::Seats;
@@ -185,6 +185,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
 
     // One for all hubs: each must know the addresses for direct replies that another has given out.
     let hub_seed = seed()?;
+    let guests = Arc::new(dialects::guests(config));
     for (n, poll) in polls.into_iter().enumerate() {
         let wiring = io::Wiring {
             hub: HubId(n as u16),
@@ -196,9 +197,10 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             clock: Arc::clone(&clock),
             stop: stop.clone(),
             sessions: dialects::sessions(config)?,
-            anonymous: Anonymous {
-                kafka: config.kafka.anonymous.clone(),
-                nats: config.nats.anonymous.clone(),
+            guests: Arc::clone(&guests),
+            patience: Patience {
+                pending_bytes_max: usize::try_from(config.nats.pending_bytes_max).unwrap_or(usize::MAX),
+                write_deadline_ms: config.nats.write_deadline_ms,
             },
             frame_bytes_max: config.limits.frame_bytes_max as usize,
             seed: hub_seed,

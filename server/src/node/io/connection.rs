@@ -1,6 +1,6 @@
 //! One connection of an IO thread: its socket, its session, and the bytes between them.
 
-use super::message::{Arrival, Dialect};
+use super::message::{Arrival, Dialect, Patience};
 use super::transport::Transport;
 use crate::node::seats::Seat;
 use bytes::{Buf, Bytes, BytesMut};
@@ -32,6 +32,8 @@ pub(super) struct Connection {
     pub(super) undrained: bool,
     /// We are done; the client may still be reading.
     pub(super) lingering: bool,
+    /// Since when the kernel takes nothing, although something waits.
+    pub(super) stuck: Option<Now>,
     /// The deadline in force.
     pub(super) armed: Option<Now>,
     /// Its right to be here, and in its namespace; given back when it is dropped.
@@ -74,6 +76,7 @@ impl Connection {
             resume: false,
             undrained: false,
             lingering: false,
+            stuck: None,
             armed: None,
             seat,
             transport: Transport::new(socket, security)?,
@@ -112,7 +115,7 @@ impl Connection {
     }
 
     /// Writes as much as the kernel takes; returns how many bytes that was.
-    pub(super) fn flush(&mut self) -> io::Result<usize> {
+    pub(super) fn flush(&mut self, now: Now) -> io::Result<usize> {
         let (pending, pending_bytes) = (&mut self.pending, &mut self.pending_bytes);
         self.outbox.write.take(|piece| {
             *pending_bytes += piece.len();
@@ -140,7 +143,30 @@ impl Connection {
             }
         }
         self.transport.flush()?;
+        self.stuck = match self.stuck {
+            _ if self.pending.is_empty() => None,
+            Some(since) if wrote == 0 => Some(since),
+            _ => Some(now),
+        };
         Ok(wrote)
+    }
+
+    /// Whether the client has left so much, or for so long, that it is cut.
+    pub(super) fn is_lagging(&self, now: Now, patience: Patience) -> bool {
+        self.dialect.is_live()
+            && (self.unwritten() > patience.pending_bytes_max
+                || self.stuck_due(patience).is_some_and(|due| due <= now))
+    }
+
+    /// When it will have been stuck for too long.
+    fn stuck_due(&self, patience: Patience) -> Option<Now> {
+        let since = self.stuck.filter(|_| self.dialect.is_live())?;
+        Some(since.plus_ms(patience.write_deadline_ms))
+    }
+
+    /// When to look at it even if nothing happens.
+    pub(super) fn due(&self, patience: Patience) -> Option<Now> {
+        self.session.deadline().into_iter().chain(self.stuck_due(patience)).min()
     }
 
     fn written(&mut self, mut bytes: usize) {

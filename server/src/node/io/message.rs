@@ -10,6 +10,7 @@ use crate::node::stop::Stop;
 use arc_swap::ArcSwap;
 use mio::net::TcpStream;
 use mio::{Poll, Token};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use stele_hub::Snapshot;
 use stele_hub::hub::HubMessage;
 use stele_model::flow::FlowCounts;
 use stele_model::id::{Call, HubId, Now, ShardId};
+use stele_model::live::SubjectGrants;
 use stele_model::op::Op;
 use stele_model::outcome::{Done, Outcome};
 use stele_model::refusal::Refusal;
@@ -71,6 +73,11 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
+    /// Whether its clients are sent what they did not grant credit for, so that one who does not take it has to be cut.
+    pub(crate) fn is_live(self) -> bool {
+        self == Self::Nats
+    }
+
     /// Its word in the flow graph.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -126,6 +133,8 @@ pub(crate) struct IoCounters {
     pub rejected: u64,
     /// Connections ever accepted.
     pub accepted: u64,
+    /// Connections that were cut because they did not take what they listen to.
+    pub cut: u64,
 }
 
 impl IoCounters {
@@ -176,32 +185,58 @@ pub(crate) struct Wiring {
     pub clock: Arc<Clock>,
     /// Told when the thread cannot go on.
     pub stop: Stop,
+    /// How long those who listen live are waited for.
+    pub patience: Patience,
     /// Makes the session of a new connection.
     pub sessions: Sessions,
-    /// The user that clients are who say nothing of themselves, by dialect.
-    pub anonymous: Anonymous,
+    /// What is known of clients besides the definitions.
+    pub guests: Arc<Guests>,
     /// Largest frame that a session takes, bytes.
     pub frame_bytes_max: usize,
     /// Unguessable numbers for addresses made up here; the same for all hubs of a node.
     pub seed: [u64; 2],
 }
 
-/// Who clients are that say nothing of themselves; `None`: they must say.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Anonymous {
-    /// Kafka's.
-    pub kafka: Option<String>,
-    /// Those of NATS.
-    pub nats: Option<String>,
+/// What a client that listens live may leave with us before it is cut: others must not wait for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Bytes that wait for it.
+    pub pending_bytes_max: usize,
+    /// Milliseconds in which it takes nothing, although something waits.
+    pub write_deadline_ms: u64,
 }
 
-impl Anonymous {
-    /// By dialect.
-    pub(super) fn of(&self, dialect: Dialect) -> Option<&str> {
+/// What the configuration says of clients besides what stands in the registry. The same for all IO threads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Guests {
+    /// The user that Kafka's clients are who do not log in; `None`: they must.
+    pub anonymous_kafka: Option<String>,
+    /// The same for those of NATS.
+    pub anonymous_nats: Option<String>,
+    /// Users of NATS by name.
+    pub nats: BTreeMap<String, NatsUser>,
+}
+
+/// How a user logs in by NATS, and what it may do there.
+#[derive(Clone, Debug)]
+pub(crate) struct NatsUser {
+    /// A token that stands for it.
+    pub token: Option<String>,
+    /// A public key whose holder it is.
+    pub nkey: Option<String>,
+    /// Where it works.
+    pub namespace: String,
+    /// Subjects; `None`: all.
+    pub grants: Option<Arc<SubjectGrants>>,
+}
+
+impl Guests {
+    /// Who clients of a dialect are that say nothing of themselves.
+    pub(super) fn anonymous(&self, dialect: Dialect) -> Option<&str> {
         match dialect {
             Dialect::Amqp => None,
-            Dialect::Kafka => self.kafka.as_deref(),
-            Dialect::Nats => self.nats.as_deref(),
+            Dialect::Kafka => self.anonymous_kafka.as_deref(),
+            Dialect::Nats => self.anonymous_nats.as_deref(),
         }
     }
 }

@@ -1,0 +1,206 @@
+//! Transcripts of connections: `a>` and `b>` is what a client sends, `a<` and `b<` what it is sent, `@ MS` lets time pass, `!` speaks of the server.
+//!
+//! Every line ends with CR LF on the wire; `|` in a line stands for one. What a line causes is written behind it, in the order of clients. Each
+//! transcript is also played byte by byte.
+
+mod support;
+
+use support::check;
+
+#[test]
+fn a_message_goes_to_who_subscribed_and_a_pong_comes_after_it() {
+    check(
+        "a> SUB foo 1
+         a> PUB foo 5|hello|PING
+         a< MSG foo 1 5|hello|PONG|INFO
+         b> PUB foo re.ply 2|hi
+         a< MSG foo 1 re.ply 2|hi
+         b> PUB bar 0|",
+    );
+}
+
+#[test]
+fn headers_reach_who_understands_them_and_others_get_the_payload() {
+    check(
+        "! c without headers
+         a> SUB foo 1
+         c> SUB foo 9
+         a> HPUB foo 19 21|NATS/1.0|A: 12||hi
+         a< HMSG foo 1 19 21|NATS/1.0|A: 12||hi
+         c< MSG foo 9 2|hi",
+    );
+}
+
+#[test]
+fn a_subscription_ends_after_as_many_messages_as_it_wanted() {
+    check(
+        "a> SUB foo 1
+         a> UNSUB 1 2
+         b> PUB foo 1|x|PUB foo 1|y|PUB foo 1|z
+         a< MSG foo 1 1|x|MSG foo 1 1|y
+         a> SUB foo 2
+         b> PUB foo 0|
+         a< MSG foo 2 0|
+         a> UNSUB 2 1
+         b> PUB foo 0|",
+    );
+}
+
+#[test]
+fn a_name_that_was_freed_in_a_read_is_kept_for_messages_of_that_read() {
+    check(
+        "a> SUB foo old|PUB foo 1|x|UNSUB old|SUB bar new|PUB foo 1|y|PUB bar 1|z
+         a< MSG foo old 1|x|MSG bar new 1|z",
+    );
+}
+
+#[test]
+fn of_a_queue_group_one_hears_each_message() {
+    check(
+        "a> SUB foo q 1|SUB foo q 2
+         b> PUB foo 1|x|PUB foo 1|y
+         a< MSG foo 1 1|x|MSG foo 2 1|y",
+    );
+}
+
+#[test]
+fn who_does_not_want_its_own_messages_back_gets_those_of_others() {
+    check(
+        "! d without echo
+         d> SUB foo 1|PUB foo 2|me
+         b> PUB foo 3|you
+         d< MSG foo 1 3|you",
+    );
+}
+
+#[test]
+fn a_request_that_nobody_hears_is_answered_at_once() {
+    check(
+        "a> SUB inbox.* 7
+         a> PUB nobody inbox.1 3|abc
+         a< HMSG inbox.1 7 38 38|NATS/1.0 503|Nats-Subject: nobody||
+         a> PUB nobody 3|abc",
+    );
+}
+
+#[test]
+fn a_verbose_client_is_told_that_each_command_was_understood() {
+    check(
+        "! v verbose
+         v> SUB foo 1
+         v< +OK
+         v> UNSUB 1
+         v< +OK
+         v> PUB foo 0|
+         v< +OK
+         v> PING
+         v< PONG",
+    );
+}
+
+#[test]
+fn subjects_that_cannot_be_are_refused_and_the_connection_stays() {
+    check(
+        "a> SUB foo. 1
+         a< -ERR 'Invalid Subject'
+         a> SUB foo..bar 1
+         a< -ERR 'Invalid Subject'
+         ! p pedantic
+         p> PUB foo.* 0|
+         p< -ERR 'Invalid Publish Subject'
+         p> PING
+         p< PONG",
+    );
+}
+
+#[test]
+fn what_is_no_command_ends_the_connection() {
+    check(
+        "a> NONSENSE
+         a< -ERR 'Unknown Protocol Operation'|closed",
+    );
+    check(
+        "a> PUB foo 2000000
+         a< -ERR 'Maximum Payload Violation'|closed",
+    );
+    check(
+        "a> PUB foo
+         a< closed",
+    );
+}
+
+#[test]
+fn a_long_message_comes_whole() {
+    let body = "x".repeat(200_000);
+    check(&format!(
+        "a> SUB foo 1
+             b> PUB foo 200000|{body}|PUB foo 1|y
+             a< MSG foo 1 200000|{body}|MSG foo 1 1|y"
+    ));
+}
+
+#[test]
+fn a_silent_client_is_asked_and_given_up() {
+    check(
+        "@ 122000
+         a< PING
+         b< PING
+         b> PONG
+         @ 120000
+         a< PING
+         b< PING
+         @ 120000
+         a< -ERR 'Stale Connection'|closed
+         b< PING",
+    );
+}
+
+#[test]
+fn more_subscriptions_than_allowed_are_refused() {
+    check(
+        "! subscriptions 2
+         e> SUB a 1|SUB b 2|SUB c 3
+         e< -ERR 'maximum subscriptions exceeded'",
+    );
+}
+
+#[test]
+fn permissions_are_told_by_name() {
+    check(
+        r#"! r restricted
+         r> PUB secret 1|x
+         r< -ERR 'Permissions Violation for Publish to "secret"'
+         r> SUB secret 1
+         r< -ERR 'Permissions Violation for Subscription to "secret"'
+         r> SUB secret q 1
+         r< -ERR 'Permissions Violation for Subscription to "secret" using queue "q"'
+         r> SUB open.> 1
+         a> PUB open.x 1|x|PUB open.closed 1|x
+         r< MSG open.x 1 1|x"#,
+    );
+}
+
+#[test]
+fn somebody_who_is_not_known_is_shown_the_door() {
+    check(
+        "! x unknown
+         x< -ERR 'Authorization Violation'|closed",
+    );
+}
+
+#[test]
+fn a_leaving_server_says_so() {
+    check(
+        "! stop
+         a< INFO|closed
+         b< INFO|closed",
+    );
+}
+
+#[test]
+fn the_server_tells_a_user_who_it_is() {
+    check(
+        r#"a> SUB inbox 1|PUB $SYS.REQ.USER.INFO inbox 0|
+         a< MSG inbox 1 159|{"server":{"name":"stele","id":"NAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","ver":"2.15.2","jetstream":false},"data":{"user":"u","account":"$G"}}"#,
+    );
+}
