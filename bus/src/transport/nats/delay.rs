@@ -62,7 +62,7 @@ pub(super) async fn put(
 /// Take a waiting message back. One that is due is on its way, whether it has left the list or not.
 ///
 /// A purge of its subject would do the same in one step, and make the server forget for a while which other messages it was to give again
-/// (nats-server 2.12).
+/// (seen with nats-server 2.15).
 pub(super) async fn cancel(link: &Link, token: ScheduleToken) -> Result<bool, TransportError> {
     link.streams().await?;
     let stream = link.jetstream.get_stream_no_info(link.names.delays()).await.map_err(unavailable)?;
