@@ -177,7 +177,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         let replayed = replay(&log, &mut machine, from, tail)?;
         let mut pace = Pace::new(now, replayed.time);
         let time = pace.at(now);
-        let is_long = replayed.bytes > settings.replay_bytes_max;
+        let is_long = replayed.bytes > settings.replay_bytes_max || log.is_scattered();
         let bytes_since = replayed.bytes.max(if is_long { settings.snapshot_bytes } else { 0 });
         let mut runner = Self {
             machine,

@@ -43,6 +43,7 @@ pub use volume::Volume;
 use crate::disk::{Disk, Lock};
 use crate::format::block::{BODY_BYTES_MAX, Layout};
 use crate::format::page::PAGE_BYTES;
+use crate::format::segment::Kind;
 use append::{Around, Identity, Tail};
 use background::{Background, Desk};
 use bytes::Bytes;
@@ -67,6 +68,9 @@ const BODY_BYTES_BEST: u32 = 1 << 20;
 const INLINE_BYTES_MAX: usize = 16 << 10;
 /// Blocks appended and not completed: one being written, the next ready to follow without a pause.
 const IN_FLIGHT_MAX: u32 = 2;
+
+/// So many segments behind the snapshot are many, when a start finds them.
+const SCATTERED_MIN: usize = 8;
 
 /// How long a commit or a read waits for a file handle, and how often it asks.
 const HANDLES_PATIENCE: Duration = Duration::from_secs(60);
@@ -411,6 +415,15 @@ impl LogStore for Embedded {
 
     fn use_reserve(&mut self, allowed: bool) {
         self.reserve = allowed;
+    }
+
+    fn is_scattered(&self) -> bool {
+        let snapshot = lock(&self.desk.requests).snapshot_durable;
+        let segments = self.table.all();
+        let behind = segments
+            .iter()
+            .filter(|segment| segment.kind == Kind::Log && lock(&segment.state).last > snapshot);
+        behind.count() >= SCATTERED_MIN
     }
 
     fn has_room(&self) -> bool {

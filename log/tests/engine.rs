@@ -400,3 +400,21 @@ fn records_that_are_never_settled_do_not_hold_the_disk() {
     let (excess, _) = excess_with_holes(200, false);
     assert!(excess > 0, "without promotion the bound is broken, so it measures something");
 }
+
+#[test]
+fn a_log_of_many_short_lives_asks_for_a_snapshot_at_the_start() {
+    let disk = FaultDisk::new();
+    let open = || Embedded::polled(Arc::new(disk.clone()), options()).unwrap().0;
+    let poll = |log: &mut Embedded| (0..100).for_each(|_| log.poll(&mut Vec::new()));
+    for lsn in 1..=8 {
+        let mut log = open();
+        assert!(!log.is_scattered(), "after {} lives", lsn - 1);
+        log.append(block(lsn, 100), false).unwrap();
+        poll(&mut log);
+    }
+    let mut log = open();
+    assert!(log.is_scattered());
+    log.snapshot(Lsn(8), vec![vec![1; 50].into()]);
+    poll(&mut log);
+    assert!(log.snapshot_done().is_some() && !log.is_scattered());
+}

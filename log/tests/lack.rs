@@ -155,7 +155,7 @@ fn a_start_goes_on_in_what_the_last_one_had_zeroed_so_far() {
     for _ in 0..2 {
         // Also when it was not used: then it is a short file of the pool.
         let (log, _) = Embedded::polled(Arc::new(disk.clone()), small()).unwrap();
-        assert_eq!((files(&disk, "pool-"), files(&disk, "zero.new")), (vec![384 << 10], vec![]));
+        assert_eq!((files(&disk, "pool-"), files(&disk, "zero.new")), (vec![256 << 10], vec![]));
         drop(log);
     }
 }

@@ -118,6 +118,12 @@ pub trait LogStore {
         let _ = allowed;
     }
 
+    /// Whether a snapshot would free much although little was logged since the last one: each start begins something new, and the processes
+    /// were short-lived. Asked at a start.
+    fn is_scattered(&self) -> bool {
+        false
+    }
+
     /// Whether a log that was full has space again, by more than the reserve. An engine that cannot tell says `false`: then only an append
     /// finds out.
     fn has_room(&self) -> bool {

@@ -475,9 +475,12 @@ fn restock(disk: &dyn Disk, options: &Options, manifest: &Manifest) -> Result<Su
         && let Some(at) = short.iter().position(starts)
     {
         let file = short.swap_remove(at);
+        let pages = options.starter_bytes.min(options.segment_bytes) / PAGE_BYTES as u64;
+        let starter = disk.open(&file.name, Purpose::Bulk)?;
+        starter.cut(pages)?;
         // Nobody knows whether the process before came to that, and the manifest will say how long it is.
-        disk.open(&file.name, Purpose::Bulk)?.sync()?;
-        pool(disk, &file.name, file.bytes / PAGE_BYTES as u64, &mut supply)?;
+        starter.sync()?;
+        pool(disk, &file.name, pages, &mut supply)?;
         disk.sync_dir()?;
     }
     short.iter().try_for_each(|file| disk.remove(&file.name))?;
