@@ -97,6 +97,10 @@ pub struct Kafka {
     pub partitions: u32,
     /// Largest request, 1 MiB–100 MiB.
     pub request_bytes_max: u32,
+    /// How long the first member of an empty group waits for others, 0–60 000 ms.
+    pub group_initial_delay_ms: u64,
+    /// How long a group without members keeps its positions, 1–5 256 000 minutes.
+    pub offsets_retention_minutes: u64,
 }
 
 /// What NATS clients are told, and may do.
@@ -241,6 +245,8 @@ impl Default for Config {
                 auto_create: true,
                 partitions: 1,
                 request_bytes_max: 100 << 20,
+                group_initial_delay_ms: 0,
+                offsets_retention_minutes: 7 * 24 * 60,
             },
             nats: Nats {
                 server_name: "stele".into(),

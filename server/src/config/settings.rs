@@ -318,6 +318,18 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| Some(size(c.kafka.request_bytes_max.into())),
     },
     Setting {
+        key: "kafka.group_initial_delay_ms",
+        about: "how long the first member of an empty group waits for others, 0 – 60000 milliseconds",
+        read: |c, _, v| v.number(0..=60_000).map(|ms| c.kafka.group_initial_delay_ms = ms),
+        show: |c, _| Some(c.kafka.group_initial_delay_ms.to_string()),
+    },
+    Setting {
+        key: "kafka.offsets_retention_minutes",
+        about: "how long a group without members keeps its positions, 1 – 5256000 minutes",
+        read: |c, _, v| v.number(1..=5_256_000).map(|n| c.kafka.offsets_retention_minutes = n),
+        show: |c, _| Some(c.kafka.offsets_retention_minutes.to_string()),
+    },
+    Setting {
         key: "nats.server_name",
         about: "what the server calls itself to NATS clients",
         read: |c, _, v| v.text().map(|name| c.nats.server_name = name),

@@ -21,6 +21,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
+use stele_core::group::GroupSettings;
 use stele_core::runner::{self, Runner, Settings};
 use stele_core::shard::Shard;
 use stele_hub::{Registry, Setup, Snapshot};
@@ -354,9 +355,14 @@ fn shard_runner(
     shard: ShardId,
     shards: usize,
 ) -> Result<Runner<Shard, Embedded>, StartError> {
+    let groups = GroupSettings {
+        initial_delay_ms: config.kafka.group_initial_delay_ms,
+        retention_ms: config.kafka.offsets_retention_minutes * 60 * 1000,
+        ..GroupSettings::default()
+    };
     let restore = |chunks: Option<Vec<bytes::Bytes>>| match chunks {
-        Some(chunks) => Shard::restore(&chunks),
-        None => Ok(Shard::new(shard)),
+        Some(chunks) => Shard::restore(&chunks).map(|shard| shard.with_groups(groups)),
+        None => Ok(Shard::new(shard).with_groups(groups)),
     };
     let dir = config.data_dir.join(format!("shard-{shard}"));
     bring_back(&dir, log, settings(config, shards), clock.log_now(), restore)
