@@ -495,6 +495,8 @@ fn no_namespace() -> Refusal {
 }
 
 #[cfg(test)]
+mod shared_group_tests;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod stream_tests;
