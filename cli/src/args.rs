@@ -18,6 +18,13 @@ pub(crate) enum Verb {
     Dev(Dev),
     /// Run a broker as configured.
     Serve(Serve),
+    /// Run a broker that is set up as nats-server is: its options and its configuration files.
+    #[command(disable_help_flag = true)]
+    NatsServer {
+        /// As nats-server takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        line: Vec<String>,
+    },
     /// Let a small shop talk through a broker, and count every order through to its end.
     Demo(Demo),
     /// Check the logs of a data directory, offline, and name what is damaged.

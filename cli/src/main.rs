@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod doctor;
 mod logs;
+mod nats_server;
 #[cfg(feature = "outbox")]
 mod outbox;
 mod run;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let done = match args.verb {
         Verb::Dev(dev) => run::dev(&dev),
         Verb::Serve(serve) => run::serve(&serve),
+        Verb::NatsServer { line } => nats_server::run(&line),
         Verb::Demo(demo) => demo::run(&demo),
         Verb::Verify { dir } => logs::verify(&dir),
         Verb::DumpLog { dir } => logs::dump(&dir),

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use stele_server::config::Config;
 use stele_server::http::{HttpServer, Listeners};
-use stele_server::inspect::Gate;
-use stele_server::node::{Node, Reason, StartError};
+use stele_server::inspect::{Gate, Inspect};
+use stele_server::node::{Node, Reason, StartError, Stop};
 use stele_server::{logging, ports};
 
 /// What helps against a taken port, by verb.
@@ -85,7 +85,7 @@ impl Broker {
     }
 
     /// Reads the certificate again; what is wrong with it is logged, and the one in use stays.
-    fn reload(&self) {
+    pub(crate) fn reload(&self) {
         match self.node.reload_tls() {
             Ok(()) => tracing::info!("certificate and key were read again"),
             Err(error) => tracing::error!(%error, "the certificate in use stays"),
@@ -100,6 +100,21 @@ impl Broker {
     /// Where Kafka's clients connect.
     pub(crate) fn kafka(&self) -> Option<SocketAddr> {
         self.node.addresses().kafka
+    }
+
+    /// Where NATS clients connect.
+    pub(crate) fn nats(&self) -> Option<SocketAddr> {
+        self.node.addresses().nats
+    }
+
+    /// To look at the node.
+    pub(crate) fn view(&self) -> Arc<dyn Inspect> {
+        Arc::clone(&self.node) as _
+    }
+
+    /// To wait for its end.
+    pub(crate) fn stopper(&self) -> Stop {
+        self.node.stop()
     }
 
     /// Where the HTTP API is.

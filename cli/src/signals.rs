@@ -1,4 +1,4 @@
-//! Waiting for the end: SIGTERM, SIGINT, or the node's own. SIGHUP meanwhile means "read what can be read again".
+//! Waiting for the end: SIGTERM, SIGINT, SIGUSR2 (nats-server's lame duck), or the node's own. SIGHUP meanwhile means "read what can be read again".
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,12 +21,14 @@ pub(crate) fn wait(node_ended: impl FnOnce() + Send + 'static, reload: impl Fn()
     let end = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut leave = signal(SignalKind::user_defined2())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut ended = tokio::task::spawn_blocking(node_ended);
         loop {
             tokio::select! {
                 _ = terminate.recv() => return Ok(End::Signal("SIGTERM")),
                 _ = interrupt.recv() => return Ok(End::Signal("SIGINT")),
+                _ = leave.recv() => return Ok(End::Signal("SIGUSR2")),
                 _ = &mut ended => return Ok(End::Node),
                 _ = hangup.recv() => reload(),
             }

@@ -34,7 +34,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // The bus shares no code with the broker; the binary carries its relay.
     ("stele-bus-relay", &[]),
-    ("stelemq", &["stele-model", "stele-record", "stele-log", "stele-server", "stele-bus-relay"]),
+    (
+        "stelemq",
+        &["stele-model", "stele-record", "stele-log", "stele-nats", "stele-server", "stele-bus-relay"],
+    ),
     ("stele-sim", &["stele-model", "stele-record", "stele-log", "stele-core", "stele-hub", "stele-amqp091"]),
     // The bus knows brokers by their protocols alone: it is complete on any of them, and shares no code with this one.
     ("stele-bus-derive", &[]),

@@ -29,6 +29,7 @@ enum Flag {
     Trace,
     User,
     Pass,
+    Token,
     HttpPort,
     Pid,
     PortsDir,
@@ -55,6 +56,7 @@ const FLAGS: &[(&[&str], Flag, bool)] = &[
     (&["T", "logtime", "logtime_utc"], Flag::LogTime, true),
     (&["user"], Flag::User, false),
     (&["pass"], Flag::Pass, false),
+    (&["auth"], Flag::Token, false),
     (&["m", "http_port"], Flag::HttpPort, false),
     (&["P", "pid"], Flag::Pid, false),
     (&["ports_file_dir"], Flag::PortsDir, false),
@@ -143,6 +145,7 @@ impl Args {
                 }
                 Flag::User => user = Some(value),
                 Flag::Pass => pass = Some(value),
+                Flag::Token => setup.token(value),
                 Flag::HttpPort => setup.monitor(port()?),
                 Flag::Pid => setup.process.pid_file = Some(value.clone()),
                 Flag::PortsDir => setup.process.ports_file_dir = Some(value.clone()),

@@ -54,6 +54,8 @@ pub struct Process {
     pub trace: bool,
     /// Serve JetStream.
     pub jetstream: bool,
+    /// Where the monitoring endpoints are.
+    pub monitor: Option<String>,
 }
 
 /// A directive that is not, or not wholly, translated.
@@ -233,6 +235,7 @@ impl Setup {
                 let password = text(node)?;
                 self.set("", password, "authorization.password");
             }
+            "token" => self.token(&text(node)?),
             "timeout" => self.set("nats.auth_timeout_ms", ms(node)?, "authorization.timeout"),
             "users" => {
                 let Value::List(users) = &node.value else { return Err("an array is expected".to_owned()) };
@@ -247,20 +250,64 @@ impl Setup {
 
     fn listed_user(&mut self, node: &Node) -> Result<(), String> {
         let Value::Block(block) = &node.value else { return Err("users are blocks".to_owned()) };
-        let named = ["user", "username"].iter().find_map(|key| block.get(key));
-        let Some(named) = named else {
-            return Err("a user has no name (keys in place of names are not supported)".to_owned());
-        };
-        let user = text(named)?;
-        let password = ["password", "pass"].iter().find_map(|key| block.get(key)).map(text).transpose()?;
-        self.user(&user, password.as_deref());
+        let of = |keys: &[&str]| keys.iter().find_map(|key| block.get(key)).map(text).transpose();
+        let (name, key) = (of(&["user", "username"])?, of(&["nkey"])?);
+        let Some(user) = name.or_else(|| key.clone()) else { return Err("a user has no name".to_owned()) };
+        self.user(&user, of(&["password", "pass"])?.as_deref());
+        if let Some(key) = key {
+            self.set(&format!("auth.users.{user}.nats_nkey"), key, "nkey");
+        }
         for (key, node) in &block.0 {
-            if !["user", "username", "password", "pass"].contains(&key.as_str()) {
-                let name = format!("authorization.users.{key}");
-                self.problem(&name, Some(node.line), "is not supported by this server", true);
+            match key.as_str() {
+                "user" | "username" | "password" | "pass" | "nkey" => {}
+                "permissions" | "permission" | "authorization" => self.permissions(&user, node)?,
+                other => {
+                    let name = format!("authorization.users.{other}");
+                    self.problem(&name, Some(node.line), "is not supported by this server", true);
+                }
             }
         }
         Ok(())
+    }
+
+    /// What a user may publish to and subscribe to.
+    fn permissions(&mut self, user: &str, node: &Node) -> Result<(), String> {
+        let Value::Block(block) = &node.value else { return Err("permissions are a block".to_owned()) };
+        for (key, node) in &block.0 {
+            let what = match key.as_str() {
+                "publish" | "pub" | "import" => "publish",
+                "subscribe" | "sub" | "export" => "subscribe",
+                other => {
+                    let name = format!("authorization.users.permissions.{other}");
+                    self.problem(&name, Some(node.line), "is not supported by this server", true);
+                    continue;
+                }
+            };
+            match &node.value {
+                Value::Block(lists) => {
+                    for (list, node) in &lists.0 {
+                        if list != "allow" && list != "deny" {
+                            return Err(format!("{list:?} is neither allow nor deny"));
+                        }
+                        self.set(
+                            &format!("auth.users.{user}.nats_{what}_{list}"),
+                            subjects(node)?,
+                            "permissions",
+                        );
+                    }
+                }
+                _ => {
+                    self.set(&format!("auth.users.{user}.nats_{what}_allow"), subjects(node)?, "permissions")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A token stands for a user of its own.
+    pub fn token(&mut self, token: &str) {
+        self.user("token", None);
+        self.set("auth.users.token.nats_token", token, "token");
     }
 
     /// Somebody who may log in.
@@ -275,8 +322,11 @@ impl Setup {
 
     fn password(&mut self, user: &str, password: &str) {
         let is_bcrypt = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|mark| password.starts_with(mark));
-        let key = if is_bcrypt { "password_bcrypt" } else { "password" };
-        self.set(&format!("auth.users.{user}.{key}"), password, "password");
+        if is_bcrypt {
+            let what = "passwords as bcrypt hashes are not supported by this server";
+            return self.problem(&format!("password of {user}"), None, what, true);
+        }
+        self.set(&format!("auth.users.{user}.password"), password, "password");
     }
 
     fn jetstream_as_a_whole(&mut self, node: &Node) -> Result<bool, String> {
@@ -322,8 +372,8 @@ impl Setup {
         let host = self.host.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
         let port = self.port.unwrap_or(4222);
         self.set("listen.nats", address(&host, port), "listen");
-        let http = self.http_port.map(|port| address(self.http_host.as_ref().unwrap_or(&host), port));
-        self.set("listen.nats_monitor", http.unwrap_or_else(|| "off".to_owned()), "http");
+        self.process.monitor =
+            self.http_port.map(|port| address(self.http_host.as_ref().unwrap_or(&host), port));
         self.join_password();
         let anybody = match self.no_auth_user.clone() {
             Some(user) => Some(user),
@@ -375,6 +425,12 @@ fn text(node: &Node) -> Result<String, String> {
         Value::Bool(truth) => Ok(truth.to_string()),
         Value::List(_) | Value::Block(_) => Err("a text is expected".to_owned()),
     }
+}
+
+/// One subject, or several, as words between commas.
+fn subjects(node: &Node) -> Result<String, String> {
+    let Value::List(nodes) = &node.value else { return text(node) };
+    Ok(nodes.iter().map(text).collect::<Result<Vec<_>, _>>()?.join(","))
 }
 
 fn truth(node: &Node) -> Result<bool, String> {
@@ -461,7 +517,7 @@ mod tests {
         );
         assert_eq!(setup.problems, []);
         assert_eq!(value(&setup, "listen.nats"), Some("127.0.0.1:4333"));
-        assert_eq!(value(&setup, "listen.nats_monitor"), Some("127.0.0.1:8222"));
+        assert_eq!(setup.process.monitor.as_deref(), Some("127.0.0.1:8222"));
         assert_eq!(value(&setup, "nats.payload_bytes_max"), Some("2097152"));
         assert_eq!(value(&setup, "nats.ping_interval_ms"), Some("20"));
         assert_eq!(value(&setup, "data_dir"), Some("/tmp/x"));
@@ -476,11 +532,20 @@ mod tests {
         assert_eq!(value(&one, "nats.auth_timeout_ms"), Some("1000"));
         assert_eq!(value(&one, "nats.anonymous"), None);
         let many = setup(
-            "authorization { users = [ {user: a, password: b}, {user: c, password: $2a$11$x} ] }\nno_auth_user: a",
+            "authorization { users = [ {user: a, password: b}, {nkey: UX, permissions: {publish: [\"x.>\", y], sub: {deny: z}}} ] }\n\
+             no_auth_user: a",
         );
         assert_eq!(value(&many, "auth.users.a.password"), Some("b"));
-        assert_eq!(value(&many, "auth.users.c.password_bcrypt"), Some("$2a$11$x"));
+        assert_eq!(value(&many, "auth.users.UX.nats_nkey"), Some("UX"));
+        assert_eq!(value(&many, "auth.users.UX.nats_publish_allow"), Some("x.>,y"));
+        assert_eq!(value(&many, "auth.users.UX.nats_subscribe_deny"), Some("z"));
         assert_eq!(value(&many, "nats.anonymous"), Some("a"));
+    }
+
+    #[test]
+    fn a_bcrypt_hash_is_not_taken_for_a_password() {
+        let hashed = setup("authorization { user: a, password: $2a$11$x }");
+        assert!(hashed.has_errors() && value(&hashed, "auth.users.a.password").is_none());
     }
 
     #[test]

@@ -1,0 +1,274 @@
+//! `stele nats-server …`: a broker that is set up, and behaves as a process, like nats-server: its command line and configuration language,
+//! its log lines, pid file, ports file and signals. A translator: the settings that come out are the broker's own, and the ports of other
+//! dialects are off.
+
+mod monitor;
+
+use crate::run::Broker;
+use crate::say;
+use crate::signals::{self, End};
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+use stele_nats::front::args::Args;
+use stele_nats::front::conf::{Sources as Texts, parse};
+use stele_nats::front::options::Setup;
+use stele_nats::jet::time::Time;
+use stele_nats::jet::versions::SERVER_VERSION;
+use stele_server::config::{Config, Flag, Sources, load};
+
+const USAGE: &str = "\
+usage: stele nats-server [options], as nats-server has them:
+  -a, --addr HOST        -p, --port PORT         -n, --name NAME       -m, --http_port PORT
+  -c, --config FILE      -t (check only)         -P, --pid FILE        --ports_file_dir DIR
+  -js, --jetstream       -sd, --store_dir DIR    -l, --log FILE        -D, -V, -DV (log more)
+  --user USER            --pass PASSWORD         --auth TOKEN
+  --tls --tlsverify      --tlscert FILE          --tlskey FILE         --tlscacert FILE
+  -sl, --signal SIGNAL=PID (stop, quit, term, reload, reopen, ldm)     -v, --version
+";
+
+pub(crate) fn run(line: &[String]) -> anyhow::Result<ExitCode> {
+    let args = Args::parse(line.iter().cloned()).map_err(|why| anyhow::anyhow!("{why}\n{USAGE}"))?;
+    if args.help {
+        say(USAGE)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.version {
+        say(&format!("nats-server: v{SERVER_VERSION}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some((signal, whose)) = &args.signal {
+        return send(signal, whose.as_deref());
+    }
+    let setup = setup(&args)?;
+    for problem in &setup.problems {
+        let kind = if problem.is_error { "error" } else { "warning" };
+        eprintln!("nats-server: {kind}: {problem}");
+    }
+    if setup.has_errors() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if args.check {
+        let file = args.config.as_deref().unwrap_or("(none)");
+        say(&format!("nats-server: configuration file {file} is valid\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    serve(&setup)
+}
+
+/// What files and environment are to the configuration language.
+struct Surroundings {
+    /// Where included files are looked for.
+    dir: PathBuf,
+}
+
+impl Texts for Surroundings {
+    fn include(&self, name: &str) -> Result<String, String> {
+        fs::read_to_string(self.dir.join(name)).map_err(|why| why.to_string())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+fn setup(args: &Args) -> anyhow::Result<Setup> {
+    let mut setup = Setup::default();
+    if let Some(file) = &args.config {
+        let text = fs::read_to_string(file).with_context(|| format!("could not read {file}"))?;
+        let dir = Path::new(file).parent().unwrap_or(Path::new("")).to_owned();
+        let block =
+            parse(&text, &Surroundings { dir }).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
+        setup.read(&block);
+    }
+    args.apply(&mut setup).map_err(|why| anyhow::anyhow!("{why}"))?;
+    setup.finish();
+    Ok(setup)
+}
+
+/// The broker's settings. `store`: where everything durable lives unless that is said.
+fn config(setup: &Setup, store: &Path) -> anyhow::Result<Config> {
+    let off = |key: &'static str| (key, "off".to_owned());
+    let level = if setup.process.debug || setup.process.trace { "debug" } else { "warn" };
+    let defaults = vec![
+        off("listen.amqp"),
+        off("listen.kafka"),
+        off("listen.http"),
+        off("listen.metrics"),
+        ("data_dir", store.to_string_lossy().into_owned()),
+        ("logging.filter", level.to_owned()),
+    ];
+    let flags = setup.settings.iter().map(|setting| Flag {
+        flag: setting.said_by.clone(),
+        key: setting.key.clone(),
+        value: setting.value.clone(),
+    });
+    Ok(load(&Sources { dev: defaults, file: None, env: Vec::new(), flags: flags.collect() })?.config)
+}
+
+/// Lines as nats-server writes them: test suites wait for some.
+#[derive(Clone)]
+struct Log(Arc<Mutex<Option<fs::File>>>);
+
+impl Log {
+    fn open(file: Option<&str>) -> anyhow::Result<Self> {
+        let open = |file| fs::OpenOptions::new().create(true).append(true).open(file);
+        let file =
+            file.map(|file| open(file).with_context(|| format!("could not open {file}"))).transpose()?;
+        Ok(Self(Arc::new(Mutex::new(file))))
+    }
+
+    fn note(&self, text: &str) {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let at = Time::from_unix_nanos(i64::try_from(since.as_micros()).unwrap_or(0).saturating_mul(1000));
+        let line = format!("[{}] {} [INF] {text}\n", std::process::id(), shown(at));
+        let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A log that cannot be written to has nowhere to say so.
+        let _ = match file.as_mut() {
+            Some(file) => file.write_all(line.as_bytes()),
+            None => std::io::stderr().write_all(line.as_bytes()),
+        };
+    }
+}
+
+/// `2006/01/02 15:04:05.000000`
+fn shown(at: Time) -> String {
+    let text = at.to_string();
+    let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or_default();
+    let (second, part) = time.split_once('.').unwrap_or((time, ""));
+    format!("{} {second}.{part:0<6}", date.replace('-', "/"))
+}
+
+fn serve(setup: &Setup) -> anyhow::Result<ExitCode> {
+    let process = &setup.process;
+    let log = Log::open(process.log_file.as_deref())?;
+    // Without JetStream nothing is to be kept.
+    let scratch = (!process.jetstream).then(tempfile::tempdir).transpose()?;
+    let store = match &scratch {
+        Some(dir) => dir.path().to_owned(),
+        None => std::env::temp_dir().join("nats").join("stele"),
+    };
+    let config = config(setup, &store)?;
+    stele_server::logging::start(&config.logging);
+    log.note(&format!("Starting nats-server (Stele {})", crate::version::VERSION));
+    log.note(&format!("  Version:  {SERVER_VERSION}"));
+    let broker = Broker::start(&config).map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    let monitor = process
+        .monitor
+        .as_deref()
+        .map(|at| monitor::Monitor::start(at, &config, broker.view()))
+        .transpose()?;
+    if let Some(monitor) = &monitor {
+        log.note(&format!("Starting http monitor on {}", monitor.address()));
+    }
+    let files = Files::write(setup, broker.nats(), monitor.as_ref().map(monitor::Monitor::address))?;
+    if let Some(at) = broker.nats() {
+        log.note(&format!("Listening for client connections on {at}"));
+    }
+    log.note("Server is ready");
+    let stop = broker.stopper();
+    let reloads = log.clone();
+    let end = signals::wait(
+        move || drop(stop.wait()),
+        || {
+            broker.reload();
+            reloads.note("Reloaded server configuration");
+        },
+    )?;
+    match end {
+        End::Signal("SIGUSR2") => log.note("Entering lame duck mode, stop accepting new clients"),
+        End::Signal(name) => log.note(&format!("Trapped {name} signal")),
+        End::Node => {}
+    }
+    log.note("Initiating Shutdown...");
+    drop(files);
+    drop(monitor);
+    let reason = broker.stop();
+    log.note("Server Exiting..");
+    Ok(match reason {
+        stele_server::node::Reason::Asked => ExitCode::SUCCESS,
+        stele_server::node::Reason::Failed(_) => ExitCode::FAILURE,
+    })
+}
+
+/// Files that say where a running server is; removed at its end.
+struct Files(Vec<PathBuf>);
+
+impl Files {
+    fn write(setup: &Setup, nats: Option<SocketAddr>, monitor: Option<SocketAddr>) -> anyhow::Result<Self> {
+        let mut files = Self(Vec::new());
+        let id = std::process::id();
+        if let Some(file) = &setup.process.pid_file {
+            files.put(PathBuf::from(file), &id.to_string())?;
+        }
+        if let Some(dir) = &setup.process.ports_file_dir {
+            let urls = |scheme: &str, at: Option<SocketAddr>| -> Vec<String> {
+                at.into_iter().map(|at| format!("{scheme}://{}", reachable(at))).collect()
+            };
+            let ports =
+                serde_json::json!({ "nats": urls("nats", nats), "monitoring": urls("http", monitor) });
+            files.put(Path::new(dir).join(format!("nats-server_{id}.ports")), &ports.to_string())?;
+        }
+        Ok(files)
+    }
+
+    fn put(&mut self, path: PathBuf, text: &str) -> anyhow::Result<()> {
+        fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+        self.0.push(path);
+        Ok(())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // Somebody may have removed it already.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// An address as a client on this machine reaches it.
+fn reachable(at: SocketAddr) -> SocketAddr {
+    if at.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], at.port())) } else { at }
+}
+
+/// Sends a running server a signal. `whose`: its number, or a file with it.
+fn send(signal: &str, whose: Option<&str>) -> anyhow::Result<ExitCode> {
+    let whose = whose.context("whose? say --signal SIGNAL=PID, or =FILE with the number in it")?;
+    let number = match whose.parse::<i32>() {
+        Ok(number) => number,
+        Err(_) => {
+            let text = fs::read_to_string(whose).with_context(|| format!("could not read {whose}"))?;
+            text.trim().parse().with_context(|| format!("no number in {whose}"))?
+        }
+    };
+    let pid = Pid::from_raw(number).with_context(|| format!("{number} is no process"))?;
+    let signal = match signal {
+        "stop" => Signal::KILL,
+        "quit" => Signal::INT,
+        "term" => Signal::TERM,
+        "reopen" => Signal::USR1,
+        "reload" => Signal::HUP,
+        _ => Signal::USR2,
+    };
+    kill_process(pid, signal).with_context(|| format!("could not signal process {number}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_has_the_time_as_nats_server_writes_it() {
+        let at: Time = "2024-01-02T03:04:05.5Z".parse().unwrap();
+        assert_eq!(shown(at), "2024/01/02 03:04:05.500000");
+    }
+}
