@@ -83,9 +83,18 @@ pub struct LiveItem {
     pub body_len: u32,
     /// If nobody hears it and nothing stores it, the publisher is told by [`crate::session::Session::unheard`].
     pub tell_unheard: bool,
+    /// Length of the subject that listeners are shown in place of the one they hear by, bytes: it stands before `at`. 0: the same.
+    pub shown_len: u16,
 }
 
 impl LiveItem {
+    /// Where the subject is that listeners are shown.
+    #[must_use]
+    pub fn shown(&self) -> Range<usize> {
+        let at = self.at as usize;
+        if self.shown_len == 0 { self.subject() } else { at.saturating_sub(usize::from(self.shown_len))..at }
+    }
+
     /// Where the subject is.
     #[must_use]
     pub fn subject(&self) -> Range<usize> {
@@ -228,9 +237,29 @@ impl LiveBatch {
             headers_len: long(headers.len()),
             body_len: long(body.len()),
             tell_unheard: false,
+            shown_len: 0,
         });
         for part in [subject, reply, headers, body] {
             bytes.extend_from_slice(part);
+        }
+    }
+
+    /// The same for a record that listeners are shown under another subject than the one they hear it by: what was stored, and is
+    /// published again to where it was asked for.
+    ///
+    /// # Panics
+    /// As [`Self::put`].
+    pub fn put_as(
+        items: &mut Vec<LiveItem>,
+        bytes: &mut bytes::BytesMut,
+        shown: &[u8],
+        (subject, reply): (&[u8], &[u8]),
+        (headers, body): (&[u8], &[u8]),
+    ) {
+        bytes.extend_from_slice(shown);
+        Self::put(items, bytes, (subject, reply), (headers, body));
+        if let Some(item) = items.last_mut() {
+            item.shown_len = u16::try_from(shown.len()).expect("subjects are short");
         }
     }
 }

@@ -18,6 +18,7 @@ mod subscribe;
 
 use crate::codec::options::Options;
 use crate::codec::{Command, Parsed, Violation, parse, write};
+use crate::jet::serve::Jet;
 use crate::profile::Profile;
 use answers::Answers;
 use partial::Partial;
@@ -66,9 +67,10 @@ pub struct Connection {
     login_due: Option<Now>,
     /// It was told which account it is in.
     told_account: bool,
-    ticket_last: u64,
     /// It has said CONNECT.
     connected: bool,
+    /// What it asked of JetStream.
+    jet: Jet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,9 @@ enum Phase {
     /// The last words are said.
     Closed,
 }
+
+/// Requests and batches of JetStream's that may be unanswered; above it no command is taken.
+const JET_OPEN_MAX: usize = 4096;
 
 /// The ticket of the one request that a login makes.
 const OPEN: Ticket = Ticket(0);
@@ -99,6 +104,7 @@ impl Connection {
             subscriptions: Subscriptions::new(profile.subscriptions_max),
             pings: Pings::new(now, profile.ping_interval_ms, profile.pings_out_max),
             profile,
+            jet: Jet::new(seed(&arrival.nonce)),
             arrival,
             phase: Phase::Greeted,
             options: Options::default(),
@@ -106,7 +112,6 @@ impl Connection {
             partial: Partial::default(),
             login_due,
             told_account: false,
-            ticket_last: OPEN.0,
             connected: false,
         }
     }
@@ -187,14 +192,16 @@ impl Connection {
         self.close(text, text.unwrap_or("arguments of a command make no sense"), out);
     }
 
-    fn next_ticket(&mut self) -> Ticket {
-        self.ticket_last += 1;
-        Ticket(self.ticket_last)
-    }
-
     fn takes_input(&self) -> bool {
         matches!(self.phase, Phase::Greeted | Phase::Ready)
     }
+}
+
+/// A number of random text.
+fn seed(nonce: &str) -> u64 {
+    nonce
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, octet| (sum ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// To be done when the live work before it is.
@@ -214,12 +221,15 @@ impl Session for Connection {
         self.subscriptions.reclaim();
         out.live.frames = DIALECT;
         out.live.mute = !self.options.echo;
-        out.live.ticket = self.next_ticket();
+        out.live.ticket = self.jet.batch_ticket();
         if !self.partial.is_empty() {
-            return self.receive_partial(now, input, out);
+            let used = self.receive_partial(now, input, out);
+            self.answers.leave(out);
+            self.jet.flush(out);
+            return used;
         }
         let mut used = 0;
-        while self.takes_input() {
+        while self.takes_input() && self.jet.open() < JET_OPEN_MAX {
             match parse(&input[used..], &self.profile.limits) {
                 Ok(Parsed::Command(command, len)) => match self.take(now, &command, (input, used), out) {
                     Ok(true) => used += len,
@@ -237,11 +247,15 @@ impl Session for Connection {
             }
         }
         self.answers.leave(out);
+        self.jet.flush(out);
         if self.phase == Phase::Closed { input.len() } else { used }
     }
 
     fn complete(&mut self, now: Now, ticket: Ticket, outcome: Outcome, out: &mut Outbox) {
-        if ticket == OPEN && self.phase == Phase::Entering {
+        if Jet::is_mine(ticket) {
+            self.jet.complete(now, ticket, outcome);
+            self.jet.flush(out);
+        } else if ticket == OPEN && self.phase == Phase::Entering {
             self.opened(now, &outcome, out);
         }
     }
@@ -288,8 +302,12 @@ impl Session for Connection {
             // Nothing that this dialect publishes waits for a disk before it is read, and it lends no credit.
             Wake::Blocked(_) | Wake::Unblocked | Wake::Drained => {}
             Wake::Cancelled { .. } | Wake::Appended { .. } => {}
-            // For consumers; this connection has none yet.
-            Wake::Interest { .. } | Wake::Shared(_) => {}
+            Wake::Shared(news) => {
+                self.jet.shared(&news);
+                self.jet.flush(out);
+            }
+            // A client's session watches nothing.
+            Wake::Interest { .. } => {}
         }
     }
 

@@ -5,8 +5,12 @@
 
 use regex::{Regex, RegexBuilder};
 use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 use stele_model::refusal::{Access, Object};
 use stele_model::registry::{Grant, Right};
+
+/// The user that the server's own sessions are. No client can be it: names of users have no control characters on any wire.
+pub const SYSTEM: &str = "\0system";
 
 /// Most bytes that a compiled expression may take: bounds what one grant or policy can cost.
 const EXPRESSION_BYTES_MAX: usize = 1 << 20;
@@ -37,6 +41,17 @@ impl Permits {
             grant,
             rights,
         })
+    }
+
+    /// Those of [`SYSTEM`].
+    pub(crate) fn everything() -> &'static Arc<Self> {
+        static EVERYTHING: LazyLock<Arc<Permits>> = LazyLock::new(|| {
+            let all = || ".*".to_owned();
+            let (user, namespace) = (SYSTEM.to_owned(), String::new());
+            let grant = Grant { user, namespace, configure: all(), write: all(), read: all() };
+            Arc::new(Permits::of(grant, BTreeSet::new()).expect("these expressions can be read"))
+        });
+        &EVERYTHING
     }
 
     /// The grant of who is let in and may do nothing.

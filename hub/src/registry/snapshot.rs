@@ -3,7 +3,7 @@
 //! Called by hubs (routing, grants), by the server (passwords) and by listings. A snapshot shares all it can with the one
 //! before it. What must hold: whatever it names exists in it (a rule's target, a grant's user).
 
-use super::access::Permits;
+use super::access::{Permits, SYSTEM};
 use super::policy::CompiledPolicy;
 use crate::map::Map;
 use crate::router::captures::Captures;
@@ -279,7 +279,7 @@ impl Namespace {
     /// What a user may do here; `None`: nothing.
     #[must_use]
     pub fn permits(&self, user: &str) -> Option<&Arc<Permits>> {
-        self.permits.get(user)
+        if user == SYSTEM { Some(Permits::everything()) } else { self.permits.get(user) }
     }
 
     /// All grants, by user.

@@ -53,7 +53,7 @@ impl Connection {
     fn assembled(&self, view: LiveView<'_>, item: &LiveItem, sid: &[u8], out: &mut Outbox) {
         let block = if self.options.headers { view.slice(item.headers()) } else { &[] };
         let body = view.slice(item.body());
-        let names = (view.slice(item.subject()), sid, view.slice(item.reply()));
+        let names = (view.slice(item.shown()), sid, view.slice(item.reply()));
         let buffer = out.write.buffer();
         write::head(buffer, names, block.len(), body.len());
         buffer.reserve(block.len() + body.len() + 2);

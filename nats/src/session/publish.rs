@@ -2,7 +2,10 @@
 
 use super::{Connection, Phase};
 use crate::codec::Publish;
+use crate::jet::serve::Jet;
+use crate::jet::stored::Message;
 use crate::subject;
+use std::ops::Range;
 use stele_model::id::Now;
 use stele_model::live::LiveItem;
 use stele_model::session::Outbox;
@@ -31,9 +34,16 @@ impl Connection {
             return Self::error(out, &format!("Permissions Violation for Publish to {subject:?}"));
         }
         self.ok(out);
+        let part = |range: &Range<usize>| &input[at + range.start..at + range.end];
+        let (headers, body) = part(payload).split_at(*headers_len);
+        let message = Message { subject: text, reply: part(reply), headers, body };
+        if Jet::takes(text) {
+            return self.jet.receive(now, &message);
+        }
+        let Ok(terms) = self.jet.terms(&message) else { return };
         let serves = Self::serves(text);
         if serves {
-            self.serve(text, &input[at + reply.start..at + reply.end]);
+            self.serve(text, message.reply);
         }
         // A message with an empty header block reads differently from one without: only its parts can be used.
         if !is_plain || (*has_headers && *headers_len == 0) {
@@ -42,6 +52,8 @@ impl Connection {
         let short = |n: usize| u16::try_from(n).expect("a control line is shorter than 64 KiB");
         let long = |n: usize| u32::try_from(n).expect("a read is shorter than 4 GiB");
         let from = subject.start;
+        let item = long(out.live.items.len());
+        out.live.terms.extend(terms.map(|terms| (item, terms)));
         out.live.items.push(LiveItem {
             at: long(at + from),
             subject_len: short(subject.len()),
@@ -51,6 +63,7 @@ impl Connection {
             headers_len: long(*headers_len),
             body_len: long(payload.len() - headers_len),
             tell_unheard: self.options.no_responders && !reply.is_empty() && !serves,
+            shown_len: 0,
         });
     }
 }

@@ -13,6 +13,8 @@ use stele_amqp091::profile as amqp091;
 use stele_amqp091::session::Connection as Amqp091;
 use stele_hub::registry::PARTITIONS_MAX;
 use stele_model::id::Now;
+use stele_model::session::Session;
+use stele_nats::jet::push::PushService;
 
 /// Largest message: a record is one piece, and a block holds 15.5 MiB, or a quarter of a segment if that is less.
 const MESSAGE_BYTES_MAX: u32 = 15 << 20;
@@ -48,6 +50,11 @@ pub(super) fn guests(config: &Config) -> Guests {
         anonymous_nats: config.nats.anonymous.clone(),
         nats: config.users.iter().map(|(name, user)| (name.clone(), of(user))).collect(),
     }
+}
+
+/// The server's own session for a namespace: it pushes what consumers are to get of streams.
+pub(super) fn service(namespace: &str) -> Box<dyn Session> {
+    Box::new(PushService::new(namespace))
 }
 
 fn amqp091(config: &Config) -> Result<impl FnMut(Now) -> Amqp091 + use<>, StartError> {
@@ -154,6 +161,7 @@ impl Nats {
             port: listen.port(),
             auth_required: nats.anonymous.is_none(),
             has_keys: config.users.values().any(|user| user.nats.nkey.is_some()),
+            jetstream: true,
             tls,
             limits,
             subscriptions_max: nats.subscriptions_max,

@@ -7,6 +7,7 @@
 mod connection;
 mod login;
 mod message;
+mod services;
 mod transport;
 
 use crate::node::registry::RegistryMessage;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use stele_hub::Snapshot;
 use stele_hub::hub::{Hub, HubOut};
 use stele_model::flow::Party;
-use stele_model::id::{Now, SessionId};
+use stele_model::id::{NamespaceId, Now, SessionId};
 use stele_model::live::{LiveBatch, LiveView};
 use stele_model::op::Op;
 use stele_model::outcome::{Outcome, Wake};
@@ -83,6 +84,8 @@ struct Io {
     out: HubOut,
     to_shards: Vec<(Vec<ShardOp>, usize)>,
     connections: Slab<Connection>,
+    /// Slots of the server's own sessions, by their namespace.
+    services: BTreeMap<NamespaceId, usize>,
     accepted: u64,
     /// Slots that may have more to read.
     ready: VecDeque<usize>,
@@ -111,6 +114,7 @@ impl Io {
             out: HubOut::default(),
             to_shards: wiring.shards.iter().map(|_| (Vec::new(), 0)).collect(),
             connections: Slab::new(),
+            services: BTreeMap::new(),
             accepted: 0,
             ready: VecDeque::new(),
             touched: Vec::new(),
@@ -127,6 +131,7 @@ impl Io {
 
     fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
+        self.keep_services();
         loop {
             let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {
@@ -173,6 +178,7 @@ impl Io {
         if !Arc::ptr_eq(&self.snapshot, &self.wiring.snapshot.load()) {
             self.snapshot = self.wiring.snapshot.load_full();
             self.hub.replace_snapshot(Arc::clone(&self.snapshot));
+            self.keep_services();
         }
     }
 
@@ -193,13 +199,14 @@ impl Io {
             IoMessage::Connection(arrival) => self.accept(now, arrival),
             IoMessage::Alarm(source, why) => self.alarm(now, source, why),
             IoMessage::Report(to) => {
-                let connections = self.connections.len() as u64;
+                let connections = (self.connections.len() - self.services.len()) as u64;
                 let report = IoReport { flow: self.hub.flow().clone(), counters: self.counters, connections };
                 // Who asked may have given up waiting.
                 let _ = to.try_send(report);
             }
             IoMessage::Stop => {
                 self.stopping = Some(Goodbye::at(now));
+                self.end_services();
                 self.wake_all(now, &Wake::Close("the server is being stopped".to_owned()));
             }
         }
@@ -409,7 +416,8 @@ impl Io {
         for submit in submits.drain(..) {
             self.counters.asked(&submit.op);
             if let Op::Open { namespace } = &submit.op
-                && let Err(refusal) = enter(&self.snapshot, &mut connection.seat, namespace)
+                && let Some(seat) = &mut connection.seat
+                && let Err(refusal) = enter(&self.snapshot, seat, namespace)
             {
                 let outcome = Outcome::Refused(refusal);
                 connection.session.complete(now, submit.ticket, outcome, &mut connection.outbox);
@@ -419,7 +427,13 @@ impl Io {
             self.hub.submit(now, connection.id, submit, &mut self.out);
         }
         connection.outbox.submits = submits;
-        if connection.resume {
+        if connection.is_inner() {
+            // It has nothing to read, but is asked each time what it wants of the live path.
+            self.feed(now, slot, &[]);
+            if self.connections.get(slot).is_some_and(|connection| !connection.outbox.submits.is_empty()) {
+                self.touched.push(slot);
+            }
+        } else if connection.resume {
             connection.resume = false;
             let mut tail = std::mem::take(&mut connection.tail);
             if !tail.is_empty() {

@@ -203,6 +203,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
                 pending_bytes_max: usize::try_from(config.nats.pending_bytes_max).unwrap_or(usize::MAX),
                 write_deadline_ms: config.nats.write_deadline_ms,
             },
+            service: dialects::service,
             frame_bytes_max: config.limits.frame_bytes_max as usize,
             seed: hub_seed,
         };

@@ -36,8 +36,8 @@ pub(super) struct Connection {
     pub(super) stuck: Option<Now>,
     /// The deadline in force.
     pub(super) armed: Option<Now>,
-    /// Its right to be here, and in its namespace; given back when it is dropped.
-    pub(super) seat: Seat,
+    /// Its right to be here, and in its namespace; given back when it is dropped. `None`: it is the server's own.
+    pub(super) seat: Option<Seat>,
     transport: Transport,
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
@@ -64,7 +64,21 @@ impl Connection {
         let Arrival { mut socket, security, dialect, seat, .. } = arrival;
         socket.set_nodelay(true)?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self {
+        Ok(Self::new((id, dialect), session, Some(seat), Transport::new(socket, security)?))
+    }
+
+    /// A session of the server's own: it has no socket.
+    pub(super) fn inner(id: SessionId, dialect: Dialect, session: Box<dyn Session>) -> Self {
+        Self::new((id, dialect), session, None, Transport::none())
+    }
+
+    fn new(
+        (id, dialect): (SessionId, Dialect),
+        session: Box<dyn Session>,
+        seat: Option<Seat>,
+        transport: Transport,
+    ) -> Self {
+        Self {
             id,
             dialect,
             session,
@@ -79,10 +93,15 @@ impl Connection {
             stuck: None,
             armed: None,
             seat,
-            transport: Transport::new(socket, security)?,
+            transport,
             pending: VecDeque::new(),
             pending_bytes: 0,
-        })
+        }
+    }
+
+    /// Whether it is the server's own.
+    pub(super) fn is_inner(&self) -> bool {
+        self.seat.is_none()
     }
 
     /// Reads once, up to `bytes_max` bytes, behind what the session left: so that a frame is always in one piece. `buffer` has space for
@@ -186,7 +205,9 @@ impl Connection {
     }
 
     pub(super) fn shut(&mut self, registry: &Registry) {
-        // It is closed by dropping it in any case; an error here means that it is closed already.
-        let _ = registry.deregister(self.transport.socket());
+        if let Some(socket) = self.transport.socket() {
+            // It is closed by dropping it in any case; an error here means that it is closed already.
+            let _ = registry.deregister(socket);
+        }
     }
 }

@@ -191,6 +191,8 @@ pub(crate) struct Wiring {
     pub sessions: Sessions,
     /// What is known of clients besides the definitions.
     pub guests: Arc<Guests>,
+    /// Makes the server's own session for a namespace.
+    pub service: fn(&str) -> Box<dyn Session>,
     /// Largest frame that a session takes, bytes.
     pub frame_bytes_max: usize,
     /// Unguessable numbers for addresses made up here; the same for all hubs of a node.

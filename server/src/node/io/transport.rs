@@ -22,7 +22,8 @@ pub(crate) enum Security {
 }
 
 pub(super) struct Transport {
-    socket: TcpStream,
+    /// `None`: the session is the server's own, and has nobody to speak with.
+    socket: Option<TcpStream>,
     state: State,
 }
 
@@ -43,14 +44,20 @@ impl Transport {
             Security::Either(identity) => State::Undecided { identity, must_be_tls: false },
             Security::Upgraded(identity) => State::Undecided { identity: Some(identity), must_be_tls: true },
         };
-        Ok(Self { socket, state })
+        Ok(Self { socket: Some(socket), state })
+    }
+
+    /// For a session of the server's own.
+    pub(super) fn none() -> Self {
+        Self { socket: None, state: State::Plain }
     }
 
     /// Reads what the client said, decrypted. `WouldBlock` only when the socket has nothing more.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(socket) = &mut self.socket else { return Err(io::ErrorKind::WouldBlock.into()) };
         if let State::Undecided { identity, must_be_tls } = &mut self.state {
             let mut first = [0];
-            if self.socket.peek(&mut first)? == 0 {
+            if socket.peek(&mut first)? == 0 {
                 return Ok(0);
             }
             self.state = match (first[0], identity.take()) {
@@ -66,17 +73,19 @@ impl Transport {
         }
         match &mut self.state {
             State::Undecided { .. } => Err(io::ErrorKind::WouldBlock.into()),
-            State::Plain => self.socket.read(into),
-            State::Tls(tls) => read_tls(tls, &mut self.socket, into),
+            State::Plain => socket.read(into),
+            State::Tls(tls) => read_tls(tls, socket, into),
         }
     }
 
     /// Writes some of `pieces`, encrypted where that was agreed.
     pub(super) fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let State::Tls(tls) = &mut self.state else { return self.socket.write_vectored(pieces) };
+        // What nobody is there to read is written at once.
+        let Some(socket) = &mut self.socket else { return Ok(pieces.iter().map(|piece| piece.len()).sum()) };
+        let State::Tls(tls) = &mut self.state else { return socket.write_vectored(pieces) };
         // rustls takes up to its own buffer's limit; what the kernel does not take of that stays there.
         while tls.wants_write() {
-            tls.write_tls(&mut self.socket)?;
+            tls.write_tls(socket)?;
         }
         match tls.writer().write_vectored(pieces)? {
             0 => Err(io::ErrorKind::WouldBlock.into()),
@@ -86,9 +95,9 @@ impl Transport {
 
     /// Encrypted bytes that the kernel has not taken yet go on.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        let State::Tls(tls) = &mut self.state else { return Ok(()) };
+        let (State::Tls(tls), Some(socket)) = (&mut self.state, &mut self.socket) else { return Ok(()) };
         while tls.wants_write() {
-            match tls.write_tls(&mut self.socket) {
+            match tls.write_tls(socket) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -106,11 +115,11 @@ impl Transport {
             tls.send_close_notify();
             self.flush()?;
         }
-        self.socket.shutdown(Shutdown::Write)
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write))
     }
 
-    pub(super) fn socket(&mut self) -> &mut TcpStream {
-        &mut self.socket
+    pub(super) fn socket(&mut self) -> Option<&mut TcpStream> {
+        self.socket.as_mut()
     }
 }
 

@@ -1,0 +1,206 @@
+//! Requests about consumers.
+
+use super::streams::{found, look_up, nothing, optional};
+use super::{Call, Numbers, Step, Stepped, partition, share};
+use crate::jet::api::Consumer;
+use crate::jet::consumer::{AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy};
+use crate::jet::consumer_check::{self, Action, CreateConsumer, Named};
+use crate::jet::error::{ApiError, Code};
+use crate::jet::json;
+use crate::jet::refuse::share_refused;
+use crate::jet::reply::{self, Consumers, LIST_MAX, NAMES_MAX, Paged, Paused, shown_consumer};
+use crate::jet::request::{Page, PauseRequest};
+use crate::jet::settings;
+use crate::jet::stream::{Retention, StreamConfig};
+use crate::jet::time::Time;
+use stele_model::op::Op;
+use stele_model::outcome::Done;
+use stele_model::share::{Expect, ShareAnswer, ShareInfo, ShareRefusal, ShareRequest, ShareVerb};
+
+/// What a group said.
+fn said(answer: Result<&Done, ApiError>) -> Result<Result<&ShareAnswer, &ShareRefusal>, ApiError> {
+    match answer? {
+        Done::Share(answer) => Ok(answer.as_ref()),
+        other => unreachable!("the hub answers for a shared group with {other:?}"),
+    }
+}
+
+fn there(answer: Result<&Done, ApiError>) -> Result<&ShareInfo, ApiError> {
+    match said(answer)?.map_err(|refusal| share_refused(refusal, false))? {
+        ShareAnswer::Info(info) | ShareAnswer::Put { info, .. } => Ok(info),
+        other => unreachable!("a shared group tells of itself with {other:?}"),
+    }
+}
+
+fn ask(stream: &str, consumer: &str, verb: ShareVerb) -> Op {
+    Op::Share(ShareRequest { share: share(stream, consumer), verb })
+}
+
+fn told(call: &Call<'_>, stream: &str, info: &ShareInfo) -> ConsumerInfo {
+    shown_consumer(settings::consumer_info(stream, info, call.now))
+}
+
+/// Stages: the stream; the consumer of that name, if it has one; what became of it. The name that is made up for one without
+/// is in the last question only, so a request that is taken up again does not make up another.
+pub(super) fn create(call: &Call<'_>, named: Named<'_>, numbers: &mut Numbers) -> Stepped {
+    let mut request: CreateConsumer = json::read(call.body)?;
+    consumer_check::named(&mut request, named)?;
+    let Some(stream) = call.answer(0) else { return Ok(look_up(named.stream)) };
+    let (_, stream) = found(stream)?;
+    let has_name = !request.config.name.is_empty();
+    let put_stage = if has_name { 2 } else { 1 };
+    if let Some(put) = call.answer(put_stage) {
+        let put = said(put)?.map_err(|refusal| put_refused(refusal, &request, &stream))?;
+        let ShareAnswer::Put { info, .. } = put else { unreachable!("a group is put: {put:?}") };
+        return call.done(told(call, named.stream, info));
+    }
+    let old = match call.answer(1) {
+        None if has_name => {
+            return Ok(Step::Ask(vec![ask(named.stream, &request.config.name, ShareVerb::Info)]));
+        }
+        None => None,
+        Some(answer) => match said(answer)? {
+            Ok(ShareAnswer::Info(info)) => Some(info),
+            Ok(other) => unreachable!("a shared group tells of itself with {other:?}"),
+            Err(_) => None,
+        },
+    };
+    let config = checked(&request, &stream, old.map(AsRef::as_ref))?;
+    let name = if has_name { config.name.clone() } else { numbers.name() };
+    let settings = Box::new(settings::of_consumer(&config));
+    let expect = match request.action {
+        Action::Create => Expect::New,
+        Action::Update => Expect::There,
+        Action::Either => Expect::Any,
+    };
+    Ok(Step::Ask(vec![ask(named.stream, &name, ShareVerb::Put { settings, expect })]))
+}
+
+/// The configuration that is asked for, if it may take the place of what is there.
+fn checked(
+    request: &CreateConsumer,
+    stream: &StreamConfig,
+    old: Option<&ShareInfo>,
+) -> Result<ConsumerConfig, ApiError> {
+    let mut config = request.config.clone();
+    if let Some(old) = old {
+        // Only a request of its own pauses a consumer that is there.
+        config.pause_until = old.settings.pause_until.map(Time::from);
+    }
+    let mut config = consumer_check::check(config, stream, request.pedantic)?;
+    let Some(old) = old else {
+        if request.action == Action::Update {
+            return Err(Code::ConsumerDoesNotExist.error());
+        }
+        consumer_check::beside(&config, stream, true, [])?;
+        consumer_check::stamp_inactive(&mut config);
+        return Ok(config);
+    };
+    let before = settings::consumer_config(old);
+    if request.action == Action::Create && !consumer_check::is_same(&before, &config) {
+        return Err(Code::ConsumerAlreadyExists.error());
+    }
+    consumer_check::update_from(&before, &config, old.attached > 0)?;
+    consumer_check::stamp_inactive(&mut config);
+    Ok(config)
+}
+
+/// Why a group was not put, in the words for this request.
+fn put_refused(refusal: &ShareRefusal, request: &CreateConsumer, stream: &StreamConfig) -> ApiError {
+    let config = &request.config;
+    let explicit = config.ack_policy == AckPolicy::Explicit;
+    let work = stream.retention == Retention::WorkQueue;
+    if work
+        && explicit
+        && config.deliver_policy != DeliverPolicy::All
+        && *refusal == ShareRefusal::NeedsSettles
+    {
+        return Code::ConsumerWorkQueueNotDeliverAll.error();
+    }
+    if *refusal == ShareRefusal::Exists && request.action == Action::Update {
+        return Code::ConsumerDoesNotExist.error();
+    }
+    share_refused(refusal, !config.filters().is_empty())
+}
+
+pub(super) fn info(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
+    nothing(call.body)?;
+    let Some(stream) = call.answer(0) else { return Ok(look_up(of.stream)) };
+    found(stream)?;
+    let Some(info) = call.answer(1) else {
+        return Ok(Step::Ask(vec![ask(of.stream, of.name, ShareVerb::Info)]));
+    };
+    call.done(told(call, of.stream, there(info)?))
+}
+
+pub(super) fn delete(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
+    nothing(call.body)?;
+    let Some(stream) = call.answer(0) else { return Ok(look_up(of.stream)) };
+    found(stream)?;
+    let Some(deleted) = call.answer(1) else {
+        return Ok(Step::Ask(vec![ask(of.stream, of.name, ShareVerb::Delete)]));
+    };
+    said(deleted)?.map_err(|refusal| share_refused(refusal, false))?;
+    call.done(reply::SUCCESS)
+}
+
+pub(super) fn pause(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
+    let request: PauseRequest = optional(call.body)?;
+    let Some(stream) = call.answer(0) else { return Ok(look_up(of.stream)) };
+    found(stream)?;
+    let Some(paused) = call.answer(1) else {
+        let until = settings::pause(request.pause_until);
+        return Ok(Step::Ask(vec![ask(of.stream, of.name, ShareVerb::Pause(until))]));
+    };
+    there(paused)?;
+    let until = request.pause_until;
+    let left = until.unix_nanos().saturating_sub(Time::from(call.now).unix_nanos()).max(0);
+    let left = if until.is_zero() { 0 } else { left };
+    call.done(Paused { paused: left > 0, pause_until: until, pause_remaining: left })
+}
+
+/// A page of a stream's consumers.
+struct Listing<'c> {
+    groups: &'c [ShareInfo],
+    /// How many there are in all.
+    total: usize,
+    /// How many were passed over.
+    offset: usize,
+}
+
+/// The page that is asked for; `Err`: ask first.
+fn page<'c>(call: &'c Call<'_>, stream: &str, limit: usize) -> Result<Result<Listing<'c>, Step>, ApiError> {
+    let page: Page = optional(call.body)?;
+    let Some(there) = call.answer(0) else { return Ok(Err(look_up(stream))) };
+    found(there)?;
+    let offset = u64::try_from(page.offset).unwrap_or(0);
+    let Some(listed) = call.answer(1) else {
+        let count_max = u32::try_from(limit).unwrap_or(u32::MAX);
+        return Ok(Err(Step::Ask(vec![Op::Shares { of: partition(stream), offset, count_max }])));
+    };
+    match said(listed)?.map_err(|refusal| share_refused(refusal, false))? {
+        ShareAnswer::Listed { groups, total } => {
+            let total = usize::try_from(*total).unwrap_or(usize::MAX);
+            Ok(Ok(Listing { groups, total, offset: page.offset(total) }))
+        }
+        other => unreachable!("shared groups are listed: {other:?}"),
+    }
+}
+
+pub(super) fn names(call: &Call<'_>, stream: &str) -> Stepped {
+    let Listing { groups, total, offset } = match page(call, stream, NAMES_MAX)? {
+        Ok(page) => page,
+        Err(ask) => return Ok(ask),
+    };
+    let consumers = Some(groups.iter().map(|info| info.group.clone()).collect::<Vec<_>>());
+    call.done(Paged { total, offset, limit: NAMES_MAX, entries: Consumers { consumers } })
+}
+
+pub(super) fn list(call: &Call<'_>, stream: &str) -> Stepped {
+    let Listing { groups, total, offset } = match page(call, stream, LIST_MAX)? {
+        Ok(page) => page,
+        Err(ask) => return Ok(ask),
+    };
+    let consumers = Some(groups.iter().map(|info| told(call, stream, info)).collect::<Vec<_>>());
+    call.done(Paged { total, offset, limit: LIST_MAX, entries: Consumers { consumers } })
+}

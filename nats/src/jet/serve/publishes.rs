@@ -1,0 +1,120 @@
+//! Publishes that streams may take: what their headers ask for, and a PubAck for each that waits for one.
+//!
+//! A message is published live, and stored by the hub where a stream captures its subject; what came of that is told once for a read.
+
+use super::Jet;
+use crate::jet::publish::{Allows, PubAck, Rollup, Ttl, Wishes, header};
+use crate::jet::refuse::refused;
+use crate::jet::stored::Message;
+use bytes::Bytes;
+use stele_model::id::{Position, Ticket};
+use stele_model::outcome::Published;
+use stele_model::refusal::Refusal;
+use stele_model::stream::StreamRefusal;
+use stele_model::stream::records::{self, LastOf, Terms};
+use stele_model::subject::Pattern;
+use stele_record::View;
+use stele_record::nats::Parts;
+
+/// A message asks for what cannot be; its sender was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Impossible;
+
+/// Whether a header block may ask for anything.
+fn may_ask(block: &[u8]) -> bool {
+    block.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"Nats-") || line.starts_with(b"KV-"))
+}
+
+/// Whether a message says that its subject has ended: a key was deleted, or went by time.
+fn is_marker(headers: &[u8]) -> bool {
+    header(headers, "Nats-Marker-Reason").is_some()
+        || matches!(header(headers, "KV-Operation"), Some("DEL" | "PURGE"))
+}
+
+fn terms(wishes: &Wishes<'_>, marker: bool) -> Terms {
+    let octets = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    Terms {
+        stream: wishes.stream.map(str::to_owned),
+        id: wishes.id.map(octets),
+        // The next position is the last sequence.
+        end: wishes.last_seq.map(Position),
+        last: wishes.last_subject_seq.map(|seq| LastOf {
+            subjects: wishes.last_subject.and_then(|text| Pattern::new(text.to_owned())),
+            position: seq.checked_sub(1).map(Position),
+        }),
+        last_id: wishes.last_id.map(octets),
+        rollup: wishes.rollup.map(|rollup| match rollup {
+            Rollup::All => records::Rollup::All,
+            Rollup::Subject => records::Rollup::Subject,
+        }),
+        ttl: match wishes.ttl {
+            None => records::Ttl::Stream,
+            Some(Ttl::Never) => records::Ttl::Never,
+            Some(Ttl::Seconds(seconds)) => records::Ttl::Ms(seconds.saturating_mul(1000)),
+        },
+        marker,
+    }
+}
+
+impl Jet {
+    /// The ticket by which the hub answers what it stores of the messages of a read.
+    pub fn batch_ticket(&mut self) -> Ticket {
+        Ticket(self.numbers.next())
+    }
+
+    /// What a message asks of the stream that takes it; `None`: nothing.
+    ///
+    /// # Errors
+    /// [`Impossible`] if it asks for what no stream does: it must not be published.
+    pub fn terms(&mut self, message: &Message<'_>) -> Result<Option<Terms>, Impossible> {
+        if !may_ask(message.headers) {
+            return Ok(None);
+        }
+        // The stream itself says what it does not allow.
+        match Wishes::parse(message.headers, Allows { rollup: true, ttl: true }) {
+            Ok(wishes) => {
+                let terms = terms(&wishes, is_marker(message.headers));
+                Ok((terms != Terms::default()).then_some(terms))
+            }
+            Err(error) => {
+                self.answer_publish(message.reply, &PubAck { error: Some(error), ..PubAck::default() });
+                Err(Impossible)
+            }
+        }
+    }
+
+    /// What became of a batch.
+    pub(super) fn published(&mut self, published: &Published) {
+        for (n, item) in (0..).zip(&published.batch.items) {
+            if !item.awaited {
+                continue;
+            }
+            let Some(ack) = ack(published, n) else { continue };
+            let Ok(view) = View::parse(published.batch.record(n)) else { continue };
+            self.answer_publish(Parts::of(&view).reply, &ack);
+        }
+    }
+
+    fn answer_publish(&mut self, reply: &[u8], ack: &PubAck) {
+        let body = serde_json::to_vec(ack).expect("an answer is a map with names");
+        self.desk.say(reply, b"", &body);
+    }
+}
+
+/// The answer to an item; `None`: no stream took it and none refused it, or none that acknowledges.
+fn ack(published: &Published, item: u32) -> Option<PubAck> {
+    if let Ok(at) = published.stored.binary_search_by_key(&item, |stored| stored.item)
+        && let Some(stored) = published.stored.get(at)
+    {
+        let (stream, seq) = (stored.stream.clone(), stored.position.0 + 1);
+        return Some(PubAck { error: None, stream, seq, duplicate: stored.duplicate });
+    }
+    let at = published.refused.binary_search_by_key(&item, |(item, _)| *item).ok()?;
+    let (_, refusal) = published.refused.get(at)?;
+    let stream = match refusal {
+        Refusal::Stream(StreamRefusal::Record { stream, .. }) => stream.clone(),
+        // A queue's refusal is its publisher's alone.
+        _ => return None,
+    };
+    Some(PubAck { error: Some(refused(refusal)), stream, ..PubAck::default() })
+}

@@ -1,0 +1,199 @@
+//! Pull requests: attached to their group, and their records published to where they were asked for.
+
+use super::{Jet, share};
+use crate::jet::ack::AckSubject;
+use crate::jet::api::Consumer;
+use crate::jet::consumer::ConsumerConfig;
+use crate::jet::pull::{Pull, Status, check_pull, parse_pull};
+use crate::jet::stored::{FIRST_LINE, Message, put_block};
+use crate::jet::time::short;
+use bytes::Bytes;
+use stele_model::id::Now;
+use stele_model::op::Op;
+use stele_model::outcome::Outcome;
+use stele_model::share::{self, PullEnd, PullWant, ShareDelivery, ShareNews, ShareRecords};
+use stele_record::View;
+
+/// A pull request that is not met.
+#[derive(Debug)]
+pub(super) struct Puller {
+    reply: Bytes,
+    stream: String,
+    consumer: String,
+    /// It asked for signs of life: then it hears of their end, and need not be told that it cannot wait.
+    lively: bool,
+    bounds_bytes: bool,
+}
+
+/// Nanoseconds that a client gave, in microseconds; `None`: it gave none.
+fn us(nanos: i64) -> Option<u64> {
+    u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(|nanos| nanos.div_ceil(1000))
+}
+
+fn want(pull: &Pull) -> PullWant {
+    PullWant {
+        count: u32::try_from(pull.batch.max(1)).unwrap_or(u32::MAX),
+        bytes_max: u64::try_from(pull.max_bytes).ok().filter(|bytes| *bytes > 0),
+        expires_us: us(pull.expires),
+        no_wait: pull.no_wait,
+        heartbeat_us: us(pull.idle_heartbeat),
+    }
+}
+
+impl Jet {
+    pub(super) fn pull(&mut self, of: Consumer<'_>, is_beyond: bool, reply: &[u8], body: &[u8]) {
+        if is_beyond {
+            return self.desk.status(reply, &Status::new(412, "Required Api Level"));
+        }
+        // The group knows its own bounds; what is left is what no group here allows.
+        let any = ConsumerConfig::default();
+        match parse_pull(body).and_then(|pull| check_pull(&pull, &any).map(|()| pull)) {
+            Ok(pull) => self.attach(of, reply, &pull),
+            Err(status) => self.desk.status(reply, &status),
+        }
+    }
+
+    pub(super) fn attach(&mut self, of: Consumer<'_>, reply: &[u8], pull: &Pull) {
+        if reply.is_empty() {
+            return;
+        }
+        // What was settled before it is settled first.
+        self.flush_settles();
+        let taker = self.numbers.next();
+        let puller = Puller {
+            reply: Bytes::copy_from_slice(reply),
+            stream: of.stream.to_owned(),
+            consumer: of.name.to_owned(),
+            lively: pull.idle_heartbeat > 0,
+            bounds_bytes: pull.max_bytes > 0,
+        };
+        self.pulls.insert(taker, puller);
+        let op = Op::Pull(share::Pull { share: share(of.stream, of.name), taker, want: want(pull) });
+        self.desk.submit(taker, op);
+    }
+
+    /// There is no such stream, or no grant for it: nobody answers there.
+    pub(super) fn pull_refused(&mut self, taker: u64, outcome: &Outcome) {
+        if let Outcome::Refused(_) = outcome
+            && let Some(puller) = self.pulls.remove(&taker)
+        {
+            self.desk.status(&puller.reply, &nobody());
+        }
+    }
+
+    /// Something for a pull of this client. False if it is for none.
+    pub fn shared(&mut self, news: &ShareNews) -> bool {
+        match news {
+            ShareNews::Records(records) => self.records(records),
+            ShareNews::Ended { taker, why } => self.pull_ended(*taker, *why),
+            ShareNews::Idle { taker, .. } => {
+                let Some(puller) = self.pulls.get(taker) else { return false };
+                self.desk.status(&puller.reply, &Status::pull_heartbeat());
+                true
+            }
+            ShareNews::Event(_) => false,
+        }
+    }
+
+    fn records(&mut self, records: &ShareRecords) -> bool {
+        let Some(puller) = self.pulls.get(&records.taker) else { return false };
+        let (mut block, mut reply) = (Vec::new(), String::new());
+        for item in &records.items {
+            let Ok(view) = View::parse(records.record(item)) else { continue };
+            let headers_only = records.headers_only;
+            let to = Named { stream: &puller.stream, consumer: &puller.consumer, headers_only };
+            let message = render(to, item, &view, (&mut block, &mut reply));
+            self.desk.deliver(&puller.reply, &message);
+        }
+        true
+    }
+
+    fn pull_ended(&mut self, taker: u64, why: PullEnd) -> bool {
+        let Some(puller) = self.pulls.remove(&taker) else { return false };
+        let left = |left: share::PullLeft| (u64::from(left.count), left.bytes);
+        let status = match why {
+            PullEnd::Complete { left: rest } => {
+                let (messages, bytes) = left(rest);
+                if !puller.bounds_bytes || bytes == 0 {
+                    return true;
+                }
+                Status::batch_completed(messages, bytes)
+            }
+            PullEnd::NoRecords => Status::no_messages(),
+            PullEnd::OthersWait => Status::new(408, "Requests Pending"),
+            PullEnd::Expired { left: rest } => {
+                let (messages, bytes) = left(rest);
+                Status::timeout(messages, bytes)
+            }
+            PullEnd::TooLarge { left: rest } => {
+                let (messages, bytes) = left(rest);
+                Status::too_large(messages, bytes)
+            }
+            PullEnd::CountOver { max } => Status::new(409, format!("Exceeded MaxRequestBatch of {max}")),
+            PullEnd::BytesOver { max } => Status::new(409, format!("Exceeded MaxRequestMaxBytes of {max}")),
+            PullEnd::ExpiresOver { max_us } => {
+                let nanos = i64::try_from(max_us.saturating_mul(1000)).unwrap_or(i64::MAX);
+                Status::new(409, format!("Exceeded MaxRequestExpires of {}", short(nanos)))
+            }
+            PullEnd::WaitingOver if puller.lively => return true,
+            PullEnd::WaitingOver => Status::max_waiting(),
+            PullEnd::Unknown => nobody(),
+            PullEnd::Gone => Status::deleted(),
+            PullEnd::IsPush => Status::new(409, "Consumer is push based"),
+        };
+        self.desk.status(&puller.reply, &status);
+        true
+    }
+}
+
+/// As if nobody had heard the request.
+fn nobody() -> Status {
+    Status::new(503, "No Responders")
+}
+
+/// Whose delivery it is, and how it is shown.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::jet) struct Named<'a> {
+    pub(in crate::jet) stream: &'a str,
+    pub(in crate::jet) consumer: &'a str,
+    /// Without its body.
+    pub(in crate::jet) headers_only: bool,
+}
+
+/// A delivery as a message. `room`: where its header block and its reply subject are written.
+pub(in crate::jet) fn render<'a>(
+    to: Named<'_>,
+    item: &ShareDelivery,
+    view: &View<'a>,
+    room: (&'a mut Vec<u8>, &'a mut String),
+) -> Message<'a> {
+    let (block, reply) = room;
+    block.clear();
+    put_block(view, block);
+    let mut body = view.body();
+    if to.headers_only {
+        if block.is_empty() {
+            block.extend_from_slice(FIRST_LINE);
+        }
+        block.extend_from_slice(format!("Nats-Msg-Size: {}\r\n", body.len()).as_bytes());
+        body = &[];
+    }
+    if !block.is_empty() {
+        block.extend_from_slice(b"\r\n");
+    }
+    let subject = AckSubject {
+        stream: to.stream,
+        consumer: to.consumer,
+        delivered: u64::from(item.delivery),
+        stream_seq: item.position.0 + 1,
+        consumer_seq: item.sequence,
+        stored_nanos: nanos(item.appended),
+        pending: item.pending,
+    };
+    *reply = subject.to_string();
+    Message { subject: view.key(), reply: reply.as_bytes(), headers: block, body }
+}
+
+fn nanos(at: Now) -> i64 {
+    i64::try_from(at.0.saturating_mul(1000)).unwrap_or(i64::MAX)
+}
