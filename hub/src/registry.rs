@@ -383,6 +383,8 @@ impl Head {
 }
 
 #[cfg(test)]
+mod capture_tests;
+#[cfg(test)]
 mod stream_tests;
 #[cfg(test)]
 mod tests;
