@@ -161,8 +161,13 @@ fn keys(of: &Compaction, start: Position) -> Vec<(u128, Position, bool)> {
 
 fn partition(of: &Partition) -> LoggedPartition {
     if of.is_volatile() {
-        return partition(&Partition::new(Arc::clone(&of.spec)));
+        // After a restart it is as it was made.
+        return partition_of(&Partition::new(Arc::clone(&of.spec)));
     }
+    partition_of(of)
+}
+
+fn partition_of(of: &Partition) -> LoggedPartition {
     let batch = |of: Stored| LoggedBatch {
         first: of.first,
         count: of.count,

@@ -14,7 +14,7 @@ use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::refusal::Refusal;
 use stele_model::shard::{ShardEffect, ShardOp};
 use stele_model::stream::records::{
-    From, LastOf, LastsOf, PurgeOf, RecordRefusal, RecordSettings, RecordsAsk, ScanOf, ShardRecords,
+    Discard, From, LastOf, LastsOf, PurgeOf, RecordRefusal, RecordSettings, RecordsAsk, ScanOf, ShardRecords,
     ShardRecordsAnswer, ShardStored, StateOf, StreamState, SubjectsOf, Terms, Wanted,
 };
 use stele_model::stream::{PartitionSpec, StreamRefusal, StreamSettings};
@@ -87,21 +87,41 @@ fn record(subject: &str, body: usize, out: &mut BytesMut) -> u32 {
     (out.len() - before) as u32
 }
 
+const NONE: Settings = Settings {
+    records_max: None,
+    per_subject_max: None,
+    bytes_max: None,
+    age_ms: None,
+    discard: Discard::Old,
+    marker_ttl_ms: None,
+};
+
+/// What the random runs begin with.
+pub(crate) fn plain() -> RecordSettings {
+    *settings(NONE).records.expect("it tells its records apart")
+}
+
+/// The refusal of the one stream.
+pub(crate) fn refusal(why: RecordRefusal) -> Refusal {
+    Refusal::Stream(StreamRefusal::Record { stream: "s".to_owned(), why })
+}
+
 /// What a marker of a subject adds to its subject's length, bytes.
 const MARKER_BYTES: u64 = 72;
 
 impl World {
     pub(crate) fn new(mutant: Option<Mutant>) -> Self {
-        let none = Settings {
-            records_max: None,
-            per_subject_max: None,
-            bytes_max: None,
-            age_ms: None,
-            discard: Default::default(),
-            marker_ttl_ms: None,
-        };
+        Self::with(mutant, settings(NONE))
+    }
+
+    /// A stream that does this with its records.
+    pub(crate) fn of(records: RecordSettings) -> Self {
+        Self::with(None, StreamSettings { records: Some(Box::new(records)), ..settings(NONE) })
+    }
+
+    fn with(mutant: Option<Mutant>, settings: StreamSettings) -> Self {
         let model = Model {
-            settings: settings(none),
+            settings: settings.clone(),
             records: Vec::new(),
             end: FIRST,
             ids: Vec::new(),
@@ -120,7 +140,7 @@ impl World {
             floor: Lsn(0),
         };
         world.log.advance_ms(1_000_000_000);
-        world.put(settings(none));
+        world.put(settings);
         world.seal();
         world.floor = world.log.tail();
         world
@@ -221,17 +241,7 @@ impl World {
         for (item, sent) in (0..).zip(sent) {
             let (at, name) = (bytes.len() as u32, subject(sent.subject));
             let len = record(name, sent.len.into(), &mut bytes);
-            let key = at + 33..at + 33 + name.len() as u32;
-            batch.items.push(Publish {
-                record: at..at + len,
-                exchange: at + 32..at + 33,
-                key,
-                extra_keys: 0..0,
-                lane: 0,
-                mandatory: false,
-                awaited,
-                persistent: true,
-            });
+            batch.items.push(Publish { awaited, ..published(at..at + len, name) });
             let terms = self.terms(sent, &model);
             batch.terms.extend(terms.clone().map(|terms| (item, terms)));
             match model.decide(name.as_bytes(), len.into(), terms.as_ref(), now_ms) {
@@ -245,17 +255,7 @@ impl World {
         }
         self.model = model;
         batch.bytes = bytes.freeze();
-        let runs = vec![RoutedRun { items: 0..sent.len() as u32, route: 0, volatile: false }];
-        let publish = ShardPublish {
-            hub: HUB,
-            call: Call(1),
-            awaited,
-            link: None,
-            batch: Arc::new(batch),
-            runs,
-            routes: vec![smallvec::smallvec![PARTITION]],
-        };
-        self.take(ShardOp::Publish(publish));
+        self.take(ShardOp::Publish(routed(batch, awaited)));
         let told = self.effects.iter().find_map(|(after, effect)| match effect {
             ShardEffect::Published { refused, stored, .. } => Some((*after, refused.clone(), stored.clone())),
             _ => None,
@@ -281,6 +281,44 @@ impl World {
         same(&(is_stored, is_refused), &(should, refused), "stored, duplicates and refused")
     }
 
+    /// Publishes to these subjects, awaited; where the records went, and whether they were there.
+    pub(crate) fn publish_plain(&mut self, subjects: &[&str]) -> Vec<(u64, bool)> {
+        self.effects.clear();
+        let (mut bytes, mut batch) = (BytesMut::new(), Publishes::default());
+        for name in subjects {
+            let at = bytes.len() as u32;
+            let len = record(name, 3, &mut bytes);
+            batch.items.push(published(at..at + len, name));
+        }
+        batch.bytes = bytes.freeze();
+        self.take(ShardOp::Publish(routed(batch, true)));
+        let stored = self.effects.iter().find_map(|(_, effect)| match effect {
+            ShardEffect::Published { stored, .. } => Some(stored.clone()),
+            _ => None,
+        });
+        let stored = stored.expect("a publish is answered");
+        stored.iter().map(|stored| (stored.position.0, stored.duplicate)).collect()
+    }
+
+    pub(crate) fn entries(&self) -> usize {
+        self.log.entries().len()
+    }
+
+    pub(crate) fn state(&mut self) -> StreamState {
+        self.told_state().expect("a stream tells its state")
+    }
+
+    /// The process ends and begins anew, from a snapshot.
+    pub(crate) fn restart(&mut self) {
+        self.seal();
+        let restored = Shard::restore(&self.shard.snapshot()).expect("a snapshot is whole");
+        let mut replayed = Shard::new(ShardId(1));
+        self.log.replay(Lsn(0), &mut replayed).expect("a log is whole");
+        assert_eq!(restored.logged(), replayed.logged());
+        self.shard = restored;
+        self.shard.started(&mut self.log, &mut self.effects);
+    }
+
     /// A position that is there, or somewhere near.
     fn position(&self, at: u8) -> Position {
         let at = usize::from(at);
@@ -288,7 +326,8 @@ impl World {
         Position(there.unwrap_or(self.model.start() + at as u64 % 9))
     }
 
-    fn ask(&mut self, ask: RecordsAsk) -> Result<Result<ShardRecordsAnswer, Refusal>, String> {
+    pub(crate) fn ask(&mut self, ask: RecordsAsk) -> Result<Result<ShardRecordsAnswer, Refusal>, String> {
+        self.effects.clear();
         let (hub, call, partition) = (HUB, Call(4), PARTITION);
         self.take(ShardOp::Records(ShardRecords { hub, call, partition, ask }));
         while self.shard.deadline().is_some_and(|at| at.0 == 0) {
@@ -498,6 +537,28 @@ impl World {
         self.floor = self.log.tail();
         Ok(())
     }
+}
+
+/// One record of a batch, awaited.
+fn published(record: std::ops::Range<u32>, subject: &str) -> Publish {
+    let key = record.start + 33;
+    Publish {
+        exchange: record.start + 32..key,
+        key: key..key + subject.len() as u32,
+        record,
+        extra_keys: 0..0,
+        lane: 0,
+        mandatory: false,
+        awaited: true,
+        persistent: true,
+    }
+}
+
+/// A batch on its way to the one stream.
+fn routed(batch: Publishes, awaited: bool) -> ShardPublish {
+    let runs = vec![RoutedRun { items: 0..batch.items.len() as u32, route: 0, volatile: false }];
+    let (batch, routes) = (Arc::new(batch), vec![smallvec::smallvec![PARTITION]]);
+    ShardPublish { hub: HUB, call: Call(1), awaited, link: None, batch, runs, routes }
 }
 
 fn same<T: PartialEq + Debug>(is: &T, should: &T, what: &str) -> Check {
