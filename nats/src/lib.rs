@@ -7,6 +7,7 @@
 
 pub mod codec;
 pub mod front;
+pub mod fuzz;
 pub mod jet;
 pub mod profile;
 pub mod session;

@@ -19,6 +19,7 @@ impl Connection {
         for hit in hits {
             let Some(item) = view.item(hit.item()) else { continue };
             if !self.permissions.may_hear(view.slice(item.subject())) {
+                self.end_if_last(*hit);
                 continue;
             }
             if item.reply_len > 0 {
@@ -30,9 +31,13 @@ impl Connection {
             } else {
                 self.assembled(view, item, sid, out);
             }
-            if hit.is_last() {
-                self.subscriptions.ended(hit.subscription);
-            }
+            self.end_if_last(*hit);
+        }
+    }
+
+    fn end_if_last(&mut self, hit: LiveHit) {
+        if hit.is_last() {
+            self.subscriptions.ended(hit.subscription);
         }
     }
 

@@ -233,7 +233,7 @@ impl Server {
             let mut plain = Vec::new();
             let mut groups: BTreeMap<Bytes, Vec<(String, u32)>> = BTreeMap::new();
             for (name, client) in
-                self.clients.iter().filter(|(name, client)| !(mute && *name == by) && !client.closed)
+                self.clients.iter().filter(|(name, client)| !(client.closed || mute && *name == by))
             {
                 for (number, (subscribe, ..)) in &client.subscriptions {
                     if is_subset(subject, &subscribe.filter) {

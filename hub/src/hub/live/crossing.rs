@@ -32,10 +32,11 @@ impl Hub {
             let namespace = snapshot.namespace_by_id(namespace);
             namespace.zip(name).is_some_and(|(namespace, name)| namespace.sequence(name).is_some())
         };
-        let (mut items, mut bytes, mut last) = (Vec::new(), BytesMut::new(), None);
+        let (mut items, mut bytes) = (Vec::new(), BytesMut::new());
+        let mut last: Option<(&Publish, bool)> = None;
         for (n, item) in (0..).zip(&batch.items) {
             let key = batch.slice(&item.key);
-            let is_heard = match last.filter(|(of, _)| is_alike(batch, *of, item)) {
+            let is_heard = match last.filter(|(of, _)| is_alike(batch, of, item)) {
                 Some((_, is_heard)) => is_heard,
                 None => {
                     let is_open = match batch.slice(&item.exchange) {
