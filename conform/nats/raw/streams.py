@@ -73,8 +73,7 @@ def stream_requests_that_are_none(rig):
 @case
 def stream_configs_that_are_refused(rig):
     cases = {
-        "subject": {"subjects": ["a..b"]}, "subject twice": {"subjects": [rig.name(".a"), rig.name(".a")]}, "overlap inside": {"subjects": [rig.name(".a"), rig.name(".*")]}, "api": {"subjects": ["$JS.API.>"]}, "everything": {"subjects": [">"]},
-        "everything no ack": {"subjects": [">"], "no_ack": True, "max_msgs": 1}, "system": {"subjects": ["$SYS.>"]}, "events": {"subjects": ["$JS.EVENT.>"], "max_msgs": 1}, "replicas": {"num_replicas": 3}, "replicas 2": {"num_replicas": 2}, "too many replicas": {"num_replicas": 6}, "negative replicas": {"num_replicas": -1},
+        "subject": {"subjects": ["a..b"]}, "subject twice": {"subjects": [rig.name(".a"), rig.name(".a")]}, "overlap inside": {"subjects": [rig.name(".a"), rig.name(".*")]}, "api": {"subjects": ["$JS.API.>"]}, "everything": {"subjects": [">"]}, "system": {"subjects": ["$SYS.>"]}, "events": {"subjects": ["$JS.EVENT.>"], "max_msgs": 1}, "replicas": {"num_replicas": 3}, "replicas 2": {"num_replicas": 2}, "too many replicas": {"num_replicas": 6}, "negative replicas": {"num_replicas": -1},
         "age": {"max_age": 1}, "negative age": {"max_age": -1}, "window": {"duplicate_window": 1}, "window over age": {"max_age": 1_000_000_000, "duplicate_window": 2_000_000_000}, "negative window": {"duplicate_window": -1},
         "per subject": {"discard": "old", "discard_new_per_subject": True}, "per subject without": {"discard": "new", "discard_new_per_subject": True}, "sealed": {"sealed": True}, "rollup": {"allow_rollup_hdrs": True, "deny_purge": True},
         "ttl": {"subject_delete_marker_ttl": 1_000_000_000, "allow_msg_ttl": False}, "marker short": {"subject_delete_marker_ttl": 1000, "allow_msg_ttl": True}, "size": {"max_msg_size": -5}, "mirror subjects": {"mirror": {"name": "other"}},
