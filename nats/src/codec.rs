@@ -269,10 +269,10 @@ fn line<'a>(input: &'a [u8], at: usize, verb: Verb, limits: &Limits) -> Result<P
             Command::Subscribe { subject: argument(0), queue: Some(argument(1)), sid: argument(2) }
         }
         (Verb::Unsub, 1) => Command::Unsubscribe { sid: argument(0), max: None },
-        // 0 means "at once" to nats-server.
+        // A number that is none, or 0, means "at once" to nats-server.
         (Verb::Unsub, 2) => {
-            let max = number(argument(1)).ok_or(Violation::Arguments)?;
-            Command::Unsubscribe { sid: argument(0), max: Some(max).filter(|max| *max > 0) }
+            let max = number(argument(1)).filter(|max| *max > 0);
+            Command::Unsubscribe { sid: argument(0), max }
         }
         (Verb::Connect, _) => Command::Connect(text),
         (Verb::Ping, _) => Command::Ping,
