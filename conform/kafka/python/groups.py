@@ -217,9 +217,8 @@ def two_groups(rig):
     topic = rig.topic()
     fill(rig, topic, 1)
     members = [rig.member(rig.name(suffix), [topic]) for suffix in (".a", ".b")]
-    members[0].poll()
+    got = [list(members[0].poll()), []]
     deadline = time.monotonic() + 20
-    got = [[], []]
     while min(map(len, got)) < 10 and time.monotonic() < deadline:
         for member, mine in zip(members, got):
             mine.extend(member.poll())
