@@ -255,6 +255,7 @@ mod tests {
         );
         assert_eq!(Parts::of(&view), Parts { reply: b"_INBOX.1", block: block.as_bytes() });
         assert_eq!(shown(&view), (b"_INBOX.1".to_vec(), block.as_bytes().to_vec()));
+        assert_eq!(view.content_bytes(), block.len() + "body".len(), "neither subject nor reply counts");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Called by everybody who looks at a record. What must hold: nothing here panics or reads past the slice, whatever the bytes.
 
 use crate::history::History;
+use crate::nats::Parts;
 use crate::properties::Properties;
 use crate::table::{Entries, Table};
 use crate::{Damage, FLAG_PERSISTENT, HEAD_BYTES, TTL_NONE, VERSION};
@@ -88,6 +89,16 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Bytes of what the publisher wrote into the record: body and headers, as its dialect counts them, without addresses and history.
+    #[must_use]
+    pub fn content_bytes(&self) -> usize {
+        let headers = match self.origin {
+            Origin::Nats => Parts::of(self).block,
+            Origin::Amqp091 => self.properties,
+        };
+        headers.len() + self.body.len()
     }
 
     /// Whose bytes the properties are.

@@ -16,6 +16,7 @@ use stele_model::publish::Publishes;
 use stele_model::refusal::Refusal;
 use stele_model::stream::StreamRefusal;
 use stele_model::stream::records::{Discard, LastOf, RecordRefusal, RecordSettings, Terms, Ttl};
+use stele_record::View;
 
 /// What is to be done with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +64,9 @@ impl Shard {
         let Some(partition) = self.streams.partitions.get(&id) else { return Decided::Take };
         let Some(settings) = partition.by_record() else { return Decided::Take };
         let record = batch.record(item);
-        let subject = Head::read(record, 0).map_or(&[][..], |head| head.key(record));
+        let view = View::parse(record);
+        let (subject, content) =
+            view.map_or((&[][..], record.len()), |view| (view.key(), view.content_bytes()));
         let refuse = |why| {
             let stream = partition.spec.stream.clone();
             Decided::Refuse(Refusal::Stream(StreamRefusal::Record { stream, why }))
@@ -81,7 +84,7 @@ impl Shard {
                 Err(why) => return refuse(why),
             }
         }
-        match check_room(partition, settings, record.len(), subject) {
+        match check_room(partition, settings, (record.len(), content), subject) {
             Ok(()) => Decided::Take,
             Err(why) => refuse(why),
         }
@@ -153,18 +156,18 @@ fn check_terms(
     Ok(None)
 }
 
-/// Whether the stream's settings let a record in.
+/// Whether the stream's settings let a record in, of which `content` is what its publisher wrote into it, bytes.
 fn check_room(
     partition: &Partition,
     settings: &RecordSettings,
-    bytes: usize,
+    (bytes, content): (usize, usize),
     subject: &[u8],
 ) -> Result<(), RecordRefusal> {
     let max = partition.spec.settings.batch_bytes_max;
     if settings.sealed {
         return Err(RecordRefusal::Sealed);
     }
-    if bytes > max as usize {
+    if content > max as usize {
         return Err(RecordRefusal::TooLarge { max });
     }
     let Discard::New { per_subject } = settings.discard else { return Ok(()) };
