@@ -71,8 +71,9 @@ impl<'a> Wishes<'a> {
             return Err(Code::StreamHeaderExceedsMaximum.error());
         }
         unsupported(block)?;
-        let get = |name: &str| header(block, name);
-        let number = |name: &str| get(name).and_then(|text| text.parse::<u64>().ok());
+        // What is empty was not said.
+        let get = |name: &str| header(block, name).filter(|text| !text.is_empty());
+        let number = |name: &str| get(name).map(sequence);
         let wishes = Self {
             id: get("Nats-Msg-Id"),
             stream: get("Nats-Expected-Stream"),
@@ -81,7 +82,7 @@ impl<'a> Wishes<'a> {
             last_subject: get("Nats-Expected-Last-Subject-Sequence-Subject"),
             last_id: get("Nats-Expected-Last-Msg-Id"),
             rollup: get("Nats-Rollup").map(|text| rollup(text, allows)).transpose()?,
-            ttl: get("Nats-TTL").map(|text| ttl(text, allows)).transpose()?.flatten(),
+            ttl: get("Nats-TTL").map(|text| ttl(text, allows)).transpose()?,
         };
         if wishes.last_subject.is_some() && wishes.last_subject_seq.is_none() {
             return Err(Code::StreamExpectedLastSeqPerSubjectInvalid.error());
@@ -99,6 +100,12 @@ pub struct Allows {
     pub ttl: bool,
 }
 
+/// What is no number is a sequence that no message has: the condition does not hold.
+fn sequence(text: &str) -> u64 {
+    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).unwrap_or(u64::MAX)
+}
+
 fn rollup(text: &str, allows: Allows) -> Result<Rollup, ApiError> {
     match text {
         _ if !allows.rollup => Err(Code::StreamRollupFailed.with("rollup not permitted")),
@@ -108,20 +115,20 @@ fn rollup(text: &str, allows: Allows) -> Result<Rollup, ApiError> {
     }
 }
 
-/// Seconds, a duration of at least one, or "never"; 0 is as if nothing was said.
-fn ttl(text: &str, allows: Allows) -> Result<Option<Ttl>, ApiError> {
+/// Seconds, at least one, as a number or a duration; or "never".
+fn ttl(text: &str, allows: Allows) -> Result<Ttl, ApiError> {
     let ttl = if text.eq_ignore_ascii_case("never") {
         Some(Ttl::Never)
-    } else if let Ok(nanos) = time::parse_short(text).or_else(|_| whole_seconds(text)) {
-        if nanos != 0 && nanos < time::SECOND {
-            return Err(Code::MessageTtlInvalid.error());
-        }
-        let seconds = u64::try_from(nanos / time::SECOND).unwrap_or(0);
-        (seconds > 0).then_some(Ttl::Seconds(seconds))
     } else {
-        return Err(Code::MessageTtlInvalid.error());
+        let nanos = time::parse_short(text).or_else(|_| whole_seconds(text)).ok();
+        let seconds = nanos.and_then(|nanos| u64::try_from(nanos / time::SECOND).ok());
+        seconds.filter(|seconds| *seconds > 0).map(Ttl::Seconds)
     };
-    if ttl.is_some() && !allows.ttl { Err(Code::MessageTtlDisabled.error()) } else { Ok(ttl) }
+    match ttl {
+        None => Err(Code::MessageTtlInvalid.error()),
+        Some(_) if !allows.ttl => Err(Code::MessageTtlDisabled.error()),
+        Some(ttl) => Ok(ttl),
+    }
 }
 
 fn whole_seconds(text: &str) -> Result<i64, time::NotATime> {
@@ -207,8 +214,33 @@ mod tests {
         assert_eq!(error("Nats-Batch-Id", "b", ALL), 10174);
         assert_eq!(error("Nats-Schedule", "@every 1m", ALL), 10188);
         assert_eq!(error("Nats-Expected-Last-Subject-Sequence-Subject", "a", ALL), 10193);
-        assert_eq!(Wishes::parse(&block(&[("Nats-TTL", "0")]), none).unwrap().ttl, None);
+        assert_eq!(error("Nats-TTL", "0", none), 10165);
+        assert_eq!(error("Nats-TTL", "-1", ALL), 10165);
         assert_eq!(Wishes::parse(&block(&[("Nats-TTL", "Never")]), ALL).unwrap().ttl, Some(Ttl::Never));
+    }
+
+    #[test]
+    fn what_is_empty_was_not_said() {
+        for name in ["Nats-Msg-Id", "Nats-Expected-Last-Sequence", "Nats-Expected-Last-Msg-Id", "Nats-TTL"] {
+            let block = block(&[(name, "")]);
+            assert_eq!(Wishes::parse(&block, ALL), Ok(Wishes::default()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_condition_that_is_no_number_is_one_that_never_holds() {
+        for text in ["some", "-1", "+1", "1.5", "18446744073709551616"] {
+            let block = block(&[
+                ("Nats-Expected-Last-Sequence", text),
+                ("Nats-Expected-Last-Subject-Sequence", text),
+            ]);
+            let wishes = Wishes::parse(&block, ALL).unwrap();
+            assert_eq!(
+                (wishes.last_seq, wishes.last_subject_seq),
+                (Some(u64::MAX), Some(u64::MAX)),
+                "{text}"
+            );
+        }
     }
 
     #[test]
