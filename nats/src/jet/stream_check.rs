@@ -1,7 +1,7 @@
 //! What a stream may be configured to: defaults filled in, contradictions refused, in nats-server's words and order.
 //!
 //! Called by the session for a create or update request, before the hub is asked. Whether another stream has the name or the subjects
-//! is the registry's to say. What this server does not do is refused here as well ([`unsupported`]), never passed over.
+//! is the registry's to say. What this server does not do is refused here as well ([`unsupported`]), or told not to be given; never passed over.
 
 use super::error::{ApiError, Code};
 use super::stream::{Discard, PersistMode, Placement, Retention, Storage, StreamConfig};
@@ -54,7 +54,7 @@ pub fn create(mut config: StreamConfig, named: &str) -> Result<StreamConfig, Api
     let config = check(config)?;
     single_server(&config)?;
     unsupported(&config)?;
-    Ok(config)
+    without_batches(config)
 }
 
 /// A request to change a stream, before the stream is looked up.
@@ -112,7 +112,21 @@ pub fn update_from(old: &StreamConfig, mut new: StreamConfig) -> Result<StreamCo
         (new.deny_delete, new.deny_purge) = (true, true);
         new.allow_rollup_hdrs = false;
     }
-    Ok(new)
+    without_batches(new)
+}
+
+/// Publishes in batches are allowed by nobody here, and the answer says so: tools ask for them whether they send any or not, and a batch that is
+/// sent is refused by itself. Who wants no change of what it asked for is refused.
+fn without_batches(mut config: StreamConfig) -> Result<StreamConfig, ApiError> {
+    if !config.allow_atomic && !config.allow_batched {
+        return Ok(config);
+    }
+    if config.pedantic {
+        return Err(pedantic("batches of publishes are not supported by this server"));
+    }
+    (config.allow_atomic, config.allow_batched) = (false, false);
+    versions::stamp_stream(&mut config);
+    Ok(config)
 }
 
 /// Whether two configurations are the same to a client that makes a stream again: what the server adds does not count.
@@ -314,12 +328,31 @@ pub fn unsupported(config: &StreamConfig) -> Result<(), ApiError> {
         (config.subject_transform.is_some(), "subject_transform"),
         (config.republish.is_some(), "republish"),
         (config.allow_msg_counter, "allow_msg_counter"),
-        (config.allow_atomic, "allow_atomic"),
         (config.allow_msg_schedules, "allow_msg_schedules"),
-        (config.allow_batched, "allow_batched"),
     ];
     match asked.into_iter().find(|(is, _)| *is) {
         Some((_, name)) => Err(invalid(format_args!("{name} is not supported by this server"))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_were_asked_for_are_told_not_to_be_allowed() {
+        let asked = |pedantic| StreamConfig {
+            name: "s".to_owned(),
+            allow_atomic: true,
+            allow_batched: true,
+            pedantic,
+            ..StreamConfig::default()
+        };
+        let plain = create(StreamConfig { name: "s".to_owned(), ..StreamConfig::default() }, "s").unwrap();
+        assert_eq!(create(asked(false), "s"), Ok(plain.clone()));
+        let changed = update_from(&plain, update(asked(false), "s").unwrap()).unwrap();
+        assert_eq!((changed.allow_atomic, changed.allow_batched), (false, false));
+        assert_eq!(create(asked(true), "s").unwrap_err().err_code, 10157);
     }
 }
