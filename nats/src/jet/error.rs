@@ -127,6 +127,7 @@ errors! {
     Pedantic = 10157, 400, "pedantic mode: {}";
     ReplicasCountNegative = 10133, 400, "replicas count cannot be negative";
     RequiredApiLevel = 10185, 412, "JetStream minimum api level required";
+    SequenceNotFound = 10043, 400, "sequence {} not found";
     SnapshotDeliverSubjectInvalid = 10015, 400, "deliver subject not valid";
     StreamCreate = 10049, 500, "{}";
     StreamDelete = 10050, 500, "{}";

@@ -177,10 +177,10 @@ impl Status {
         status
     }
 
-    /// Heartbeat of a pull request, which says nothing more.
+    /// As if nobody had heard the request.
     #[must_use]
-    pub fn pull_heartbeat() -> Self {
-        Self::new(100, "Idle Heartbeat")
+    pub fn no_responders() -> Self {
+        Self::new(503, "")
     }
 
     /// Answer when you have come here.
@@ -192,7 +192,8 @@ impl Status {
     /// The header block.
     #[must_use]
     pub fn block(&self) -> String {
-        let mut block = format!("NATS/1.0 {} {}\r\n", self.code, self.text);
+        let blank = if self.text.is_empty() { "" } else { " " };
+        let mut block = format!("NATS/1.0 {}{blank}{}\r\n", self.code, self.text);
         for (name, value) in &self.headers {
             block.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -248,6 +249,7 @@ mod tests {
             block,
             "NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 3\r\nNats-Pending-Bytes: 0\r\n\r\n"
         );
+        assert_eq!(Status::no_responders().block(), "NATS/1.0 503\r\n\r\n");
     }
 
     proptest! {

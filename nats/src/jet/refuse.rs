@@ -87,7 +87,7 @@ fn record_refused(refusal: &RecordRefusal) -> ApiError {
         RecordRefusal::Sealed => Code::StreamSealed.error(),
         RecordRefusal::NoDelete => Code::StreamMsgDeleteFailed.with("message delete not permitted"),
         RecordRefusal::NoPurge => Code::StreamPurgeFailed.with("stream purge not permitted"),
-        RecordRefusal::NoRecord => Code::StreamMsgDeleteFailed.with("no message found"),
+        RecordRefusal::NoRecord => Code::NoMessageFound.error(),
         RecordRefusal::SubjectsOverlap => Code::StreamSubjectOverlap.error(),
         RecordRefusal::NotByRecord | RecordRefusal::NotSingle => Code::StreamNotFound.error(),
     }

@@ -11,7 +11,7 @@ use stele_model::settle::Run;
 use stele_model::share::{ShareHow, ShareSettle, ShareSettles};
 
 impl Jet {
-    /// What a client says of a delivery. What does not name one, or says nothing known, means nothing.
+    /// What a client says of a delivery. What does not name one means nothing; what says nothing known changes nothing, and is answered.
     pub(super) fn acknowledge(&mut self, subject: &str, message: &Message<'_>) {
         let Some(of) = AckSubject::parse(subject) else { return };
         let (how, next) = match Ack::parse(message.body) {
@@ -22,7 +22,7 @@ impl Jet {
             }
             Ack::Progress => (ShareHow::Extend, None),
             Ack::Term(reason) => (ShareHow::Terminate { reason: reason.to_owned() }, None),
-            Ack::Unknown => return,
+            Ack::Unknown => return self.desk.say(message.reply, b"", b""),
         };
         let Some(position) = of.stream_seq.checked_sub(1) else { return };
         self.settle(&of, Position(position), how);

@@ -29,13 +29,12 @@ pub(super) fn delete(call: &Call<'_>, name: &str) -> Stepped {
     if config.sealed {
         return Err(Code::StreamSealed.error());
     }
-    let Some(position) = request.seq.checked_sub(1) else {
-        return Err(Code::StreamMsgDeleteFailed.with("no message found"));
-    };
+    let missing = || Code::SequenceNotFound.with(request.seq);
+    let position = request.seq.checked_sub(1).ok_or_else(missing)?;
     let Some(deleted) = call.answer(1) else {
         return Ok(Step::Ask(vec![records(name, RecordsAsk::Delete(Position(position)))]));
     };
-    deleted?;
+    deleted.map_err(|error| if error == Code::NoMessageFound.error() { missing() } else { error })?;
     call.done(reply::SUCCESS)
 }
 
@@ -115,8 +114,7 @@ pub(super) fn direct(call: &Call<'_>, stream: &str, subject: Option<&str>) -> St
     };
     let Some(there) = call.stage(0).first() else { return look_up(stream) };
     if !allows(there) {
-        // Nobody answers there.
-        return Step::Status(Status::new(503, "No Responders"));
+        return Step::Status(Status::no_responders());
     }
     let missing = || Step::Status(Status::new(404, "Message Not Found"));
     let Some(got) = call.answer(1) else {

@@ -77,7 +77,7 @@ impl Jet {
         if let Outcome::Refused(_) = outcome
             && let Some(puller) = self.pulls.remove(&taker)
         {
-            self.desk.status(&puller.reply, &nobody());
+            self.desk.status(&puller.reply, &Status::no_responders());
         }
     }
 
@@ -86,9 +86,10 @@ impl Jet {
         match news {
             ShareNews::Records(records) => self.records(records),
             ShareNews::Ended { taker, why } => self.pull_ended(*taker, *why),
-            ShareNews::Idle { taker, .. } => {
+            ShareNews::Idle { taker, delivered } => {
                 let Some(puller) = self.pulls.get(taker) else { return false };
-                self.desk.status(&puller.reply, &Status::pull_heartbeat());
+                let status = Status::heartbeat(delivered.sequence, delivered.next.0, None);
+                self.desk.status(&puller.reply, &status);
                 true
             }
             ShareNews::Event(_) => false,
@@ -137,18 +138,13 @@ impl Jet {
             }
             PullEnd::WaitingOver if puller.lively => return true,
             PullEnd::WaitingOver => Status::max_waiting(),
-            PullEnd::Unknown => nobody(),
+            PullEnd::Unknown => Status::no_responders(),
             PullEnd::Gone => Status::deleted(),
             PullEnd::IsPush => Status::new(409, "Consumer is push based"),
         };
         self.desk.status(&puller.reply, &status);
         true
     }
-}
-
-/// As if nobody had heard the request.
-fn nobody() -> Status {
-    Status::new(503, "No Responders")
 }
 
 /// Whose delivery it is, and how it is shown.
