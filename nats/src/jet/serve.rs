@@ -18,6 +18,7 @@ mod pulls;
 mod streams;
 
 use super::ack;
+use super::advisory::{Action, Advisory, Event};
 use super::api::{self, Api};
 use super::error::{ApiError, Code};
 use super::publish::header;
@@ -25,6 +26,7 @@ use super::pull::Status;
 use super::refuse::refused;
 use super::reply;
 use super::stored::Message;
+use super::time::Time;
 use super::versions;
 use bytes::{Bytes, BytesMut};
 pub use publishes::Impossible;
@@ -296,7 +298,12 @@ impl Jet {
                 let (parts, missing) = (ops.iter().map(|_| None).collect(), ops.len());
                 self.asking.insert(number, Asking { request, stages, parts, missing });
             }
-            Ok(Step::Json(body)) => self.desk.say(&request.reply, b"", &body),
+            Ok(Step::Json(body)) => {
+                self.desk.say(&request.reply, b"", &body);
+                if let Some((stream, action)) = changed(&api, &stages) {
+                    self.advise(now, stream, action);
+                }
+            }
             Ok(Step::Message(headers, body)) => self.desk.say(&request.reply, &headers, &body),
             Ok(Step::Status(status)) => self.desk.status(&request.reply, &status),
             Err(error) => {
@@ -305,6 +312,13 @@ impl Jet {
                 self.desk.say(&request.reply, b"", &body);
             }
         }
+    }
+
+    /// Tells whoever listens what became of a stream.
+    fn advise(&mut self, now: Now, stream: &str, action: Action) {
+        let (id, at, event) = (self.numbers.name(), Time::from(now), Event::Stream(action));
+        let advisory = Advisory { stream, consumer: "", id, at, event };
+        self.desk.say(advisory.subject().as_bytes(), b"", &advisory.body());
     }
 
     /// The hub's answer to a ticket for which [`Self::is_mine`] is true.
@@ -351,6 +365,20 @@ impl Jet {
     }
 }
 
+/// The stream that a request has changed, if it was answered without an error after these stages.
+fn changed<'a>(api: &Api<'a>, stages: &[Vec<Outcome>]) -> Option<(&'a str, Action)> {
+    match *api {
+        Api::StreamCreate(name) => {
+            // One that was there already was only looked at.
+            let is_new = !matches!(stages.get(1)?.first()?, Outcome::Done(Done::Records(_)));
+            is_new.then_some((name, Action::Create))
+        }
+        Api::StreamUpdate(name) => Some((name, Action::Modify)),
+        Api::StreamDelete(name) => Some((name, Action::Delete)),
+        _ => None,
+    }
+}
+
 /// Which request is whose.
 fn step(call: &Call<'_>, numbers: &mut Numbers) -> Stepped {
     match *call.api {
@@ -380,5 +408,71 @@ fn step(call: &Call<'_>, numbers: &mut Numbers) -> Stepped {
         Api::Cluster(_) => Err(Code::ClusterRequired.error()),
         Api::Unknown => Err(Code::BadRequest.error()),
         Api::Next(_) => unreachable!("pull requests do not come here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jet::stream::StreamConfig;
+    use crate::jet::{settings, stream_check};
+    use stele_model::stream::{StreamInfo, StreamUuid};
+
+    /// Where the last call of `jet` published to, and the ticket of the last question that it asked.
+    fn said(jet: &mut Jet) -> (Vec<String>, Option<Ticket>) {
+        let (mut out, mut subjects, mut asked) = (Outbox::default(), Vec::new(), None);
+        jet.flush(&mut out);
+        for Submit { ticket, op, .. } in out.submits {
+            match op {
+                Op::Live(batch) => subjects.extend(batch.items.iter().map(|item| {
+                    let at = item.at as usize;
+                    let subject = &batch.bytes[at..at + usize::from(item.subject_len)];
+                    String::from_utf8(subject.to_vec()).unwrap()
+                })),
+                _ => asked = Some(ticket),
+            }
+        }
+        (subjects, asked)
+    }
+
+    fn request<'a>(subject: &'a str, body: &'a str) -> Message<'a> {
+        Message { subject: subject.as_bytes(), reply: b"inbox", headers: b"", body: body.as_bytes() }
+    }
+
+    fn there() -> Outcome {
+        let asked = StreamConfig { name: "S".to_owned(), ..StreamConfig::default() };
+        let config = stream_check::create(asked, "S").unwrap();
+        let info = StreamInfo {
+            name: "S".to_owned(),
+            uuid: StreamUuid::default(),
+            partitions: Vec::new(),
+            settings: settings::of_stream(&config),
+            arguments: settings::arguments(&config, Time::ZERO),
+            internal: false,
+        };
+        Outcome::Done(Done::Streams(vec![Ok(Arc::new(info))]))
+    }
+
+    #[test]
+    fn who_listens_hears_that_a_stream_is_gone() {
+        let mut jet = Jet::new(1);
+        jet.receive(Now(1), &request("$JS.API.STREAM.DELETE.S", ""));
+        let (_, asked) = said(&mut jet);
+        jet.complete(Now(2), asked.unwrap(), there());
+        let (subjects, asked) = said(&mut jet);
+        assert!(subjects.is_empty(), "it is still there: {subjects:?}");
+        jet.complete(Now(3), asked.unwrap(), Outcome::Done(Done::Streams(Vec::new())));
+        assert_eq!(said(&mut jet).0, ["inbox", "$JS.EVENT.ADVISORY.STREAM.DELETED.S"]);
+    }
+
+    #[test]
+    fn every_answer_to_a_delivery_is_answered() {
+        let mut jet = Jet::new(1);
+        jet.receive(Now(1), &request("$JS.ACK.S.C.1.2.3.4.5", "rubbish"));
+        assert_eq!(said(&mut jet), (vec!["inbox".to_owned()], None));
+        jet.receive(Now(2), &request("$JS.ACK.S.C.1.2.3.4.5", "+TERM"));
+        let (_, asked) = said(&mut jet);
+        jet.complete(Now(3), asked.unwrap(), Outcome::Done(Done::Streams(Vec::new())));
+        assert_eq!(said(&mut jet).0, ["inbox"]);
     }
 }
