@@ -44,7 +44,7 @@ impl Drop for Running {
 
 /// A broker on free ports; its AMQP address.
 fn broker(data_dir: &std::path::Path) -> (Running, SocketAddr) {
-    let free = ["amqp", "kafka", "http", "metrics"].map(|port| format!("listen.{port}=127.0.0.1:0"));
+    let free = ["amqp", "kafka", "nats", "http", "metrics"].map(|port| format!("listen.{port}=127.0.0.1:0"));
     let mut command = stele(&["dev"]);
     command.args(free.iter().flat_map(|set| ["--set", set])).arg("--data-dir").arg(data_dir);
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
