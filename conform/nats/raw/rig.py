@@ -104,7 +104,7 @@ class Rig:
         config = {"name": name, "subjects": [f"{name}.>"], "storage": "memory", **config}
         answer = self.api(f"STREAM.CREATE.{name}", config)
         if "error" in answer:
-            raise RuntimeError(f"{name} could not be created: {answer['error']}")
+            raise RuntimeError(f"{name.replace(self.stem, 'NAME')} could not be created: {answer['error']}")
         self.streams.append(name)
         return name
 
@@ -113,7 +113,7 @@ class Rig:
         config = {"durable_name": name, "ack_policy": "explicit", **config}
         answer = self.api(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config, "action": ""})
         if "error" in answer:
-            raise RuntimeError(f"{name} could not be created: {answer['error']}")
+            raise RuntimeError(f"{name.replace(self.stem, 'NAME')} could not be created: {answer['error']}")
         return name
 
     def pull(self, stream, name="c", wire=None, **asked):
