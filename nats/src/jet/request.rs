@@ -167,9 +167,13 @@ impl GetRequest {
             || (!self.next_by_subj.is_empty() && multi)
             || (self.up_to_seq > 0 && self.up_to_time.is_some());
         match self.which() {
-            Some(which) if !contradiction && !multi => Ok(which),
-            // Several subjects at once are a request of its own, which is not served.
-            _ => Err(bad()),
+            _ if contradiction => Err(bad()),
+            // Several messages end with a status that their reader waits for: one alone would leave it waiting.
+            _ if multi || self.batch > 0 => {
+                Err(Status::new(408, "Bad Request - several messages are not supported by this server"))
+            }
+            Some(which) => Ok(which),
+            None => Err(bad()),
         }
     }
 }
@@ -215,5 +219,11 @@ mod tests {
         let seq = GetRequest { seq: 1, ..GetRequest::default() };
         assert_eq!(seq.direct(Some("a")).unwrap_err().text, "Bad Request");
         assert_eq!(seq.direct(None), Ok(Which::Seq(1)));
+        for several in [
+            GetRequest { batch: 2, ..seq },
+            GetRequest { multi_last: vec!["a".to_owned()], ..GetRequest::default() },
+        ] {
+            assert!(several.direct(None).unwrap_err().text.contains("not supported"), "{several:?}");
+        }
     }
 }
