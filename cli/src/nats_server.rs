@@ -8,9 +8,10 @@ use crate::run::Broker;
 use crate::say;
 use crate::signals::{self, End};
 use anyhow::Context as _;
+use aws_lc_rs::digest::{SHA256, digest};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,7 +35,14 @@ usage: stele nats-server [options], as nats-server has them:
 ";
 
 pub(crate) fn run(line: &[String]) -> anyhow::Result<ExitCode> {
-    let args = Args::parse(line.iter().cloned()).map_err(|why| anyhow::anyhow!("{why}\n{USAGE}"))?;
+    let args = match Args::parse(line.iter().cloned()) {
+        Ok(args) => args,
+        Err(why) => {
+            // nats-server shows what can be said, and ends as if it had been asked for that.
+            eprint!("{why}\n{USAGE}");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     if args.help {
         say(USAGE)?;
         return Ok(ExitCode::SUCCESS);
@@ -46,20 +54,28 @@ pub(crate) fn run(line: &[String]) -> anyhow::Result<ExitCode> {
     if let Some((signal, whose)) = &args.signal {
         return send(signal, whose.as_deref());
     }
-    let setup = setup(&args)?;
+    let Read { setup, digest } = match read(&args) {
+        Ok(read) => read,
+        Err(why) => {
+            eprintln!("nats-server: {why:#}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     for problem in &setup.problems {
-        let kind = if problem.is_error { "error" } else { "warning" };
-        eprintln!("nats-server: {kind}: {problem}");
+        let file = problem.place.and(args.config.as_ref()).map(|file| format!("{file}:")).unwrap_or_default();
+        let kind = if problem.is_error { "" } else { "warning: " };
+        eprintln!("nats-server: {kind}{file}{problem}");
     }
     if setup.has_errors() {
         return Ok(ExitCode::FAILURE);
     }
     if args.check {
         let file = args.config.as_deref().unwrap_or("(none)");
-        say(&format!("nats-server: configuration file {file} is valid\n"))?;
+        config(&setup, &std::env::temp_dir())?;
+        say(&format!("nats-server: configuration file {file} is valid ({digest})\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    serve(&setup)
+    serve(&setup, args.config.as_deref(), &digest)
 }
 
 /// What files and environment are to the configuration language.
@@ -70,7 +86,11 @@ struct Surroundings {
 
 impl Texts for Surroundings {
     fn include(&self, name: &str) -> Result<String, String> {
-        fs::read_to_string(self.dir.join(name)).map_err(|why| why.to_string())
+        let path: PathBuf = self.dir.join(name).components().collect();
+        fs::read_to_string(&path).map_err(|why| match why.kind() {
+            io::ErrorKind::NotFound => format!("open {}: no such file or directory", path.display()),
+            _ => format!("open {}: {why}", path.display()),
+        })
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -78,18 +98,28 @@ impl Texts for Surroundings {
     }
 }
 
-fn setup(args: &Args) -> anyhow::Result<Setup> {
+/// A setup, and the digest of the file that it comes from.
+struct Read {
+    setup: Setup,
+    /// As nats-server shows it: of the values as JSON.
+    digest: String,
+}
+
+fn read(args: &Args) -> anyhow::Result<Read> {
     let mut setup = Setup::default();
+    let mut json = serde_json::json!({});
     if let Some(file) = &args.config {
         let text = fs::read_to_string(file).with_context(|| format!("could not read {file}"))?;
         let dir = Path::new(file).parent().unwrap_or(Path::new("")).to_owned();
-        let block =
-            parse(&text, &Surroundings { dir }).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
+        let block = parse(&text, &Surroundings { dir }).map_err(|error| anyhow::anyhow!("{error}"))?;
         setup.read(&block);
+        json = block.to_json();
     }
     args.apply(&mut setup).map_err(|why| anyhow::anyhow!("{why}"))?;
     setup.finish();
-    Ok(setup)
+    let octets = digest(&SHA256, format!("{json}\n").as_bytes());
+    let hex: String = octets.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+    Ok(Read { setup, digest: format!("sha256:{hex}") })
 }
 
 /// The broker's settings. `store`: where everything durable lives unless that is said.
@@ -125,16 +155,21 @@ impl Log {
     }
 
     fn note(&self, text: &str) {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let at = Time::from_unix_nanos(i64::try_from(since.as_micros()).unwrap_or(0).saturating_mul(1000));
-        let line = format!("[{}] {} [INF] {text}\n", std::process::id(), shown(at));
+        let now = at(SystemTime::now());
+        let line = format!("[{}] {} [INF] {text}\n", std::process::id(), shown(now));
         let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A log that cannot be written to has nowhere to say so.
         let _ = match file.as_mut() {
             Some(file) => file.write_all(line.as_bytes()),
-            None => std::io::stderr().write_all(line.as_bytes()),
+            None => io::stderr().write_all(line.as_bytes()),
         };
     }
+}
+
+/// A moment, to the microsecond.
+fn at(moment: SystemTime) -> Time {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time::from_unix_nanos(i64::try_from(since.as_micros()).unwrap_or(0).saturating_mul(1000))
 }
 
 /// `2006/01/02 15:04:05.000000`
@@ -145,7 +180,7 @@ fn shown(at: Time) -> String {
     format!("{} {second}.{part:0<6}", date.replace('-', "/"))
 }
 
-fn serve(setup: &Setup) -> anyhow::Result<ExitCode> {
+fn serve(setup: &Setup, file: Option<&str>, digest: &str) -> anyhow::Result<ExitCode> {
     let process = &setup.process;
     let log = Log::open(process.log_file.as_deref())?;
     // Without JetStream nothing is to be kept.
@@ -158,12 +193,12 @@ fn serve(setup: &Setup) -> anyhow::Result<ExitCode> {
     stele_server::logging::start(&config.logging);
     log.note(&format!("Starting nats-server (Stele {})", crate::version::VERSION));
     log.note(&format!("  Version:  {SERVER_VERSION}"));
+    if let Some(file) = file {
+        log.note(&format!("Using configuration file: {file} ({digest})"));
+    }
+    let bound = process.monitor.as_deref().map(monitor::Bound::new).transpose()?;
     let broker = Broker::start(&config).map_err(|failure| anyhow::anyhow!("{failure}"))?;
-    let monitor = process
-        .monitor
-        .as_deref()
-        .map(|at| monitor::Monitor::start(at, &config, broker.view()))
-        .transpose()?;
+    let monitor = bound.map(|bound| monitor::Monitor::start(bound, &config, broker.view())).transpose()?;
     if let Some(monitor) = &monitor {
         log.note(&format!("Starting http monitor on {}", monitor.address()));
     }

@@ -142,6 +142,58 @@ fn a_wrong_configuration_is_told_with_its_place_by_every_verb_that_reads_it() {
 }
 
 #[test]
+fn a_configuration_of_nats_server_is_checked_and_refused_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("n.conf");
+    let checked = |text: &str, more: &[&str]| {
+        fs::write(&file, text).unwrap();
+        let line = [&["nats-server", "-c", "n.conf", "-t"][..], more].concat();
+        ended(&mut stele(dir.path(), &line))
+    };
+    let (code, said, _) = checked("port: 4222\n", &[]);
+    let digest = "797533ebd0dfba7d34a0f9337ecf147e442871f48ddfd07ed751575a5737267e";
+    assert_eq!(said, format!("nats-server: configuration file n.conf is valid (sha256:{digest})\n"));
+    assert_eq!(code, 0);
+    for (text, wanted) in [
+        ("no_such: 1\n", "nats-server: n.conf:1:0: unknown field \"no_such\"\n"),
+        ("server_name: $NOWHERE\n", "variable reference for 'NOWHERE' on line 1 can not be found"),
+        ("authorization {\n", "Parse error on line 2: 'Unexpected EOF processing map.'"),
+        ("authorization { user: a, token: b }\n", "n.conf:1:0: Cannot have a user/pass and token"),
+        ("tls { cert_file: c, key_file: k, verify: true }\n", "clients cannot be verified"),
+        ("accounts { A { imports: [] } }\n", "accounts.A.imports: is not supported by this server"),
+    ] {
+        let (code, _, error) = checked(text, &[]);
+        assert!(code == 1 && error.contains(wanted), "{text}: {code} {error}");
+    }
+    let (code, _, error) = checked("", &["--tlsverify", "--tlscert", "c", "--tlskey", "k"]);
+    assert!(code == 1 && error.contains("clients cannot be verified"), "{error}");
+    let (code, _, error) = ended(&mut stele(dir.path(), &["nats-server", "--no-such"]));
+    assert!(code == 0 && error.contains("-no-such"), "as nats-server ends: {error}");
+}
+
+#[test]
+fn a_nats_client_too_many_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Running::start(dir.path(), "dev", &["--set", "limits.connections_max=1"]);
+    let mut first = silent_client_of_nats(broker.address("nats"));
+    let mut second = silent_client_of_nats(broker.address("nats"));
+    let mut line = String::new();
+    first.read_line(&mut line).unwrap();
+    assert!(line.starts_with("INFO "), "{line}");
+    line.clear();
+    second.read_line(&mut line).unwrap();
+    assert_eq!(line, "-ERR 'maximum connections exceeded'\r\n");
+    assert_eq!(broker.end(Signal::TERM).0, Some(0));
+}
+
+/// A client that only listens.
+fn silent_client_of_nats(address: SocketAddr) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    BufReader::new(stream)
+}
+
+#[test]
 fn the_shown_configuration_says_where_each_value_is_from() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("s.toml"), "data_dir = \"d\"\n").unwrap();

@@ -9,3 +9,4 @@
 pub mod args;
 pub mod conf;
 pub mod options;
+mod users;

@@ -110,9 +110,11 @@ pub struct Nats {
     pub server_name: String,
     /// The user that clients are who do not say who they are; `None`: they must.
     pub anonymous: Option<String>,
+    /// JetStream is there. Without it its requests are messages that nobody hears.
+    pub jetstream: bool,
     /// How TLS begins, where there is a certificate.
     pub tls: NatsTls,
-    /// Longest headers and payload of a message, 1 KiB–14 MiB.
+    /// Longest headers and payload of a message, 1 B–14 MiB.
     pub payload_bytes_max: u32,
     /// Longest arguments of a control line, 512 B–16 KiB.
     pub control_line_bytes_max: u32,
@@ -251,6 +253,7 @@ impl Default for Config {
             nats: Nats {
                 server_name: "stele".into(),
                 anonymous: None,
+                jetstream: true,
                 tls: NatsTls::Optional,
                 payload_bytes_max: 1 << 20,
                 control_line_bytes_max: 4096,

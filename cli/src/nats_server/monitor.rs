@@ -10,9 +10,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use stele_nats::jet::versions::SERVER_VERSION;
-use stele_server::config::Config;
+use stele_server::config::{Config, Nats};
 use stele_server::inspect::{Inspect, Readiness};
 
 /// Longest head of a request, bytes.
@@ -30,27 +30,34 @@ pub(super) struct Monitor {
 /// What is told.
 struct Told {
     node: Arc<dyn Inspect>,
-    server_name: String,
-    host: String,
-    port: u16,
-    max_payload: u32,
+    nats: Nats,
+    listen: Option<SocketAddr>,
     max_connections: u32,
+    start: SystemTime,
     began: Instant,
 }
 
+/// The endpoints' port, before anybody is answered: who comes early waits.
+pub(super) struct Bound(TcpListener);
+
+impl Bound {
+    /// Takes the port of `at` (`host:port`).
+    pub(super) fn new(at: &str) -> anyhow::Result<Self> {
+        TcpListener::bind(at).map(Self).with_context(|| format!("could not listen on {at}"))
+    }
+}
+
 impl Monitor {
-    /// Listens at `at` (`host:port`).
-    pub(super) fn start(at: &str, config: &Config, node: Arc<dyn Inspect>) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(at).with_context(|| format!("could not listen on {at}"))?;
+    /// Answers from now on.
+    pub(super) fn start(bound: Bound, config: &Config, node: Arc<dyn Inspect>) -> anyhow::Result<Self> {
+        let Bound(listener) = bound;
         let address = listener.local_addr()?;
-        let listen = config.listen.nats;
         let told = Told {
             node,
-            server_name: config.nats.server_name.clone(),
-            host: listen.map_or_else(String::new, |at| at.ip().to_string()),
-            port: listen.map_or(0, |at| at.port()),
-            max_payload: config.nats.payload_bytes_max,
+            nats: config.nats.clone(),
+            listen: config.listen.nats,
             max_connections: config.limits.connections_max,
+            start: SystemTime::now(),
             began: Instant::now(),
         };
         let ended = Arc::new(AtomicBool::new(false));
@@ -141,14 +148,25 @@ impl Told {
 
     fn varz(&self) -> Value {
         let counters = self.node.counters();
+        let nats = &self.nats;
+        let ms = |ms: u64| ms.saturating_mul(1_000_000);
         let seconds = self.began.elapsed().as_secs();
         json!({
-            "server_name": self.server_name,
+            "server_name": nats.server_name,
             "version": SERVER_VERSION,
             "proto": 1,
-            "host": self.host,
-            "port": self.port,
-            "max_payload": self.max_payload,
+            "host": self.listen.map(|at| at.ip().to_string()),
+            "port": self.listen.map(|at| at.port()),
+            "auth_required": nats.anonymous.is_none(),
+            "max_payload": nats.payload_bytes_max,
+            "max_control_line": nats.control_line_bytes_max,
+            "max_pending": nats.pending_bytes_max,
+            "max_subscriptions": nats.subscriptions_max,
+            "ping_interval": ms(nats.ping_interval_ms),
+            "ping_max": nats.pings_out_max,
+            "write_deadline": ms(nats.write_deadline_ms),
+            "start": super::at(self.start).to_string(),
+            "now": super::at(SystemTime::now()).to_string(),
             "max_connections": self.max_connections,
             "uptime": format!("{seconds}s"),
             "cores": std::thread::available_parallelism().map_or(1, usize::from),

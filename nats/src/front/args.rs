@@ -159,11 +159,12 @@ impl Args {
                 }
                 Flag::TlsCert => setup.set("tls.cert", value, "--tlscert"),
                 Flag::TlsKey => setup.set("tls.key", value, "--tlskey"),
-                Flag::TlsCa => setup.set("tls.client_ca", value, "--tlscacert"),
+                Flag::TlsCa => setup.authorities(value, "--tlscacert"),
                 Flag::TlsVerify => {
                     if is_on()? {
                         setup.set("nats.tls", "required", "--tlsverify");
                     }
+                    setup.verify(is_on()?);
                 }
                 // Log lines always have their time.
                 Flag::LogTime => drop(is_on()?),
@@ -218,6 +219,10 @@ mod tests {
         assert_eq!(parse("-p").unwrap_err(), "flag needs an argument: -p");
         assert_eq!(parse("start").unwrap_err(), "unrecognized command: \"start\"");
         assert_eq!(parse("-sl nope").unwrap_err(), "unknown signal \"nope\"");
+        let mut unverified = Setup::default();
+        parse("--tlsverify --tlscert c --tlskey k").unwrap().apply(&mut unverified).unwrap();
+        unverified.finish();
+        assert!(unverified.has_errors(), "authorities are missing");
         let mut setup = Setup::default();
         assert!(parse("-p 99999").unwrap().apply(&mut setup).is_err());
     }

@@ -29,6 +29,10 @@ pub trait Sources {
 pub struct Node {
     /// The line, from 1, in its file.
     pub line: u32,
+    /// The characters before it, or before its key, on that line.
+    pub column: u32,
+    /// A later value refers to it: its key may be any.
+    pub is_variable: bool,
     /// What it is.
     pub value: Value,
 }
@@ -50,6 +54,19 @@ pub enum Value {
     Block(Block),
 }
 
+impl Value {
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Bool(truth) => (*truth).into(),
+            Self::Int(number) => (*number).into(),
+            Self::Float(number) => (*number).into(),
+            Self::Text(text) => text.as_str().into(),
+            Self::List(nodes) => nodes.iter().map(|node| node.value.to_json()).collect(),
+            Self::Block(block) => block.to_json(),
+        }
+    }
+}
+
 /// Keys and values, in the order in which they stand.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Block(pub Vec<(String, Node)>);
@@ -60,11 +77,24 @@ impl Block {
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, node)| node)
     }
+
+    fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        self.0.iter_mut().rev().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
+    /// As JSON, without variables: what nats-server takes the digest of that it shows with `-t`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let entries = self.0.iter().filter(|(_, node)| !node.is_variable);
+        serde_json::Value::Object(entries.map(|(key, node)| (key.clone(), node.value.to_json())).collect())
+    }
 }
 
 /// What is wrong with a text, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
+    /// What is said already says where.
+    is_whole: bool,
     /// The line, from 1.
     pub line: u32,
     /// What.
@@ -73,7 +103,10 @@ pub struct Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.what)
+        match self.is_whole {
+            true => f.write_str(&self.what),
+            false => write!(f, "Parse error on line {}: '{}'", self.line, self.what),
+        }
     }
 }
 
@@ -102,14 +135,29 @@ type Read<T> = Result<T, Malformed>;
 impl<'t> Reader<'t> {
     fn new(text: &'t str, sources: &'t dyn Sources, budget: &'t mut usize) -> Read<Self> {
         let left = budget.checked_sub(text.len());
-        let left =
-            left.ok_or_else(|| Malformed { line: 1, what: "the configuration is too long".to_owned() })?;
+        let left = left.ok_or_else(|| Malformed {
+            is_whole: false,
+            line: 1,
+            what: "the configuration is too long".to_owned(),
+        })?;
         *budget = left;
         Ok(Self { text, at: 0, line: 1, sources, budget })
     }
 
     fn wrong<T>(&self, what: impl Into<String>) -> Read<T> {
-        Err(Malformed { line: self.line, what: what.into() })
+        Err(Malformed { is_whole: false, line: self.line, what: what.into() })
+    }
+
+    /// In nats-server's words, which name the place themselves where they do.
+    fn wrong_as_said<T>(&self, what: String) -> Read<T> {
+        Err(Malformed { is_whole: true, line: self.line, what })
+    }
+
+    /// Characters of this line that are read.
+    fn column(&self) -> u32 {
+        let read = self.text.get(..self.at).unwrap_or_default();
+        let line = read.rsplit('\n').next().unwrap_or_default();
+        u32::try_from(line.chars().count()).unwrap_or(u32::MAX)
     }
 
     fn rest(&self) -> &'t str {
@@ -167,7 +215,7 @@ impl<'t> Reader<'t> {
             self.gap();
             match self.peek() {
                 None if end.is_none() => return Ok(()),
-                None => return self.wrong("the text ends within a block"),
+                None => return self.wrong("Unexpected EOF processing map."),
                 found if found == end => {
                     self.next();
                     return Ok(());
@@ -178,7 +226,7 @@ impl<'t> Reader<'t> {
     }
 
     fn entry(&mut self, scopes: &mut Vec<Block>, depth: usize) -> Read<()> {
-        let line = self.line;
+        let (line, column) = (self.line, self.column());
         let key = self.key()?;
         self.blanks();
         if key == "include" && !matches!(self.peek(), Some('=' | ':' | '{')) {
@@ -190,7 +238,7 @@ impl<'t> Reader<'t> {
         }
         let value = self.value(scopes, depth)?;
         if let Some(block) = scopes.last_mut() {
-            block.0.push((key, Node { line, value }));
+            block.0.push((key, Node { line, column, is_variable: false, value }));
         }
         Ok(())
     }
@@ -226,14 +274,16 @@ impl<'t> Reader<'t> {
         };
         let text = match self.sources.include(&name) {
             Ok(text) => text,
-            Err(why) => return self.wrong(format!("could not include {name:?}: {why}")),
+            Err(why) => {
+                return self.wrong_as_said(format!("error parsing include file '{name}', {why}"));
+            }
         };
         if depth >= DEPTH_MAX {
             return self.wrong("included too deeply");
         }
         let inner = Reader::new(&text, self.sources, self.budget)
             .and_then(|mut reader| reader.entries(scopes, None, depth + 1));
-        inner.or_else(|error| self.wrong(format!("in {name:?}, {error}")))
+        inner.or_else(|error| self.wrong_as_said(format!("error parsing include file '{name}', {error}")))
     }
 
     fn value(&mut self, scopes: &mut Vec<Block>, depth: usize) -> Read<Value> {
@@ -262,14 +312,17 @@ impl<'t> Reader<'t> {
         let mut nodes = Vec::new();
         loop {
             self.gap();
-            let line = self.line;
+            let (line, column) = (self.line, self.column());
             match self.peek() {
-                None => return self.wrong("the text ends within an array"),
+                None => return self.wrong("Unexpected EOF processing array."),
                 Some(']') => {
                     self.next();
                     return Ok(Value::List(nodes));
                 }
-                Some(_) => nodes.push(Node { line, value: self.value(scopes, depth)? }),
+                Some(_) => {
+                    let value = self.value(scopes, depth)?;
+                    nodes.push(Node { line, column, is_variable: false, value });
+                }
             }
         }
     }
@@ -332,11 +385,14 @@ impl<'t> Reader<'t> {
     }
 
     fn variable(&mut self, name: &str, scopes: &mut Vec<Block>, depth: usize) -> Read<Value> {
-        if let Some(node) = scopes.iter().rev().find_map(|block| block.get(name)) {
+        if let Some(node) = scopes.iter_mut().rev().find_map(|block| block.get_mut(name)) {
+            node.is_variable = true;
             return Ok(node.value.clone());
         }
         let Some(text) = self.sources.variable(name) else {
-            return self.wrong(format!("variable {name:?} is set nowhere"));
+            let line = self.line;
+            return self
+                .wrong_as_said(format!("variable reference for '{name}' on line {line} can not be found"));
         };
         if depth >= DEPTH_MAX {
             return self.wrong(format!("variable {name:?} refers to itself"));
@@ -465,11 +521,11 @@ mod tests {
             ),
             ("\"quoted key\": 1", "{quoted key=1}"),
             ("", "{}"),
-            ("a: ", "line 1: a value is expected"),
-            ("a {\n b: 1", "line 2: the text ends within a block"),
-            ("a: $nowhere", "line 1: variable \"nowhere\" is set nowhere"),
-            ("\ninclude other.conf", "line 2: could not include \"other.conf\": no such file"),
-            ("a: \"b", "line 1: the text ends within quotes"),
+            ("a: ", "Parse error on line 1: 'a value is expected'"),
+            ("a {\n b: 1", "Parse error on line 2: 'Unexpected EOF processing map.'"),
+            ("a: $nowhere", "variable reference for 'nowhere' on line 1 can not be found"),
+            ("\ninclude other.conf", "error parsing include file 'other.conf', no such file"),
+            ("a: \"b", "Parse error on line 1: 'the text ends within quotes'"),
         ];
         for (text, expected) in cases {
             assert_eq!(read(text, &sources), expected, "{text}");
@@ -477,6 +533,15 @@ mod tests {
         assert!(read("include loop.conf", &sources).contains("too deeply"));
         let deep = "a {".repeat(100);
         assert!(read(&deep, &sources).contains("too deeply"));
+    }
+
+    #[test]
+    fn a_key_that_is_referred_to_is_a_variable_and_is_left_out_of_the_digest() {
+        let block = parse("NAME = x\n  other { n: $NAME }", &Given::default()).unwrap();
+        assert!(block.get("NAME").unwrap().is_variable);
+        let other = block.get("other").unwrap();
+        assert_eq!((other.line, other.column, other.is_variable), (2, 2, false));
+        assert_eq!(block.to_json().to_string(), r#"{"other":{"n":"x"}}"#);
     }
 
     #[test]

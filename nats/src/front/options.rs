@@ -26,6 +26,14 @@ pub struct Setup {
     /// Somebody is named who may log in.
     has_users: bool,
     no_auth_user: Option<String>,
+    /// Accounts that do not ask for JetStream.
+    pub(super) accounts_without_jetstream: Vec<String>,
+    /// Whose certificates clients may show, and what says so.
+    authorities: Option<(String, String)>,
+    /// Clients must show one.
+    verifies: bool,
+    /// Clients may go without TLS although it is there.
+    allows_plain: bool,
 }
 
 /// A key of the server's settings with its value.
@@ -63,8 +71,8 @@ pub struct Process {
 pub struct Problem {
     /// The directive, with the blocks it stands in.
     pub directive: String,
-    /// The line, if it stands in a file.
-    pub line: Option<u32>,
+    /// Line and characters before it, if it stands in a file.
+    pub place: Option<(u32, u32)>,
     /// What is to be said.
     pub what: String,
     /// The server must not start.
@@ -73,9 +81,12 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}: {}", self.directive, self.what),
-            None => write!(f, "{}: {}", self.directive, self.what),
+        if let Some((line, column)) = self.place {
+            write!(f, "{line}:{column}: ")?;
+        }
+        match self.directive.as_str() {
+            "" => f.write_str(&self.what),
+            directive => write!(f, "{directive}: {}", self.what),
         }
     }
 }
@@ -91,6 +102,8 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("reconnect_error_reports", "there are no routes"),
     ("disable_sublist_cache", "there is no such cache"),
     ("sublist_cache", "there is no such cache"),
+    ("lame_duck_duration", "clients are told, and all are closed at once"),
+    ("lame_duck_grace_period", "clients are told, and all are closed at once"),
     ("prof_port", "there is no such port"),
     ("no_fast_producer_stall", "producers are not stalled"),
     ("server_tags", "there is no cluster"),
@@ -109,9 +122,90 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("tls.curve_preferences", "curves are those of the TLS library"),
 ];
 
+/// Directives of nats-server's that are not here: told from what nobody knows.
+const NOT_SUPPORTED: &[&str] = &[
+    "accounts",
+    "cluster",
+    "gateway",
+    "leaf",
+    "leafnodes",
+    "mqtt",
+    "websocket",
+    "ws",
+    "operator",
+    "operators",
+    "roots",
+    "root",
+    "resolver",
+    "resolver_tls",
+    "resolver_preload",
+    "system_account",
+    "system",
+    "trusted",
+    "trusted_keys",
+    "no_system_account",
+    "no_sys_acc",
+    "default_sentinel",
+    "ocsp",
+    "ocsp_cache",
+    "https",
+    "https_port",
+    "http_base_path",
+    "client_advertise",
+    "mappings",
+    "maps",
+    "no_header_support",
+    "max_traced_msg_len",
+    "max_sub_tokens",
+    "max_subscription_tokens",
+    "default_js_domain",
+    "syslog",
+    "remote_syslog",
+    "cluster_name",
+    "proxies",
+    "jetstream.domain",
+    "jetstream.key",
+    "jetstream.cipher",
+    "jetstream.prev_key",
+    "jetstream.tpm",
+    "jetstream.limits",
+    "jetstream.extension_hint",
+    "jetstream.max_outstanding_catchup",
+    "jetstream.max_buffered_msgs",
+    "jetstream.max_buffered_size",
+    "jetstream.request_queue_limit",
+];
+
 impl Setup {
-    fn problem(&mut self, directive: &str, line: Option<u32>, what: impl Into<String>, is_error: bool) {
-        self.problems.push(Problem { directive: directive.to_owned(), line, what: what.into(), is_error });
+    fn problem(&mut self, directive: &str, at: Option<&Node>, what: impl Into<String>, is_error: bool) {
+        let place = at.map(|node| (node.line, node.column));
+        self.problems.push(Problem { directive: directive.to_owned(), place, what: what.into(), is_error });
+    }
+
+    /// The server must not start with a directive.
+    pub(super) fn refuse(&mut self, directive: &str, at: &Node, what: &str) {
+        self.problem(directive, Some(at), what, true);
+    }
+
+    /// What stands here cannot be, whatever else is said.
+    pub(super) fn refuse_here(&mut self, at: &Node, what: &str) -> Result<bool, String> {
+        self.problem("", Some(at), what, true);
+        Ok(true)
+    }
+
+    /// A directive that is not translated, unless it is a variable: nats-server does not know it either, or it is named.
+    pub(super) fn unknown(&mut self, within: &str, key: &str, node: &Node) {
+        if node.is_variable {
+            return;
+        }
+        let name = format!("{within}{key}");
+        if within == "jetstream." && !NOT_SUPPORTED.contains(&name.as_str())
+            || within.is_empty() && !NOT_SUPPORTED.contains(&key)
+        {
+            let what = format!("unknown field {key:?}");
+            return self.problem("", Some(node), what, true);
+        }
+        self.problem(&name, Some(node), "is not supported by this server", true);
     }
 
     /// Puts a setting in place.
@@ -138,18 +232,15 @@ impl Setup {
         let done = match within {
             "" => self.top(key, node),
             "tls." => self.tls(key, node),
-            "authorization." => self.authorization(key, node),
             "jetstream." => self.jetstream(key, node),
             _ => Ok(false),
         };
         match done {
             Ok(true) => {}
-            Err(why) => self.problem(&name, Some(node.line), why, true),
+            Err(why) => self.problem(&name, Some(node), why, true),
             Ok(false) => match WITHOUT_EFFECT.iter().find(|(known, _)| *known == name) {
-                Some((_, why)) => {
-                    self.problem(&name, Some(node.line), format!("has no effect: {why}"), false)
-                }
-                None => self.problem(&name, Some(node.line), "is not supported by this server", true),
+                Some((_, why)) => self.problem(&name, Some(node), format!("has no effect: {why}"), false),
+                None => self.unknown(within, key, node),
             },
         }
     }
@@ -192,8 +283,15 @@ impl Setup {
             "debug" => self.process.debug = truth(node)?,
             "trace" => self.process.trace = truth(node)?,
             "no_auth_user" => self.no_auth_user = Some(text(node)?),
-            "tls" => return self.block("tls.", node),
-            "authorization" | "auth" => return self.block("authorization.", node),
+            "allow_non_tls" => self.allows_plain = truth(node)?,
+            "tls" => {
+                self.block("tls.", node)?;
+                if !self.settings.iter().any(|setting| setting.key == "nats.tls") {
+                    self.set("nats.tls", "required", "tls");
+                }
+            }
+            "authorization" | "auth" => return self.authorization(node),
+            "accounts" => return self.accounts(node),
             "jetstream" => return self.jetstream_as_a_whole(node),
             _ => return Ok(false),
         }
@@ -204,110 +302,38 @@ impl Setup {
         match key {
             "cert_file" => self.set("tls.cert", text(node)?, "tls.cert_file"),
             "key_file" => self.set("tls.key", text(node)?, "tls.key_file"),
-            // Authorities are asked for only if clients are verified; without that they say nothing here.
-            "ca_file" => self.set("tls.client_ca", text(node)?, "tls.ca_file"),
-            "verify" => {
-                if !truth(node)? {
-                    self.settings.retain(|setting| setting.key != "tls.client_ca");
-                }
-            }
-            "handshake_first" | "first" | "immediate" => {
-                if truth(node).unwrap_or(true) {
-                    self.set("nats.tls", "first", "tls.handshake_first");
-                }
-            }
-            _ => return Ok(false),
-        }
-        if !self.settings.iter().any(|setting| setting.key == "nats.tls") {
-            self.set("nats.tls", "required", "tls");
-        }
-        Ok(true)
-    }
-
-    fn authorization(&mut self, key: &str, node: &Node) -> Result<bool, String> {
-        match key {
-            "user" | "username" => {
-                let user = text(node)?;
-                self.user(&user, None);
-            }
-            "password" | "pass" => {
-                // It belongs to the user of the same block, which may come before or after it.
-                let password = text(node)?;
-                self.set("", password, "authorization.password");
-            }
-            "token" => self.token(&text(node)?),
-            "timeout" => self.set("nats.auth_timeout_ms", ms(node)?, "authorization.timeout"),
-            "users" => {
-                let Value::List(users) = &node.value else { return Err("an array is expected".to_owned()) };
-                for user in users {
-                    self.listed_user(user)?;
-                }
-            }
+            "ca_file" => self.authorities(&text(node)?, "tls.ca_file"),
+            "verify" => self.verify(truth(node)?),
+            "handshake_first" | "first" | "immediate" => match truth(node) {
+                Ok(true) => self.set("nats.tls", "first", "tls.handshake_first"),
+                Ok(false) => {}
+                Err(_) => return Err("a delay before INFO is not supported by this server".to_owned()),
+            },
             _ => return Ok(false),
         }
         Ok(true)
-    }
-
-    fn listed_user(&mut self, node: &Node) -> Result<(), String> {
-        let Value::Block(block) = &node.value else { return Err("users are blocks".to_owned()) };
-        let of = |keys: &[&str]| keys.iter().find_map(|key| block.get(key)).map(text).transpose();
-        let (name, key) = (of(&["user", "username"])?, of(&["nkey"])?);
-        let Some(user) = name.or_else(|| key.clone()) else { return Err("a user has no name".to_owned()) };
-        self.user(&user, of(&["password", "pass"])?.as_deref());
-        if let Some(key) = key {
-            self.set(&format!("auth.users.{user}.nats_nkey"), key, "nkey");
-        }
-        for (key, node) in &block.0 {
-            match key.as_str() {
-                "user" | "username" | "password" | "pass" | "nkey" => {}
-                "permissions" | "permission" | "authorization" => self.permissions(&user, node)?,
-                other => {
-                    let name = format!("authorization.users.{other}");
-                    self.problem(&name, Some(node.line), "is not supported by this server", true);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What a user may publish to and subscribe to.
-    fn permissions(&mut self, user: &str, node: &Node) -> Result<(), String> {
-        let Value::Block(block) = &node.value else { return Err("permissions are a block".to_owned()) };
-        for (key, node) in &block.0 {
-            let what = match key.as_str() {
-                "publish" | "pub" | "import" => "publish",
-                "subscribe" | "sub" | "export" => "subscribe",
-                other => {
-                    let name = format!("authorization.users.permissions.{other}");
-                    self.problem(&name, Some(node.line), "is not supported by this server", true);
-                    continue;
-                }
-            };
-            match &node.value {
-                Value::Block(lists) => {
-                    for (list, node) in &lists.0 {
-                        if list != "allow" && list != "deny" {
-                            return Err(format!("{list:?} is neither allow nor deny"));
-                        }
-                        self.set(
-                            &format!("auth.users.{user}.nats_{what}_{list}"),
-                            subjects(node)?,
-                            "permissions",
-                        );
-                    }
-                }
-                _ => {
-                    self.set(&format!("auth.users.{user}.nats_{what}_allow"), subjects(node)?, "permissions")
-                }
-            }
-        }
-        Ok(())
     }
 
     /// A token stands for a user of its own.
     pub fn token(&mut self, token: &str) {
         self.user("token", None);
         self.set("auth.users.token.nats_token", token, "token");
+    }
+
+    /// Whether somebody of this name may log in already.
+    pub(super) fn has_user(&self, user: &str) -> bool {
+        let key = format!("auth.users.{user}.tags");
+        self.settings.iter().any(|setting| setting.key == key)
+    }
+
+    /// Whose certificates clients may show.
+    pub fn authorities(&mut self, file: &str, said_by: &str) {
+        self.authorities = Some((file.to_owned(), said_by.to_owned()));
+    }
+
+    /// Whether clients must show a certificate.
+    pub fn verify(&mut self, verifies: bool) {
+        self.verifies = verifies;
     }
 
     /// Somebody who may log in.
@@ -374,7 +400,14 @@ impl Setup {
         self.set("listen.nats", address(&host, port), "listen");
         self.process.monitor =
             self.http_port.map(|port| address(self.http_host.as_ref().unwrap_or(&host), port));
-        self.join_password();
+        self.finish_tls();
+        for account in std::mem::take(&mut self.accounts_without_jetstream) {
+            if self.process.jetstream {
+                let what = "has JetStream all the same: it is on for every account";
+                self.problem(&format!("accounts.{account}"), None, what, false);
+            }
+        }
+        self.set("nats.jetstream", if self.process.jetstream { "yes" } else { "no" }, "jetstream");
         let anybody = match self.no_auth_user.clone() {
             Some(user) => Some(user),
             None if self.has_users => None,
@@ -388,17 +421,31 @@ impl Setup {
         }
     }
 
-    /// A password that stands beside its user.
-    fn join_password(&mut self) {
-        let Some(at) = self.settings.iter().rposition(|setting| setting.key.is_empty()) else { return };
-        let password = self.settings.remove(at).value;
-        self.settings.retain(|setting| !setting.key.is_empty());
-        let user = self.settings.iter().find_map(|setting| {
-            Some(setting.key.strip_prefix("auth.users.")?.strip_suffix(".tags")?.to_owned())
-        });
-        match user {
-            Some(user) => self.password(&user, &password),
-            None => self.problem("authorization.password", None, "there is no user for it", true),
+    /// TLS as it is wanted: with a certificate, and clients verified by authorities or not at all.
+    fn finish_tls(&mut self) {
+        let has = |key: &str| self.settings.iter().any(|setting| setting.key == key);
+        if has("nats.tls") && !(has("tls.cert") && has("tls.key")) {
+            self.problem("tls", None, "TLS needs a certificate and its key", true);
+        }
+        match (self.verifies, self.authorities.take()) {
+            (true, Some((file, said_by))) => self.set("tls.client_ca", file, &said_by),
+            (true, None) => {
+                let what = "clients cannot be verified without a file of authorities (ca_file, --tlscacert)";
+                self.problem("tls.verify", None, what, true);
+            }
+            (false, Some(_)) => {
+                let what = "has no effect: clients are not asked for certificates (verify, --tlsverify)";
+                self.problem("tls.ca_file", None, what, false);
+            }
+            (false, None) => {}
+        }
+        if self.allows_plain {
+            if self.settings.iter().any(|setting| setting.key == "nats.tls" && setting.value == "first") {
+                let what = "a handshake before anything else leaves no plain connections";
+                self.problem("allow_non_tls", None, what, true);
+            } else if self.settings.iter().any(|setting| setting.key == "nats.tls") {
+                self.set("nats.tls", "optional", "allow_non_tls");
+            }
         }
     }
 }
@@ -417,7 +464,7 @@ fn address(host: &str, port: u16) -> String {
     }
 }
 
-fn text(node: &Node) -> Result<String, String> {
+pub(super) fn text(node: &Node) -> Result<String, String> {
     match &node.value {
         Value::Text(text) => Ok(text.clone()),
         Value::Int(number) => Ok(number.to_string()),
@@ -428,12 +475,12 @@ fn text(node: &Node) -> Result<String, String> {
 }
 
 /// One subject, or several, as words between commas.
-fn subjects(node: &Node) -> Result<String, String> {
+pub(super) fn subjects(node: &Node) -> Result<String, String> {
     let Value::List(nodes) = &node.value else { return text(node) };
     Ok(nodes.iter().map(text).collect::<Result<Vec<_>, _>>()?.join(","))
 }
 
-fn truth(node: &Node) -> Result<bool, String> {
+pub(super) fn truth(node: &Node) -> Result<bool, String> {
     match &node.value {
         Value::Bool(truth) => Ok(*truth),
         _ => Err("true or false is expected".to_owned()),
@@ -461,13 +508,13 @@ fn endpoint(node: &Node) -> Result<(Option<String>, u16), String> {
     let Value::Text(text) = &node.value else { return Ok((None, port(node)?)) };
     let (host, number) = text.rsplit_once(':').ok_or("host and port are expected")?;
     let number: i64 = number.parse().map_err(|_| format!("{number:?} is no port"))?;
-    let port = port(&Node { line: node.line, value: Value::Int(number) })?;
+    let port = port(&Node { value: Value::Int(number), ..node.clone() })?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Ok(((!host.is_empty()).then(|| host.to_owned()), port))
 }
 
 /// A duration, or seconds, in whole milliseconds.
-fn ms(node: &Node) -> Result<String, String> {
+pub(super) fn ms(node: &Node) -> Result<String, String> {
     let nanos = match &node.value {
         Value::Int(seconds) => seconds.saturating_mul(SECOND),
         #[expect(clippy::cast_possible_truncation, reason = "a configured time is short")]
@@ -482,7 +529,7 @@ fn ms(node: &Node) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::conf::{Sources, parse};
     use super::*;
 
@@ -498,14 +545,14 @@ mod tests {
         }
     }
 
-    fn setup(text: &str) -> Setup {
+    pub(in super::super) fn setup(text: &str) -> Setup {
         let mut setup = Setup::default();
         setup.read(&parse(text, &Nothing).unwrap());
         setup.finish();
         setup
     }
 
-    fn value<'s>(setup: &'s Setup, key: &str) -> Option<&'s str> {
+    pub(in super::super) fn value<'s>(setup: &'s Setup, key: &str) -> Option<&'s str> {
         setup.settings.iter().rev().find(|setting| setting.key == key).map(|setting| setting.value.as_str())
     }
 
@@ -526,39 +573,37 @@ mod tests {
     }
 
     #[test]
-    fn users_are_named_in_both_ways() {
-        let one = setup("authorization { password: \"s3cret\", user: derek, timeout: 1 }");
-        assert_eq!(value(&one, "auth.users.derek.password"), Some("s3cret"));
-        assert_eq!(value(&one, "nats.auth_timeout_ms"), Some("1000"));
-        assert_eq!(value(&one, "nats.anonymous"), None);
-        let many = setup(
-            "authorization { users = [ {user: a, password: b}, {nkey: UX, permissions: {publish: [\"x.>\", y], sub: {deny: z}}} ] }\n\
-             no_auth_user: a",
-        );
-        assert_eq!(value(&many, "auth.users.a.password"), Some("b"));
-        assert_eq!(value(&many, "auth.users.UX.nats_nkey"), Some("UX"));
-        assert_eq!(value(&many, "auth.users.UX.nats_publish_allow"), Some("x.>,y"));
-        assert_eq!(value(&many, "auth.users.UX.nats_subscribe_deny"), Some("z"));
-        assert_eq!(value(&many, "nats.anonymous"), Some("a"));
-    }
-
-    #[test]
-    fn a_bcrypt_hash_is_not_taken_for_a_password() {
-        let hashed = setup("authorization { user: a, password: $2a$11$x }");
-        assert!(hashed.has_errors() && value(&hashed, "auth.users.a.password").is_none());
+    fn clients_are_verified_by_authorities_or_the_server_does_not_start() {
+        let files = "cert_file: c, key_file: k";
+        let wholly = setup(&format!("tls {{ {files}, ca_file: a, verify: true }}"));
+        assert_eq!(wholly.problems, []);
+        assert_eq!(value(&wholly, "tls.client_ca"), Some("a"));
+        assert_eq!(value(&wholly, "nats.tls"), Some("required"));
+        assert!(setup(&format!("tls {{ {files}, verify: true }}")).has_errors());
+        let unasked = setup(&format!("tls {{ {files}, ca_file: a }}"));
+        assert!(!unasked.has_errors() && unasked.problems.len() == 1);
+        assert_eq!(value(&unasked, "tls.client_ca"), None);
+        assert!(setup("tls { verify: true, ca_file: a }").has_errors());
+        let both = setup(&format!("allow_non_tls: true\ntls {{ {files} }}"));
+        assert_eq!(value(&both, "nats.tls"), Some("optional"));
+        assert!(setup(&format!("tls {{ {files}, handshake_first: \"50ms\" }}")).has_errors());
     }
 
     #[test]
     fn what_is_not_supported_is_named() {
-        let setup = setup("cluster { port: 1 }\nlogtime: false\nport: many\ntls { pinned_certs: [] }");
+        let setup = setup(
+            "cluster { port: 1 }\nlogtime: false\nport: many\ntls { pinned_certs: [] }\nno_such: 1\nNAME = 1\nhttp: $NAME",
+        );
         let said: Vec<String> = setup.problems.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
             [
-                "line 1: cluster: is not supported by this server",
-                "line 2: logtime: has no effect: log lines always have their time",
-                "line 3: port: a port is expected",
-                "line 4: tls.pinned_certs: is not supported by this server",
+                "1:0: cluster: is not supported by this server",
+                "2:0: logtime: has no effect: log lines always have their time",
+                "3:0: port: a port is expected",
+                "4:6: tls.pinned_certs: is not supported by this server",
+                "5:0: unknown field \"no_such\"",
+                "tls: TLS needs a certificate and its key",
             ]
         );
         assert!(setup.has_errors());

@@ -37,7 +37,7 @@ impl Connection {
         let part = |range: &Range<usize>| &input[at + range.start..at + range.end];
         let (headers, body) = part(payload).split_at(*headers_len);
         let message = Message { subject: text, reply: part(reply), headers, body };
-        if Jet::takes(text) {
+        if self.profile.jetstream && Jet::takes(text) {
             return self.jet.receive(now, &message);
         }
         let Ok(terms) = self.jet.terms(&message) else { return };

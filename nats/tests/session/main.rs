@@ -20,6 +20,15 @@ fn a_message_goes_to_who_subscribed_and_a_pong_comes_after_it() {
 }
 
 #[test]
+fn without_jetstream_its_requests_are_messages() {
+    check(
+        "a> SUB $JS.API.> 1
+         b> PUB $JS.API.INFO 0|
+         a< MSG $JS.API.INFO 1 0|",
+    );
+}
+
+#[test]
 fn headers_reach_who_understands_them_and_others_get_the_payload() {
     check(
         "! c without headers

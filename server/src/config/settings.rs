@@ -342,6 +342,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| c.nats.anonymous.as_deref().map(quoted),
     },
     Setting {
+        key: "nats.jetstream",
+        about: "\"yes\": JetStream is there; or \"no\": its requests are messages that nobody hears",
+        read: |c, _, v| v.yes_no().map(|yes| c.nats.jetstream = yes),
+        show: |c, _| Some(quoted(if c.nats.jetstream { "yes" } else { "no" })),
+    },
+    Setting {
         key: "nats.tls",
         about: "with [tls] set: \"optional\" or \"required\", after INFO; \"first\": before anything is said",
         read: |c, _, v| nats::nats_tls(&v.text()?).map(|tls| c.nats.tls = tls),
@@ -349,8 +355,8 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "nats.payload_bytes_max",
-        about: "longest headers and payload of a NATS message, 1 KiB – 14 MiB",
-        read: |c, _, v| v.size(KIB..=14 * MIB).map(|n| c.nats.payload_bytes_max = n),
+        about: "longest headers and payload of a NATS message, 1 B – 14 MiB",
+        read: |c, _, v| v.size(1..=14 * MIB).map(|n| c.nats.payload_bytes_max = n),
         show: |c, _| Some(size(c.nats.payload_bytes_max.into())),
     },
     Setting {

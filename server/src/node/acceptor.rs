@@ -5,7 +5,7 @@ use crate::node::io::{Arrival, Dialect, IoMessage, Security};
 use crate::node::seats::Seats;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,9 +119,13 @@ struct Door {
 
 impl Door {
     /// To the next IO thread; or closed at once, if there are as many connections as there may be.
-    fn admit(&mut self, socket: TcpStream, peer: SocketAddr, listener: &Listener) {
+    fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, listener: &Listener) {
         let Some(seat) = self.seats.take() else {
             let connections_max = self.seats.max();
+            if listener.dialect == Dialect::Nats && !matches!(listener.security, Security::Tls(_)) {
+                // Who does not take it at once is closed without it.
+                let _ = socket.write_all(b"-ERR 'maximum connections exceeded'\r\n");
+            }
             return self.complaints.about(&format!("refused a connection: there are {connections_max}"));
         };
         let hub = &self.hubs[self.next % self.hubs.len()];

@@ -161,7 +161,7 @@ impl Nats {
             port: listen.port(),
             auth_required: nats.anonymous.is_none(),
             has_keys: config.users.values().any(|user| user.nats.nkey.is_some()),
-            jetstream: true,
+            jetstream: nats.jetstream,
             tls,
             limits,
             subscriptions_max: nats.subscriptions_max,
