@@ -65,14 +65,19 @@ impl Subject {
                 "stelemq",
             ]))?;
         }
-        let certified = [("--tls-cert", "server.pem"), ("--tls-key", "server.key")];
-        let certified = certified.map(|(flag, file)| [flag.into(), certificates.join(file).into_os_string()]);
+        // A NATS client that is offered TLS takes it, whatever its address says; those cases start servers of their own.
+        let certified: &[_] = match dialect {
+            Dialect::Amqp091 | Dialect::Kafka => &[("--tls-cert", "server.pem"), ("--tls-key", "server.key")],
+            Dialect::Nats => &[],
+        };
+        let certified =
+            certified.iter().map(|(flag, file)| [flag.into(), certificates.join(file).into_os_string()]);
         let users = USERS.map(|setting| ["--set".into(), format!("auth.users.{setting}").into()]);
         let settings = Settings {
             program: program.map_or_else(|| workspace.target("release/stele"), Path::to_owned),
             data_dir,
             port_offset: port_offset()?,
-            arguments: certified.into_iter().chain(users).flatten().collect(),
+            arguments: certified.chain(users).flatten().collect(),
         };
         Ok(Self::Ours { dialect, broker: Broker::start(settings)?, certificates })
     }

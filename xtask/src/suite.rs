@@ -63,6 +63,11 @@ const STEPS: &[Step] = &[
         run: |workspace| conform::clients(workspace, Dialect::Kafka, &["raw", "confluent", "kafkajs"]),
     },
     Step {
+        name: "nats",
+        shows: "Python's and Node's clients observe what nats-server answers",
+        run: |workspace| conform::clients(workspace, Dialect::Nats, &["nats.py", "nats.js"]),
+    },
+    Step {
         name: "crossing",
         shows: "records go from Kafka's clients to AMQP's and back, by each row of the table",
         run: |workspace| crossing::run(workspace, &crossing::Options::default()),
