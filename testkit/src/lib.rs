@@ -5,7 +5,9 @@
 
 pub mod broker;
 pub mod ledger;
+pub mod memory;
 pub mod nats;
 pub mod postgres;
 pub mod process;
 pub mod random;
+pub mod victim;

@@ -9,25 +9,19 @@
 
 mod body;
 mod load;
-mod victim;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use stele_testkit::ledger::Ledger;
 use stele_testkit::random::Random;
-
-use crate::victim::Victim;
+use stele_testkit::victim::{Victim, recovering};
 
 /// The shortest and the longest time between the start of the load and the kill.
 const LOAD_MS: std::ops::Range<u64> = 200..2_800;
-/// One kill in so many hits a broker that is still recovering.
-const RECOVERING_ONE_IN: u64 = 4;
-/// And within this time from its start.
-const RECOVERING_MS_MAX: u64 = 150;
 
 #[derive(Parser)]
 #[command(about = "Kill a broker under load and check that it kept every promise")]
@@ -64,19 +58,22 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let arguments = Arguments::parse();
-    let mut victim = match (&arguments.url, &arguments.restart) {
-        (Some(url), Some(restart)) => Victim::other(url, restart),
-        _ => Victim::ours(arguments.program.clone(), arguments.port_offset)?,
+    let (mut victim, url) = match (&arguments.url, &arguments.restart) {
+        (Some(url), Some(restart)) => (Victim::Other(restart.clone()), url.clone()),
+        _ => {
+            let victim = Victim::ours("kill-loop-data", arguments.program.clone(), arguments.port_offset)?;
+            let address = victim.broker().context("our own broker")?.amqp();
+            (victim, format!("amqp://guest:guest@{address}/%2f"))
+        }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut random = Random::new(arguments.seed);
     let ledger = Arc::new(Mutex::new(Ledger::new(&load::publishers())));
-    runtime.block_on(load::declare(victim.url()))?;
+    runtime.block_on(load::declare(&url))?;
     for kill in 1..=arguments.kills {
-        let load = runtime.block_on(load::start(victim.url(), &ledger, random.any()))?;
+        let load = runtime.block_on(load::start(&url, &ledger, random.any()))?;
         std::thread::sleep(Duration::from_millis(LOAD_MS.start + random.below(LOAD_MS.end - LOAD_MS.start)));
-        let recovering = (random.below(RECOVERING_ONE_IN) == 0)
-            .then(|| Duration::from_millis(random.below(RECOVERING_MS_MAX)));
+        let recovering = recovering(&mut random);
         let start = Instant::now();
         victim.kill()?;
         runtime.block_on(load.end());
@@ -91,7 +88,7 @@ fn run() -> Result<()> {
             totals.delivered
         );
     }
-    runtime.block_on(load::drain(victim.url(), &ledger))?;
+    runtime.block_on(load::drain(&url, &ledger))?;
     judge(&load::locked(&ledger), arguments.seed)
 }
 

@@ -17,15 +17,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use stele_testkit::broker::{Broker, Settings};
+use stele_testkit::memory::{Memory, lowest_kib};
 use stele_testkit::nats::Connection;
-use stele_testkit::process;
 use stele_testkit::random::Random;
 
 use crate::attack::{ATTACKS, Attack};
 use crate::pair::Pair;
 
-/// How long freed memory may take to be given back, and the memory after the first pass is watched for its lowest.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the memory after the first pass is watched for its lowest.
 const MEMORY_CALM: Duration = Duration::from_secs(3);
 /// How long the pair is measured before the attacks, and at least beside each.
 const CALM: Duration = Duration::from_secs(2);
@@ -104,11 +103,15 @@ fn run(arguments: &Arguments) -> Result<()> {
             Connection::open(address).with_context(|| format!("connect after {}", attack.name))?;
         }
         if pass == 1 {
-            before = pid.map(lowest_kib).transpose()?;
+            before = pid.map(|pid| lowest_kib(pid, MEMORY_CALM)).transpose()?;
         }
     }
     if let Some((pid, before)) = pid.zip(before) {
-        faults.extend(memory_fault(pid, before, arguments.memory_grown_max)?);
+        let memory = Memory::settled(pid, before, arguments.memory_grown_max)?;
+        match memory.fault() {
+            None => println!("{memory}"),
+            Some(fault) => faults.push(fault),
+        }
     }
     pair.stop()?;
     if !faults.is_empty() {
@@ -120,35 +123,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         start.elapsed().as_secs_f64()
     );
     Ok(())
-}
-
-/// The least memory in a while: what is given back late is not counted.
-fn lowest_kib(pid: u32) -> Result<u64> {
-    let (start, mut lowest) = (Instant::now(), u64::MAX);
-    while start.elapsed() < MEMORY_CALM {
-        lowest = lowest.min(process::resident_kib(pid)?);
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Ok(lowest)
-}
-
-/// Wait until the memory is what it was; what to say if it stays larger.
-fn memory_fault(pid: u32, before: u64, grown_max: f64) -> Result<Option<String>> {
-    let deadline = Instant::now() + MEMORY_PATIENCE;
-    loop {
-        let after = process::resident_kib(pid)?;
-        let grown = after as f64 / before as f64;
-        if grown <= grown_max {
-            println!("memory: {before} KiB after the first pass, {after} KiB after the last");
-            return Ok(None);
-        }
-        if Instant::now() > deadline {
-            return Ok(Some(format!(
-                "memory: {before} KiB after the first pass, {after} KiB after the last, {grown:.2} times as much"
-            )));
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 fn start_broker(arguments: &Arguments) -> Result<Broker> {

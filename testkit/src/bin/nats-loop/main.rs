@@ -15,22 +15,19 @@ mod writer;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use stele_testkit::broker::{Broker, Settings};
 use stele_testkit::random::Random;
+use stele_testkit::victim::{Victim, recovering};
 
 use crate::run::{CLIENTS, READERS, Shared, WRITERS};
 
 /// The shortest and the longest time between the start of the server and the kill.
 const LOAD_MS: std::ops::Range<u64> = 200..2_000;
-/// One kill in so many hits a server that is still recovering.
-const RECOVERING_ONE_IN: u64 = 4;
-const RECOVERING_MS_MAX: u64 = 150;
 
 #[derive(Parser)]
 #[command(about = "Kill a server under JetStream's load and check that it kept every promise")]
@@ -65,54 +62,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is killed.
-enum Victim {
-    Ours(Box<Broker>),
-    Other(String),
-}
-
-impl Victim {
-    fn ours(arguments: &Arguments) -> Result<Self> {
-        let folder =
-            std::env::current_exe()?.parent().context("find the folder of this program")?.to_path_buf();
-        let data_dir = folder.join("nats-loop-data");
-        if data_dir.exists() {
-            std::fs::remove_dir_all(&data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
-        }
-        let program = arguments.program.clone().unwrap_or_else(|| folder.join("stele"));
-        let port_offset = arguments.port_offset;
-        let broker = Broker::start(Settings { program, data_dir, port_offset, arguments: Vec::new() })?;
-        Ok(Self::Ours(Box::new(broker)))
-    }
-
-    /// Kill it without a word of warning and start it again, once more if it is to die while it recovers.
-    fn kill(&mut self, recovering: Option<Duration>) -> Result<()> {
-        match self {
-            Self::Ours(broker) => {
-                broker.kill()?;
-                if let Some(after) = recovering {
-                    broker.start_and_kill(after)?;
-                }
-                broker.start_again()
-            }
-            Self::Other(restart) => {
-                let mut command = Command::new("sh");
-                let status = command.args(["-c", restart]).stdin(Stdio::null()).status()?;
-                ensure!(status.success(), "{restart} ended with {status}");
-                Ok(())
-            }
-        }
-    }
-}
-
 fn run() -> Result<()> {
     let arguments = Arguments::parse();
     let (mut victim, address) = match (&arguments.address, &arguments.restart) {
         (Some(address), Some(restart)) => (Victim::Other(restart.clone()), *address),
         _ => {
-            let victim = Victim::ours(&arguments)?;
-            let Victim::Ours(broker) = &victim else { bail!("our own broker") };
-            let address = broker.nats();
+            let victim = Victim::ours("nats-loop-data", arguments.program.clone(), arguments.port_offset)?;
+            let address = victim.broker().context("our own broker")?.nats();
             (victim, address)
         }
     };
@@ -145,10 +101,10 @@ fn run() -> Result<()> {
 fn kill(arguments: &Arguments, victim: &mut Victim, random: &mut Random, shared: &Shared) -> Result<()> {
     for kill in 1..=arguments.kills {
         thread::sleep(Duration::from_millis(LOAD_MS.start + random.below(LOAD_MS.end - LOAD_MS.start)));
-        let recovering = (random.below(RECOVERING_ONE_IN) == 0)
-            .then(|| Duration::from_millis(random.below(RECOVERING_MS_MAX)));
+        let recovering = recovering(random);
         let start = Instant::now();
-        victim.kill(recovering)?;
+        victim.kill()?;
+        victim.start(recovering)?;
         let history = shared.history();
         println!(
             "kill {kill}: back after {:.1} s; {} acknowledged, {} duplicates, {} given, {} settled, floor {}",
