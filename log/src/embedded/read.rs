@@ -203,10 +203,9 @@ impl Reader {
         block: usize,
         ranges: &[Range<usize>],
     ) -> Result<Vec<Bytes>, ReadError> {
-        // Behind the last durable block of a segment in use nothing is settled.
         let (used, settled) = {
             let state = lock(&segment.state);
-            (state.pages, if state.sealed { state.pages } else { 0 })
+            (state.pages, state.settled_pages())
         };
         let span = Segment::span(&opened.footer, block, used);
         let (page, end) = span.ok_or_else(|| corrupt(segment, place.lsn, 0, Flaw::Short))?;
@@ -234,12 +233,7 @@ impl Reader {
             bytes_of(&rest)
         };
         let body = bytes.get(skip..skip + covered.len()).ok_or(bad(Flaw::Short))?;
-        for (i, frame) in body.chunks(FRAME_BYTES).enumerate() {
-            let sum = crate::format::crc(frame);
-            if sums.get(frames.start + i) != Some(&sum) && !mutant::on(Mutant::SkipFrameCrc) {
-                return Err(bad(Flaw::FrameCrc(small(frames.start + i))));
-            }
-        }
+        check_frames(body, frames.start, &sums).map_err(bad)?;
         self.cache.note(segment.number, &(page..page + small((body_at + covered.end).div_ceil(PAGE_BYTES))));
         let cut = |range: &Range<usize>| {
             Bytes::copy_from_slice(&body[range.start - covered.start..range.end - covered.start])
@@ -304,6 +298,16 @@ impl Segment {
         let sums = block::table(&head, bytes)?;
         Ok((head, sums))
     }
+}
+
+/// Checks frames of a block's body, the first of which has number `first`, against the sums of all its frames.
+fn check_frames(bytes: &[u8], first: usize, sums: &[u32]) -> Result<(), Flaw> {
+    for (number, frame) in (first..).zip(bytes.chunks(FRAME_BYTES)) {
+        if sums.get(number) != Some(&crate::format::crc(frame)) && !mutant::on(Mutant::SkipFrameCrc) {
+            return Err(Flaw::FrameCrc(small(number)));
+        }
+    }
+    Ok(())
 }
 
 /// The smallest range that covers them all.

@@ -65,6 +65,13 @@ pub(crate) struct State {
     pub(crate) live_at: Lsn,
 }
 
+impl State {
+    /// Pages from the start that no write changes any more. Behind the last durable block of a segment in use nothing is settled.
+    pub(crate) fn settled_pages(&self) -> u32 {
+        if self.sealed { self.pages } else { 0 }
+    }
+}
+
 /// A segment's file and where things stand in it.
 pub(crate) struct Opened {
     pub(crate) file: Arc<dyn DiskFile>,

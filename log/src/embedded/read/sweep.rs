@@ -5,13 +5,12 @@
 //! them all again. What is checked: every header, and every frame that a wanted record stands in. Not here: a few records (they are
 //! read alone, through the cache), and those that stand far apart.
 
-use super::{Reader, corrupt, small};
+use super::{Reader, check_frames, corrupt};
 use crate::embedded::lock;
 use crate::embedded::table::{Opened, Segment};
 use crate::format::Flaw;
 use crate::format::block::{FRAME_BYTES, Layout};
 use crate::format::page::PAGE_BYTES;
-use crate::mutant::{self, Mutant};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
@@ -123,18 +122,13 @@ impl Reader {
         }
         Ok(())
     }
-}
 
-impl Reader {
     /// Lets the system read what a walk through the log will want: as much as it wants now, a while ahead. Only while the disk is
     /// not needed for commits.
     fn read_ahead(&self, stretch: &Stretch) {
         let Stretch { segment, opened, .. } = stretch;
         let pages = stretch.pages();
-        let settled = {
-            let state = lock(&segment.state);
-            if state.sealed { state.pages } else { 0 }
-        };
+        let settled = lock(&segment.state).settled_pages();
         let from = pages.end + (AHEAD_PAGES - PAGES_MAX);
         let until = (from + (pages.end - pages.start)).min(settled);
         if self.waits && from < until && self.volume.budget.is_quiet() {
@@ -154,14 +148,12 @@ fn cut(segment: &Segment, bytes: &Bytes, wanted: &[Wanted], found: &mut [Bytes])
             return Err(Flaw::Length);
         }
         let frames = Layout::frames_of(&wanted.body);
-        for frame in frames.start.max(checked)..frames.end {
-            let range = frame * FRAME_BYTES..((frame + 1) * FRAME_BYTES).min(head.body_bytes as usize);
-            let sum = crate::format::crc(body.get(range).ok_or(Flaw::Short)?);
-            if sums.get(frame) != Some(&sum) && !mutant::on(Mutant::SkipFrameCrc) {
-                return Err(Flaw::FrameCrc(small(frame)));
-            }
+        if frames.end > checked {
+            let first = frames.start.max(checked);
+            let range = first * FRAME_BYTES..(frames.end * FRAME_BYTES).min(head.body_bytes as usize);
+            check_frames(body.get(range).ok_or(Flaw::Short)?, first, &sums)?;
+            checked = frames.end;
         }
-        checked = checked.max(frames.end);
         found[wanted.number] = bytes.slice(body_at + wanted.body.start..body_at + wanted.body.end);
     }
     Ok(())
