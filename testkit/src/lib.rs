@@ -4,6 +4,8 @@
 //! ours: what judges the broker sees only what a client, an operator or the kernel sees.
 
 pub mod broker;
+#[cfg(feature = "drivers")]
+pub mod kills;
 pub mod ledger;
 pub mod memory;
 pub mod nats;

@@ -12,67 +12,41 @@ mod wire;
 mod writer;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use stele_testkit::kills::{self, Kills};
 use stele_testkit::random::Random;
-use stele_testkit::victim::{Victim, recovering};
 
 use crate::run::{MEMBERS, Shared, WRITERS};
 
 /// The shortest and the longest time between the start of the broker and the kill.
 const LOAD_MS: std::ops::Range<u64> = 200..2_800;
+/// Our own binary's ports, if nothing is said.
+const PORT_OFFSET: u16 = 12_500;
 
 #[derive(Parser)]
 #[command(about = "Kill a broker under Kafka's load and check that it kept every promise")]
 struct Arguments {
-    /// How often it is killed.
-    #[arg(long, default_value_t = 20)]
-    kills: u32,
-    /// Decides the moments of the kills and the sizes of the records.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The binary; by default the `stele` beside this one.
+    #[command(flatten)]
+    kills: Kills,
+    /// Another broker, host:port, with fresh data; with --restart.
     #[arg(long)]
-    program: Option<PathBuf>,
-    /// Added to all ports of the binary.
-    #[arg(long, default_value_t = 12_500)]
-    port_offset: u16,
-    /// Another broker, host:port, with fresh data.
-    #[arg(long, requires = "restart")]
     address: Option<SocketAddr>,
-    /// The shell command that kills the other broker and starts it again.
-    #[arg(long, requires = "address")]
-    restart: Option<String>,
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}"); // a finding, not a bug of ours: no backtrace
-            ExitCode::FAILURE
-        }
-    }
+    kills::ended(run(&Arguments::parse()))
 }
 
-fn run() -> Result<()> {
-    let arguments = Arguments::parse();
-    let (mut victim, address) = match (&arguments.address, &arguments.restart) {
-        (Some(address), Some(restart)) => (Victim::Other(restart.clone()), *address),
-        _ => {
-            let victim = Victim::ours("kafka-loop-data", arguments.program.clone(), arguments.port_offset)?;
-            let address = victim.broker().context("our own broker")?.kafka();
-            (victim, address)
-        }
-    };
+fn run(Arguments { kills, address }: &Arguments) -> Result<()> {
+    let mut victim = kills.victim(address.is_some(), "kafka-loop-data", PORT_OFFSET)?;
+    let address = address.or_else(|| Some(victim.broker()?.kafka())).context("find an address")?;
     run::create(address)?;
     let shared = Shared::new(address);
-    let mut random = Random::new(arguments.seed);
+    let mut random = Random::new(kills.seed);
     let killed = thread::scope(|scope| {
         for writer in 0..WRITERS {
             let (shared, seed) = (&shared, random.any());
@@ -82,48 +56,32 @@ fn run() -> Result<()> {
             let (shared, seed) = (&shared, random.any());
             scope.spawn(move || member::take_part(shared, seed));
         }
-        let killed = kill(&arguments, &mut victim, &mut random, &shared);
+        let killed = kills.all(&mut victim, LOAD_MS, &mut random, || progress(&shared));
         shared.stop(); // writers end when all that they sent is acknowledged
         killed
     });
     killed?;
-    judge(&shared, arguments.seed)
+    judge(kills, &shared)
 }
 
-fn kill(arguments: &Arguments, victim: &mut Victim, random: &mut Random, shared: &Shared) -> Result<()> {
-    for kill in 1..=arguments.kills {
-        thread::sleep(Duration::from_millis(LOAD_MS.start + random.below(LOAD_MS.end - LOAD_MS.start)));
-        let recovering = recovering(random);
-        let start = Instant::now();
-        victim.kill()?;
-        victim.start(recovering)?;
-        let history = shared.history();
-        println!(
-            "kill {kill}: back after {:.1} s; {} acknowledged, {} read, {} commits, generation {}",
-            start.elapsed().as_secs_f64(),
-            history.acknowledgements(),
-            history.reads,
-            history.commits,
-            history.generation(),
-        );
-    }
-    thread::sleep(Duration::from_millis(LOAD_MS.end)); // what was open is sent again, and read
-    Ok(())
+fn progress(shared: &Shared) -> String {
+    let history = shared.history();
+    format!(
+        "{} acknowledged, {} read, {} commits, generation {}",
+        history.acknowledgements(),
+        history.reads,
+        history.commits,
+        history.generation()
+    )
 }
 
-fn judge(shared: &Shared, seed: u64) -> Result<()> {
+fn judge(kills: &Kills, shared: &Shared) -> Result<()> {
     let partitions = run::everything(shared)?;
     let history = shared.history();
     let stored: usize = partitions.values().map(Vec::len).sum();
     let (acknowledged, reads, commits) = (history.acknowledgements(), history.reads, history.commits);
     println!("{acknowledged} acknowledged, {stored} stored, {reads} read, {commits} commits");
-    let verdict = history.verdict(&partitions);
-    ensure!(
-        verdict.is_empty(),
-        "{} promises broken, seed {seed}:\n  {}",
-        verdict.len(),
-        verdict.join("\n  ")
-    );
+    kills.judge(&history.verdict(&partitions))?;
     ensure!(acknowledged > 0 && reads > 0 && commits > 0, "nothing was proven");
     println!(
         "no acknowledged record lost or doubled, offsets kept, no partition with two members, no commit forgotten"

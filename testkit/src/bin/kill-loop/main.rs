@@ -12,67 +12,45 @@ mod load;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use stele_testkit::kills::{self, Kills};
 use stele_testkit::ledger::Ledger;
 use stele_testkit::random::Random;
-use stele_testkit::victim::{Victim, recovering};
+use stele_testkit::victim::recovering;
 
 /// The shortest and the longest time between the start of the load and the kill.
 const LOAD_MS: std::ops::Range<u64> = 200..2_800;
+/// Our own binary's ports, if nothing is said.
+const PORT_OFFSET: u16 = 12_000;
 
 #[derive(Parser)]
 #[command(about = "Kill a broker under load and check that it kept every promise")]
 struct Arguments {
-    /// How often it is killed.
-    #[arg(long, default_value_t = 20)]
-    kills: u32,
-    /// Decides the moments of the kills and the sizes of the records.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The binary; by default the `stele` beside this one.
+    #[command(flatten)]
+    kills: Kills,
+    /// Another broker, amqp://user:password@host:port/; with --restart.
     #[arg(long)]
-    program: Option<std::path::PathBuf>,
-    /// Added to all ports of the binary.
-    #[arg(long, default_value_t = 12_000)]
-    port_offset: u16,
-    /// Another broker, amqp://user:password@host:port/
-    #[arg(long, requires = "restart")]
     url: Option<String>,
-    /// The shell command that kills the other broker and starts it again.
-    #[arg(long, requires = "url")]
-    restart: Option<String>,
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}"); // a finding, not a bug of ours: no backtrace
-            ExitCode::FAILURE
-        }
-    }
+    kills::ended(run(&Arguments::parse()))
 }
 
-fn run() -> Result<()> {
-    let arguments = Arguments::parse();
-    let (mut victim, url) = match (&arguments.url, &arguments.restart) {
-        (Some(url), Some(restart)) => (Victim::Other(restart.clone()), url.clone()),
-        _ => {
-            let victim = Victim::ours("kill-loop-data", arguments.program.clone(), arguments.port_offset)?;
-            let address = victim.broker().context("our own broker")?.amqp();
-            (victim, format!("amqp://guest:guest@{address}/%2f"))
-        }
-    };
+fn run(Arguments { kills, url }: &Arguments) -> Result<()> {
+    let mut victim = kills.victim(url.is_some(), "kill-loop-data", PORT_OFFSET)?;
+    let ours = || Some(format!("amqp://guest:guest@{}/%2f", victim.broker()?.amqp()));
+    let url = url.clone().or_else(ours).context("find an address")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut random = Random::new(arguments.seed);
+    let mut random = Random::new(kills.seed);
     let ledger = Arc::new(Mutex::new(Ledger::new(&load::publishers())));
     runtime.block_on(load::declare(&url))?;
-    for kill in 1..=arguments.kills {
+    for kill in 1..=kills.kills {
         let load = runtime.block_on(load::start(&url, &ledger, random.any()))?;
-        std::thread::sleep(Duration::from_millis(LOAD_MS.start + random.below(LOAD_MS.end - LOAD_MS.start)));
+        kills::wait(&LOAD_MS, &mut random);
         let recovering = recovering(&mut random);
         let start = Instant::now();
         victim.kill()?;
@@ -89,19 +67,14 @@ fn run() -> Result<()> {
         );
     }
     runtime.block_on(load::drain(&url, &ledger))?;
-    judge(&load::locked(&ledger), arguments.seed)
+    judge(kills, &load::locked(&ledger))
 }
 
-fn judge(ledger: &Ledger, seed: u64) -> Result<()> {
+fn judge(kills: &Kills, ledger: &Ledger) -> Result<()> {
     let totals = ledger.totals();
     println!("{totals:?}");
-    let verdict = ledger.verdict();
-    if !verdict.is_empty() {
-        bail!("{} promises broken, seed {seed}:\n  {}", verdict.len(), verdict.join("\n  "));
-    }
-    if totals.confirmed == 0 || totals.settled == 0 {
-        bail!("nothing was proven: {totals:?}");
-    }
+    kills.judge(&ledger.verdict())?;
+    ensure!(totals.confirmed > 0 && totals.settled > 0, "nothing was proven: {totals:?}");
     println!("no confirmed record lost, none invented, order kept, nothing settled came back");
     Ok(())
 }
