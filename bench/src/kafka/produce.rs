@@ -114,10 +114,12 @@ pub(crate) fn run<S>(plan: Plan<'_>, sample: impl Fn() -> Result<S>) -> Result<O
             outcome = Some((before, sample()?, from.elapsed()));
         }
         for lane in &mut lanes {
+            lane.flush()?;
+            // One after the other until the window is full: a client does not wait for an answer before that.
             while !over && lane.may_send(now) {
                 sent += lane.send(plan.template, plan.pace, plan.origin)?;
+                lane.flush()?;
             }
-            lane.flush()?;
         }
         if over && lanes.iter().all(|lane| lane.under_way.is_empty()) {
             break;
