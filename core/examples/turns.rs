@@ -93,6 +93,23 @@ impl Bench {
         steps
     }
 
+    /// Writes a snapshot as the runner does, and says what its turns took.
+    fn snapshot(&mut self) -> String {
+        let before = std::mem::take(&mut self.turns);
+        let mut chunks = None;
+        while chunks.is_none() {
+            let start = Clock::now();
+            if self.turns.is_empty() {
+                self.shard.begin_snapshot();
+            }
+            chunks = self.shard.step_snapshot();
+            self.turns.push(start.elapsed());
+        }
+        let said = format!("{} chunks, {}", chunks.map_or(0, |chunks| chunks.len()), self.worst());
+        self.turns = before;
+        said
+    }
+
     /// The worst turns since the last call, in words. The very worst may be the machine's doing.
     fn worst(&mut self) -> String {
         self.turns.sort_unstable();
@@ -208,15 +225,13 @@ fn backlog(records: usize) {
         bytes as f64 / records as f64,
         bench.worst()
     );
-    let start = Clock::now();
-    let chunks = bench.shard.snapshot();
-    println!("snapshot of them: {:?}, {} chunks", start.elapsed(), chunks.len());
-    drop(chunks);
+    println!("snapshot of them: {}", bench.snapshot());
     bench.subscribe(1, false);
     bench.tick_until_done();
     bench.effects = Vec::new();
     let leased = ALLOCATED.load(Relaxed) - before;
     println!("given to one reader: {} bytes each; {}", leased / records, bench.worst());
+    println!("snapshot of them: {}", bench.snapshot());
     bench.take(ShardOp::SessionGone { session: SESSION });
     bench.tick_until_done();
     println!("its session gone: {}", bench.worst());

@@ -12,6 +12,7 @@ pub(crate) mod member;
 pub(crate) mod place;
 pub(crate) mod timer;
 
+use crate::shelf::Shelf;
 use known::KnownGroup;
 use member::Roster;
 use place::Places;
@@ -80,8 +81,7 @@ pub(crate) struct GroupNumber(pub(crate) u64);
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     pub(crate) homes: BTreeMap<QueueId, Home>,
-    /// Home and name of each group.
-    pub(crate) names: BTreeMap<GroupNumber, (QueueId, Arc<str>)>,
+    pub(crate) all: Shelf<Group>,
     pub(crate) around: Around,
     /// Partitions that are gone: positions of them are forgotten step by step.
     pub(crate) gone: VecDeque<Vec<QueueId>>,
@@ -93,7 +93,7 @@ pub(crate) struct Groups {
 /// The groups of one home.
 #[derive(Debug, Default)]
 pub(crate) struct Home {
-    pub(crate) groups: BTreeMap<Arc<str>, Box<Group>>,
+    pub(crate) groups: BTreeMap<Arc<str>, GroupNumber>,
     pub(crate) places: Places,
 }
 
@@ -125,6 +125,8 @@ pub(crate) struct Numbers {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) number: GroupNumber,
+    pub(crate) home: QueueId,
+    pub(crate) name: Arc<str>,
     /// Logged.
     pub(crate) known: KnownGroup,
     pub(crate) state: GroupState,
@@ -156,28 +158,40 @@ pub(crate) struct Initial {
 }
 
 impl Groups {
-    /// The group's place in the tables; made if it is not there.
-    pub(crate) fn make(&mut self, home: QueueId, name: &str) -> &mut Group {
+    /// The group's number; it is made if it is not there.
+    pub(crate) fn make(&mut self, home: QueueId, name: &str) -> GroupNumber {
         let groups = &mut self.homes.entry(home).or_default().groups;
-        if !groups.contains_key(name) {
-            self.last.0 += 1;
-            let name: Arc<str> = Arc::from(name);
-            self.names.insert(self.last, (home, Arc::clone(&name)));
-            groups.insert(name, Box::new(Group::new(self.last)));
+        if let Some(number) = groups.get(name) {
+            return *number;
         }
-        groups.get_mut(name).expect("it is there or was just made")
+        self.last.0 += 1;
+        let name: Arc<str> = Arc::from(name);
+        groups.insert(Arc::clone(&name), self.last);
+        self.all.insert(self.last, Box::new(Group::new(self.last, home, name)));
+        self.last
     }
 
     /// The group, if it is there.
     pub(crate) fn find(&self, home: QueueId, name: &str) -> Option<&Group> {
-        self.homes.get(&home)?.groups.get(name).map(|group| &**group)
+        self.all.get(self.homes.get(&home)?.groups.get(name)?)
+    }
+
+    /// The group, to be changed, and the places of its home.
+    pub(crate) fn find_mut(&mut self, home: QueueId, name: &str) -> Option<(&mut Group, &mut Places)> {
+        let of = self.homes.get_mut(&home)?;
+        let group = self.all.get_mut(of.groups.get(name)?)?;
+        Some((group, &mut of.places))
+    }
+
+    /// Home and name of a group.
+    pub(crate) fn named(&self, number: GroupNumber) -> Option<(QueueId, Arc<str>)> {
+        self.all.get(&number).map(|group| (group.home, Arc::clone(&group.name)))
     }
 
     /// Takes the group out of all tables. The caller has answered who waits.
     pub(crate) fn remove(&mut self, home: QueueId, name: &str) -> Option<Box<Group>> {
         let of = self.homes.get_mut(&home)?;
-        let mut group = of.groups.remove(name)?;
-        self.names.remove(&group.number);
+        let mut group = self.all.remove(&of.groups.remove(name)?)?;
         of.places.forget(&group.known);
         self.around.timers.forget(&mut group);
         Some(group)
@@ -208,9 +222,11 @@ impl Around {
 }
 
 impl Group {
-    fn new(number: GroupNumber) -> Self {
+    fn new(number: GroupNumber, home: QueueId, name: Arc<str>) -> Self {
         Self {
             number,
+            home,
+            name,
             known: KnownGroup::default(),
             state: GroupState::Empty,
             initial: None,

@@ -11,5 +11,6 @@ pub mod runner;
 mod settle;
 pub mod shard;
 mod share;
+mod shelf;
 mod stream;
 pub mod testing;

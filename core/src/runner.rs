@@ -146,7 +146,9 @@ type Survivors = ((Lsn, Lsn), Vec<(Place, u32)>);
 
 #[derive(Default)]
 struct SnapshotState {
-    /// Taken, waiting for its block to be durable.
+    /// Begun after this block, and being written turn by turn.
+    begun: Option<Lsn>,
+    /// Written, waiting for its block to be durable.
     pending: Option<(Lsn, Vec<Bytes>)>,
     /// With the log, not yet known to be durable.
     writing: bool,
@@ -240,7 +242,12 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
     pub fn deadline(&self) -> Option<Now> {
         let ride = self.open.oldest().map(|since| since.plus_ms(self.settings.ride_ms_max));
         let ride = if self.in_flight.is_empty() { ride } else { None };
-        [ride, self.machine.deadline()].into_iter().flatten().min().map(|due| self.pace.clock_at(due))
+        let snapshot = self.snapshot.begun.map(|_| Now(0));
+        [ride, snapshot, self.machine.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|due| self.pace.clock_at(due))
     }
 
     /// Bytes that wait for the log. The driver stops taking operations above its bound and goes on when completions lower it.
@@ -434,7 +441,7 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         }
         self.open.seal();
         self.open.take_sealed(&mut self.sealed, &mut self.sealed_bytes);
-        self.take_snapshot(now);
+        self.begin_snapshot(now);
         true
     }
 
@@ -475,10 +482,10 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
         Some((range, records))
     }
 
-    /// Takes a snapshot of the state as of the block just sealed, if it is time for one.
-    fn take_snapshot(&mut self, now: Now) {
+    /// Begins a snapshot of the state as of the block just sealed, if it is time for one.
+    fn begin_snapshot(&mut self, now: Now) {
         let state = &mut self.snapshot;
-        if state.writing || state.pending.is_some() || state.bytes_since == 0 {
+        if state.writing || state.begun.is_some() || state.pending.is_some() || state.bytes_since == 0 {
             return;
         }
         let waited = |ms: u64| state.last_at.plus_ms(ms) <= now;
@@ -490,18 +497,21 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
             return;
         }
         assert!(self.open.is_empty(), "I4: a snapshot is of a whole number of blocks");
-        state.pending = Some((Lsn(self.open.lsn().0 - 1), self.machine.snapshot()));
+        state.begun = Some(Lsn(self.open.lsn().0 - 1));
+        self.machine.begin_snapshot();
         state.bytes_since = 0;
         state.last_at = now;
     }
 
     fn advance_snapshot(&mut self, now: Now) {
-        if self.snapshot.pending.is_none()
-            && self.open.is_empty()
-            && self.sealed.is_empty()
-            && self.in_flight.is_empty()
+        if self.open.is_empty() && self.sealed.is_empty() && self.in_flight.is_empty() {
+            self.begin_snapshot(now);
+        }
+        if let Some(lsn) = self.snapshot.begun
+            && let Some(chunks) = self.machine.step_snapshot()
         {
-            self.take_snapshot(now);
+            self.snapshot.begun = None;
+            self.snapshot.pending = Some((lsn, chunks));
         }
         if self.snapshot.pending.as_ref().is_some_and(|(lsn, _)| *lsn <= self.durable)
             && let Some((lsn, chunks)) = self.snapshot.pending.take()

@@ -36,10 +36,12 @@ use crate::queue::Queue;
 use crate::queue::dead_letter::Moves;
 use crate::queue::serve::Readers;
 use crate::share::Shares;
+use crate::shelf::Shelf;
 use ::bytes::Bytes;
 use effect::Turn;
 use live::Live;
 use share::Settling;
+use snapshot::Writing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stele_model::id::{Boot, Call, HubId, Lsn, Now, Place, QueueId, Revision, SessionId, ShardId};
 use stele_model::machine::{Effects, Journal, Machine};
@@ -53,7 +55,7 @@ pub(crate) use live::Live as LiveBytes;
 #[derive(Debug)]
 pub struct Shard {
     id: ShardId,
-    queues: BTreeMap<QueueId, Box<Queue>>,
+    queues: Shelf<Queue>,
     groups: Groups,
     links: Links,
     moves: Moves,
@@ -72,6 +74,8 @@ pub struct Shard {
     /// The wall clock has jumped: nothing goes by age (S28).
     clock_jumped: bool,
     mutant: Option<Mutant>,
+    /// A snapshot that is being written.
+    writing: Option<Writing>,
 }
 
 /// What dies with the process, besides the readers of each queue.
@@ -150,7 +154,7 @@ impl Shard {
     pub fn new(id: ShardId) -> Self {
         Self {
             id,
-            queues: BTreeMap::new(),
+            queues: Shelf::default(),
             groups: Groups::default(),
             links: Links::default(),
             moves: Moves::default(),
@@ -165,6 +169,7 @@ impl Shard {
             scratch: Vec::new(),
             clock_jumped: false,
             mutant: None,
+            writing: None,
         }
     }
 
@@ -330,8 +335,12 @@ impl Machine for Shard {
         self.start_streams();
     }
 
-    fn snapshot(&self) -> Vec<Bytes> {
-        snapshot::take(self)
+    fn begin_snapshot(&mut self) {
+        snapshot::begin(self);
+    }
+
+    fn step_snapshot(&mut self) -> Option<Vec<Bytes>> {
+        snapshot::step(self)
     }
 
     fn live_changes(&mut self, out: &mut Vec<(Lsn, i64)>) {
@@ -344,6 +353,6 @@ impl Machine for Shard {
 }
 
 /// A queue's readers, wherever the queue may be.
-fn readers(queues: &mut BTreeMap<QueueId, Box<Queue>>, queue: QueueId) -> Option<&mut Readers> {
+fn readers(queues: &mut Shelf<Queue>, queue: QueueId) -> Option<&mut Readers> {
     queues.get_mut(&queue).map(|queue| &mut queue.readers)
 }

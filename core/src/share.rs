@@ -11,6 +11,7 @@ pub(crate) mod serve;
 pub(crate) mod supply;
 pub(crate) mod takers;
 
+use crate::shelf::Shelf;
 use crate::stream::Partition;
 use pending::{Pending, Slot};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -233,7 +234,7 @@ impl Share {
 /// The groups of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
-    pub(crate) groups: BTreeMap<ShareNumber, Box<Share>>,
+    pub(crate) groups: Shelf<Share>,
     pub(crate) of: BTreeMap<QueueId, OfPartition>,
     /// Which group a taker takes from.
     pub(crate) takers: BTreeMap<SubscriptionId, ShareNumber>,
@@ -267,7 +268,7 @@ impl Shares {
 
     pub(crate) fn find(&mut self, partition: QueueId, name: &str) -> Option<&mut Share> {
         let number = self.number(partition, name)?;
-        self.groups.get_mut(&number).map(|share| &mut **share)
+        self.groups.get_mut(&number)
     }
 
     /// Takes up a group, the same in replay.

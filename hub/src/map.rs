@@ -61,6 +61,12 @@ impl<K, V> Map<K, V> {
         Iter { path: self.root.iter().map(|root| root.slots.iter()).collect() }
     }
 
+    /// All entries as they are now, whatever becomes of the map: nothing is copied before it changes. In the order of [`Self::iter`].
+    #[must_use]
+    pub fn cursor(&self) -> Cursor<K, V> {
+        Cursor { path: self.root.iter().map(|root| (Arc::clone(root), 0)).collect() }
+    }
+
     /// All values.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
@@ -242,6 +248,31 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
     }
 }
 
+/// Iterator that owns what it goes through; see [`Map::cursor`].
+pub struct Cursor<K, V> {
+    /// Each node on the way down, and the slot to look at next.
+    path: SmallVec<[(Arc<Node<K, V>>, usize); 8]>,
+}
+
+impl<K: Clone, V: Clone> Iterator for Cursor<K, V> {
+    type Item = (K, V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (node, at) = self.path.last_mut()?;
+            let slot = node.slots.get(*at).cloned();
+            *at += 1;
+            match slot {
+                Some(Slot::Entry(key, value)) => return Some((key, value)),
+                Some(Slot::Branch(below)) => self.path.push((below, 0)),
+                None => {
+                    self.path.pop();
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,11 +301,12 @@ mod tests {
                     *b ^= 1;
                 }
                 if step % 256 == 0 {
-                    kept.push((map.clone(), model.clone()));
+                    kept.push((map.clone(), map.cursor(), model.clone()));
                 }
             }
-            kept.push((map, model));
-            for (map, model) in kept {
+            kept.push((map.clone(), map.cursor(), model));
+            for (map, cursor, model) in kept {
+                prop_assert!(cursor.eq(map.iter().map(|(key, value)| (*key, *value))));
                 prop_assert_eq!(map.len(), model.len());
                 prop_assert_eq!(contents(&map), model);
             }

@@ -12,6 +12,7 @@ mod arguments;
 mod bytes;
 mod define;
 pub mod entry;
+mod frozen;
 pub(crate) mod names;
 mod order;
 mod policy;
@@ -22,14 +23,13 @@ mod streams;
 
 use ::bytes::Bytes;
 use entry::Fact;
+use frozen::{Frozen, Head};
 use order::{Order, Pending};
 use snapshot::Snapshot;
-use state::{Consequence, Next, State};
+use state::{Consequence, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use stele_model::id::{
-    Boot, Call, HubId, Lsn, NamespaceId, Now, Place, QueueId, Revision, SessionId, ShardId,
-};
+use stele_model::id::{Boot, Call, HubId, Lsn, NamespaceId, Now, Place, QueueId, SessionId, ShardId};
 use stele_model::machine::{Effects, Journal, Machine, Urgency};
 use stele_model::outcome::Done;
 use stele_model::refusal::Refusal;
@@ -57,8 +57,6 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const PENDING_MAX: usize = 1 << 16;
 /// Facts in one entry of a mass removal, so that an entry stays small.
 const FACTS_MAX: usize = 1024;
-/// About as many bytes of facts make one chunk of a snapshot.
-const CHUNK_FACTS: usize = 512;
 
 /// What the registry must be told at each start.
 #[derive(Clone, Debug)]
@@ -83,6 +81,8 @@ pub struct Registry {
     /// Attached: where the queues that a session declares go. Those that are declared together are often bound together, and a
     /// record that goes to several queues of one shard is stored once.
     homes: BTreeMap<SessionId, ShardId>,
+    /// A snapshot that is being written.
+    frozen: Option<Frozen>,
 }
 
 impl Registry {
@@ -97,6 +97,7 @@ impl Registry {
             reviewing: Vec::new(),
             names_made: 0,
             homes: BTreeMap::new(),
+            frozen: None,
         }
     }
 
@@ -118,6 +119,17 @@ impl Registry {
         registry.state.next = head.next;
         registry.state.root.next_queue = QueueId(head.next.queue);
         Ok(registry)
+    }
+
+    /// The logged state in a form to compare, which [`Self::restore`] takes too. Costs time and memory for each definition.
+    #[must_use]
+    pub fn logged(&self) -> Vec<Bytes> {
+        let mut frozen = Frozen::new(&self.state);
+        loop {
+            if let Some(chunks) = frozen.step() {
+                return chunks;
+            }
+        }
     }
 
     /// The newest snapshot that may be seen: everything in it has been told to the shards it concerns. Taken by the driver at
@@ -332,54 +344,21 @@ impl Machine for Registry {
         self.order.push(pending, effects);
     }
 
-    fn snapshot(&self) -> Vec<Bytes> {
-        let head =
-            Head { revision: self.state.root.revision, boot: self.state.root.boot, next: self.state.next };
-        let facts = self.state.facts();
-        let chunks = facts.chunks(CHUNK_FACTS).map(entry::encode);
-        std::iter::once(head.write()).chain(chunks).collect()
+    fn begin_snapshot(&mut self) {
+        self.frozen = Some(Frozen::new(&self.state));
+    }
+
+    fn step_snapshot(&mut self) -> Option<Vec<Bytes>> {
+        let chunks = self.frozen.as_mut().map(Frozen::step)?;
+        if chunks.is_some() {
+            self.frozen = None;
+        }
+        chunks
     }
 
     fn live_changes(&mut self, _: &mut Vec<(Lsn, i64)>) {}
 
     fn live_in(&self, _: (Lsn, Lsn), _: &mut Vec<(Place, u32)>) {}
-}
-
-/// First chunk of a snapshot: what the facts after it do not say.
-struct Head {
-    revision: Revision,
-    boot: Boot,
-    next: Next,
-}
-
-impl Head {
-    fn write(&self) -> Bytes {
-        let Next { namespace, exchange, queue, principal } = self.next;
-        let mut out = bytes::Writer::default();
-        out.u8(entry::VERSION);
-        [self.revision.0, self.boot.0, namespace, exchange, queue, principal]
-            .into_iter()
-            .for_each(|number| out.u64(number));
-        out.0.freeze()
-    }
-
-    fn read(chunk: &[u8]) -> Result<Self, String> {
-        let mut input = bytes::Reader(chunk);
-        let version = input.u8()?;
-        if version != entry::VERSION {
-            return Err(format!("registry snapshot version {version} is unknown"));
-        }
-        Ok(Self {
-            revision: Revision(input.u64()?),
-            boot: Boot(input.u64()?),
-            next: Next {
-                namespace: input.u64()?,
-                exchange: input.u64()?,
-                queue: input.u64()?,
-                principal: input.u64()?,
-            },
-        })
-    }
 }
 
 #[cfg(test)]

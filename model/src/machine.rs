@@ -31,9 +31,23 @@ pub trait Machine {
     /// Replay is over: attached state starts here. What a crash interrupted is taken up again (leases S4, moves S6).
     fn started(&mut self, journal: &mut dyn Journal, effects: &mut Effects<Self::Effect>);
 
-    /// The logged state, in chunks. A chunk that has not changed since the last call should be the same allocation, so that
-    /// an engine need not write it again.
-    fn snapshot(&self) -> Vec<Bytes>;
+    /// Begins a snapshot of the logged state as it is now. However much there is, this costs a short turn (S7): what was begun is written by
+    /// [`Self::step_snapshot`], while the state goes on changing. A snapshot that was begun before is dropped.
+    fn begin_snapshot(&mut self);
+
+    /// Writes the next piece of the snapshot that was begun, in a short turn (S7). `Some`: that was the last; these are its chunks. A chunk that
+    /// has not changed since the last snapshot should be the same allocation, so that an engine need not write it again.
+    fn step_snapshot(&mut self) -> Option<Vec<Bytes>>;
+
+    /// A whole snapshot at once: for tests and tools, never on a turn.
+    fn snapshot(&mut self) -> Vec<Bytes> {
+        self.begin_snapshot();
+        loop {
+            if let Some(chunks) = self.step_snapshot() {
+                return chunks;
+            }
+        }
+    }
 
     /// Net changes since the last call of the bytes referred to in blocks (see [`crate::log::LogStore::live`]).
     fn live_changes(&mut self, out: &mut Vec<(Lsn, i64)>);

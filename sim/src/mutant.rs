@@ -124,13 +124,13 @@ pub struct Bent<M> {
     rng: Rng,
     /// Handed out since the start.
     handed_out: BTreeSet<(QueueId, Position)>,
-    first_snapshot: std::cell::RefCell<Option<Vec<Bytes>>>,
+    first_snapshot: Option<Vec<Bytes>>,
 }
 
 impl<M> Bent<M> {
     /// `inner`, bent.
     pub fn new(inner: M, mutant: Option<Mutant>, rng: Rng) -> Self {
-        Self { inner, mutant, rng, handed_out: BTreeSet::new(), first_snapshot: None.into() }
+        Self { inner, mutant, rng, handed_out: BTreeSet::new(), first_snapshot: None }
     }
 
     /// The machine itself.
@@ -235,12 +235,16 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Machine for Bent<M> {
         self.speak(effects, from.min(effects.len()));
     }
 
-    fn snapshot(&self) -> Vec<Bytes> {
-        let now = self.inner.snapshot();
+    fn begin_snapshot(&mut self) {
+        self.inner.begin_snapshot();
+    }
+
+    fn step_snapshot(&mut self) -> Option<Vec<Bytes>> {
+        let now = self.inner.step_snapshot()?;
         if self.mutant != Some(Mutant::StaleSnapshot) {
-            return now;
+            return Some(now);
         }
-        self.first_snapshot.borrow_mut().get_or_insert(now).clone()
+        Some(self.first_snapshot.get_or_insert(now).clone())
     }
 
     fn live_changes(&mut self, out: &mut Vec<(Lsn, i64)>) {

@@ -5,7 +5,7 @@
 //! decides, at that time).
 
 use super::Record;
-use std::collections::BTreeMap;
+use crate::shelf::Shelf;
 use std::sync::Arc;
 use stele_model::id::ShardId;
 use stele_model::queue::QueueSpec;
@@ -21,7 +21,7 @@ pub(crate) const MOVES_MAX: usize = 64;
 /// Moves that are not finished.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
-    open: BTreeMap<u64, Moving>,
+    pub(crate) open: Shelf<Moving>,
     /// The last number given.
     last: u64,
 }
@@ -55,7 +55,7 @@ impl Moves {
     pub(crate) fn begin(&mut self, number: u64, moving: Moving) {
         assert!(number > self.last, "I14: a move's number is new");
         self.last = number;
-        self.open.insert(number, moving);
+        self.open.insert(number, Box::new(moving));
     }
 
     /// As [`Self::begin`], from the log.
@@ -69,11 +69,11 @@ impl Moves {
 
     /// For a snapshot.
     pub(crate) fn restore(&mut self, number: u64, moving: Moving) {
-        self.open.insert(number, moving);
+        self.open.insert(number, Box::new(moving));
     }
 
     pub(crate) fn end(&mut self, number: u64) -> Option<Moving> {
-        self.open.remove(&number)
+        self.open.remove(&number).map(|moving| *moving)
     }
 
     /// Those that have no records.

@@ -17,6 +17,7 @@ struct Disk {
     /// What the log was told: changes of liveness, and survivors.
     lives: Vec<(Lsn, i64)>,
     survivors: Option<Vec<(Place, u32)>>,
+    snapshot: Option<(Lsn, Vec<Bytes>)>,
 }
 
 #[derive(Clone, Default)]
@@ -73,7 +74,9 @@ impl LogStore for TestLog {
     fn survivors(&mut self, _: (Lsn, Lsn), records: Vec<(Place, u32)>) {
         self.0.borrow_mut().survivors = Some(records);
     }
-    fn snapshot(&mut self, _: Lsn, _: Vec<Bytes>) {}
+    fn snapshot(&mut self, lsn: Lsn, chunks: Vec<Bytes>) {
+        self.0.borrow_mut().snapshot = Some((lsn, chunks));
+    }
     fn snapshot_done(&mut self) -> Option<Lsn> {
         None
     }
@@ -85,6 +88,10 @@ impl LogStore for TestLog {
 #[derive(Default)]
 struct Sum {
     sum: u64,
+    /// What a snapshot says, and after how many steps more.
+    frozen: Option<(u64, u32)>,
+    /// Steps of a snapshot before its last.
+    steps: u32,
     live: Vec<(Lsn, i64)>,
 }
 
@@ -120,8 +127,17 @@ impl Machine for Sum {
         Ok(())
     }
     fn started(&mut self, _: &mut dyn Journal, _: &mut Effects<u64>) {}
-    fn snapshot(&self) -> Vec<Bytes> {
-        vec![Bytes::copy_from_slice(&self.sum.to_le_bytes())]
+    fn begin_snapshot(&mut self) {
+        self.frozen = Some((self.sum, self.steps));
+    }
+    fn step_snapshot(&mut self) -> Option<Vec<Bytes>> {
+        match self.frozen.take()? {
+            (sum, 0) => Some(vec![Bytes::copy_from_slice(&sum.to_le_bytes())]),
+            (sum, left) => {
+                self.frozen = Some((sum, left - 1));
+                None
+            }
+        }
     }
     fn live_changes(&mut self, out: &mut Vec<(Lsn, i64)>) {
         out.append(&mut self.live);
@@ -202,6 +218,22 @@ fn a_long_replay_is_followed_by_a_snapshot_so_that_the_next_one_is_short() {
         turn(&mut again, 51, true);
         assert_eq!(again.stats().snapshots, snapshots);
     }
+}
+
+#[test]
+fn a_snapshot_is_written_turn_by_turn_and_is_of_the_block_after_which_it_began() {
+    let log = TestLog::default();
+    let settings = Settings { snapshot_bytes: 1, ..Settings::default() };
+    let slow = |_| Ok(Sum { steps: 3, ..Sum::default() });
+    let Ok(mut runner) = Runner::start(log.clone(), settings, Now(1), slow) else { panic!("it starts") };
+    for n in 1..=4 {
+        assert!(log.0.borrow().snapshot.is_none(), "before turn {n}");
+        runner.take(Now(n), Add::Urgent(n));
+        turn(&mut runner, n, true);
+        assert_eq!(runner.deadline().is_some(), n < 4, "as long as it is written, another turn is due");
+    }
+    let sum = Bytes::copy_from_slice(&1u64.to_le_bytes());
+    assert_eq!(log.0.borrow().snapshot, Some((Lsn(1), vec![sum])));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::effect::{Turn, missing};
 use super::entry::{self, Why};
 use super::{Shard, readers};
 use crate::queue::{Queue, extend_runs};
-use std::collections::BTreeMap;
+use crate::shelf::Shelf;
 use stele_model::id::{Call, Lsn, QueueId, SessionId, SubscriptionId};
 use stele_model::op::Credit;
 use stele_model::queue::QueueKind;
@@ -155,7 +155,7 @@ impl Shard {
 /// The queue, if it is there for this session.
 #[expect(clippy::result_large_err, reason = "once per request, and the refusal is moved on as it is")]
 pub(super) fn usable(
-    queues: &mut BTreeMap<QueueId, Box<Queue>>,
+    queues: &mut Shelf<Queue>,
     id: QueueId,
     session: Option<SessionId>,
 ) -> Result<&mut Queue, Refusal> {

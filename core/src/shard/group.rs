@@ -19,7 +19,7 @@ pub(super) use describe::logged;
 pub use describe::{LoggedGroup, LoggedGroups, LoggedPosition};
 pub(crate) use entry::GroupEntry;
 pub(super) use entry::{FIRST_KIND, LAST_KIND, read};
-pub(super) use snapshot::{put_homes, read_home};
+pub(super) use snapshot::{GROUP, homes, put_home, read_home};
 
 use super::effect::Turn;
 use super::{Mutant, Shard};
@@ -63,7 +63,9 @@ impl Shard {
         if self.groups.find(home, &name).is_none() {
             match self.absent(home, &verb) {
                 Some(said) => return said_plain(turn, waiter, said),
-                None => drop(self.groups.make(home, &name)),
+                None => {
+                    self.groups.make(home, &name);
+                }
             }
         }
         if let GroupVerb::Positions { of } = &verb {
@@ -113,13 +115,10 @@ impl Shard {
     }
 
     fn seat<'a, 't>(&'a mut self, home: QueueId, name: &str, turn: &'a mut Turn<'t>) -> Option<Seat<'a, 't>> {
-        let Groups { homes, around, .. } = &mut self.groups;
+        let Groups { homes, all, around, .. } = &mut self.groups;
         let Home { groups, places } = homes.get_mut(&home)?;
-        let (name, group) =
-            groups.get_key_value(name).map(|(name, _)| Arc::clone(name)).and_then(|name| {
-                let group = groups.get_mut(&name)?;
-                Some((name, group))
-            })?;
+        let group = all.get_mut(groups.get(name)?)?;
+        let name = Arc::clone(&group.name);
         Some(Seat { home, name, group, places, around, turn, shard: self.id, mutant: self.mutant })
     }
 
@@ -141,7 +140,7 @@ impl Shard {
             let first = self.groups.around.parked.range(from..).next().copied();
             let Some((_, number, member)) = first.filter(|(of, _, _)| *of == session) else { return };
             self.groups.around.parked.remove(&(session, number, member));
-            let Some((home, name)) = self.groups.names.get(&number).cloned() else { continue };
+            let Some((home, name)) = self.groups.named(number) else { continue };
             if let Some(mut seat) = self.seat(home, &name, turn) {
                 seat.abandon(member);
             }
@@ -154,7 +153,7 @@ impl Shard {
         let now = turn.now();
         for _ in 0..DUE_MAX {
             let Some((number, due)) = self.groups.around.timers.pop(now) else { break };
-            let Some((home, name)) = self.groups.names.get(&number).cloned() else { continue };
+            let Some((home, name)) = self.groups.named(number) else { continue };
             let Some(mut seat) = self.seat(home, &name, turn) else { continue };
             match due {
                 Due::Member(member) => seat.member_due(member),
@@ -173,7 +172,8 @@ impl Shard {
 
     /// Replay is over: members are there, and their time begins.
     pub(super) fn start_groups(&mut self, turn: &mut Turn<'_>) {
-        let names: Vec<_> = self.groups.names.values().cloned().collect();
+        let names: Vec<_> =
+            self.groups.all.values().map(|group| (group.home, Arc::clone(&group.name))).collect();
         for (home, name) in names {
             if let Some(mut seat) = self.seat(home, &name, turn) {
                 seat.start();
@@ -197,7 +197,7 @@ impl Shard {
     }
 
     pub(super) fn list_groups(&self, to: (HubId, Call), home: QueueId, turn: &mut Turn<'_>) {
-        let listed = describe::list(self.groups.homes.get(&home));
+        let listed = describe::list(&self.groups, home);
         turn.answer_present(to, Ok(Answer::Group(Ok(ShardGroupAnswer::Listed(listed)))));
     }
 

@@ -20,7 +20,7 @@ pub(super) use describe::logged;
 pub use describe::{LoggedPending, LoggedShare};
 pub(super) use entry::{FIRST_KIND, LAST_KIND, ShareEntry, read};
 pub(super) use settle::Settling;
-pub(super) use snapshot::{SHARE, put_shares, read_share};
+pub(super) use snapshot::{SHARE, read_share};
 
 use super::effect::Turn;
 use super::{Mutant, Shard};
@@ -161,5 +161,5 @@ fn answer_present(turn: &mut Turn<'_>, to: (HubId, Call), said: Result<ShareAnsw
 
 /// The group, wherever it may be.
 fn of_number(shares: &mut Shares, number: ShareNumber) -> Option<&mut Share> {
-    shares.groups.get_mut(&number).map(|share| &mut **share)
+    shares.groups.get_mut(&number)
 }

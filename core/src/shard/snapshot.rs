@@ -1,7 +1,7 @@
 //! The logged state as chunks of bytes, and back.
 //!
-//! Called by the runner between two blocks, and at a start. What must hold: `snapshot + rest of the log == live` on logged state (S1); a full
-//! chunk of a ready index is the very allocation that the index reads from, so it costs nothing and need not be written again. Volatile
+//! Begun between two blocks and written step by step while the shard goes on (S7): its tables keep what changes meanwhile as it was
+//! ([`crate::shelf`]). Read at a start. What must hold: `snapshot + rest of the log == live` on logged state (S1); a full chunk of a ready index is the very allocation that the index reads from, so it costs nothing and need not be written again. Volatile
 //! records may stand in such a chunk; restore passes them over. The layout stands in `docs/format-entries.md`.
 
 use super::Shard;
@@ -14,10 +14,11 @@ use crate::link::Links;
 use crate::queue::dead_letter::Moving;
 use crate::queue::lease::NOBODY;
 use crate::queue::{NEVER, Queue, Record};
+use crate::shelf::Shelved;
 use bytes::{BufMut, Bytes};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use stele_model::id::{Boot, Lsn, Now, Place, Position, Revision, ShardId};
+use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision, ShardId};
 use stele_model::publish::LinkNumber;
 use stele_model::shard::DeathReason;
 
@@ -29,12 +30,39 @@ const INDEX_BYTES_MIN: usize = 8 << 10;
 
 const QUEUE: u8 = 1;
 const MOVE: u8 = 2;
-const GROUP: u8 = 3;
 const NUMBERS: u8 = 4;
 
+/// Most that one step writes before it ends: bytes, chunks beside the tables, items.
+const STEP: (usize, usize, u32) = (TABLE_BYTES, 256, 1024);
+
+/// A snapshot that is being written.
+#[derive(Debug)]
+pub(super) struct Writing {
+    /// The head but for the number of tables, which comes first.
+    head: Vec<u8>,
+    producers: u64,
+    homes: VecDeque<(QueueId, u64)>,
+    epoch: u64,
+    part: Part,
+    tables: Tables,
+}
+
+/// What is written next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Queues,
+    Moves,
+    Numbers,
+    Homes,
+    Groups,
+    Partitions,
+    Producers,
+    Shares,
+}
+
 /// Tables under construction, and the index chunks that they refer to in order.
-#[derive(Default)]
-pub(super) struct Tables {
+#[derive(Debug, Default)]
+struct Tables {
     done: Vec<Bytes>,
     open: Vec<u8>,
     index: Vec<Bytes>,
@@ -42,39 +70,17 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Appends an item. What is too long for a table goes to the second list, in order.
-    pub(super) fn item(&mut self, write: impl FnOnce(&mut Vec<u8>, &mut Vec<Bytes>)) {
+    fn item<T>(&mut self, write: impl FnOnce(&mut Vec<u8>, &mut Vec<Bytes>) -> T) -> T {
         if self.open.len() >= TABLE_BYTES {
             self.done.push(Bytes::from(std::mem::take(&mut self.open)));
         }
-        write(&mut self.open, &mut self.index);
+        write(&mut self.open, &mut self.index)
     }
 }
 
-/// The head, then the tables, then the index chunks.
-pub(super) fn take(shard: &Shard) -> Vec<Bytes> {
-    let mut tables = Tables::default();
-    for queue in shard.queues.values() {
-        tables.item(|out, index| put_queue(out, index, queue));
-    }
-    for (number, moving) in shard.moves.iter() {
-        tables.item(|out, _| put_move(out, number, moving));
-    }
-    tables.item(|out, _| {
-        out.put_u8(NUMBERS);
-        out.put_u64_le(shard.groups.around.numbers.epoch);
-    });
-    group::put_homes(&shard.groups, |write| {
-        tables.item(|out, _| {
-            out.put_u8(GROUP);
-            write(out);
-        });
-    });
-    stream::put_snapshot(&mut tables, &shard.streams);
-    share::put_shares(&mut tables, &shard.shares);
-    tables.done.push(Bytes::from(tables.open));
+/// Begins a snapshot: from here on each table writes what changes before it does.
+pub(super) fn begin(shard: &mut Shard) {
     let mut head = Vec::new();
-    head.put_u32_le(VERSION);
-    head.put_u32_le(tables.done.len() as u32);
     head.put_u16_le(shard.id.0);
     head.put_u64_le(shard.revision.0);
     head.put_u64_le(shard.boot.0);
@@ -83,6 +89,86 @@ pub(super) fn take(shard: &Shard) -> Vec<Bytes> {
         head.put_u16_le(link.from.0);
         head.put_u64_le(link.number);
     }
+    shard.queues.freeze();
+    shard.moves.open.freeze();
+    shard.groups.all.freeze();
+    shard.streams.partitions.freeze();
+    shard.shares.groups.freeze();
+    shard.writing = Some(Writing {
+        head,
+        producers: shard.streams.given(),
+        homes: group::homes(&shard.groups).into(),
+        epoch: shard.groups.around.numbers.epoch,
+        part: Part::Queues,
+        tables: Tables::default(),
+    });
+}
+
+/// Writes the next items. `Some`: the head, then the tables, then the index chunks.
+pub(super) fn step(shard: &mut Shard) -> Option<Vec<Bytes>> {
+    let mut writing = shard.writing.take()?;
+    let (bytes_max, chunks_max, items_max) = STEP;
+    let (tables, chunks) = (writing.tables.done.len(), writing.tables.index.len());
+    for _ in 0..items_max {
+        if !write_one(shard, &mut writing) {
+            return Some(finish(writing));
+        }
+        let written = (writing.tables.done.len() - tables) * TABLE_BYTES;
+        if written >= bytes_max || writing.tables.index.len() - chunks >= chunks_max {
+            break;
+        }
+    }
+    shard.writing = Some(writing);
+    None
+}
+
+/// Writes an item, or turns to the next part. `false`: all is written.
+fn write_one(shard: &mut Shard, writing: &mut Writing) -> bool {
+    let Writing { producers, homes, epoch, part, tables, .. } = writing;
+    let more = match *part {
+        Part::Queues => tables.item(|out, index| shard.queues.write_next(out, index)),
+        Part::Moves => tables.item(|out, index| shard.moves.open.write_next(out, index)),
+        Part::Numbers => tables.item(|out, _| {
+            out.put_u8(NUMBERS);
+            out.put_u64_le(*epoch);
+            false
+        }),
+        Part::Homes => {
+            let home = homes.pop_front();
+            home.into_iter().for_each(|home| tables.item(|out, _| group::put_home(out, home)));
+            home.is_some()
+        }
+        Part::Groups => tables.item(|out, index| shard.groups.all.write_next(out, index)),
+        Part::Partitions => tables.item(|out, index| shard.streams.partitions.write_next(out, index)),
+        Part::Producers => {
+            tables.item(|out, _| stream::put_last_producer(out, *producers));
+            false
+        }
+        Part::Shares => tables.item(|out, index| shard.shares.groups.write_next(out, index)),
+    };
+    if more {
+        return true;
+    }
+    *part = match *part {
+        Part::Queues => Part::Moves,
+        Part::Moves => Part::Numbers,
+        Part::Numbers => Part::Homes,
+        Part::Homes => Part::Groups,
+        Part::Groups => Part::Partitions,
+        Part::Partitions => Part::Producers,
+        Part::Producers => Part::Shares,
+        Part::Shares => return false,
+    };
+    true
+}
+
+fn finish(writing: Writing) -> Vec<Bytes> {
+    let Writing { head: rest, mut tables, .. } = writing;
+    tables.done.push(Bytes::from(tables.open));
+    let mut head = Vec::new();
+    head.put_u32_le(VERSION);
+    head.put_u32_le(tables.done.len() as u32);
+    head.put_slice(&rest);
     let mut chunks = vec![Bytes::from(head)];
     chunks.append(&mut tables.done);
     chunks.append(&mut tables.index);
@@ -113,7 +199,7 @@ pub(super) fn restore(chunks: &[Bytes]) -> Result<Shard, String> {
             match input.u8("item")? {
                 QUEUE => read_queue(&mut shard, &mut input, &mut index)?,
                 MOVE => read_move(&mut shard, &mut input)?,
-                GROUP => group::read_home(&mut shard.groups, &mut input)?,
+                group::GROUP => group::read_home(&mut shard.groups, &mut input)?,
                 NUMBERS => shard.groups.around.numbers.epoch = input.u64("epoch")?,
                 stream::PARTITION => stream::read_partition(&mut shard, &mut input, &mut index)?,
                 stream::PRODUCERS => stream::read_last_producer(&mut shard, &mut input)?,
@@ -132,6 +218,22 @@ fn links(mut input: Input<'_>) -> Result<Links, String> {
         links.taken(LinkNumber { from, number: input.u64("link")? });
     }
     Ok(links)
+}
+
+impl Shelved for Queue {
+    type Key = QueueId;
+
+    fn write(&self, _: &QueueId, out: &mut Vec<u8>, index: &mut Vec<Bytes>) {
+        put_queue(out, index, self);
+    }
+}
+
+impl Shelved for Moving {
+    type Key = u64;
+
+    fn write(&self, number: &u64, out: &mut Vec<u8>, _: &mut Vec<Bytes>) {
+        put_move(out, *number, self);
+    }
 }
 
 fn put_queue(out: &mut Vec<u8>, index: &mut Vec<Bytes>, queue: &Queue) {

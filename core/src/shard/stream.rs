@@ -22,11 +22,12 @@ pub(super) mod store;
 mod watch;
 
 pub(super) use entry::StreamEntry;
-pub(super) use snapshot::{PARTITION, PRODUCERS, put as put_snapshot, read_last_producer, read_partition};
+pub(super) use snapshot::{PARTITION, PRODUCERS, put_last_producer, read_last_producer, read_partition};
 
 use super::Shard;
 use super::effect::Turn;
 use super::entry as entries;
+use crate::shelf::Shelf;
 use crate::stream::Partition;
 use chores::Chores;
 use records::Purging;
@@ -44,7 +45,7 @@ const PRODUCER_BITS: u32 = 40;
 /// The partitions of a shard.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    pub(super) partitions: BTreeMap<QueueId, Box<Partition>>,
+    pub(super) partitions: Shelf<Partition>,
     /// How many producers were given a number here.
     producers: u64,
     /// Which partitions a watch looks at.

@@ -96,6 +96,8 @@ pub(crate) struct World {
     states: BTreeMap<Lsn, LoggedState>,
     floor: Lsn,
     snapshot: Option<(Lsn, Vec<Bytes>)>,
+    /// The block after which one was begun that is written at the next crash, as it was when it began.
+    begun: Option<Lsn>,
 }
 
 impl World {
@@ -119,6 +121,7 @@ impl World {
             states,
             floor: Lsn(0),
             snapshot: None,
+            begun: None,
         }
     }
 
@@ -151,7 +154,8 @@ impl World {
             Op::Seal => self.seal(),
             Op::Snapshot => {
                 self.seal();
-                self.snapshot = Some((self.rig.log.tail(), self.rig.shard.snapshot()));
+                self.begun = Some(self.rig.log.tail());
+                self.rig.shard.begin_snapshot();
             }
             Op::Crash { back, from_snapshot } => self.crash(back, from_snapshot)?,
         }
@@ -361,6 +365,10 @@ impl World {
 
     /// The process dies; blocks after one that may have been the last durable one are lost.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
+        if let Some(lsn) = self.begun.take() {
+            let chunks = std::iter::repeat_with(|| self.rig.shard.step_snapshot()).find_map(|chunks| chunks);
+            self.snapshot = chunks.map(|chunks| (lsn, chunks));
+        }
         self.seal();
         let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();
         let through = ends[ends.len() - 1 - usize::from(back) % ends.len()];

@@ -38,6 +38,8 @@ pub(crate) struct World {
     /// The live state at the end of each block, and the model's.
     states: BTreeMap<Lsn, (LoggedState, Model)>,
     snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
+    /// The block after which one was begun that is written at the next crash, as it was when it began.
+    begun: Option<Lsn>,
     floor: Lsn,
 }
 
@@ -137,6 +139,7 @@ impl World {
             revision: 0,
             states: BTreeMap::new(),
             snapshot: None,
+            begun: None,
             floor: Lsn(0),
         };
         world.log.advance_ms(1_000_000_000);
@@ -168,7 +171,8 @@ impl World {
             Op::Snapshot => {
                 self.come_to_rest();
                 self.seal();
-                self.snapshot = Some((self.log.tail(), self.shard.snapshot()));
+                self.begun = Some(self.log.tail());
+                self.shard.begin_snapshot();
             }
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
@@ -503,6 +507,10 @@ impl World {
 
     /// The process dies; blocks after one that may have been the last durable one are lost.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
+        if let Some(lsn) = self.begun.take() {
+            let chunks = std::iter::repeat_with(|| self.shard.step_snapshot()).find_map(|chunks| chunks);
+            self.snapshot = chunks.map(|chunks| (lsn, chunks));
+        }
         self.come_to_rest();
         self.seal();
         let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();

@@ -33,6 +33,8 @@ pub(crate) struct World {
     /// The live state at the end of each block.
     states: BTreeMap<Lsn, LoggedState>,
     snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
+    /// The block after which one was begun that is written at the next crash, as it was when it began.
+    begun: Option<Lsn>,
     /// Positions as deliveries told them, by (queue, id).
     positions: BTreeMap<(QueueId, u32), Position>,
     /// Moves under way: number to (queue, ids).
@@ -63,6 +65,7 @@ impl World {
             queues: BTreeMap::new(),
             states: BTreeMap::new(),
             snapshot: None,
+            begun: None,
             positions: BTreeMap::new(),
             moves: BTreeMap::new(),
             link: 0,
@@ -105,7 +108,8 @@ impl World {
             Op::Seal => self.seal(),
             Op::Snapshot => {
                 self.seal();
-                self.snapshot = Some((self.log.tail(), self.shard.snapshot()));
+                self.begun = Some(self.log.tail());
+                self.shard.begin_snapshot();
             }
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
@@ -624,6 +628,10 @@ impl World {
 
     /// The process dies; blocks after one that may have been the last durable one are lost.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
+        if let Some(lsn) = self.begun.take() {
+            let chunks = std::iter::repeat_with(|| self.shard.step_snapshot()).find_map(|chunks| chunks);
+            self.snapshot = chunks.map(|chunks| (lsn, chunks));
+        }
         self.come_to_rest()?;
         self.seal();
         let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();

@@ -29,6 +29,8 @@ pub(crate) struct World {
     next_taker: u64,
     states: BTreeMap<Lsn, LoggedState>,
     snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
+    /// The block after which one was begun that is written at the next crash, as it was when it began.
+    begun: Option<Lsn>,
     /// Settles that were answered: block that the answer waited for, number of the group, position.
     answered: Vec<(Lsn, u64, u64)>,
 }
@@ -73,6 +75,7 @@ impl World {
             next_taker: 0,
             states: BTreeMap::new(),
             snapshot: None,
+            begun: None,
             answered: Vec::new(),
         }
     }
@@ -143,7 +146,8 @@ impl World {
             Op::Snapshot => {
                 self.come_to_rest()?;
                 self.seal();
-                self.snapshot = Some((self.rig.log.tail(), self.rig.shard.snapshot()));
+                self.begun = Some(self.rig.log.tail());
+                self.rig.shard.begin_snapshot();
             }
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
@@ -473,6 +477,10 @@ impl World {
 
     /// The process dies; what was durable comes back, and nothing else.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
+        if let Some(lsn) = self.begun.take() {
+            let chunks = std::iter::repeat_with(|| self.rig.shard.step_snapshot()).find_map(|chunks| chunks);
+            self.snapshot = chunks.map(|chunks| (lsn, chunks));
+        }
         self.come_to_rest()?;
         self.seal();
         let count = self.states.len();

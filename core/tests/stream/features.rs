@@ -238,3 +238,25 @@ fn what_only_queues_do_is_refused() {
         };
     }
 }
+
+#[test]
+fn a_snapshot_of_ten_thousand_partitions_takes_many_short_turns_and_is_of_the_moment_it_began() {
+    let mut rig = Rig::new(&StreamSettings::default());
+    (3..=10_000).for_each(|id| rig.put(id, StreamSettings::default()));
+    let before = rig.shard.logged();
+    rig.shard.begin_snapshot();
+    let (mut chunks, mut turns) = (None, 0u64);
+    while chunks.is_none() {
+        // Meanwhile what is written, what is not, and what was not there goes on.
+        for id in [1 + turns * 97 % 10_000, 10_000 - turns % 10_000, 10_001 + turns] {
+            rig.put(id, StreamSettings { retention_ms: Some(turns), ..StreamSettings::default() });
+        }
+        chunks = rig.shard.step_snapshot();
+        turns += 1;
+    }
+    let chunks = chunks.unwrap_or_default();
+    let bytes: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+    assert!(turns >= (bytes >> 16) as u64, "S7: {bytes} bytes in {turns} turns");
+    assert!(turns >= 10_000 / 1024, "S7: ten thousand in {turns} turns");
+    assert_eq!(Shard::restore(&chunks).map(|shard| shard.logged()), Ok(before));
+}

@@ -35,6 +35,8 @@ pub(crate) struct World {
     /// The live state at the end of each block.
     states: BTreeMap<Lsn, LoggedState>,
     snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
+    /// The block after which one was begun that is written at the next crash, as it was when it began.
+    begun: Option<Lsn>,
     live: BTreeMap<Lsn, i64>,
     clock_jumped: bool,
     next_partition: u64,
@@ -60,6 +62,7 @@ impl World {
             watches: BTreeMap::new(),
             states: BTreeMap::new(),
             snapshot: None,
+            begun: None,
             live: BTreeMap::new(),
             clock_jumped: false,
             next_partition: 0,
@@ -120,7 +123,8 @@ impl World {
             Op::Snapshot => {
                 self.come_to_rest();
                 self.seal();
-                self.snapshot = Some((self.log.tail(), self.shard.snapshot()));
+                self.begun = Some(self.log.tail());
+                self.shard.begin_snapshot();
             }
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
@@ -670,6 +674,10 @@ impl World {
 
     /// The process dies; blocks after one that may have been the last durable one are lost.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
+        if let Some(lsn) = self.begun.take() {
+            let chunks = std::iter::repeat_with(|| self.shard.step_snapshot()).find_map(|chunks| chunks);
+            self.snapshot = chunks.map(|chunks| (lsn, chunks));
+        }
         self.come_to_rest();
         self.seal();
         let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();

@@ -539,7 +539,14 @@ fn everything(registry: &Registry) -> impl PartialEq + std::fmt::Debug + use<> {
     let numbers = (root.revision, root.boot, root.next_queue, registry.state.next, registry.state.rules_len);
     let mut partitions: Vec<_> = root.partitions.iter().map(|(id, of)| (*id, *of)).collect();
     partitions.sort_unstable();
-    (registry.state.facts(), numbers, registry.state.shard_queues.clone(), queues, alternates, partitions)
+    (
+        registry.state.facts().collect::<Vec<_>>(),
+        numbers,
+        registry.state.shard_queues.clone(),
+        queues,
+        alternates,
+        partitions,
+    )
 }
 
 proptest! {
@@ -587,6 +594,39 @@ proptest! {
             let _ = entry::decode(&entry[..entry.len() / 2]).unwrap_err();
         }
     }
+}
+
+#[test]
+fn a_snapshot_of_a_hundred_thousand_rules_takes_many_short_turns_and_is_of_the_moment_it_began() {
+    let mut world = World::new();
+    world.queue("q", &[]).unwrap();
+    let namespace = Arc::clone(world.registry.state.root.namespace("/").unwrap());
+    let (source, target) = (namespace.exchange("amq.topic").unwrap().id, namespace.queue("q").unwrap().id());
+    let fact = |n: u32| {
+        Fact::Rule(entry::RuleFact {
+            namespace: namespace.id,
+            source,
+            target: crate::router::TargetId::Queue(target),
+            key: format!("device.{n}.t").into(),
+            arguments: Arguments::default(),
+        })
+    };
+    let facts: Vec<Fact> = (0..100_000).map(fact).collect();
+    world.registry.state.apply(&facts, &mut Vec::new()).unwrap();
+    let before = everything(&world.registry);
+    world.registry.begin_snapshot();
+    let (mut chunks, mut turns) = (None, 0);
+    while chunks.is_none() {
+        let key = format!("device.{}.t", turns * 7919 % 100_000);
+        world.define(Define::Unbind(rule("amq.topic", "q", &key))).unwrap();
+        world.define(Define::Bind(rule("amq.topic", "q", &format!("new.{turns}")))).unwrap();
+        chunks = world.registry.step_snapshot();
+        turns += 1;
+    }
+    let chunks = chunks.unwrap_or_default();
+    assert!(turns >= 100_000 / frozen::WEIGHT_MAX, "S7: {turns} turns");
+    assert!(chunks[1..].iter().all(|chunk| entry::decode(chunk).unwrap().len() <= frozen::WEIGHT_MAX), "S7");
+    assert_eq!(before, everything(&Registry::restore(setup(), &chunks).unwrap()));
 }
 
 #[test]

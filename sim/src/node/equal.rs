@@ -44,16 +44,16 @@ pub(super) fn registry(runner: &Runner<Registry, SimLog>, setup: &Setup, desk: &
     if !runner.settled() || !desk.step.is_multiple_of(ONE_IN) {
         return;
     }
-    let live = runner.machine().snapshot();
+    let live = runner.machine().logged();
     let image = runner.log().image();
     let restore = |chunks: &[Bytes]| Registry::restore(setup.clone(), chunks);
     if let Some(restored) = report(from_snapshot(&image, restore), "W13", desk)
-        && restored.snapshot() != live
+        && restored.logged() != live
     {
         desk.oracle.violate("W13", desk.step, "the registry's snapshot and rest differ from it".to_owned());
     }
     if let Some(replayed) = report(from_start(&image, || Registry::new(setup.clone())), "W12", desk)
-        && replayed.snapshot() != live
+        && replayed.logged() != live
     {
         desk.oracle.violate("W12", desk.step, "a replay of the registry differs from it".to_owned());
     }

@@ -1,6 +1,6 @@
 //! Telling what groups there are, and what is known of them.
 
-use crate::group::{Group, Groups, Home};
+use crate::group::{Group, Groups};
 use bytes::Bytes;
 use stele_model::group::{Described, GroupState, KnownChange, KnownGeneration, KnownPosition, Listed};
 use stele_model::id::{Now, Position, QueueId};
@@ -31,10 +31,10 @@ pub(super) fn group(of: &Group) -> Described {
     }
 }
 
-pub(super) fn list(home: Option<&Home>) -> Vec<Listed> {
-    let groups = home.iter().flat_map(|home| &home.groups);
-    let each = groups.map(|(name, group)| Listed {
-        group: name.to_string(),
+pub(super) fn list(groups: &Groups, home: QueueId) -> Vec<Listed> {
+    let numbers = groups.homes.get(&home).into_iter().flat_map(|home| home.groups.values());
+    let each = numbers.filter_map(|number| groups.all.get(number)).map(|group| Listed {
+        group: group.name.to_string(),
         kind: group.kind.clone(),
         state: group.state,
     });
@@ -75,8 +75,8 @@ pub(super) fn changes(
     let Some(of) = groups.homes.get(&home) else { return (Position(0), Vec::new()) };
     let most = count_max.min(CHANGES_MAX) as usize;
     let each = of.places.from(from).take(most).filter_map(|(at, number, partition)| {
-        let (_, name) = groups.names.get(&number)?;
-        let known = &of.groups.get(name)?.known;
+        let group = groups.all.get(&number)?;
+        let known = &group.known;
         let (time, what) = match partition {
             Some(partition) => {
                 let held = known.positions.get(&partition)?;
@@ -84,7 +84,7 @@ pub(super) fn changes(
             }
             None => (known.time, Err(generation(&known.generation))),
         };
-        Some(KnownChange { at: Position(at), time, group: name.to_string(), what })
+        Some(KnownChange { at: Position(at), time, group: group.name.to_string(), what })
     });
     (Position(of.places.next()), each.collect())
 }
@@ -147,8 +147,9 @@ pub struct LoggedPosition {
 /// See [`LoggedGroups`].
 pub(in crate::shard) fn logged(groups: &Groups) -> LoggedGroups {
     let homes = groups.homes.iter().filter(|(_, home)| home.places.next() > 0);
-    let each = groups.homes.iter().flat_map(|(id, home)| home.groups.iter().map(move |of| (*id, of)));
-    let each = each.filter(|(_, (_, group))| group.known.logged).map(|(home, (name, group))| {
+    let each = groups.homes.values().flat_map(|home| home.groups.values());
+    let each = each.filter_map(|number| groups.all.get(number)).filter(|group| group.known.logged);
+    let each = each.map(|group| {
         let known = &group.known;
         let positions = known.positions.iter().map(|(partition, held)| LoggedPosition {
             known: position(*partition, held),
@@ -157,8 +158,8 @@ pub(in crate::shard) fn logged(groups: &Groups) -> LoggedGroups {
         });
         let members = || known.generation.members.iter().map(|(profile, _)| profile);
         LoggedGroup {
-            home,
-            name: name.to_string(),
+            home: group.home,
+            name: group.name.to_string(),
             generation: generation(&known.generation),
             completed: known.at.map(|at| (known.time, at)),
             brought: members().map(|profile| profile.protocols.clone()).collect(),

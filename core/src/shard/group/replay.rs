@@ -114,19 +114,18 @@ impl Shard {
             return Ok(());
         }
         self.groups.make(home, &name);
-        let Some(of) = self.groups.homes.get_mut(&home) else { return Ok(()) };
-        let Some(group) = of.groups.get_mut(&*name) else { return Ok(()) };
+        let Some((group, places)) = self.groups.find_mut(home, &name) else { return Ok(()) };
         match what {
-            What::Generation(generation) => take_generation(group, &mut of.places, generation, time),
+            What::Generation(generation) => take_generation(group, places, generation, time),
             What::Member { old, profile } => {
-                take_member(group, &mut of.places, &old, &Arc::new(profile), time)?;
+                take_member(group, places, &old, &Arc::new(profile), time)?;
             }
             What::Positions(positions) => {
-                positions.iter().for_each(|position| take_position(group, &mut of.places, position, time));
+                positions.iter().for_each(|position| take_position(group, places, position, time));
             }
             What::Forgotten(partitions) => {
                 for partition in partitions {
-                    if !take_forgotten(group, &mut of.places, partition) {
+                    if !take_forgotten(group, places, partition) {
                         return Err(format!("forgets unknown partition {partition} of group '{name}'"));
                     }
                 }

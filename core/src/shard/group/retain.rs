@@ -7,6 +7,7 @@ use crate::shard::Shard;
 use crate::shard::effect::Turn;
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Arc;
 use stele_model::group::{GroupAnswer, GroupRefusal, GroupState};
 use stele_model::id::{Now, QueueId};
 use stele_model::machine::Urgency;
@@ -89,7 +90,7 @@ impl Seat<'_, '_> {
 impl Shard {
     /// Partitions are gone, here or elsewhere.
     pub(in crate::shard) fn partitions_gone(&mut self, partitions: Vec<QueueId>) {
-        if !partitions.is_empty() && !self.groups.names.is_empty() {
+        if !partitions.is_empty() && !self.groups.all.is_empty() {
             self.groups.gone.push_back(partitions);
         }
     }
@@ -99,14 +100,14 @@ impl Shard {
         let Some(first) = self.groups.gone.front() else { return };
         let partitions: BTreeSet<QueueId> = first.iter().copied().collect();
         let rest = (Bound::Excluded(self.groups.searched), Bound::Unbounded);
-        let some: Vec<_> =
-            self.groups.names.range(rest).take(SEARCHED_MAX).map(|(of, at)| (*of, at.clone())).collect();
-        for (_, (home, name)) in &some {
+        let some = self.groups.all.range(rest).take(SEARCHED_MAX);
+        let some: Vec<_> = some.map(|(of, group)| (*of, group.home, Arc::clone(&group.name))).collect();
+        for (_, home, name) in &some {
             if let Some(mut seat) = self.seat(*home, name, turn) {
                 seat.forget_partitions(&partitions);
             }
         }
-        self.groups.searched = some.last().map_or(GroupNumber(0), |(of, _)| *of);
+        self.groups.searched = some.last().map_or(GroupNumber(0), |(of, ..)| *of);
         if some.len() < SEARCHED_MAX {
             self.groups.gone.pop_front();
             self.groups.searched = GroupNumber(0);

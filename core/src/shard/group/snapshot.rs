@@ -1,31 +1,37 @@
 //! What is known of groups, in snapshots of the shard.
 //!
-//! One item for each home with its places, one for each group. The layout stands in `docs/format-entries.md`.
+//! One item for each home with its places, then one for each group. The layout stands in `docs/format-entries.md`.
 
 use super::entry::{read_generation, write_generation};
 use crate::group::known::{Held, KnownGroup};
-use crate::group::{Group, Groups, Home};
+use crate::group::{Group, GroupNumber, Groups};
 use crate::shard::bytes::{Input, put_text};
-use bytes::BufMut;
+use crate::shelf::Shelved;
+use bytes::{BufMut, Bytes};
 use stele_model::id::{Now, Position, QueueId};
 
-/// Hands out an item for each home that has logged anything, and for each of its logged groups: first the home, then its groups.
-pub(in crate::shard) fn put_homes(groups: &Groups, mut item: impl FnMut(&dyn Fn(&mut Vec<u8>))) {
-    for (id, home) in &groups.homes {
-        if home.places.next() == 0 {
-            continue;
-        }
-        item(&|out| {
-            out.put_u64_le(id.0);
-            put_text(out, "");
-            out.put_u64_le(home.places.next());
-        });
-        for (name, group) in home.groups.iter().filter(|(_, group)| group.known.logged) {
-            item(&|out| {
-                out.put_u64_le(id.0);
-                put_text(out, name);
-                put_known(out, &group.known);
-            });
+/// What a snapshot says of the homes that have logged anything: where the next place is. Their groups follow.
+pub(in crate::shard) fn homes(groups: &Groups) -> Vec<(QueueId, u64)> {
+    let homes = groups.homes.iter().map(|(id, home)| (*id, home.places.next()));
+    homes.filter(|(_, next)| *next > 0).collect()
+}
+
+pub(in crate::shard) fn put_home(out: &mut Vec<u8>, (home, next): (QueueId, u64)) {
+    out.put_u8(GROUP);
+    out.put_u64_le(home.0);
+    put_text(out, "");
+    out.put_u64_le(next);
+}
+
+impl Shelved for Group {
+    type Key = GroupNumber;
+
+    fn write(&self, _: &GroupNumber, out: &mut Vec<u8>, _: &mut Vec<Bytes>) {
+        if self.known.logged {
+            out.put_u8(GROUP);
+            out.put_u64_le(self.home.0);
+            put_text(out, &self.name);
+            put_known(out, &self.known);
         }
     }
 }
@@ -45,6 +51,9 @@ fn put_known(out: &mut Vec<u8>, known: &KnownGroup) {
     }
 }
 
+/// Kind of a home's or group's item.
+pub(in crate::shard) const GROUP: u8 = 3;
+
 /// Reads one item.
 pub(in crate::shard) fn read_home(groups: &mut Groups, input: &mut Input<'_>) -> Result<(), String> {
     let home = QueueId(input.u64("home")?);
@@ -55,8 +64,7 @@ pub(in crate::shard) fn read_home(groups: &mut Groups, input: &mut Input<'_>) ->
     }
     let known = read_known(input)?;
     groups.make(home, &name);
-    let Some(Home { groups, places }) = groups.homes.get_mut(&home) else { return Ok(()) };
-    let Some(group) = groups.get_mut(&*name) else { return Ok(()) };
+    let Some((group, places)) = groups.find_mut(home, &name) else { return Ok(()) };
     restore(group, places, known)
 }
 

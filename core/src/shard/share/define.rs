@@ -153,7 +153,7 @@ impl Shard {
     /// Logs other settings of a group and takes them up. Returns the block to wait for.
     fn alter_share(&mut self, number: ShareNumber, settings: ShareSettings, turn: &mut Turn<'_>) -> Lsn {
         let Some(share) = self.shares.groups.get(&number) else { return Lsn(0) };
-        let Share { partition, created, next, .. } = **share;
+        let Share { partition, created, next, .. } = *share;
         let put = Put { number, partition, name: share.name.to_string(), created, next, settings };
         let after = log_put(&put, turn);
         self.place_share(put);

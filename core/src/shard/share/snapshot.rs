@@ -1,23 +1,26 @@
 //! Shared groups in a snapshot, and back.
 //!
-//! Called by [`super::super::snapshot`]. Only groups that are logged. The layout stands in `docs/format-entries.md`.
+//! Called by [`super::super::snapshot`]. Only groups that are logged, and after the partitions, which they need. The layout stands in `docs/format-entries.md`.
 
 use super::entry::Put;
 use super::spec;
 use crate::shard::Shard;
 use crate::shard::bytes::{Input, put_text};
-use crate::shard::snapshot::Tables;
-use crate::share::{Share, ShareNumber, Shares};
-use bytes::BufMut;
+use crate::share::{Share, ShareNumber};
+use crate::shelf::Shelved;
+use bytes::{BufMut, Bytes};
 use stele_model::id::{Now, Position, QueueId};
 
 /// Kind of a shared group's item.
 pub(in crate::shard) const SHARE: u8 = 8;
 
-/// After the partitions, which they need.
-pub(in crate::shard) fn put_shares(tables: &mut Tables, shares: &Shares) {
-    for share in shares.groups.values().filter(|share| share.logs()) {
-        tables.item(|out, _| put(out, share));
+impl Shelved for Share {
+    type Key = ShareNumber;
+
+    fn write(&self, _: &ShareNumber, out: &mut Vec<u8>, _: &mut Vec<Bytes>) {
+        if self.logs() {
+            put(out, self);
+        }
     }
 }
 

@@ -145,7 +145,8 @@ impl Shard {
         entry::begin_append(turn.scratch, pending.len() as u32);
         for n in &pending {
             let (id, batch) = &to.parts[*n as usize];
-            let partition = &self.streams.partitions[id];
+            let partition =
+                self.streams.partitions.get(id).expect("only parts that can be appended are pending");
             entry::put_part(turn.scratch, *id, partition.end, batch, partition.compaction.is_some());
         }
         let head_len = turn.scratch.len();

@@ -5,6 +5,7 @@
 use super::entry::{Append, StreamEntry};
 use super::{PRODUCER_BITS, Shard};
 use crate::queue::positions;
+use crate::shelf::Shelf;
 use crate::stream::{Admitted, Partition, Stored};
 use stele_model::id::{Now, Place, QueueId};
 
@@ -79,12 +80,6 @@ impl Shard {
 }
 
 /// The partition that an entry speaks of.
-fn known(
-    partitions: &mut std::collections::BTreeMap<QueueId, Box<Partition>>,
-    id: QueueId,
-) -> Result<&mut Partition, String> {
-    match partitions.get_mut(&id) {
-        Some(partition) => Ok(partition),
-        None => Err(format!("speaks of unknown partition {id}")),
-    }
+fn known(partitions: &mut Shelf<Partition>, id: QueueId) -> Result<&mut Partition, String> {
+    partitions.get_mut(&id).ok_or_else(|| format!("speaks of unknown partition {id}"))
 }

@@ -4,15 +4,15 @@
 //! from. Batches below the start may still stand in a chunk; restore passes them over. The layout stands in `docs/format-entries.md`.
 
 use super::super::bytes::Input;
-use super::super::snapshot::Tables;
-use super::{Shard, Streams, spec};
+use super::{Shard, spec};
+use crate::shelf::Shelved;
 use crate::stream::Partition;
 use crate::stream::dedupe::Dedupe;
 use crate::stream::producers::{Known, Numbered, RECENT};
 use bytes::{BufMut, Bytes};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use stele_model::id::Position;
+use stele_model::id::{Position, QueueId};
 
 /// Kind of a partition's item.
 pub(in crate::shard) const PARTITION: u8 = 5;
@@ -21,15 +21,19 @@ pub(in crate::shard) const PRODUCERS: u8 = 6;
 /// Chunks shorter than this stand in a table; longer ones by themselves.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
 
-pub(in crate::shard) fn put(tables: &mut Tables, streams: &Streams) {
-    for partition in streams.partitions.values() {
-        tables.item(|out, chunks| put_partition(out, chunks, partition));
+impl Shelved for Partition {
+    type Key = QueueId;
+
+    fn write(&self, _: &QueueId, out: &mut Vec<u8>, chunks: &mut Vec<Bytes>) {
+        put_partition(out, chunks, self);
     }
-    if streams.producers > 0 {
-        tables.item(|out, _| {
-            out.put_u8(PRODUCERS);
-            out.put_u64_le(streams.producers);
-        });
+}
+
+/// How many producers were given a number, if any.
+pub(in crate::shard) fn put_last_producer(out: &mut Vec<u8>, count: u64) {
+    if count > 0 {
+        out.put_u8(PRODUCERS);
+        out.put_u64_le(count);
     }
 }
 

@@ -102,19 +102,21 @@ fn capture(namespace: &mut Namespace, stream: &Stream, begins: bool) {
 }
 
 impl Stream {
-    /// The facts that make it.
-    pub(super) fn put_facts(&self, facts: &mut Vec<Fact>) {
-        facts.push(Fact::Stream(StreamFact {
+    /// The fact that it is there, without its partitions.
+    pub(in crate::registry) fn fact(&self) -> Fact {
+        Fact::Stream(StreamFact {
             uuid: self.info.uuid,
             namespace: self.namespace,
             name: self.name.to_string(),
             internal: self.info.internal,
             settings: self.info.settings.clone(),
             arguments: self.info.arguments.clone(),
-        }));
-        if !self.is_empty() {
-            let partitions = self.info.partitions.clone();
-            facts.push(Fact::Partitions(PartitionsFact { stream: self.info.uuid, first: 0, partitions }));
-        }
+        })
+    }
+
+    /// The fact that it has the partitions that it has.
+    pub(in crate::registry) fn partitions_fact(&self) -> Fact {
+        let partitions = self.info.partitions.clone();
+        Fact::Partitions(PartitionsFact { stream: self.info.uuid, first: 0, partitions })
     }
 }
