@@ -176,7 +176,7 @@ impl Partition {
     }
 
     pub(crate) fn ends(&self) -> Ends {
-        Ends { start: self.start, stable: self.end, end: self.end, epoch: 0 }
+        Ends { start: self.start, stable: self.end, end: self.end, epoch: 0, bytes: self.bytes }
     }
 
     /// The time of a batch that retention and searches go by.

@@ -28,8 +28,6 @@ pub const TOPICS_KEPT_MAX: usize = 1_000;
 pub const LOOK_AGAIN_MS: u64 = 5;
 /// Longest wait of a fetch, ms.
 pub const FETCH_WAIT_MS_MAX: u64 = 5 * 60 * 1000;
-/// Session times that a group accepts, ms (Kafka: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`).
-pub const SESSION_MS: RangeInclusive<i32> = 6_000..=1_800_000;
 /// Longest name of a topic, octets.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// The epoch of every partition's leader: on one node nothing that was acknowledged is ever lost.
@@ -66,6 +64,14 @@ pub struct Profile {
     pub partitions_max: u32,
     /// Highest replication factor that is taken as written; there is one copy all the same.
     pub replication_max: i16,
+    /// Session times that a group accepts, ms (Kafka: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`).
+    pub session_ms: RangeInclusive<i32>,
+    /// How long the first member of an empty group waits for others, ms; only shown (Kafka: `group.initial.rebalance.delay.ms`).
+    pub group_initial_delay_ms: u64,
+    /// How long positions stay that nobody uses, minutes; only shown (Kafka: `offsets.retention.minutes`).
+    pub offsets_retention_minutes: u64,
+    /// What the one directory of records is called (Kafka: `log.dirs`).
+    pub log_dir: String,
     /// Clients must log in. SASL is offered in any case; without this the driver decides who may come without a name.
     pub login: bool,
 }
@@ -83,6 +89,10 @@ impl Default for Profile {
             partitions: 1,
             partitions_max: 10_000,
             replication_max: 8,
+            session_ms: 6_000..=1_800_000,
+            group_initial_delay_ms: 0,
+            offsets_retention_minutes: 7 * 24 * 60,
+            log_dir: "stele-data".to_owned(),
             login: false,
         }
     }
@@ -96,5 +106,6 @@ impl Profile {
             && (1..=self.partitions_max).contains(&self.partitions)
             && self.node_id >= 0
             && self.replication_max >= 1
+            && !self.session_ms.is_empty()
     }
 }

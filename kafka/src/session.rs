@@ -15,6 +15,7 @@ mod fetch;
 mod group_admin;
 mod groups;
 mod groups_topic;
+mod log_dirs;
 mod login;
 mod metadata;
 mod offsets;

@@ -244,6 +244,8 @@ pub struct Ends {
     pub end: Position,
     /// Grows when positions were lost (never on one node).
     pub epoch: u32,
+    /// Bytes of the batches that are kept, as they were appended.
+    pub bytes: u64,
 }
 
 /// Batches of one partition.

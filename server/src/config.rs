@@ -99,7 +99,11 @@ pub struct Kafka {
     pub request_bytes_max: u32,
     /// How long the first member of an empty group waits for others, 0–60 000 ms.
     pub group_initial_delay_ms: u64,
-    /// How long a group without members keeps its positions, 1–5 256 000 minutes.
+    /// Shortest session time that a group accepts, 1–86 400 000 ms.
+    pub group_session_ms_min: u32,
+    /// Longest session time that a group accepts, 1–86 400 000 ms, at least the shortest.
+    pub group_session_ms_max: u32,
+    /// How long positions stay that nobody uses, 1–5 256 000 minutes.
     pub offsets_retention_minutes: u64,
 }
 
@@ -248,6 +252,8 @@ impl Default for Config {
                 partitions: 1,
                 request_bytes_max: 100 << 20,
                 group_initial_delay_ms: 0,
+                group_session_ms_min: 6_000,
+                group_session_ms_max: 1_800_000,
                 offsets_retention_minutes: 7 * 24 * 60,
             },
             nats: Nats {

@@ -286,7 +286,7 @@ impl Fetching {
             found[at] = Some(match outcomes.next() {
                 Some(Outcome::Done(Done::GroupChanges(changes))) => {
                     let (end, batch) = groups_topic::batch(&changes);
-                    let ends = Ends { start: Position(0), stable: end, end, epoch: 0 };
+                    let ends = Ends { stable: end, end, ..Ends::default() };
                     Ok(Part {
                         ends,
                         pieces: batch.map(Piece::Whole).into_iter().collect(),

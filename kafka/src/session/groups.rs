@@ -8,7 +8,6 @@ use crate::codec::generated::join_group::{JoinGroupRequest, JoinGroupResponse, J
 use crate::codec::generated::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
 use crate::codec::generated::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::codec::wire::{Reader, Text, Wire};
-use crate::profile::SESSION_MS;
 use crate::refuse::{Code, group_refused, refused};
 use bytes::Bytes;
 use stele_model::group::{GroupAnswer, GroupRefusal, GroupRequest, GroupVerb, Join, Leaver, MemberRef};
@@ -49,7 +48,7 @@ pub(super) fn join<'a>(
         ..JoinGroupResponse::default()
     };
     let Some(outcomes) = stages.first() else {
-        if !SESSION_MS.contains(&request.session_timeout_ms) {
+        if !context.profile.session_ms.contains(&request.session_timeout_ms) {
             return Step::Answer(failed(Code::InvalidSessionTimeout, request.member_id));
         }
         return Step::Ask(vec![ask(&request.group_id, GroupVerb::Join(joining(context, &request)))]);

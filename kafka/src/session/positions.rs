@@ -37,7 +37,7 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 /// The end of what consumers may see, in DeleteRecords.
 const HIGH_WATERMARK: i64 = -1;
 
-fn partition(topic: &str, index: i32) -> PartitionRef {
+pub(super) fn partition(topic: &str, index: i32) -> PartitionRef {
     PartitionRef {
         stream: StreamRef::Name(topic.to_owned()),
         index: u32::try_from(index).unwrap_or(u32::MAX),
@@ -75,13 +75,13 @@ fn look(parts: &[(&str, i32, SeekBy)], stages: &Stages) -> Result<Vec<PartResult
             SeekBy::End { .. } => Some(end),
             SeekBy::Time(_) | SeekBy::Appended(_) | SeekBy::NewestTime => None,
         };
-        Ok(Sought { ends: Ends { start: Position(0), stable: end, end, epoch: 0 }, position, batch: None })
+        Ok(Sought { ends: Ends { stable: end, end, ..Ends::default() }, position, batch: None })
     });
     Ok(all.collect())
 }
 
 /// What was sought, `count` of it; each has the refusal if the question itself was refused.
-fn sought(outcome: &Outcome, count: usize) -> Vec<PartResult<Sought>> {
+pub(super) fn sought(outcome: &Outcome, count: usize) -> Vec<PartResult<Sought>> {
     match done(outcome) {
         Ok(Done::Sought(sought)) => sought.clone(),
         Err(refusal) => vec![Err(refusal.clone()); count],

@@ -6,8 +6,8 @@
 use super::slot::{Asking, State};
 use super::{Connection, api_versions};
 use super::{
-    cluster, configs, credentials, group_admin, groups, metadata, offsets, positions, producers, rights,
-    topics,
+    cluster, configs, credentials, group_admin, groups, log_dirs, metadata, offsets, positions, producers,
+    rights, topics,
 };
 use crate::codec::Malformed;
 use crate::codec::api::ApiKey;
@@ -183,6 +183,7 @@ served! {
     DescribeCluster => cluster::describe,
     DescribeConfigs => configs::describe,
     DescribeGroups => group_admin::describe,
+    DescribeLogDirs => log_dirs::describe,
     DescribeTopicPartitions => metadata::describe_partitions,
     DescribeUserScramCredentials => credentials::describe,
     FindCoordinator => cluster::find_coordinator,

@@ -3,6 +3,7 @@
 use crate::produce::topic;
 use crate::support::Run;
 use bytes::Bytes;
+use stele_kafka::Profile;
 use stele_kafka::codec::api::ApiKey;
 use stele_kafka::codec::generated::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
@@ -71,6 +72,20 @@ fn a_new_member_is_told_its_id_first_from_version_4_on() {
     assert_eq!(answer.error_code, 82);
     let GroupVerb::Join(asked) = verb(&run) else { panic!("a join") };
     assert!(!asked.number_first, "a static member has a name");
+}
+
+#[test]
+fn a_session_time_is_within_what_the_profile_allows() {
+    let mut run = Run::with(Profile { session_ms: 1_000..=45_000, ..Profile::default() });
+    for (session_timeout_ms, code) in [(999, 26), (1_000, 82), (45_000, 82), (45_001, 26), (-1, 26)] {
+        if code == 82 {
+            says(&mut run, Err(GroupRefusal::FencedInstance)); // the group's own word: it was asked
+        }
+        let request = JoinGroupRequest { session_timeout_ms, ..join("", None) };
+        let body = run.call(ApiKey::JoinGroup, 9, &request);
+        let answer: JoinGroupResponse<'_> = ApiKey::JoinGroup.read(9, &body).unwrap();
+        assert_eq!(answer.error_code, code, "{session_timeout_ms} ms");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod admin;
 mod fetch;
 mod groups;
+mod log_dirs;
 mod login;
 mod produce;
 mod rights;

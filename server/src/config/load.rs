@@ -269,6 +269,12 @@ impl Loader {
                 "`log.budget_bytes` is less than four times `log.segment_bytes`".into(),
             );
         }
+        if config.kafka.group_session_ms_min > config.kafka.group_session_ms_max {
+            wrong(
+                "kafka.group_session_ms_min",
+                "`kafka.group_session_ms_min` is more than `kafka.group_session_ms_max`".into(),
+            );
+        }
         for (first, second, address) in shared_addresses(&config) {
             wrong(second, format!("`{first}` and `{second}` are both {address}"));
         }

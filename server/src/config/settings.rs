@@ -33,6 +33,8 @@ const _: () = assert!(profile::CHANNEL_MAX == 2047);
 const _: () = assert!(profile::MESSAGE_BYTES_MAX >= 15 << 20);
 
 const THREADS_MAX: u64 = 1024;
+/// A day, in milliseconds.
+const SESSION_MS_MAX: u64 = 86_400_000;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -324,8 +326,20 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| Some(c.kafka.group_initial_delay_ms.to_string()),
     },
     Setting {
+        key: "kafka.group_session_ms_min",
+        about: "shortest session time that a group of Kafka clients accepts, 1 – 86400000 milliseconds",
+        read: |c, _, v| v.number(1..=SESSION_MS_MAX).map(|ms| c.kafka.group_session_ms_min = ms),
+        show: |c, _| Some(c.kafka.group_session_ms_min.to_string()),
+    },
+    Setting {
+        key: "kafka.group_session_ms_max",
+        about: "longest such session time, 1 – 86400000 milliseconds, at least the shortest",
+        read: |c, _, v| v.number(1..=SESSION_MS_MAX).map(|ms| c.kafka.group_session_ms_max = ms),
+        show: |c, _| Some(c.kafka.group_session_ms_max.to_string()),
+    },
+    Setting {
         key: "kafka.offsets_retention_minutes",
-        about: "how long a group without members keeps its positions, 1 – 5256000 minutes",
+        about: "how long positions stay that nobody uses: of a group without members, 1 – 5256000 minutes",
         read: |c, _, v| v.number(1..=5_256_000).map(|n| c.kafka.offsets_retention_minutes = n),
         show: |c, _| Some(c.kafka.offsets_retention_minutes.to_string()),
     },

@@ -36,6 +36,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ("limits.frame_bytes_max = 1", "`limits.frame_bytes_max`: 1 is not in 8 KiB – 128 KiB"),
         ("log.segment_bytes = 1048577", "`log.segment_bytes`: 1048577 is not a multiple of 4096"),
         ("log.budget_bytes = \"4 MiB\"", "`log.budget_bytes` is less than four times `log.segment_bytes`"),
+        ("kafka.group_session_ms_min = 1800001", "is more than `kafka.group_session_ms_max`"),
         ("listen.amqp = \"5672\"", "`listen.amqp`: expected \"address:port\", \":port\" for all addresses"),
         ("listen.amqp = { port = 1 }", "`listen.amqp`: expected a string, found a table"),
         ("listen = \":1\"", "stele.toml:1:1: `listen` is a section, not a value"),

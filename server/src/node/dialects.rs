@@ -93,6 +93,10 @@ impl Kafka {
             auto_create: kafka.auto_create,
             partitions: kafka.partitions,
             partitions_max: PARTITIONS_MAX,
+            session_ms: milliseconds(kafka.group_session_ms_min)..=milliseconds(kafka.group_session_ms_max),
+            group_initial_delay_ms: kafka.group_initial_delay_ms,
+            offsets_retention_minutes: kafka.offsets_retention_minutes,
+            log_dir: config.data_dir.display().to_string(),
             login: kafka.anonymous.is_none(),
             ..stele_kafka::Profile::default()
         };
@@ -128,6 +132,11 @@ impl Kafka {
         self.profiles.insert(here, Arc::clone(&profile));
         profile
     }
+}
+
+/// A time of the configuration as Kafka's protocol carries it; what is configured fits.
+fn milliseconds(ms: u32) -> i32 {
+    i32::try_from(ms).unwrap_or(i32::MAX)
 }
 
 /// Makes sessions of NATS.

@@ -358,6 +358,8 @@ fn shard_runner(
 ) -> Result<Runner<Shard, Embedded>, StartError> {
     let groups = GroupSettings {
         initial_delay_ms: config.kafka.group_initial_delay_ms,
+        session_ms_min: config.kafka.group_session_ms_min,
+        session_ms_max: config.kafka.group_session_ms_max,
         retention_ms: config.kafka.offsets_retention_minutes * 60 * 1000,
         ..GroupSettings::default()
     };

@@ -90,7 +90,7 @@ pub(in crate::hub) fn op(words: &[&str]) -> Op {
 }
 
 fn ends() -> Ends {
-    Ends { start: Position(1), stable: Position(9), end: Position(9), epoch: 0 }
+    Ends { start: Position(1), stable: Position(9), end: Position(9), epoch: 0, bytes: 0 }
 }
 
 /// Lengths of batches, separated by commas; `gone` for a partition that is not there any more.

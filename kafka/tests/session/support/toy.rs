@@ -239,7 +239,9 @@ fn described(first: u64, batch: &Batch, block: u32) -> ReadBatch {
 
 impl Partition {
     fn ends(&self) -> Ends {
-        Ends { start: Position(self.start), stable: Position(self.end), end: Position(self.end), epoch: 0 }
+        let bytes = self.batches.iter().map(|(_, batch)| batch.bytes.len() as u64).sum();
+        let end = Position(self.end);
+        Ends { start: Position(self.start), stable: end, end, epoch: 0, bytes }
     }
 
     fn read(&self, from: u64, bytes_max: u64, left: &mut u64, is_first: &mut bool) -> PartResult<ReadPart> {
