@@ -396,6 +396,10 @@ impl Io {
 
     /// What one session wants.
     fn serve(&mut self, now: Now, slot: usize) {
+        if self.connections.get(slot).is_some_and(|connection| !connection.outbox.submits.is_empty()) {
+            // Whoever has seen a subscription of another hub's session reaches it, also from a dialect that stores what it publishes.
+            self.take_inbox(now);
+        }
         let Some(connection) = self.connections.get_mut(slot) else { return };
         while let Some(ask) = connection.outbox.authenticate.take() {
             connection.resume = true;
@@ -504,6 +508,11 @@ impl Io {
 
     /// Carries what the hub has for others.
     fn send(&mut self) {
+        // Before the shards: who answers what a shard tells of this finds the listeners for the answer.
+        for (hub, message) in self.out.hubs.drain(..) {
+            let bytes = message.weight();
+            self.wiring.hubs[usize::from(hub.0)].send(IoMessage::Hub(message), bytes);
+        }
         for (shard, op) in self.out.shards.drain(..) {
             let (ops, bytes) = &mut self.to_shards[usize::from(shard.0)];
             *bytes += shard::weight(&op);
@@ -516,10 +525,6 @@ impl Io {
         }
         for op in self.out.registry.drain(..) {
             self.wiring.registry.send(RegistryMessage::Op(op), 0);
-        }
-        for (hub, message) in self.out.hubs.drain(..) {
-            let bytes = message.weight();
-            self.wiring.hubs[usize::from(hub.0)].send(IoMessage::Hub(message), bytes);
         }
     }
 
