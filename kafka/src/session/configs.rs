@@ -57,7 +57,7 @@ pub(super) fn describe<'a>(
                 Ok(info) => Ok(topic_configs(&info, resource, &request)),
                 Err(refusal) => Err(refused(&refusal)),
             },
-            BROKER => broker_configs(context.profile, resource),
+            BROKER => broker_configs(context.profile, resource, request.include_synonyms),
             other => {
                 Err(Fault::new(Code::InvalidRequest, format!("there are no configurations of kind {other}")))
             }
@@ -131,6 +131,7 @@ fn topic_configs<'a>(
 fn broker_configs<'a>(
     profile: &Profile,
     resource: &DescribeConfigsResource<'_>,
+    include_synonyms: bool,
 ) -> Result<Vec<DescribeConfigsResourceResult<'a>>, Fault> {
     let is_ours = resource.resource_name.parse() == Ok(profile.node_id);
     if !is_ours && !resource.resource_name.is_empty() {
@@ -164,8 +165,14 @@ fn broker_configs<'a>(
         ("socket.request.max.bytes", profile.request_bytes_max.to_string(), Kind::Int),
     ];
     let wanted = configs.into_iter().filter(|(name, ..)| is_wanted(resource, name));
+    let synonym = |name: &'static str, value: &str| DescribeConfigsSynonym {
+        name: name.into(),
+        value: Some(value.to_owned().into()),
+        source: STATIC_BROKER,
+    };
     let shown = wanted.map(|(name, value, kind)| DescribeConfigsResourceResult {
         name: name.into(),
+        synonyms: include_synonyms.then(|| synonym(name, &value)).into_iter().collect(),
         value: Some(value.into()),
         read_only: true,
         config_source: STATIC_BROKER,
