@@ -2,6 +2,7 @@
 # The real Apache Kafka (KRaft, one combined node on loopback, jars from Maven Central), to compare with or to test clients against.
 #   kafka.sh start|restart|stop|classpath   (restart keeps the node's data, start throws it away)   `java -cp "$(kafka.sh classpath)" org.apache.kafka.tools.ProducerPerformance …` runs its tools
 #   KAFKA_PORT client port (default 9192); KAFKA_SASL_PORT SASL_PLAINTEXT: PLAIN and SCRAM-256/512 (default KAFKA_PORT+1);
+#   KAFKA_TLS a folder with server.pem and server.key: then KAFKA_PORT+2 speaks TLS, and KAFKA_PORT+3 TLS with those logins
 #   users admin (may do everything) and alice, with passwords admin-secret and alice-secret
 #   KAFKA_ADVERTISED_PORT told to clients (set it to put a proxy in front)   KAFKA_VERSION (default: kafka-pom.xml)
 #   KAFKA_EXTRA file of extra server.properties lines (flush.messages=1 syncs every append)   KAFKA_HEAP (default 1g)
@@ -10,6 +11,10 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 W=${PEER_HOME:-${TMPDIR:-/tmp}/stele-peers}/kafka; PORT=${KAFKA_PORT:-9192}; ADV=${KAFKA_ADVERTISED_PORT:-$PORT}
 SASL=${KAFKA_SASL_PORT:-$((PORT+1))}; CTL=$((PORT+1001)); HEAP=${KAFKA_HEAP:-1g}
+LISTEN=PLAINTEXT://127.0.0.1:$PORT,SASL_PLAINTEXT://127.0.0.1:$SASL; TOLD=PLAINTEXT://127.0.0.1:$ADV,SASL_PLAINTEXT://127.0.0.1:$SASL
+if [ -n "${KAFKA_TLS:-}" ]; then
+  TLS=,SSL://127.0.0.1:$((PORT+2)),SASL_SSL://127.0.0.1:$((PORT+3)); LISTEN=$LISTEN$TLS; TOLD=$TOLD$TLS
+fi
 mkdir -p "$W"
 classpath() {
   local key="${KAFKA_VERSION:-pom}"
@@ -43,11 +48,11 @@ X
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$CTL
-listeners=PLAINTEXT://127.0.0.1:$PORT,SASL_PLAINTEXT://127.0.0.1:$SASL,CONTROLLER://127.0.0.1:$CTL
-advertised.listeners=PLAINTEXT://127.0.0.1:$ADV,SASL_PLAINTEXT://127.0.0.1:$SASL
+listeners=$LISTEN,CONTROLLER://127.0.0.1:$CTL
+advertised.listeners=$TOLD
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:admin
@@ -70,6 +75,10 @@ delete.topic.enable=true
 log.cleaner.backoff.ms=500
 log.retention.check.interval.ms=1000
 X
+  if [ -n "${KAFKA_TLS:-}" ]; then # Kafka reads a key in PKCS #8 only
+    openssl pkcs8 -topk8 -nocrypt -in "$KAFKA_TLS/server.key" | cat - "$KAFKA_TLS/server.pem" > "$W/keystore.pem"
+    printf 'ssl.keystore.type=PEM\nssl.keystore.location=%s\n' "$W/keystore.pem" >> "$W/server.properties"
+  fi
   [ -n "${KAFKA_EXTRA:-}" ] && cat "$KAFKA_EXTRA" >> "$W/server.properties"
   J="java -Xms$HEAP -Xmx$HEAP -Dlog4j2.configurationFile=$W/log4j2.xml -Djava.security.auth.login.config=$W/jaas.conf -cp $CP"
   SCRAM=(); for who in admin alice; do for hash in 256 512; do SCRAM+=(--add-scram "SCRAM-SHA-$hash=[name=$who,password=$who-secret]"); done; done

@@ -36,7 +36,10 @@ pub(crate) struct Peer {
     pub(crate) dialect: Dialect,
     /// As its clients are told where it is.
     pub(crate) address: String,
-    pub(crate) tls_url: Option<String>,
+    /// Where it speaks TLS, in the same form.
+    pub(crate) tls: Option<String>,
+    /// Where it speaks TLS and wants a login.
+    pub(crate) sasl_tls: Option<String>,
     pub(crate) authority: Option<PathBuf>,
     /// Where it wants a login, if that is another address.
     pub(crate) sasl: Option<String>,
@@ -85,9 +88,11 @@ impl Subject {
     /// What every script is told about the broker.
     pub(crate) fn arguments(&self, command: &mut Command) {
         match self {
-            Self::Ours { dialect: Dialect::Kafka, broker, .. } => {
+            Self::Ours { dialect: Dialect::Kafka, broker, certificates } => {
                 let address = broker.kafka().to_string();
                 command.args(["--bootstrap", &address, "--sasl", &address]);
+                command.args(["--tls", &address, "--sasl-tls", &address]);
+                command.arg("--ca").arg(certificates.join("client.pem"));
             }
             Self::Ours { dialect: Dialect::Nats, broker, certificates } => {
                 command.args(["--url", &format!("nats://{}", broker.nats())]);
@@ -107,6 +112,11 @@ impl Subject {
                 if let Some(sasl) = &peer.sasl {
                     command.args(["--sasl", sasl]);
                 }
+                if let (Some(tls), Some(sasl_tls), Some(authority)) =
+                    (&peer.tls, &peer.sasl_tls, &peer.authority)
+                {
+                    command.args(["--tls", tls, "--sasl-tls", sasl_tls]).arg("--ca").arg(authority);
+                }
             }
             Self::Peer(peer) if peer.dialect == Dialect::Nats => {
                 command.args(["--url", &peer.address]);
@@ -116,7 +126,7 @@ impl Subject {
             }
             Self::Peer(peer) => {
                 command.args(["--url", &peer.address]);
-                if let (Some(url), Some(authority)) = (&peer.tls_url, &peer.authority) {
+                if let (Some(url), Some(authority)) = (&peer.tls, &peer.authority) {
                     command.args(["--tls-url", url]).arg("--ca").arg(authority);
                 }
             }

@@ -1,6 +1,7 @@
 //! Conformance: the official, unmodified clients of a dialect run scripts, and what they observe must be what the real broker answers.
 //!
-//! A script prints one line of JSON per case, `{"case": name, "answer": …}`. The answers of the real broker are recorded in a file of the
+//! A script prints one line of JSON per case, `{"case": name, "answer": …}`, and may add `"why": text` that is shown only if the answer is not
+//! the wanted one. The answers of the real broker are recorded in a file of the
 //! repository, so that a check needs no peer; accepted differences are listed with their reasons. A case is a fact about the broker, so
 //! every client that can express a case must observe the same answer. This crate compares answers and understands none of them.
 
@@ -16,6 +17,7 @@ use clap::{Args, ValueEnum};
 use crate::broker::{Peer, Subject};
 use crate::conform::answers::Answers;
 use crate::conform::client::Client;
+use crate::conform::script::Observation;
 use crate::provision;
 use crate::workspace::Workspace;
 
@@ -35,9 +37,12 @@ pub(crate) struct Options {
     /// A running broker instead of our own binary: amqp://user:password@host:port/, host:port for Kafka, nats://host:port.
     #[arg(long)]
     peer: Option<String>,
-    /// Where the peer speaks TLS, amqps://…
+    /// Where the peer speaks TLS: amqps://…, host:port for Kafka.
     #[arg(long, requires_all = ["peer", "peer_ca"])]
     peer_tls: Option<String>,
+    /// Where a Kafka peer speaks TLS and wants a login, host:port.
+    #[arg(long, requires_all = ["peer_tls", "peer_sasl"])]
+    peer_sasl_tls: Option<String>,
     /// The authority that signed the peer's certificate, as PEM.
     #[arg(long, requires = "peer")]
     peer_ca: Option<PathBuf>,
@@ -110,7 +115,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         Some(address) => Subject::Peer(Peer {
             dialect,
             address: address.clone(),
-            tls_url: options.peer_tls.clone(),
+            tls: options.peer_tls.clone(),
+            sasl_tls: options.peer_sasl_tls.clone(),
             authority: options.peer_ca.clone(),
             sasl: options.peer_sasl.clone(),
             server: options.peer_server.clone(),
@@ -137,7 +143,7 @@ fn record(workspace: &Workspace, dialect: Dialect, mut subject: Subject, clients
     let mut answers = Answers::read(workspace, dialect)?;
     for client in clients {
         answers.forget(client.name);
-        for (case, answer) in script::run(client.command(workspace)?, &mut subject, &[])? {
+        for Observation { case, answer, .. } in script::run(client.command(workspace)?, &mut subject, &[])? {
             answers.record(client.name, &case, answer)?;
         }
     }

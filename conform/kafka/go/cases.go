@@ -18,6 +18,7 @@ var cases = []entry{
 	{"create_no_partitions", func(r *rig) any { return r.create(r.stem, 0, nil) }},
 	{"delete_topic", deleteTopic},
 	{"create_partitions", createPartitions},
+	{"log_dirs", logDirs},
 	{"codec_none", codec("none")},
 	{"codec_gzip", codec("gzip")},
 	{"codec_snappy", codec("snappy")},
@@ -40,6 +41,10 @@ var cases = []entry{
 	{"sasl_plain", login("PLAIN")},
 	{"sasl_scram_sha_256", login("SCRAM-SHA-256")},
 	{"sasl_scram_sha_512", login("SCRAM-SHA-512")},
+	{"sasl_rights", rights},
+	{"tls_roundtrip", tlsRoundtrip},
+	{"tls_unknown_authority", tlsUnknownAuthority},
+	{"tls_logins", tlsLogins},
 }
 
 func numbers(count int) []record {
@@ -102,6 +107,16 @@ func createPartitions(r *rig) any {
 	answer["in_new"] = r.produce(topic, []record{{value: "in the new one"}}, settings{partition: 3})
 	answer["kept"] = values(r.read(topic, 0, 0, 1))
 	return answer
+}
+
+func logDirs(r *rig) any {
+	measures, can := r.client.(interface{ logDirs(topic string) any })
+	if !can {
+		panic(unable{})
+	}
+	topic := r.topic(2, nil)
+	r.produce(topic, []record{{value: strings.Repeat("x", 100)}}, settings{})
+	return measures.logDirs(topic)
 }
 
 func codec(name string) func(*rig) any {
@@ -280,11 +295,4 @@ func committedSeenByAdmin(r *rig) any {
 	must(member.commit(topic, 1, 5))
 	member.close()
 	return r.committed(r.stem, topic)
-}
-
-func login(mechanism string) func(*rig) any {
-	return func(r *rig) any {
-		verdict := func(user, password string) int { return r.login(r.sasl, mechanism, user, password) }
-		return object{"right": verdict("alice", "alice-secret"), "wrong": verdict("alice", "guess"), "unknown": verdict("nobody", "alice-secret")}
-	}
 }

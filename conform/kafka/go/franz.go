@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,13 +22,25 @@ import (
 
 // franz puts the verbs of the cases on franz-go.
 type franz struct {
-	seed  kgo.Opt
+	where []kgo.Opt
 	admin *kadm.Client
 }
 
-func newFranz(bootstrap string) client {
-	seed := kgo.SeedBrokers(bootstrap)
-	return &franz{seed, kadm.NewClient(have(kgo.NewClient(seed)))}
+func newFranz(bootstrap string, trust *tls.Config) client {
+	return &franz{franzWhere(bootstrap, trust), kadm.NewClient(have(kgo.NewClient(franzWhere(bootstrap, trust)...)))}
+}
+
+func franzWhere(address string, trust *tls.Config) []kgo.Opt {
+	where := []kgo.Opt{kgo.SeedBrokers(address)}
+	if trust != nil {
+		where = append(where, kgo.DialTLSConfig(trust))
+	}
+	return where
+}
+
+// with further options.
+func (f *franz) with(more ...kgo.Opt) *kgo.Client {
+	return have(kgo.NewClient(append(slices.Clone(f.where), more...)...))
 }
 
 func soon() context.Context {
@@ -78,11 +92,11 @@ func (f *franz) topics() []string { return have(f.admin.ListTopics(soon())).Name
 
 func (f *franz) produce(topic string, records []record, settings settings) list {
 	codecs := map[string]kgo.CompressionCodec{"": kgo.NoCompression(), "none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression()}
-	options := []kgo.Opt{f.seed, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codecs[settings.codec])}
+	options := []kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codecs[settings.codec])}
 	if !settings.idempotent {
 		options = append(options, kgo.DisableIdempotentWrite())
 	}
-	producer := have(kgo.NewClient(options...))
+	producer := f.with(options...)
 	defer producer.Close()
 	var sent []*kgo.Record
 	for _, record := range records {
@@ -108,7 +122,7 @@ func (f *franz) read(topic string, partition int32, start int64, count int) []re
 	if start == -2 {
 		from = kgo.NewOffset().AtStart()
 	}
-	reader := have(kgo.NewClient(f.seed, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: from}})))
+	reader := f.with(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: from}}))
 	defer reader.Close()
 	var got []record
 	until(func() bool {
@@ -166,10 +180,10 @@ func (f *franz) join(group, topic, strategy string) member {
 			}
 		}
 	}
-	options := []kgo.Opt{f.seed, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit()}
+	options := []kgo.Opt{kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit()}
 	options = append(options, kgo.Balancers(balancers[strategy]), kgo.HeartbeatInterval(300*time.Millisecond), kgo.SessionTimeout(10*time.Second))
 	options = append(options, kgo.OnPartitionsAssigned(note(true)), kgo.OnPartitionsRevoked(note(false)), kgo.OnPartitionsLost(note(false)))
-	joined.Client = have(kgo.NewClient(options...))
+	joined.Client = f.with(options...)
 	return joined
 }
 
@@ -216,13 +230,80 @@ func (f *franz) committed(group, topic string) object {
 	return found
 }
 
-func (*franz) login(address, mechanism, user, password string) int {
+// logDirs tells how large a topic's partitions are.
+func (f *franz) logDirs(topic string) any {
+	sizes, directories := object{}, 0
+	for _, broker := range have(f.admin.DescribeAllLogDirs(soon(), nil)) {
+		for _, directory := range broker {
+			directories++
+			for partition, found := range directory.Topics[topic] {
+				sizes[fmt.Sprint(partition)] = list{found.Size, found.OffsetLag, found.IsFuture}
+			}
+		}
+	}
+	return object{"directories": directories, "partitions": sizes}
+}
+
+func franzLogin(mechanism, user, password string) kgo.Opt {
 	mechanisms := map[string]sasl.Mechanism{
 		"PLAIN":         plain.Auth{User: user, Pass: password}.AsMechanism(),
 		"SCRAM-SHA-256": scram.Auth{User: user, Pass: password}.AsSha256Mechanism(),
 		"SCRAM-SHA-512": scram.Auth{User: user, Pass: password}.AsSha512Mechanism(),
 	}
-	client := have(kgo.NewClient(kgo.SeedBrokers(address), kgo.SASL(mechanisms[mechanism])))
+	return kgo.SASL(mechanisms[mechanism])
+}
+
+func (*franz) login(address, mechanism, user, password string, trust *tls.Config) int {
+	options := append(franzWhere(address, trust), kgo.RequestRetries(0))
+	if mechanism != "" {
+		options = append(options, franzLogin(mechanism, user, password))
+	}
+	client := have(kgo.NewClient(options...))
 	defer client.Close()
 	return franzCode(client.Ping(soon()))
+}
+
+func (*franz) writer(address, user, password string) func(topic, value string) any {
+	where := append(franzWhere(address, nil), franzLogin("PLAIN", user, password))
+	return func(topic, value string) any {
+		writer := &franz{where: where}
+		return writer.produce(topic, []record{{value: value}}, settings{})[0]
+	}
+}
+
+func franzRule(topic string) *kadm.ACLBuilder {
+	return kadm.NewACLs().Topics(topic).ResourcePatternType(kadm.ACLPatternLiteral)
+}
+
+func (f *franz) allow(principal, operation, topic string) int {
+	operations := map[string]kadm.ACLOperation{"WRITE": kadm.OpWrite, "DESCRIBE": kadm.OpDescribe}
+	rule := franzRule(topic).Allow(principal).AllowHosts().Operations(operations[operation])
+	return franzCode(have(f.admin.CreateACLs(soon(), rule))[0].Err)
+}
+
+func franzEvery(topic string) *kadm.ACLBuilder {
+	return franzRule(topic).Allow().AllowHosts().Deny().DenyHosts().Operations()
+}
+
+func (f *franz) allowed(topic string) list {
+	var found [][]string
+	for _, one := range have(f.admin.DescribeACLs(soon(), franzEvery(topic))) {
+		for _, rule := range one.Described {
+			found = append(found, []string{rule.Principal, strings.ToUpper(rule.Operation.String()), rule.Permission.String(), rule.Host})
+		}
+	}
+	slices.SortFunc(found, func(a, b []string) int { return slices.Compare(a, b) })
+	listed := list{}
+	for _, rule := range found {
+		listed = append(listed, rule)
+	}
+	return listed
+}
+
+func (f *franz) disallow(topic string) int {
+	removed := 0
+	for _, one := range have(f.admin.DeleteACLs(soon(), franzEvery(topic))) {
+		removed += len(one.Deleted)
+	}
+	return removed
 }

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -65,14 +67,24 @@ type client interface {
 	group(group string) (string, int)
 	removeGroup(group string) int
 	committed(group, topic string) object
-	login(address, mechanism, user, password string) int
+	// login with no mechanism only connects; trust is nil where nothing is encrypted.
+	login(address, mechanism, user, password string, trust *tls.Config) int
+}
+
+// connect makes a client that encrypts if it is told whom to trust.
+type connect func(bootstrap string, trust *tls.Config) client
+
+// options say where the broker is: plainly, where a login is wanted, and both again with TLS, under an authority.
+type options struct {
+	bootstrap, sasl, tls, saslTLS, authority string
 }
 
 // rig is one case's view of the broker.
 type rig struct {
 	client
 	stem    string
-	sasl    string
+	options options
+	connect connect
 	made    []string
 	members []member
 }
@@ -133,30 +145,35 @@ func until(happened func() bool) {
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "conform franz-go|sarama|segmentio --bootstrap HOST:PORT [--sasl HOST:PORT] [--only case,case]")
+		fmt.Fprintln(os.Stderr, "conform franz-go|sarama|segmentio --bootstrap HOST:PORT [--sasl HOST:PORT] [--tls HOST:PORT --sasl-tls HOST:PORT --ca FILE] [--only case,case]")
 		os.Exit(2)
 	}
 	flags := flag.NewFlagSet("conform", flag.ExitOnError)
-	bootstrap := flags.String("bootstrap", "", "host:port")
-	sasl := flags.String("sasl", "", "host:port where a login is wanted")
+	var options options
+	flags.StringVar(&options.bootstrap, "bootstrap", "", "host:port")
+	flags.StringVar(&options.sasl, "sasl", "", "host:port where a login is wanted")
+	flags.StringVar(&options.tls, "tls", "", "host:port with TLS")
+	flags.StringVar(&options.saslTLS, "sasl-tls", "", "host:port with TLS where a login is wanted")
+	flags.StringVar(&options.authority, "ca", "", "file of the authority of both")
 	only := flags.String("only", "", "only these cases, comma separated")
 	must(flags.Parse(os.Args[2:]))
-	connect := map[string]func(string) client{"franz-go": newFranz, "sarama": newSarama, "segmentio": newSegmentio}[os.Args[1]]
-	client := connect(*bootstrap)
+	connect := map[string]connect{"franz-go": newFranz, "sarama": newSarama, "segmentio": newSegmentio}[os.Args[1]]
+	client := connect(options.bootstrap, nil)
 	for _, entry := range cases {
 		asked := *only == "" || slices.Contains(strings.Split(*only, ","), entry.name)
-		if !asked || (*sasl == "" && strings.HasPrefix(entry.name, "sasl_")) {
+		needs, isNeeded := map[string]string{"sasl": options.sasl, "tls": options.tls}[strings.Split(entry.name, "_")[0]]
+		if !asked || (isNeeded && needs == "") {
 			continue
 		}
 		stem := fmt.Sprintf("%s-%s-%x", entry.name, client.name(), time.Now().UnixMilli())
-		if answer, ok := run(entry, &rig{client: client, stem: stem, sasl: *sasl}); ok {
-			fmt.Println(string(have(json.Marshal(object{"case": entry.name, "answer": answer}))))
+		if seen, ok := run(entry, &rig{client: client, stem: stem, options: options, connect: connect}); ok {
+			fmt.Println(string(have(json.Marshal(seen))))
 		}
 	}
 }
 
 // run one case; a case that breaks is an answer that differs.
-func run(entry entry, rig *rig) (answer any, ok bool) {
+func run(entry entry, rig *rig) (seen object, ok bool) {
 	defer rig.close()
 	defer func() {
 		switch broken := recover().(type) {
@@ -164,12 +181,12 @@ func run(entry entry, rig *rig) (answer any, ok bool) {
 		case unable:
 			ok = false
 		default:
-			fmt.Fprintln(os.Stderr, entry.name, broken)
-			answer = object{"broken": fmt.Sprint(broken)}
+			seen = object{"case": entry.name, "answer": object{"broken": fmt.Sprint(broken)}, "why": string(debug.Stack())}
+			ok = true
 		}
 	}()
 	if library, ok := rig.client.(interface{ flaky() []string }); ok && slices.Contains(library.flaky(), entry.name) {
 		panic(unable{})
 	}
-	return entry.run(rig), true
+	return object{"case": entry.name, "answer": entry.run(rig)}, true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,11 +22,13 @@ import (
 // sar puts the verbs of the cases on sarama.
 type sar struct {
 	seeds []string
+	trust *tls.Config
 	admin sarama.ClusterAdmin
 }
 
-func saramaConfig() *sarama.Config {
+func saramaConfig(trust *tls.Config) *sarama.Config {
 	config := sarama.NewConfig()
+	config.Net.TLS.Enable, config.Net.TLS.Config = trust != nil, trust
 	config.Version = sarama.V4_1_0_0
 	config.Metadata.AllowAutoTopicCreation = false
 	config.Consumer.Offsets.AutoCommit.Enable = false
@@ -39,10 +42,10 @@ func saramaConfig() *sarama.Config {
 	return config
 }
 
-func newSarama(bootstrap string) client {
+func newSarama(bootstrap string, trust *tls.Config) client {
 	sarama.Logger = log.New(io.Discard, "", 0)
 	seeds := []string{bootstrap}
-	return &sar{seeds, have(sarama.NewClusterAdmin(seeds, saramaConfig()))}
+	return &sar{seeds, trust, have(sarama.NewClusterAdmin(seeds, saramaConfig(trust)))}
 }
 
 func saramaCode(err error) int {
@@ -84,7 +87,7 @@ func (s *sar) partitions(topic string) int {
 func (s *sar) topics() []string { return slices.Collect(maps.Keys(have(s.admin.ListTopics()))) }
 
 func (s *sar) produce(topic string, records []record, settings settings) list {
-	config := saramaConfig()
+	config := saramaConfig(s.trust)
 	config.Producer.Compression = map[string]sarama.CompressionCodec{"gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy, "lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD}[settings.codec]
 	if settings.idempotent {
 		config.Producer.Idempotent, config.Net.MaxOpenRequests = true, 1
@@ -122,7 +125,7 @@ func saramaRecord(one *sarama.ConsumerMessage) record {
 }
 
 func (s *sar) read(topic string, partition int32, start int64, count int) []record {
-	reader := have(sarama.NewConsumer(s.seeds, saramaConfig()))
+	reader := have(sarama.NewConsumer(s.seeds, saramaConfig(s.trust)))
 	defer reader.Close()
 	part := have(reader.ConsumePartition(topic, partition, start)) // -2 is the oldest
 	defer part.AsyncClose()
@@ -141,7 +144,7 @@ func (s *sar) read(topic string, partition int32, start int64, count int) []reco
 }
 
 func (s *sar) at(topic string, time int64) int64 {
-	client := have(sarama.NewClient(s.seeds, saramaConfig()))
+	client := have(sarama.NewClient(s.seeds, saramaConfig(s.trust)))
 	defer client.Close()
 	return have(client.GetOffset(topic, 0, time))
 }
@@ -170,7 +173,7 @@ type saramaMember struct {
 }
 
 func (s *sar) join(group, topic, strategy string) member {
-	config := saramaConfig()
+	config := saramaConfig(s.trust)
 	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{saramaBalancers[strategy]()}
 	running, stop := context.WithCancel(context.Background())
 	joined := &saramaMember{group: have(sarama.NewConsumerGroup(s.seeds, group, config)), topic: topic, stop: stop, ended: make(chan struct{})}
@@ -277,9 +280,9 @@ func (s *saramaScram) Begin(user, password, identity string) error {
 	return err
 }
 
-func (s *sar) login(address, mechanism, user, password string) int {
-	config := saramaConfig()
-	config.Net.SASL.Enable, config.Net.SASL.User, config.Net.SASL.Password = true, user, password
+func (*sar) login(address, mechanism, user, password string, trust *tls.Config) int {
+	config := saramaConfig(trust)
+	config.Net.SASL.Enable, config.Net.SASL.User, config.Net.SASL.Password = mechanism != "", user, password
 	config.Net.SASL.Mechanism = sarama.SASLMechanism(mechanism)
 	config.Metadata.Retry.Max = 0
 	config.Net.SASL.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient {
@@ -292,7 +295,11 @@ func (s *sar) login(address, mechanism, user, password string) int {
 	must(broker.Open(config))
 	_, err := broker.Connected()
 	if err == nil {
-		return saramaCode(broker.Close())
+		_, err = broker.ApiVersions(&sarama.ApiVersionsRequest{}) // or nothing is encrypted yet
+		must(broker.Close())
+	}
+	if err == nil {
+		return 0
 	}
 	if strings.HasPrefix(err.Error(), sarama.ErrSASLAuthenticationFailed.Error()) {
 		return int(sarama.ErrSASLAuthenticationFailed) // the broker's words stand behind it, and hide the number

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -18,12 +19,13 @@ import (
 // segment puts the verbs of the cases on segmentio's kafka-go.
 type segment struct {
 	address net.Addr
+	trust   *tls.Config
 	client  *kafka.Client
 }
 
-func newSegmentio(bootstrap string) client {
+func newSegmentio(bootstrap string, trust *tls.Config) client {
 	address := kafka.TCP(bootstrap)
-	return &segment{address, &kafka.Client{Addr: address, Timeout: patience}}
+	return &segment{address, trust, &kafka.Client{Addr: address, Timeout: patience, Transport: &kafka.Transport{TLS: trust}}}
 }
 
 func segmentCode(err error) int {
@@ -115,7 +117,7 @@ func segmentRecord(one kafka.Message) record {
 }
 
 func (s *segment) read(topic string, partition int32, start int64, count int) []record {
-	reader := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{s.address.String()}, Topic: topic, Partition: int(partition), MaxWait: 200 * time.Millisecond})
+	reader := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{s.address.String()}, Topic: topic, Partition: int(partition), MaxWait: 200 * time.Millisecond, Dialer: &kafka.Dialer{Timeout: patience, TLS: s.trust}})
 	defer reader.Close()
 	must(reader.SetOffset(start)) // -2 is the first
 	var got []record
@@ -161,7 +163,7 @@ type segmentMember struct {
 
 func (s *segment) join(group, topic, strategy string) member {
 	id := fmt.Sprintf("member-%d", time.Now().UnixNano())
-	dialer := &kafka.Dialer{ClientID: id, Timeout: patience}
+	dialer := &kafka.Dialer{ClientID: id, Timeout: patience, TLS: s.trust}
 	joined := &segmentMember{client: s, group: group, got: make(chan record, 10_000), id: id}
 	joined.reader = kafka.NewReader(kafka.ReaderConfig{
 		Brokers: []string{s.address.String()}, GroupID: group, Topic: topic, Dialer: dialer, GroupBalancers: []kafka.GroupBalancer{segmentBalancers[strategy]},
@@ -240,13 +242,16 @@ func (s *segment) committed(group, topic string) object {
 	return found
 }
 
-func (*segment) login(address, mechanism, user, password string) int {
-	var how sasl.Mechanism = plain.Mechanism{Username: user, Password: password}
+func (*segment) login(address, mechanism, user, password string, trust *tls.Config) int {
+	var how sasl.Mechanism
+	if mechanism == "PLAIN" {
+		how = plain.Mechanism{Username: user, Password: password}
+	}
 	if name, isScram := strings.CutPrefix(mechanism, "SCRAM-"); isScram {
 		hash := map[string]scram.Algorithm{"SHA-256": scram.SHA256, "SHA-512": scram.SHA512}[name]
 		how = have(scram.Mechanism(hash, user, password))
 	}
-	dialer := &kafka.Dialer{SASLMechanism: how, Timeout: patience}
+	dialer := &kafka.Dialer{SASLMechanism: how, Timeout: patience, TLS: trust}
 	connection, err := dialer.DialContext(soon(), "tcp", address)
 	if err == nil {
 		err = connection.Close()

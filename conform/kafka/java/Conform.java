@@ -39,17 +39,19 @@ public final class Conform {
     var only = options.containsKey("only") ? List.of(options.get("only").split(",")) : List.copyOf(cases().keySet());
     for (var entry : cases().entrySet()) {
       var name = entry.getKey();
-      if (!only.contains(name) || (name.startsWith("sasl_") && !options.containsKey("sasl"))) continue;
-      Object answer;
+      var needs = name.split("_")[0];
+      if (!only.contains(name) || (List.of("sasl", "tls").contains(needs) && !options.containsKey(needs))) continue;
+      var seen = object("case", name);
       try (var rig = new Rig(name, options)) {
         try {
-          answer = entry.getValue().run(rig);
+          seen.put("answer", entry.getValue().run(rig));
         } catch (Exception error) {
-          error.printStackTrace();
-          answer = Map.of("broken", error.toString()); // an answer that differs
+          var why = new StringWriter();
+          error.printStackTrace(new PrintWriter(why, true));
+          seen.putAll(object("answer", Map.of("broken", error.toString()), "why", why.toString())); // an answer that differs
         }
       }
-      System.out.println(JSON.toJson(object("case", name, "answer", answer)));
+      System.out.println(JSON.toJson(seen));
     }
     System.exit(0);
   }
@@ -65,6 +67,7 @@ public final class Conform {
     cases.put("create_partitions", Conform::createPartitions);
     cases.put("topic_ids", Conform::topicIds);
     cases.put("cluster", Conform::cluster);
+    cases.put("log_dirs", Conform::logDirs);
     for (var codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) cases.put("codec_" + codec, rig -> codec(rig, codec));
     cases.put("order_and_offsets", Conform::orderAndOffsets);
     cases.put("idempotent_producer", Conform::idempotentProducer);
@@ -94,6 +97,11 @@ public final class Conform {
     cases.put("sasl_scram_sha_256", rig -> login(rig, "SCRAM-SHA-256"));
     cases.put("sasl_scram_sha_512", rig -> login(rig, "SCRAM-SHA-512"));
     cases.put("sasl_new_user", Conform::newUser);
+    cases.put("sasl_rights", Conform::rights);
+    cases.put("sasl_group_rights", Conform::groupRights);
+    cases.put("tls_roundtrip", Conform::tlsRoundtrip);
+    cases.put("tls_unknown_authority", Conform::tlsUnknownAuthority);
+    cases.put("tls_logins", Conform::tlsLogins);
     return cases;
   }
 
@@ -166,6 +174,21 @@ public final class Conform {
     var found = rig.admin.describeCluster();
     var nodes = found.nodes().get().stream().map(Node::id).toList();
     return object("brokers", nodes.size(), "controller", nodes.contains(found.controller().get().id()), "id", !found.clusterId().get().isEmpty());
+  }
+
+  /** How large partitions are. */
+  static Object logDirs(Rig rig) throws Exception {
+    var topic = rig.topic("", 2, Map.of());
+    rig.produce(topic, 0, List.of(new byte[100]), Map.of());
+    var node = rig.admin.describeCluster().controller().get().id();
+    var found = rig.admin.describeLogDirs(List.of(node)).allDescriptions().get().get(node).values();
+    var sizes = object();
+    for (var directory : found) {
+      directory.replicaInfos().forEach((place, replica) -> {
+        if (place.topic().equals(topic)) sizes.put(String.valueOf(place.partition()), List.of(replica.size(), replica.offsetLag(), replica.isFuture()));
+      });
+    }
+    return object("directories", found.size(), "partitions", sizes);
   }
 
   // Records.
@@ -399,20 +422,97 @@ public final class Conform {
   }
 
   static Object login(Rig rig, String mechanism) {
-    return object("right", rig.login(mechanism, "alice", "alice-secret"), "wrong", rig.login(mechanism, "alice", "guess"), "unknown", rig.login(mechanism, "nobody", "alice-secret"));
+    return object("right", rig.login("sasl", mechanism, "alice", "alice-secret"), "wrong", rig.login("sasl", mechanism, "alice", "guess"), "unknown", rig.login("sasl", mechanism, "nobody", "alice-secret"));
   }
 
   /** A user who is made, known, and taken away again by the administrator. */
   static Object newUser(Rig rig) throws Exception {
     var user = rig.name("");
     var made = code(() -> rig.admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(user, new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096), "first"))).all().get());
-    until(() -> rig.login("SCRAM-SHA-256", user, "first") == 0);
-    var other = rig.login("SCRAM-SHA-512", user, "first");
+    until(() -> rig.login("sasl", "SCRAM-SHA-256", user, "first") == 0);
+    var other = rig.login("sasl", "SCRAM-SHA-512", user, "first");
     var known = rig.admin.describeUserScramCredentials(List.of(user)).description(user).get().credentialInfos().stream().map(info -> info.mechanism().mechanismName() + " " + info.iterations()).toList();
     var few = code(() -> rig.admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(user, new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 10), "second"))).all().get());
     var gone = code(() -> rig.admin.alterUserScramCredentials(List.of(new UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_256))).all().get());
-    until(() -> rig.login("SCRAM-SHA-256", user, "first") == 58);
+    until(() -> rig.login("sasl", "SCRAM-SHA-256", user, "first") == 58);
     return object("made", made, "other_mechanism", other, "known", known, "too_few_iterations", few, "gone", gone);
+  }
+
+  /** A topic that has a list is closed to all who are not on it. */
+  static Object rights(Rig rig) throws Exception {
+    var topic = rig.topic("", 1, Map.of());
+    var alice = rig.loggedIn("sasl", "PLAIN", "alice", "alice-secret");
+    Callable<List<Object>> write = () -> rig.send(List.of(new ProducerRecord<>(topic, 0, null, bytes("x"))), alice);
+    var before = write.call();
+    var about = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
+    var codes = List.of(rig.allow(about, "User:bob", AclOperation.WRITE), rig.allow(about, "User:alice", AclOperation.DESCRIBE));
+    until(() -> rig.allowed(about).size() == 2);
+    var denied = until(() -> {
+      var found = write.call();
+      return found.get(0) instanceof Map ? found : null;
+    });
+    rig.allow(about, "User:alice", AclOperation.WRITE);
+    var allowed = until(() -> {
+      var found = write.call();
+      return found.get(0) instanceof Long ? found : null;
+    });
+    var listed = rig.allowed(about);
+    return object("before", before, "codes", codes, "denied", denied, "allowed", allowed, "listed", listed, "removed", rig.disallow(about));
+  }
+
+  /** Who may read a topic needs the group as well. */
+  static Object groupRights(Rig rig) throws Exception {
+    var topic = rig.topic("", 1, Map.of());
+    rig.produce(topic, 0, List.of(bytes("x")), Map.of());
+    var group = new ResourcePattern(ResourceType.GROUP, rig.name(""), PatternType.LITERAL);
+    var read = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
+    Callable<Object> first = () -> {
+      var settings = rig.loggedIn("sasl", "PLAIN", "alice", "alice-secret");
+      settings.putAll(Map.of("group.id", group.name(), "auto.offset.reset", "earliest", "session.timeout.ms", 10_000));
+      try (var consumer = rig.consumer(settings)) {
+        consumer.subscribe(List.of(topic));
+        return text(collect(consumer, 1).get(0).value());
+      } catch (KafkaException error) {
+        return (int) Errors.forException(error).code();
+      }
+    };
+    rig.allow(group, "User:bob", AclOperation.READ);
+    rig.allow(read, "User:bob", AclOperation.READ);
+    rig.allow(read, "User:alice", AclOperation.READ);
+    var denied = until(() -> first.call() instanceof Integer found ? found : null);
+    rig.allow(group, "User:alice", AclOperation.READ);
+    var allowed = until(() -> first.call() instanceof String found ? found : null);
+    return object("denied", denied, "allowed", allowed, "removed", List.of(rig.disallow(group), rig.disallow(read)));
+  }
+
+  static Object tlsRoundtrip(Rig rig) throws Exception {
+    var topic = rig.topic("", 1, Map.of());
+    var placed = rig.produce(topic, 0, List.of(bytes("a"), bytes("b"), bytes("c")), rig.encrypted("tls"));
+    try (var consumer = rig.consumer(rig.encrypted("tls"))) {
+      var place = new TopicPartition(topic, 0);
+      consumer.assign(List.of(place));
+      consumer.seekToBeginning(List.of(place));
+      var read = collect(consumer, 3);
+      return object("placed", placed, "read", values(read), "offsets", read.stream().map(ConsumerRecord::offset).toList());
+    }
+  }
+
+  static Object tlsUnknownAuthority(Rig rig) throws Exception {
+    try (var client = Admin.create(Map.<String, Object>of("bootstrap.servers", rig.options.get("tls"), "security.protocol", "SSL"))) {
+      client.listTopics().names().get(PATIENCE.toSeconds(), TimeUnit.SECONDS);
+      return "connected";
+    } catch (ExecutionException error) {
+      if (error.getCause() instanceof org.apache.kafka.common.errors.SslAuthenticationException) return "refused";
+      throw error;
+    }
+  }
+
+  static Object tlsLogins(Rig rig) {
+    var found = object();
+    for (var mechanism : List.of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")) {
+      found.put(mechanism, Stream.of("alice-secret", "guess").map(password -> rig.login("sasl-tls", mechanism, "alice", password)).toList());
+    }
+    return found;
   }
 
   // What cases share.
@@ -575,12 +675,38 @@ public final class Conform {
       }
     }
 
-    int login(String mechanism, String user, String password) {
+    /** Settings of a client that trusts in the broker's authority. */
+    Map<String, Object> encrypted(String where) {
+      return new HashMap<>(Map.of("bootstrap.servers", options.get(where), "security.protocol", "SSL", "ssl.truststore.type", "PEM", "ssl.truststore.location", options.get("ca")));
+    }
+
+    /** Settings of a client that says who it is. */
+    Map<String, Object> loggedIn(String where, String mechanism, String user, String password) {
       var module = mechanism.equals("PLAIN") ? "plain.PlainLoginModule" : "scram.ScramLoginModule";
       var jaas = "org.apache.kafka.common.security." + module + " required username=\"" + user + "\" password=\"" + password + "\";";
-      try (var client = Admin.create(Map.<String, Object>of("bootstrap.servers", options.get("sasl"), "security.protocol", "SASL_PLAINTEXT", "sasl.mechanism", mechanism, "sasl.jaas.config", jaas))) {
+      Map<String, Object> settings = where.equals("sasl-tls") ? encrypted(where) : new HashMap<>(Map.of("bootstrap.servers", options.get(where)));
+      settings.putAll(Map.of("security.protocol", where.equals("sasl-tls") ? "SASL_SSL" : "SASL_PLAINTEXT", "sasl.mechanism", mechanism, "sasl.jaas.config", jaas));
+      return settings;
+    }
+
+    int login(String where, String mechanism, String user, String password) {
+      try (var client = Admin.create(loggedIn(where, mechanism, user, password))) {
         return code(() -> client.listTopics().names().get(PATIENCE.toSeconds(), TimeUnit.SECONDS));
       }
+    }
+
+    int allow(ResourcePattern about, String principal, AclOperation operation) {
+      var rule = new AccessControlEntry(principal, "*", operation, AclPermissionType.ALLOW);
+      return code(() -> admin.createAcls(List.of(new AclBinding(about, rule))).all().get());
+    }
+
+    List<List<String>> allowed(ResourcePattern about) throws Exception {
+      var rules = admin.describeAcls(new AclBindingFilter(about.toFilter(), AccessControlEntryFilter.ANY)).values().get().stream().map(AclBinding::entry);
+      return rules.map(rule -> List.of(rule.principal(), rule.operation().name(), rule.permissionType().name(), rule.host())).sorted(Comparator.comparing(Object::toString)).toList();
+    }
+
+    int disallow(ResourcePattern about) throws Exception {
+      return admin.deleteAcls(List.of(new AclBindingFilter(about.toFilter(), AccessControlEntryFilter.ANY))).all().get().size();
     }
 
     @Override

@@ -11,10 +11,10 @@ const retry = { retries: 5, initialRetryTime: 50 };
 
 /** One case's view of the broker. */
 class Rig {
-  constructor(name, options) {
+  constructor(name, options, security = {}) {
     this.options = options;
     this.stem = `${name}-kafkajs-${Date.now().toString(16)}`;
-    this.kafka = new Kafka({ brokers: [options.bootstrap], logLevel: logLevel.NOTHING, retry });
+    this.kafka = new Kafka({ brokers: [options.bootstrap], logLevel: logLevel.NOTHING, retry, ...security });
     this.admin = this.kafka.admin();
     this.topics = [];
     this.open = [];

@@ -1,7 +1,7 @@
-// Topics, configurations and logins.
+// Topics and configurations.
 'use strict';
 
-const { ConfigResourceTypes, Kafka, logLevel } = require('kafkajs');
+const { ConfigResourceTypes } = require('kafkajs');
 const { cases, code, until, values } = require('./rig.js');
 
 cases.create_topic = async (rig) => {
@@ -62,22 +62,3 @@ cases.created_with_configs = async (rig) => {
   const found = await configs(rig, topic);
   return Object.fromEntries(['retention.ms', 'cleanup.policy', 'max.message.bytes', 'segment.bytes'].map((name) => [name, found[name]]));
 };
-
-for (const mechanism of ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512']) {
-  cases[`sasl_${mechanism.toLowerCase().replaceAll('-', '_')}`] = async (rig) => {
-    const verdict = async (username, password) => {
-      const sasl = { mechanism: mechanism.toLowerCase(), username, password };
-      const admin = new Kafka({ brokers: [rig.options.sasl], logLevel: logLevel.NOTHING, retry: { retries: 0 }, sasl }).admin();
-      try {
-        await admin.connect();
-        return 0;
-      } catch (error) {
-        if (error.name === 'KafkaJSSASLAuthenticationError') return 58; // its only word for all that can go wrong
-        throw error;
-      } finally {
-        await admin.disconnect();
-      }
-    };
-    return { right: await verdict('alice', 'alice-secret'), wrong: await verdict('alice', 'guess'), unknown: await verdict('nobody', 'alice-secret') };
-  };
-}

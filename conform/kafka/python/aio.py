@@ -1,6 +1,7 @@
 """The verbs of the cases on aiokafka. Its event loop runs in a thread of its own, so that members beat while a case does something else."""
 
 import asyncio
+import ssl
 import threading
 import time
 
@@ -37,8 +38,8 @@ class Client:
     finds_back = True
     patient_fetch = {"fetch_max_wait_ms": 10_000}
 
-    def __init__(self, bootstrap):
-        self.address = {"bootstrap_servers": bootstrap}
+    def __init__(self, bootstrap, **security):
+        self.address = {"bootstrap_servers": bootstrap} | security
         self._admin = None
 
     def admin(self, work):
@@ -193,20 +194,38 @@ class Client:
     def alter(self, topic, **changes):
         raise Unable()
 
-    def login(self, address, mechanism, user, password, action=None):
-        async def run():
-            admin = AIOKafkaAdminClient(bootstrap_servers=address, security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism, sasl_plain_username=user, sasl_plain_password=password)
-            try:
-                await admin.start()
-                return 0
-            except KafkaError:
-                return 58  # all that it says is that no broker would have it
-            finally:
-                await admin.close()
+    def allow(self, principal, operation, name, kind="topic"):
+        raise Unable()
 
+    def encrypted(self, address, ca):
+        return Client(address, security_protocol="SSL", ssl_context=ssl.create_default_context(cafile=ca))
+
+    def distrusts(self, address):
+        """Whether it hangs up on a broker whose authority it does not know."""
+        return not connects(bootstrap_servers=address, security_protocol="SSL", ssl_context=ssl.create_default_context())
+
+    def login(self, address, mechanism, user, password, action=None, ca=None):
         if action:
             raise Unable()
-        return do(run())
+        security = {"sasl_mechanism": mechanism, "sasl_plain_username": user, "sasl_plain_password": password}
+        security |= {"security_protocol": "SASL_SSL", "ssl_context": ssl.create_default_context(cafile=ca)} if ca else {"security_protocol": "SASL_PLAINTEXT"}
+        return 0 if connects(bootstrap_servers=address, **security) else 58
+
+
+def connects(**settings):
+    """All that it says otherwise is that no broker would have it."""
+
+    async def run():
+        admin = AIOKafkaAdminClient(**settings)
+        try:
+            await admin.start()
+            return True
+        except KafkaError:
+            return False
+        finally:
+            await admin.close()
+
+    return do(run())
 
 
 def placed(outcome):

@@ -9,7 +9,7 @@ from confluent_kafka.admin import (
     NewPartitions, NewTopic, OffsetSpec, ResourcePatternType, ResourceType,
 )  # fmt: skip
 
-from rig import PATIENCE, Late, Record
+from rig import PATIENCE, Late, Record, until
 
 STRATEGIES = {"range": "range", "roundrobin": "roundrobin", "cooperative": "cooperative-sticky"}
 
@@ -33,9 +33,10 @@ class Client:
     finds_back = True
     patient_fetch = {"fetch.wait.max.ms": 10000, "fetch.min.bytes": 1}
 
-    def __init__(self, bootstrap):
+    def __init__(self, bootstrap, **settings):
         self.bootstrap = bootstrap
-        self.quiet = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _error: None}
+        settings = {name if name == "error_cb" else name.replace("_", "."): value for name, value in settings.items()}
+        self.quiet = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _error: None} | settings
         self.admin = AdminClient(self.quiet)
 
     # Topics.
@@ -152,13 +153,20 @@ class Client:
         resource = ConfigResource("topic", topic, incremental_configs=[entry(name, value) for name, value in changes.items()])
         return code(self.admin.incremental_alter_configs([resource])[resource].result)
 
-    def login(self, address, mechanism, user, password, action=None):
+    def encrypted(self, address, ca):
+        return Client(address, security_protocol="SSL", ssl_ca_location=ca)
+
+    def distrusts(self, address):
+        """Whether it hangs up on a broker whose authority it does not know."""
+        refused = []
+        client = Client(address, security_protocol="SSL", error_cb=refused.append)
+        return until(lambda: client.admin.poll(0.1) or any(refusal.code() == KafkaError._SSL for refusal in refused))
+
+    def login(self, address, mechanism, user, password, action=None, ca=None):
         """What the action gives when logged in, or the number of the refusal."""
         refused = []
-        settings = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": mechanism, "sasl.username": user, "sasl.password": password}
-        client = Client.__new__(Client)
-        client.bootstrap, client.quiet = address, {"bootstrap.servers": address, "log_level": 0, "error_cb": refused.append} | settings
-        client.admin = AdminClient(client.quiet)
+        settings = {"sasl_mechanism": mechanism, "sasl_username": user, "sasl_password": password} | ({"ssl_ca_location": ca} if ca else {})
+        client = Client(address, security_protocol="SASL_SSL" if ca else "SASL_PLAINTEXT", error_cb=refused.append, **settings)
         if action:
             return action(client)
         deadline = time.monotonic() + PATIENCE
@@ -174,21 +182,31 @@ class Client:
                 if time.monotonic() > deadline:
                     return error.args[0].code()
 
-    def allow(self, principal, operation, topic):
-        binding = AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, principal, "*", AclOperation[operation], AclPermissionType.ALLOW)
+    def first_in_group(self, group, topic):
+        """The first value that a member of the group gets, or the number of the refusal."""
+        consumer = Consumer(self.quiet | {"group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False, "session.timeout.ms": 10000})
+        consumer.subscribe([topic])
+        try:
+            message = until(lambda: consumer.poll(0.2))
+            return message.error().code() if message.error() else message.value().decode()
+        finally:
+            consumer.close()
+
+    def allow(self, principal, operation, name, kind="topic"):
+        binding = AclBinding(ResourceType[kind.upper()], name, ResourcePatternType.LITERAL, principal, "*", AclOperation[operation], AclPermissionType.ALLOW)
         return code(self.admin.create_acls([binding])[binding].result)
 
     def allowed(self, topic):
         found = self.admin.describe_acls(everything(topic)).result()
         return sorted([binding.principal, binding.operation.name, binding.permission_type.name, binding.host] for binding in found)
 
-    def disallow(self, topic):
-        asked = everything(topic)
+    def disallow(self, name, kind="topic"):
+        asked = everything(name, kind)
         return len(self.admin.delete_acls([asked])[asked].result())
 
 
-def everything(topic):
-    return AclBindingFilter(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY)
+def everything(name, kind="topic"):
+    return AclBindingFilter(ResourceType[kind.upper()], name, ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY)
 
 
 def record_of(message):

@@ -35,8 +35,8 @@ class Client:
     finds_back = False  # its administrator, for one, has no node to ask for a while
     patient_fetch = {"fetch_max_wait_ms": 10_000}
 
-    def __init__(self, bootstrap):
-        self.address = {"bootstrap_servers": bootstrap}
+    def __init__(self, bootstrap, **security):
+        self.address = {"bootstrap_servers": bootstrap} | security
         self.admin = KafkaAdminClient(**self.address)
 
     # Topics.
@@ -163,15 +163,31 @@ class Client:
     def alter(self, topic, **changes):
         raise Unable()
 
-    def login(self, address, mechanism, user, password, action=None):
+    def allow(self, principal, operation, name, kind="topic"):
+        raise Unable()
+
+    def encrypted(self, address, ca):
+        return Client(address, security_protocol="SSL", ssl_cafile=ca)
+
+    def distrusts(self, address):
+        """Whether it hangs up on a broker whose authority it does not know."""
+        return not connects(bootstrap_servers=address, security_protocol="SSL")
+
+    def login(self, address, mechanism, user, password, action=None, ca=None):
         if action:
             raise Unable()
-        settings = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": mechanism, "sasl_plain_username": user, "sasl_plain_password": password}
-        try:
-            KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=3000, **settings).close()
-            return 0
-        except KafkaError:
-            return 58  # all that it says is that no broker would have it
+        security = {"sasl_mechanism": mechanism, "sasl_plain_username": user, "sasl_plain_password": password}
+        security |= {"security_protocol": "SASL_SSL", "ssl_cafile": ca} if ca else {"security_protocol": "SASL_PLAINTEXT"}
+        return 0 if connects(bootstrap_servers=address, **security) else 58
+
+
+def connects(**settings):
+    """All that it says otherwise is that no broker would have it."""
+    try:
+        KafkaAdminClient(bootstrap_timeout_ms=3000, **settings).close()
+        return True
+    except KafkaError:
+        return False
 
 
 def placed(future):

@@ -72,3 +72,17 @@ def sasl_rights(rig):
     allowed = until(lambda: isinstance((found := write())[0], int) and found)
     listed = rig.client.allowed(topic)
     return {"before": before, "codes": codes, "denied": denied, "allowed": allowed, "listed": listed, "removed": rig.client.disallow(topic)}
+
+
+@case
+def sasl_group_rights(rig):
+    """Who may read a topic needs the group as well."""
+    topic, group = rig.topic(), rig.name()
+    rig.client.produce(topic, records("x"))
+    read = lambda: rig.client.login(rig.arguments.sasl, "PLAIN", USER, PASSWORD, lambda client: client.first_in_group(group, topic))
+    for user, kind, name in (("bob", "group", group), ("bob", "topic", topic), ("alice", "topic", topic)):
+        rig.client.allow(f"User:{user}", "READ", name, kind)
+    denied = until(lambda: (found := read()) != "x" and found)
+    rig.client.allow("User:alice", "READ", group, "group")
+    allowed = until(lambda: (found := read()) == "x" and found)
+    return {"denied": denied, "allowed": allowed, "removed": [rig.client.disallow(group, "group"), rig.client.disallow(topic)]}

@@ -598,13 +598,12 @@ def sasl_authenticate_first(rig):
         return "closed"
 
 
-def answer(name, arguments):
-    rig = Rig(name, arguments)
+def observe(name, arguments):
+    rig, case = Rig(name, arguments), name if name.startswith("sasl_") else f"raw_{name}"
     try:
-        return CASES[name](rig)
+        return {"case": case, "answer": CASES[name](rig)}
     except Exception as error:  # a case that breaks is an answer that differs
-        traceback.print_exc()
-        return {"broken": f"{type(error).__name__}: {error}"}
+        return {"case": case, "answer": {"broken": f"{type(error).__name__}: {error}"}, "why": traceback.format_exc()}
     finally:
         rig.close()
 
@@ -614,11 +613,11 @@ def main():
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--sasl")
     parser.add_argument("--only")
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()  # nothing here is encrypted
     only = [name.removeprefix("raw_") for name in arguments.only.split(",")] if arguments.only else list(CASES)
     for name in only:
         if name in CASES and (arguments.sasl or not name.startswith("sasl_")):
-            print(json.dumps({"case": "raw_" * (not name.startswith("sasl_")) + name, "answer": answer(name, arguments)}), flush=True)
+            print(json.dumps(observe(name, arguments)), flush=True)
 
 
 main()

@@ -6,20 +6,17 @@
 import argparse
 import importlib
 import json
-import sys
 import traceback
 
 from rig import CASES, Rig
 
 
-def answer(run, rig):
+def observe(name, run, rig):
     try:
-        return run(rig)
+        return {"case": name, "answer": run(rig)}
     except Exception as error:  # a case that breaks is an answer that differs
-        traceback.print_exc()
-        for path in rig.folder.glob("out-*"):
-            print(path.read_text()[-2000:], file=sys.stderr)
-        return {"broken": f"{type(error).__name__}: {error}"}
+        printed = [path.read_text()[-2000:] for path in rig.folder.glob("out-*")]
+        return {"case": name, "answer": {"broken": f"{type(error).__name__}: {error}"}, "why": "\n".join([traceback.format_exc(), *printed])}
     finally:
         rig.close()
 
@@ -29,15 +26,14 @@ def main():
     parser.add_argument("family", choices=["tools", "kcat", "streams", "connect"])
     parser.add_argument("--classpath", required=True)
     parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("--sasl")
     parser.add_argument("--only")
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()  # where logins are wanted is of no use here
     family = "console" if arguments.family == "tools" else arguments.family
     importlib.import_module(family)
     cases = CASES[family]
     for name in arguments.only.split(",") if arguments.only else cases:
         if name in cases:
-            print(json.dumps({"case": name, "answer": answer(cases[name], Rig(name, arguments))}), flush=True)
+            print(json.dumps(observe(name, cases[name], Rig(name, arguments))), flush=True)
 
 
 main()

@@ -89,6 +89,17 @@ def tool_offsets_and_deleted_records(rig):
 
 
 @case
+def tool_log_dirs(rig):
+    create(rig, 2)
+    rig.tool(PRODUCER, "--topic", rig.name(), text="x" * 100 + "\n")
+    told = lines(rig.tool("org.apache.kafka.tools.LogDirsCommand", "--describe", "--topic-list", rig.name()))
+    (broker,) = json.loads(told[-1])["brokers"]
+    (directory,) = broker["logDirs"]
+    places = sorted(directory["partitions"], key=lambda place: place["partition"])
+    return {"said": told[:-1], "error": directory["error"], "partitions": [[place[what] for what in ("partition", "offsetLag", "isFuture")] for place in places], "bytes": sum(place["size"] for place in places)}
+
+
+@case
 def tool_acls(rig):
     create(rig)
     rights = ["--allow-principal", "User:bob", "--operation", "Read", "--topic", rig.name()]

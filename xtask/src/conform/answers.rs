@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Dialect;
-use super::script::Observed;
+use super::script::Observation;
 use crate::workspace::Workspace;
 
 const DIFFERENCES: &str = "differences.toml";
@@ -110,18 +110,21 @@ impl Answers {
         Ok(())
     }
 
-    /// Where a client did not observe what it should have. `ours`: our own broker answered, so the listed differences are expected.
+    /// Where a client did not observe what it should have, and why if its script knows. `ours`: our own broker answered, so the listed
+    /// differences are expected.
     pub(super) fn faults(
         &self,
         client: &str,
-        observed: &Observed,
+        observed: &[Observation],
         only: &[String],
         ours: bool,
     ) -> Vec<String> {
         let mut faults = Vec::new();
-        for (case, answer) in observed {
+        for Observation { case, answer, why } in observed {
+            let why = why.iter().flat_map(|why| why.lines()).map(|line| format!("\n    | {line}"));
+            let why: String = why.collect();
             let Some(recorded) = self.recorded.get(case) else {
-                faults.push(format!("{case}: nothing is recorded for it; it answered {answer}"));
+                faults.push(format!("{case}: nothing is recorded for it; it answered {answer}{why}"));
                 continue;
             };
             let difference = self.differences.get(case).filter(|_| ours);
@@ -129,10 +132,10 @@ impl Answers {
             if difference.is_some() && *answer == recorded.answer {
                 faults.push(format!("{case}: answers as the real broker does, so it is no difference: remove it from {DIFFERENCES}"));
             } else if answer != wanted {
-                faults.push(format!("{case}:\n    wanted {wanted}\n    got    {answer}"));
+                faults.push(format!("{case}:\n    wanted {wanted}\n    got    {answer}{why}"));
             }
         }
-        let silent = |case: &str| observed.iter().all(|(name, _)| name != case);
+        let silent = |case: &str| observed.iter().all(|seen| seen.case != case);
         let asked = |case: &String| only.is_empty() || only.contains(case);
         let due =
             self.recorded.iter().filter(|(case, recorded)| recorded.clients.contains(client) && asked(case));
@@ -164,8 +167,12 @@ mod tests {
     }
 
     fn faults(observed: &[(&str, Value)], ours: bool) -> Vec<String> {
-        let observed: Observed =
-            observed.iter().map(|(case, answer)| ((*case).to_owned(), answer.clone())).collect();
+        let observation = |(case, answer): &(&str, Value)| Observation {
+            case: (*case).to_owned(),
+            answer: answer.clone(),
+            why: Some("it broke\nhere".to_owned()),
+        };
+        let observed: Vec<Observation> = observed.iter().map(observation).collect();
         answers().faults("one", &observed, &[], ours)
     }
 
@@ -189,6 +196,13 @@ mod tests {
     fn another_answer_a_missing_and_an_unknown_one_are_named() {
         let faults = faults(&[("a", json!([2, 1])), ("c", json!(0))], false);
         assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn why_a_case_broke_is_told_only_of_answers_that_nobody_expects() {
+        assert_eq!(faults(&[("a", json!([1, 2])), ("b", json!(540))], true), Vec::<String>::new());
+        let faults = faults(&[("a", json!("broken")), ("b", json!(540))], true);
+        assert!(faults.len() == 1 && faults[0].ends_with("\n    | it broke\n    | here"), "{faults:?}");
     }
 
     #[test]

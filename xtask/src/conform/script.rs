@@ -13,18 +13,24 @@ use serde_json::Value;
 use crate::broker::Subject;
 use crate::command;
 
-/// Cases and answers in the order in which they were observed.
-pub(super) type Observed = Vec<(String, Value)>;
+/// What a client observed in one case.
+#[derive(Debug, Deserialize)]
+pub(super) struct Observation {
+    pub(super) case: String,
+    pub(super) answer: Value,
+    /// What somebody should read whom the answer surprises: where the case broke.
+    pub(super) why: Option<String>,
+}
 
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Answer { case: String, answer: Value },
+    Answer(Observation),
     Ask { ask: String },
 }
 
 /// Run the script to its end.
-pub(super) fn run(mut script: Command, subject: &mut Subject, only: &[String]) -> Result<Observed> {
+pub(super) fn run(mut script: Command, subject: &mut Subject, only: &[String]) -> Result<Vec<Observation>> {
     subject.arguments(&mut script);
     if !only.is_empty() {
         script.args(["--only", &only.join(",")]);
@@ -36,11 +42,11 @@ pub(super) fn run(mut script: Command, subject: &mut Subject, only: &[String]) -
         .with_context(|| format!("start {}", command::shown(&script)))?;
     let mut input = child.stdin.take().context("write to the script")?;
     let output = child.stdout.take().context("read from the script")?;
-    let mut observed = Observed::new();
+    let mut observed = Vec::new();
     for line in BufReader::new(output).lines() {
         let line = line.context("read a line of the script")?;
         match serde_json::from_str(&line).with_context(|| format!("understand the script's line {line:?}"))? {
-            Line::Answer { case, answer } => observed.push((case, answer)),
+            Line::Answer(observation) => observed.push(observation),
             Line::Ask { ask } => {
                 ensure!(ask == "restart", "a script may ask for a restart, not for {ask:?}");
                 writeln!(input, "{}", if subject.restart()? { "done" } else { "cannot" })
