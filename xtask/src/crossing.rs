@@ -1,4 +1,4 @@
-//! Records between the dialects: clients of both, unmodified, send to each other through our own binary.
+//! Records between the dialects: their clients, unmodified, send to each other through our own binary.
 //!
 //! Called by `cargo xtask conform-crossing` and by the suite. The script judges by itself and exits non-zero, since no other broker could be
 //! asked; nothing here knows a record.
@@ -33,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     script.arg("-B").arg(workspace.path(provision::KAFKA).join("crossing"));
     script.args(["--bootstrap", &broker.kafka().to_string()]);
     script.args(["--url", &format!("amqp://guest:guest@127.0.0.1:{}/", broker.amqp().port())]);
+    script.args(["--nats", &format!("nats://{}", broker.nats())]);
     if let Some(only) = &options.only {
         script.args(["--only", only]);
     }

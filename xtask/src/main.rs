@@ -43,7 +43,7 @@ enum Chore {
     Tidy,
     /// Exchange every kind of the bus's messages with peers in Python and JavaScript that share no code with it.
     ConformBus(bus::Options),
-    /// Send records between the dialects with both's official clients, by every row of `docs/dialects/crossing.md`.
+    /// Send records between the dialects with their official clients, by every row of `docs/dialects/crossing.md`.
     ConformCrossing(crossing::Options),
     /// Run the official clients of a dialect and compare what they observe with what the real broker answers.
     Conform(conform::Options),

@@ -1,8 +1,10 @@
-"""What every row needs: both dialects' official clients, fresh names, and waiting with a deadline.
+"""What every row needs: the dialects' official clients, fresh names, and waiting with a deadline.
 
 A row is a function marked with @row; its name is a sentence. It is given a Rig and fails by an AssertionError.
 """
 
+import concurrent.futures
+import functools
 import itertools
 import time
 
@@ -10,7 +12,8 @@ import pika
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-PATIENCE = 20.0  # seconds; how long an event may take that must come
+from live import PATIENCE, Bare, Nats
+
 ROWS = {}
 SUBJECTS = "amq.topic"
 
@@ -22,9 +25,10 @@ def row(function):
 
 
 class Rig:
-    """Both sides of one broker."""
+    """All sides of one broker."""
 
-    def __init__(self, bootstrap, url):
+    def __init__(self, bootstrap, url, nats):
+        self.nats_address, self.open = nats, []
         self.address = {"bootstrap.servers": bootstrap}
         self.admin = AdminClient(self.address)
         self.connection = pika.BlockingConnection(pika.URLParameters(url))
@@ -34,6 +38,37 @@ class Rig:
 
     def name(self):
         return f"{self.stem}.{next(self.numbers)}"
+
+    def beside(self, action):
+        """Run it in a thread; its result when it is asked for."""
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        self.open.append(lambda: pool.shutdown(cancel_futures=True))
+        return pool.submit(action)
+
+    def until(self, happened):
+        """Let AMQP's connection work until it has."""
+        deadline = time.monotonic() + PATIENCE
+        while not happened():
+            self.connection.process_data_events(0.1)
+            assert time.monotonic() < deadline, "it did not happen in time"
+
+    def close(self):
+        for end in self.open:
+            end()
+        self.connection.close()
+
+    # NATS' side.
+
+    @functools.cached_property
+    def nats(self):
+        made = Nats(self.nats_address)
+        self.open.append(made.close)
+        return made
+
+    def bare(self):
+        made = Bare(self.nats_address)
+        self.open.append(made.close)
+        return made
 
     # Kafka's side.
 
