@@ -56,6 +56,19 @@ pub(crate) fn go(workspace: &Workspace, dialect: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// The compiled Rust script for librdkafka's C sources, a workspace of its own; it is linted here, where it is built.
+pub(crate) fn rdkafka(workspace: &Workspace) -> Result<PathBuf> {
+    let home = workspace.target(KAFKA).join("rdkafka");
+    let source = workspace.path(KAFKA).join("rdkafka");
+    let cargo = |words: &[&str]| {
+        let mut command = workspace.command("cargo");
+        command::run(command.args(words).current_dir(&source).env("CARGO_TARGET_DIR", &home))
+    };
+    cargo(&["clippy", "--quiet", "--locked", "--", "--deny", "warnings"])?;
+    cargo(&["build", "--quiet", "--locked"])?;
+    Ok(home.join("debug/conform-rdkafka"))
+}
+
 /// The `nats` command, built from the sources that the Go module proxy has.
 pub(crate) fn nats_cli(workspace: &Workspace) -> Result<PathBuf> {
     let home = workspace.target(NATS).join("cli");

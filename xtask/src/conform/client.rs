@@ -32,6 +32,7 @@ pub(super) const KAFKA: &[Client] = &[
     Client { name: "kafka-python", start: |workspace| kafka_python(workspace, "kafka-python") },
     Client { name: "raw", start: |workspace| python(workspace, provision::KAFKA, "raw") },
     Client { name: "kafkajs", start: |workspace| node(workspace, provision::KAFKA) },
+    Client { name: "rdkafka", start: |workspace| Ok(workspace.command(provision::rdkafka(workspace)?)) },
     Client { name: "franz-go", start: |workspace| kafka_go(workspace, "franz-go") },
     Client { name: "sarama", start: |workspace| kafka_go(workspace, "sarama") },
     Client { name: "segmentio", start: |workspace| kafka_go(workspace, "segmentio") },
