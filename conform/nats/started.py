@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import traceback
 import urllib.request
 
 PATIENCE = 10.0  # seconds; how long a start, an end or a page may take
@@ -71,6 +72,11 @@ class Server:
             self.process.wait()
         self.log.close()
         self.folder.cleanup()
+
+
+def broken(error):
+    """The answer of a case that broke, and how it came to that, for whom it surprises."""
+    return {"answer": {"broken": f"{type(error).__name__}: {error}"}, "why": "".join(traceback.format_exception(error))}
 
 
 class Unable(Exception):

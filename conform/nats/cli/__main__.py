@@ -11,7 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
+
+sys.path.append(str(pathlib.Path(__file__).parent.parent))
+
+from started import broken
 
 PATIENCE = 30  # seconds
 CASES = {}
@@ -243,10 +246,9 @@ def cli_bench(rig):
 def answer(name, arguments):
     rig = Rig(arguments)
     try:
-        return CASES[name](rig)
+        return {"answer": CASES[name](rig)}
     except Exception as error:  # a case that breaks is an answer that differs
-        traceback.print_exc()
-        return {"broken": f"{type(error).__name__}: {error}"}
+        return broken(error)
     finally:
         rig.close()
 
@@ -261,7 +263,7 @@ def main():
     arguments = parser.parse_args()
     for name in arguments.only.split(",") if arguments.only else CASES:
         if name in CASES:
-            print(json.dumps({"case": name, "answer": answer(name, arguments)}), flush=True)
+            print(json.dumps({"case": name, **answer(name, arguments)}), flush=True)
     sys.stdout.flush()
 
 

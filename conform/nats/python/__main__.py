@@ -9,7 +9,6 @@ import json
 import pathlib
 import sys
 import time
-import traceback
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent))
 
@@ -17,7 +16,7 @@ import buckets  # noqa: F401 each of these registers its cases
 import core  # noqa: F401
 import streams  # noqa: F401
 from rig import CASES, Rig
-from started import Unable
+from started import Unable, broken
 
 
 def restart():
@@ -30,12 +29,11 @@ async def answer(name, arguments):
     rig = Rig(name, arguments, restart)
     try:
         await rig.start()
-        return await CASES[name](rig)
+        return {"answer": await CASES[name](rig)}
     except Unable:
         raise
     except Exception as error:  # a case that breaks is an answer that differs
-        traceback.print_exc()
-        return {"broken": f"{type(error).__name__}: {error}"}
+        return broken(error)
     finally:
         await rig.close()
 
@@ -52,7 +50,7 @@ def main():
         if name in CASES:
             start = time.monotonic()
             try:
-                print(json.dumps({"case": name, "answer": asyncio.run(answer(name, arguments))}), flush=True)
+                print(json.dumps({"case": name, **asyncio.run(answer(name, arguments))}), flush=True)
             except Unable:
                 pass
             if arguments.times:

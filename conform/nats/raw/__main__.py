@@ -8,7 +8,6 @@ import json
 import pathlib
 import sys
 import time
-import traceback
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent))
 
@@ -22,7 +21,7 @@ import rights  # noqa: F401
 import servers  # noqa: F401
 import streams  # noqa: F401
 from rig import CASES, Rig
-from started import Unable
+from started import Unable, broken
 
 
 def restart():
@@ -34,12 +33,11 @@ def restart():
 def answer(name, arguments):
     rig = Rig(name, arguments, restart)
     try:
-        return rig.plain(CASES[name](rig))
+        return {"answer": rig.plain(CASES[name](rig))}
     except Unable:
         raise
     except Exception as error:  # a case that breaks is an answer that differs
-        traceback.print_exc()
-        return {"broken": f"{type(error).__name__}: {error}"}
+        return broken(error)
     finally:
         rig.close()
 
@@ -58,7 +56,7 @@ def main():
         if name in CASES:
             start = time.monotonic()
             try:
-                print(json.dumps({"case": f"raw_{name}", "answer": answer(name, arguments)}), flush=True)
+                print(json.dumps({"case": f"raw_{name}", **answer(name, arguments)}), flush=True)
             except Unable:
                 pass
             if arguments.times:
