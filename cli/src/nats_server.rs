@@ -23,6 +23,7 @@ use stele_nats::front::options::Setup;
 use stele_nats::jet::time::Time;
 use stele_nats::jet::versions::SERVER_VERSION;
 use stele_server::config::{Config, Flag, Sources, load};
+use stele_server::node::LameDuck;
 
 const USAGE: &str = "\
 usage: stele nats-server [options], as nats-server has them:
@@ -75,7 +76,7 @@ pub(crate) fn run(line: &[String]) -> anyhow::Result<ExitCode> {
         say(&format!("nats-server: configuration file {file} is valid ({digest})\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    serve(&setup, args.config.as_deref(), &digest)
+    serve(&args, &setup, &digest)
 }
 
 /// What files and environment are to the configuration language.
@@ -155,8 +156,16 @@ impl Log {
     }
 
     fn note(&self, text: &str) {
+        self.line("INF", text);
+    }
+
+    fn error(&self, text: &str) {
+        self.line("ERR", text);
+    }
+
+    fn line(&self, level: &str, text: &str) {
         let now = at(SystemTime::now());
-        let line = format!("[{}] {} [INF] {text}\n", std::process::id(), shown(now));
+        let line = format!("[{}] {} [{level}] {text}\n", std::process::id(), shown(now));
         let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A log that cannot be written to has nowhere to say so.
         let _ = match file.as_mut() {
@@ -180,7 +189,7 @@ fn shown(at: Time) -> String {
     format!("{} {second}.{part:0<6}", date.replace('-', "/"))
 }
 
-fn serve(setup: &Setup, file: Option<&str>, digest: &str) -> anyhow::Result<ExitCode> {
+fn serve(args: &Args, setup: &Setup, digest: &str) -> anyhow::Result<ExitCode> {
     let process = &setup.process;
     let log = Log::open(process.log_file.as_deref())?;
     // Without JetStream nothing is to be kept.
@@ -193,7 +202,7 @@ fn serve(setup: &Setup, file: Option<&str>, digest: &str) -> anyhow::Result<Exit
     stele_server::logging::start(&config.logging);
     log.note(&format!("Starting nats-server (Stele {})", crate::version::VERSION));
     log.note(&format!("  Version:  {SERVER_VERSION}"));
-    if let Some(file) = file {
+    if let Some(file) = &args.config {
         log.note(&format!("Using configuration file: {file} ({digest})"));
     }
     let bound = process.monitor.as_deref().map(monitor::Bound::new).transpose()?;
@@ -208,16 +217,20 @@ fn serve(setup: &Setup, file: Option<&str>, digest: &str) -> anyhow::Result<Exit
     }
     log.note("Server is ready");
     let stop = broker.stopper();
-    let reloads = log.clone();
     let end = signals::wait(
         move || drop(stop.wait()),
+        || match reload(&broker, args, &store) {
+            Ok(()) => log.note("Reloaded server configuration"),
+            Err(why) => log.error(&format!("Failed to reload server configuration: {why:#}")),
+        },
         || {
-            broker.reload();
-            reloads.note("Reloaded server configuration");
+            log.note("Entering lame duck mode, stop accepting new clients");
+            broker
+                .leave(LameDuck { grace_ms: process.lame_duck_grace_ms, duration_ms: process.lame_duck_ms });
+            true
         },
     )?;
     match end {
-        End::Signal("SIGUSR2") => log.note("Entering lame duck mode, stop accepting new clients"),
         End::Signal(name) => log.note(&format!("Trapped {name} signal")),
         End::Node => {}
     }
@@ -230,6 +243,16 @@ fn serve(setup: &Setup, file: Option<&str>, digest: &str) -> anyhow::Result<Exit
         stele_server::node::Reason::Asked => ExitCode::SUCCESS,
         stele_server::node::Reason::Failed(_) => ExitCode::FAILURE,
     })
+}
+
+/// SIGHUP: users and the certificate are read again; what else has changed counts from the next start on.
+fn reload(broker: &Broker, args: &Args, store: &Path) -> anyhow::Result<()> {
+    let Read { setup, .. } = read(args)?;
+    if let Some(problem) = setup.problems.iter().find(|problem| problem.is_error) {
+        anyhow::bail!("{problem}");
+    }
+    broker.reload();
+    broker.read_users_again(&config(&setup, store)?)
 }
 
 /// Files that say where a running server is; removed at its end.

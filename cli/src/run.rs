@@ -13,7 +13,7 @@ use std::time::Instant;
 use stele_server::config::Config;
 use stele_server::http::{HttpServer, Listeners};
 use stele_server::inspect::{Gate, Inspect};
-use stele_server::node::{Node, Reason, StartError, Stop};
+use stele_server::node::{LameDuck, Node, Reason, StartError, Stop};
 use stele_server::{logging, ports};
 
 /// What helps against a taken port, by verb.
@@ -38,7 +38,7 @@ fn run(config: &Config, mode: Mode) -> anyhow::Result<ExitCode> {
     let broker = Broker::start(config).map_err(|failure| anyhow::anyhow!("{}", failure.with_help(mode)))?;
     broker.announce(config, mode, began)?;
     let stop = broker.node.stop();
-    let end = signals::wait(move || drop(stop.wait()), || broker.reload())?;
+    let end = signals::wait(move || drop(stop.wait()), || broker.reload(), || false)?;
     if let End::Signal(name) = end {
         tracing::info!(signal = name, "stopping");
     }
@@ -90,6 +90,16 @@ impl Broker {
             Ok(()) => tracing::info!("certificate and key were read again"),
             Err(error) => tracing::error!(%error, "the certificate in use stays"),
         }
+    }
+
+    /// Lets in whom a configuration names that was read again, and turns out whom it does not.
+    pub(crate) fn read_users_again(&self, config: &Config) -> anyhow::Result<()> {
+        Ok(self.node.read_users_again(config)?)
+    }
+
+    /// Says goodbye to clients one after the other; the node ends when none is left.
+    pub(crate) fn leave(&self, pace: LameDuck) {
+        self.node.leave(pace);
     }
 
     /// Where AMQP clients connect.

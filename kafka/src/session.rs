@@ -309,7 +309,11 @@ impl Session for Connection {
             Wake::Blocked(_) => self.blocked = true,
             Wake::Unblocked => self.unblocked(now, out),
             Wake::Close(why) => self.end(why, out),
-            Wake::Cancelled { .. } | Wake::Interest { .. } | Wake::Drained | Wake::Shared(_) => {}
+            Wake::Leaving
+            | Wake::Cancelled { .. }
+            | Wake::Interest { .. }
+            | Wake::Drained
+            | Wake::Shared(_) => {}
         }
         self.settle(out);
     }

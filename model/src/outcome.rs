@@ -196,6 +196,8 @@ pub enum Wake {
     Blocked(String),
     /// Publishers may go on.
     Unblocked,
+    /// The server ends before long: clients do well to go elsewhere.
+    Leaving,
     /// The server or an operator wants the connection to end: why.
     Close(String),
     /// What had been written has left, or nearly: byte credit may be given back, held-back deliveries go on.

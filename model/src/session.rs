@@ -25,7 +25,8 @@ pub trait Session {
     /// The answer to a submit.
     fn complete(&mut self, now: Now, ticket: Ticket, outcome: Outcome, out: &mut Outbox);
 
-    /// The answer to [`Outbox::authenticate`], but for [`Authenticate::Scram`].
+    /// The answer to [`Outbox::authenticate`], but for [`Authenticate::Scram`]; it may take a while. Of a dialect whose clients can be looked
+    /// at again (NATS), a session is told once more, unasked, when its user's rights have changed or it is nobody any more.
     fn authenticated(&mut self, now: Now, result: Result<Principal, Rejected>, out: &mut Outbox);
 
     /// The answer to [`Authenticate::Scram`]. A dialect that never asks is never told.

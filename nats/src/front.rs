@@ -10,3 +10,11 @@ pub mod args;
 pub mod conf;
 pub mod options;
 mod users;
+
+/// Whether a password is written as its bcrypt hash, by nats-server's rule: a mark, two digits, and something.
+#[must_use]
+pub fn is_bcrypt(password: &str) -> bool {
+    let marked = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().find_map(|mark| password.strip_prefix(mark));
+    let cost = marked.and_then(|rest| rest.split_once('$')).map(|(cost, _)| cost.as_bytes());
+    matches!(cost, Some([a, b]) if a.is_ascii_digit() && b.is_ascii_digit())
+}

@@ -67,6 +67,10 @@ pub struct Connection {
     login_due: Option<Now>,
     /// It was told which account it is in.
     told_account: bool,
+    /// It was told that the server ends before long.
+    told_leaving: bool,
+    /// Its permissions have changed since it subscribed.
+    rights_changed: bool,
     /// It has said CONNECT.
     connected: bool,
     /// What it asked of JetStream.
@@ -112,6 +116,8 @@ impl Connection {
             partial: Partial::default(),
             login_due,
             told_account: false,
+            told_leaving: false,
+            rights_changed: false,
             connected: false,
         }
     }
@@ -222,6 +228,9 @@ impl Session for Connection {
         out.live.frames = DIALECT;
         out.live.mute = !self.options.echo;
         out.live.ticket = self.jet.batch_ticket();
+        if std::mem::take(&mut self.rights_changed) {
+            self.end_what_is_not_allowed(out);
+        }
         if !self.partial.is_empty() {
             let used = self.receive_partial(now, input, out);
             self.answers.leave(out);
@@ -266,10 +275,12 @@ impl Session for Connection {
     }
 
     fn authenticated(&mut self, _: Now, result: Result<Principal, Rejected>, out: &mut Outbox) {
-        if self.phase != Phase::Entering {
-            return;
-        }
         match result {
+            _ if self.phase == Phase::Ready => match result {
+                Ok(_) => self.rights_changed = true,
+                Err(Rejected) => self.refuse_login(out),
+            },
+            _ if self.phase != Phase::Entering => {}
             Ok(principal) => {
                 self.user = principal.name;
                 let op = Op::Open { namespace: self.namespace.clone() };
@@ -293,10 +304,9 @@ impl Session for Connection {
 
     fn wake(&mut self, _: Now, what: Wake, out: &mut Outbox) {
         match what {
+            Wake::Leaving => self.tell_leaving(out),
             Wake::Close(why) => {
-                if self.phase == Phase::Ready && self.options.protocol >= 1 {
-                    self.tell_leaving(out);
-                }
+                self.tell_leaving(out);
                 self.close(None, &why, out);
             }
             // Nothing that this dialect publishes waits for a disk before it is read, and it lends no credit.

@@ -39,6 +39,9 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Users by name, put into the registry at every start.
     pub users: BTreeMap<String, UserSetting>,
+    /// Users with this tag that are not among [`Self::users`] are removed at every start: a configuration that was theirs has taken them
+    /// out.
+    pub users_removed_by_tag: Option<String>,
     /// Namespaces by name, put into the registry at every start.
     pub namespaces: BTreeMap<String, NamespaceSetting>,
     /// Policies by name, put into the registry at every start.
@@ -242,6 +245,7 @@ impl Default for Config {
             },
             tls: None,
             users: BTreeMap::new(),
+            users_removed_by_tag: None,
             namespaces: BTreeMap::new(),
             policies: BTreeMap::new(),
             kafka: Kafka {

@@ -10,6 +10,7 @@ mod dialects;
 mod inbox;
 mod inspect;
 mod io;
+mod logins;
 mod readers;
 mod registry;
 mod seats;
@@ -18,6 +19,7 @@ mod start;
 mod stop;
 mod watch;
 
+pub use io::LameDuck;
 pub use start::StartError;
 pub use stop::{Reason, Stop};
 
@@ -27,7 +29,7 @@ use acceptor::Acceptor;
 use arc_swap::ArcSwap;
 use clock::Clock;
 use inbox::Inbox;
-use io::IoMessage;
+use io::{Farewell, IoMessage};
 use registry::RegistryMessage;
 use shard::ShardMessage;
 use std::net::SocketAddr;
@@ -97,6 +99,23 @@ impl Node {
     /// What is wrong with the files; the ones in use stay.
     pub fn reload_tls(&self) -> Result<(), TlsError> {
         self.tls.as_ref().map_or(Ok(()), |tls| tls.reload())
+    }
+
+    /// Reads namespaces, users and policies again, and who may come in; clients whose login does not hold any more are turned out.
+    /// The other settings stay as they were at the start.
+    ///
+    /// # Errors
+    /// What was refused of it; what stands before it is in place.
+    pub fn read_users_again(&self, config: &Config) -> Result<(), StartError> {
+        start::read_users_again(self, config)
+    }
+
+    /// Leaves slowly: no new connections, and those that are here are told and closed one after the other. When none is left, the node asks
+    /// itself to stop (see [`Self::stop`]).
+    pub fn leave(&self, pace: LameDuck) {
+        self.acceptor.stop();
+        let farewell = Arc::new(Farewell { pace, stop: self.stop() });
+        self.hubs.iter().for_each(|hub| hub.send(IoMessage::Leave(Arc::clone(&farewell)), 0));
     }
 
     /// Ends in order: no new connections, goodbye to every client, everything taken is made durable. Blocks until it is done. Calling it

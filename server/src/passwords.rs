@@ -1,8 +1,10 @@
-//! Passwords at rest, in RabbitMQ's form: base64 of a 4-byte salt and SHA-256(salt ‖ password), so that its definitions can be
-//! taken over. Called when a configuration is read, by the node when a client logs in and by the HTTP API.
+//! Passwords at rest, in two forms. RabbitMQ's: base64 of a 4-byte salt and SHA-256(salt ‖ password), so that its definitions can be
+//! taken over; and bcrypt's (`$2a$11$…`), as nats-server's configurations have it. Called when a configuration is read, by the node
+//! when a client logs in and by the HTTP API.
 //!
-//! The form is one round of SHA-256: it keeps a leaked file from being read at a glance, not from being searched. That is why
-//! hashes are treated as secrets here: never logged, never shown.
+//! The first form is one round of SHA-256: it keeps a leaked file from being read at a glance, not from being searched. The second takes long
+//! on purpose (100 ms and more): whoever calls [`verify`] with one must not be needed by others meanwhile. Hashes are treated as
+//! secrets here: never logged, never shown.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
@@ -11,6 +13,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 const SALT_LEN: usize = 4;
+
+/// Largest cost of a bcrypt hash: one check takes some seconds. Each step more doubles it.
+pub const BCRYPT_COST_MAX: u32 = 16;
 
 /// The salted hash of a password, with a fresh salt.
 ///
@@ -23,9 +28,13 @@ pub fn hash(password: &str) -> String {
     STANDARD.encode([&salt[..], &digest(salt, password)].concat())
 }
 
-/// Is this the password? Takes the same time for all passwords of a length. An empty or malformed hash lets nobody in.
+/// Is this the password? Takes the same time for all passwords of a length. An empty or malformed hash lets nobody in. Of a password,
+/// bcrypt looks at the first 72 bytes.
 #[must_use]
 pub fn verify(password: &str, hash: &str) -> bool {
+    if is_slow(hash) {
+        return bcrypt_cost(hash).is_ok() && bcrypt::verify(password, hash).unwrap_or(false);
+    }
     let Some((salt, expected)) = parts(hash) else { return false };
     verify_slices_are_equal(&digest(salt, password), &expected).is_ok()
 }
@@ -33,7 +42,27 @@ pub fn verify(password: &str, hash: &str) -> bool {
 /// Does the text have the form of a hash?
 #[must_use]
 pub fn is_hash(text: &str) -> bool {
-    parts(text).is_some()
+    if is_slow(text) { bcrypt_cost(text).is_ok() } else { parts(text).is_some() }
+}
+
+/// Does the text begin like a bcrypt hash, so that a check against it takes long?
+#[must_use]
+pub fn is_slow(text: &str) -> bool {
+    stele_nats::front::is_bcrypt(text)
+}
+
+/// The cost of a bcrypt hash, or what is wrong with it.
+///
+/// # Errors
+/// It is malformed, or its cost is above [`BCRYPT_COST_MAX`].
+pub fn bcrypt_cost(hash: &str) -> Result<u32, String> {
+    let parts: bcrypt::HashParts = hash.parse().map_err(|why| format!("is no bcrypt hash: {why}"))?;
+    match parts.get_cost() {
+        cost if cost > BCRYPT_COST_MAX => {
+            Err(format!("has a cost of {cost}, and checking more than {BCRYPT_COST_MAX} takes too long"))
+        }
+        cost => Ok(cost),
+    }
 }
 
 fn parts(hash: &str) -> Option<([u8; SALT_LEN], [u8; SHA256_OUTPUT_LEN])> {
@@ -74,6 +103,26 @@ mod tests {
         let documented = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR";
         assert!(verify("test12", documented));
         assert!(!verify("test13", documented));
+    }
+
+    #[test]
+    fn a_bcrypt_hash_verifies_the_password_it_was_made_of() {
+        // The conformance cases have it, and nats-server accepts it.
+        let hash = "$2a$04$f9pLmFkRL2i807BWBnA0nei3hdqWQa1XUcebLSdLCzmW1qpHfIvPu";
+        assert!(is_hash(hash) && is_slow(hash));
+        assert!(verify("a-long-enough-secret-1", hash));
+        for other in ["", "a-long-enough-secret-2", hash] {
+            assert!(!verify(other, hash), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_bcrypt_hash_that_is_malformed_or_takes_for_ever_lets_nobody_in() {
+        let rest = "f9pLmFkRL2i807BWBnA0nei3hdqWQa1XUcebLSdLCzmW1qpHfIvPu";
+        for text in ["$2a$04$", "$2a$04$short", &format!("$2a$31${rest}"), &format!("$2a$99${rest}")] {
+            assert!(!is_hash(text), "{text}");
+            assert!(!verify("a-long-enough-secret-1", text), "{text}");
+        }
     }
 
     #[test]

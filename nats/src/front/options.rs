@@ -10,6 +10,9 @@ use std::fmt;
 /// The user that clients are who need not say who they are.
 pub const ANYBODY: &str = "default";
 
+/// By this tag a store knows users that come from a configuration of nats-server's: who is taken out of it goes from the store, too.
+const TAG: &str = "nats-server";
+
 /// A configuration, translated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
@@ -48,7 +51,7 @@ pub struct Setting {
 }
 
 /// What the process does itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Write the process' number here.
     pub pid_file: Option<String>,
@@ -64,7 +67,30 @@ pub struct Process {
     pub jetstream: bool,
     /// Where the monitoring endpoints are.
     pub monitor: Option<String>,
+    /// In lame duck mode, all clients are closed within this time, milliseconds.
+    pub lame_duck_ms: u64,
+    /// And none before this one.
+    pub lame_duck_grace_ms: u64,
 }
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            pid_file: None,
+            ports_file_dir: None,
+            log_file: None,
+            debug: false,
+            trace: false,
+            jetstream: false,
+            monitor: None,
+            lame_duck_ms: 120_000,
+            lame_duck_grace_ms: 10_000,
+        }
+    }
+}
+
+/// Shortest lame duck mode, milliseconds.
+const LAME_DUCK_MS_MIN: u64 = 30_000;
 
 /// A directive that is not, or not wholly, translated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,8 +128,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("reconnect_error_reports", "there are no routes"),
     ("disable_sublist_cache", "there is no such cache"),
     ("sublist_cache", "there is no such cache"),
-    ("lame_duck_duration", "clients are told, and all are closed at once"),
-    ("lame_duck_grace_period", "clients are told, and all are closed at once"),
     ("prof_port", "there is no such port"),
     ("no_fast_producer_stall", "producers are not stalled"),
     ("server_tags", "there is no cluster"),
@@ -282,6 +306,17 @@ impl Setup {
             "log_file" | "logfile" => self.process.log_file = Some(text(node)?),
             "debug" => self.process.debug = truth(node)?,
             "trace" => self.process.trace = truth(node)?,
+            "lame_duck_duration" => {
+                self.process.lame_duck_ms = ms(node)?.parse().map_err(|_| "a duration is expected")?;
+                if self.process.lame_duck_ms < LAME_DUCK_MS_MIN {
+                    let what =
+                        format!("invalid lame_duck_duration of {}, minimum is 30 seconds", text(node)?);
+                    return self.refuse_here(node, &what);
+                }
+            }
+            "lame_duck_grace_period" => {
+                self.process.lame_duck_grace_ms = ms(node)?.parse().map_err(|_| "a duration is expected")?;
+            }
             "no_auth_user" => self.no_auth_user = Some(text(node)?),
             "allow_non_tls" => self.allows_plain = truth(node)?,
             "tls" => {
@@ -340,19 +375,15 @@ impl Setup {
     pub fn user(&mut self, user: &str, password: Option<&str>) {
         self.has_users = true;
         let key = format!("auth.users.{user}.tags");
-        self.set(&key, "", "user");
+        self.set(&key, TAG, "user");
         if let Some(password) = password {
             self.password(user, password);
         }
     }
 
     fn password(&mut self, user: &str, password: &str) {
-        let is_bcrypt = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|mark| password.starts_with(mark));
-        if is_bcrypt {
-            let what = "passwords as bcrypt hashes are not supported by this server";
-            return self.problem(&format!("password of {user}"), None, what, true);
-        }
-        self.set(&format!("auth.users.{user}.password"), password, "password");
+        let key = if super::is_bcrypt(password) { "password_hash" } else { "password" };
+        self.set(&format!("auth.users.{user}.{key}"), password, "password");
     }
 
     fn jetstream_as_a_whole(&mut self, node: &Node) -> Result<bool, String> {
@@ -401,6 +432,11 @@ impl Setup {
         self.process.monitor =
             self.http_port.map(|port| address(self.http_host.as_ref().unwrap_or(&host), port));
         self.finish_tls();
+        let Process { lame_duck_ms, lame_duck_grace_ms, .. } = self.process;
+        if lame_duck_grace_ms >= lame_duck_ms {
+            let what = "has to be shorter than lame_duck_duration";
+            self.problem("lame_duck_grace_period", None, what, true);
+        }
         for account in std::mem::take(&mut self.accounts_without_jetstream) {
             if self.process.jetstream {
                 let what = "has JetStream all the same: it is on for every account";
@@ -408,11 +444,12 @@ impl Setup {
             }
         }
         self.set("nats.jetstream", if self.process.jetstream { "yes" } else { "no" }, "jetstream");
+        self.set("auth.remove_tagged", TAG, "users");
         let anybody = match self.no_auth_user.clone() {
             Some(user) => Some(user),
             None if self.has_users => None,
             None => {
-                self.set(&format!("auth.users.{ANYBODY}.tags"), "", "nobody is named");
+                self.set(&format!("auth.users.{ANYBODY}.tags"), TAG, "nobody is named");
                 Some(ANYBODY.to_owned())
             }
         };
@@ -570,6 +607,15 @@ pub(super) mod tests {
         assert_eq!(value(&setup, "data_dir"), Some("/tmp/x"));
         assert_eq!(value(&setup, "nats.anonymous"), Some(ANYBODY));
         assert!(setup.process.jetstream && setup.process.debug);
+    }
+
+    #[test]
+    fn a_lame_duck_takes_half_a_minute_at_least_and_its_grace_is_shorter() {
+        let slow = setup("lame_duck_duration: \"40s\", lame_duck_grace_period: 5");
+        assert_eq!(slow.problems, []);
+        assert_eq!((slow.process.lame_duck_ms, slow.process.lame_duck_grace_ms), (40_000, 5_000));
+        assert!(setup("lame_duck_duration: \"10s\"").has_errors());
+        assert!(setup("lame_duck_duration: \"30s\", lame_duck_grace_period: \"30s\"").has_errors());
     }
 
     #[test]

@@ -410,6 +410,7 @@ impl Session for PushService {
             | Wake::Appended { .. }
             | Wake::Blocked(_)
             | Wake::Unblocked
+            | Wake::Leaving
             | Wake::Close(_)
             | Wake::Drained => {}
         }

@@ -52,7 +52,11 @@ impl Connection {
     }
 
     /// INFO before the end: go somewhere else.
-    pub(super) fn tell_leaving(&self, out: &mut Outbox) {
+    pub(super) fn tell_leaving(&mut self, out: &mut Outbox) {
+        let listens = self.phase == Phase::Ready && self.options.protocol >= 1;
+        if !listens || std::mem::replace(&mut self.told_leaving, true) {
+            return;
+        }
         let info = Info { ldm: true, ..self.info() };
         out.write.buffer().extend_from_slice(info.line().as_bytes());
     }

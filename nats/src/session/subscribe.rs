@@ -11,12 +11,20 @@ use stele_model::session::Outbox;
 /// A client's name for a subscription.
 pub(super) type Sid = SmallVec<[u8; 16]>;
 
+/// A subscription as the client asked for it.
+#[derive(Clone, Default)]
+pub(super) struct Named {
+    pub(super) sid: Sid,
+    pub(super) subject: Bytes,
+    pub(super) queue: Option<Bytes>,
+}
+
 /// See the module.
 pub(super) struct Subscriptions {
     count_max: u32,
     numbers: BTreeMap<Sid, u32>,
     /// By number. What has ended keeps its name until the number is used again: messages of the same read may still come for it.
-    sids: Vec<Sid>,
+    named: Vec<Named>,
     free: Vec<u32>,
     /// Numbers that are free from the next read on.
     freed: Vec<u32>,
@@ -24,8 +32,8 @@ pub(super) struct Subscriptions {
 
 impl Subscriptions {
     pub(super) fn new(count_max: u32) -> Self {
-        let (numbers, sids) = (BTreeMap::new(), Vec::new());
-        Self { count_max, numbers, sids, free: Vec::new(), freed: Vec::new() }
+        let (numbers, named) = (BTreeMap::new(), Vec::new());
+        Self { count_max, numbers, named, free: Vec::new(), freed: Vec::new() }
     }
 
     /// A new read has begun.
@@ -35,12 +43,17 @@ impl Subscriptions {
 
     /// The client's name of a number.
     pub(super) fn sid(&self, number: u32) -> &[u8] {
-        self.sids.get(number as usize).map_or(&[], |sid| &sid[..])
+        self.named.get(number as usize).map_or(&[], |named| &named.sid[..])
+    }
+
+    /// Those that go on.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Named> {
+        self.numbers.values().filter_map(|number| self.named.get(*number as usize))
     }
 
     /// A subscription has ended by itself.
     pub(super) fn ended(&mut self, number: u32) {
-        let Some(sid) = self.sids.get(number as usize) else { return };
+        let Some(Named { sid, .. }) = self.named.get(number as usize) else { return };
         if self.numbers.get(sid) == Some(&number) {
             self.numbers.remove(sid);
             self.freed.push(number);
@@ -51,13 +64,13 @@ impl Subscriptions {
         self.numbers.len() >= self.count_max as usize
     }
 
-    fn add(&mut self, sid: &[u8]) -> u32 {
+    fn add(&mut self, named: Named) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
-            self.sids.push(Sid::new());
-            u32::try_from(self.sids.len() - 1).expect("subscriptions are bounded")
+            self.named.push(Named::default());
+            u32::try_from(self.named.len() - 1).expect("subscriptions are bounded")
         });
-        self.sids[number as usize] = sid.into();
-        self.numbers.insert(sid.into(), number);
+        self.numbers.insert(named.sid.clone(), number);
+        self.named[number as usize] = named;
         number
     }
 
@@ -71,13 +84,7 @@ impl Subscriptions {
 impl Connection {
     pub(super) fn subscribe(&mut self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8], out: &mut Outbox) {
         if !self.permissions.may_subscribe(subject, queue) {
-            let subject = String::from_utf8_lossy(subject);
-            let mut text = format!("Permissions Violation for Subscription to {subject:?}");
-            if let Some(queue) = queue {
-                let queue = String::from_utf8_lossy(queue);
-                text = format!("{text} using queue {queue:?}");
-            }
-            return Self::error(out, &text);
+            return Self::may_not_subscribe(subject, queue, out);
         }
         if self.subscriptions.is_full() {
             return Self::error(out, "maximum subscriptions exceeded");
@@ -90,10 +97,33 @@ impl Connection {
         if self.subscriptions.numbers.contains_key(sid) {
             return;
         }
-        let subscription = self.subscriptions.add(sid);
         let filter = Bytes::copy_from_slice(subject);
         let group = queue.map(Bytes::copy_from_slice);
+        let named = Named { sid: sid.into(), subject: filter.clone(), queue: group.clone() };
+        let subscription = self.subscriptions.add(named);
         change(Interest::Subscribe(LiveSubscribe { subscription, filter, group }), out);
+    }
+
+    fn may_not_subscribe(subject: &[u8], queue: Option<&[u8]>, out: &mut Outbox) {
+        let subject = String::from_utf8_lossy(subject);
+        let mut text = format!("Permissions Violation for Subscription to {subject:?}");
+        if let Some(queue) = queue {
+            let queue = String::from_utf8_lossy(queue);
+            text = format!("{text} using queue {queue:?}");
+        }
+        Self::error(out, &text);
+    }
+
+    /// What the client may do has changed: it is told of subscriptions that end by that.
+    pub(super) fn end_what_is_not_allowed(&mut self, out: &mut Outbox) {
+        let may = |named: &&Named| self.permissions.may_subscribe(&named.subject, named.queue.as_deref());
+        let ended: Vec<Named> = self.subscriptions.all().filter(|named| !may(named)).cloned().collect();
+        for Named { sid, subject, queue } in ended {
+            Self::may_not_subscribe(&subject, queue.as_deref(), out);
+            let Some(subscription) = self.subscriptions.numbers.get(&sid).copied() else { continue };
+            self.subscriptions.remove(&sid);
+            change(Interest::Unsubscribe { subscription, hits_max: None }, out);
+        }
     }
 
     pub(super) fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>, out: &mut Outbox) {

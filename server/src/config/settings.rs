@@ -114,6 +114,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| c.tls.as_ref()?.client_ca.as_deref().map(quoted_path),
     },
     Setting {
+        key: "auth.remove_tagged",
+        about: "users with this tag that are not in this configuration are removed at every start",
+        read: |c, _, v| v.text().map(|tag| c.users_removed_by_tag = Some(tag)),
+        show: |c, _| c.users_removed_by_tag.as_deref().map(quoted),
+    },
+    Setting {
         key: "auth.users.NAME.password",
         about: "password in plain text; kept in memory as its hash and as what SCRAM needs only",
         read: |c, name, v| {
@@ -126,11 +132,15 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.users.NAME.password_hash",
-        about: "password as RabbitMQ's salted SHA-256, base64; in place of `password`; no SCRAM then",
+        about: "password as RabbitMQ's salted SHA-256, base64, or as bcrypt's hash (`$2a$…`, cost up to 16); in place of `password`; no SCRAM then",
         read: |c, name, v| {
             let hash = v.text()?;
-            if !passwords::is_hash(&hash) {
-                return Err("expected base64 of 4 bytes of salt and 32 bytes of SHA-256".into());
+            if passwords::is_slow(&hash) {
+                passwords::bcrypt_cost(&hash)?;
+            } else if !passwords::is_hash(&hash) {
+                return Err(
+                    "expected base64 of 4 bytes of salt and 32 bytes of SHA-256, or a bcrypt hash".into()
+                );
             }
             user(c, name).password_hash = hash;
             user(c, name).scram = Vec::new();
@@ -149,8 +159,15 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.users.NAME.nats_token",
-        about: "a token by which NATS clients log in as this user",
-        read: |c, name, v| v.text().map(|token| user(c, name).nats.token = Some(token)),
+        about: "a token by which NATS clients log in as this user, or its bcrypt hash",
+        read: |c, name, v| {
+            let token = v.text()?;
+            if passwords::is_slow(&token) {
+                passwords::bcrypt_cost(&token)?;
+            }
+            user(c, name).nats.token = Some(token);
+            Ok(())
+        },
         show: |_, _| None,
     },
     Setting {

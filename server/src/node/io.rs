@@ -5,6 +5,7 @@
 //! connection once. What must hold: nothing here waits; every buffer has a bound, and a connection over a bound is not read (S29).
 
 mod connection;
+mod leave;
 mod login;
 mod message;
 mod services;
@@ -15,6 +16,7 @@ use crate::node::seats::Seat;
 use crate::node::shard;
 use bytes::Buf as _;
 use connection::{Connection, ReadEnd};
+use leave::Leaving;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use stele_hub::Snapshot;
 use stele_hub::hub::{Hub, HubOut};
-use stele_model::flow::Party;
 use stele_model::id::{NamespaceId, Now, SessionId};
 use stele_model::live::{LiveBatch, LiveView};
 use stele_model::op::Op;
@@ -31,9 +32,11 @@ use stele_model::outcome::{Outcome, Wake};
 use stele_model::refusal::Refusal;
 use stele_model::shard::ShardOp;
 
+pub(crate) use leave::Farewell;
+pub use leave::LameDuck;
 pub(crate) use message::{
-    Arrival, Dialect, Guests, IoCounters, IoMessage, IoReport, NatsUser, Patience, Sessions, Source, Wiring,
-    mailbox,
+    Arrival, Dialect, Guests, IoCounters, IoMessage, IoReport, NatsUser, Patience, Rules, Sessions, Source,
+    Wiring, mailbox,
 };
 pub(crate) use transport::Security;
 
@@ -87,6 +90,8 @@ struct Io {
     /// Slots of the server's own sessions, by their namespace.
     services: BTreeMap<NamespaceId, usize>,
     accepted: u64,
+    /// Checks of passwords that were left to others, ever.
+    checks: u64,
     /// Slots that may have more to read.
     ready: VecDeque<usize>,
     /// Slots whose session may want something.
@@ -99,6 +104,7 @@ struct Io {
     messages: Vec<IoMessage>,
     alarms: BTreeMap<Source, String>,
     stopping: Option<Goodbye>,
+    leaving: Option<Leaving>,
     counters: IoCounters,
     wiring: Wiring,
 }
@@ -116,6 +122,7 @@ impl Io {
             connections: Slab::new(),
             services: BTreeMap::new(),
             accepted: 0,
+            checks: 0,
             ready: VecDeque::new(),
             touched: Vec::new(),
             dirty: Vec::new(),
@@ -124,6 +131,7 @@ impl Io {
             messages: Vec::new(),
             alarms: BTreeMap::new(),
             stopping: None,
+            leaving: None,
             counters: IoCounters::default(),
             wiring,
         }
@@ -148,6 +156,7 @@ impl Io {
             self.note_ready(&events);
             self.read_ready(now);
             self.expire(now);
+            self.leave(now);
             self.pump(now);
             self.send();
             self.flush(now);
@@ -166,7 +175,8 @@ impl Io {
         }
         let now = self.wiring.clock.now();
         let goodbye = self.stopping.as_ref().map(|goodbye| goodbye.due(now));
-        let due = self.deadlines.first().map(|(due, _)| *due).into_iter().chain(goodbye).min();
+        let leave = self.leaving.as_ref().and_then(Leaving::due);
+        let due = self.deadlines.first().map(|(due, _)| *due).into_iter().chain(goodbye).chain(leave).min();
         let due = due.map(|due| Duration::from_micros(due.0.saturating_sub(now.0)));
         // A connection that waits for a shard to catch up has no event of its own.
         let stalled = (!self.ready.is_empty()).then_some(Duration::from_millis(1));
@@ -198,6 +208,9 @@ impl Io {
             }
             IoMessage::Connection(arrival) => self.accept(now, arrival),
             IoMessage::Alarm(source, why) => self.alarm(now, source, why),
+            IoMessage::Checked(session, number, fit) => self.checked(now, session, number, fit),
+            IoMessage::Leave(farewell) => self.begin_to_leave(now, farewell),
+            IoMessage::Rules(rules) => self.read_users_again(now, *rules),
             IoMessage::Report(to) => {
                 let connections = (self.connections.len() - self.services.len()) as u64;
                 let report = IoReport { flow: self.hub.flow().clone(), counters: self.counters, connections };
@@ -235,7 +248,7 @@ impl Io {
         let entry = self.connections.vacant_entry();
         self.accepted += 1;
         let id = SessionId { hub: self.wiring.hub, number: (self.accepted << 24) | entry.key() as u64 };
-        let session = (self.wiring.sessions)(&arrival, now);
+        let session = (self.wiring.rules.sessions)(&arrival, now);
         match Connection::open(id, arrival, session, self.poll.registry(), Token(entry.key())) {
             Ok(mut connection) => {
                 connection.session.greet(now, &mut connection.outbox);
@@ -401,21 +414,12 @@ impl Io {
             self.take_inbox(now);
         }
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        while let Some(ask) = connection.outbox.authenticate.take() {
-            connection.resume = true;
-            let guests = &self.wiring.guests;
-            let Some(result) = login::authenticate(&self.snapshot, guests, now, &ask, connection) else {
-                continue;
-            };
-            self.counters.rejected += u64::from(result.is_err());
-            if let Ok(principal) = &result {
-                let client = connection.session.client().to_owned();
-                let dialect = connection.dialect.word();
-                let party = Party { principal: principal.name.clone(), client, dialect };
-                self.hub.attach(connection.id, principal.clone(), party);
+        if connection.outbox.authenticate.is_some() {
+            while let Some(ask) = self.connections[slot].outbox.authenticate.take() {
+                self.authenticate(now, slot, ask);
             }
-            connection.session.authenticated(now, result, &mut connection.outbox);
         }
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         let mut submits = std::mem::take(&mut connection.outbox.submits);
         for submit in submits.drain(..) {
             self.counters.asked(&submit.op);

@@ -3,7 +3,8 @@
 use super::acceptor::{Acceptor, Listener};
 use super::clock::Clock;
 use super::inbox::Inbox;
-use super::io::{self, Dialect, Patience, Security};
+use super::io::{self, Dialect, IoMessage, Patience, Rules, Security};
+use super::logins::Logins;
 use super::readers::Readers;
 use super::registry::{self, RegistryMessage};
 use super::seats::Seats;
@@ -187,6 +188,8 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     // One for all hubs: each must know the addresses for direct replies that another has given out.
     let hub_seed = seed()?;
     let guests = Arc::new(dialects::guests(config));
+    let logins =
+        Logins::start(default_threads()).map_err(system("start the threads that check passwords"))?;
     for (n, poll) in polls.into_iter().enumerate() {
         let wiring = io::Wiring {
             hub: HubId(n as u16),
@@ -197,8 +200,8 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             snapshot: Arc::clone(&snapshot),
             clock: Arc::clone(&clock),
             stop: stop.clone(),
-            sessions: dialects::sessions(config)?,
-            guests: Arc::clone(&guests),
+            rules: Rules { sessions: dialects::sessions(config)?, guests: Arc::clone(&guests) },
+            logins: logins.clone(),
             patience: Patience {
                 pending_bytes_max: usize::try_from(config.nats.pending_bytes_max).unwrap_or(usize::MAX),
                 write_deadline_ms: config.nats.write_deadline_ms,
@@ -450,7 +453,20 @@ fn first_user(config: &Config) -> User {
     }
 }
 
-/// What the configuration wants in the registry, put there at every start: namespaces, users, policies.
+/// Puts in place what a configuration that was read again says of users: new ones are let in, changed ones by what is said of them now,
+/// and who is here without being somebody any more is turned out.
+pub(super) fn read_users_again(node: &Node, config: &Config) -> Result<(), StartError> {
+    put_objects(config, &node.registry, &node.snapshot.load())?;
+    let guests = Arc::new(dialects::guests(config));
+    for hub in &node.hubs {
+        let rules = Rules { sessions: dialects::sessions(config)?, guests: Arc::clone(&guests) };
+        hub.send(IoMessage::Rules(Box::new(rules)), 0);
+    }
+    Ok(())
+}
+
+/// What the configuration wants in the registry, put there at every start: namespaces, users, policies. Users that an earlier one has put
+/// there are removed, as far as that is asked for.
 fn put_objects(
     config: &Config,
     registry: &Inbox<RegistryMessage>,
@@ -474,7 +490,13 @@ fn put_objects(
         .policies
         .iter()
         .map(|(name, setting)| (format!("policies.{name}"), Change::PutPolicy(policy(name, setting))));
-    for (key, change) in namespaces.chain(users).chain(policies) {
+    let unnamed = there.users().into_iter().map(|account| &account.user).filter(|user| {
+        let tag = config.users_removed_by_tag.as_ref();
+        tag.is_some_and(|tag| user.tags.contains(tag)) && !config.users.contains_key(&user.name)
+    });
+    let removed = unnamed
+        .map(|user| (format!("auth.users.{}", user.name), Change::DeleteUser { name: user.name.clone() }));
+    for (key, change) in namespaces.chain(users).chain(policies).chain(removed) {
         let (answer, result) = sync_channel(1);
         registry.send(RegistryMessage::Administer(change, answer), 0);
         let why = match result.recv_timeout(AGREE) {

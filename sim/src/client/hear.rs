@@ -27,7 +27,7 @@ impl Client {
                 }
             }
             Heard::Wake(_, Wake::Close(_)) => self.disconnect(desk),
-            Heard::Wake(_, Wake::Blocked(_) | Wake::Unblocked | Wake::Drained) => {}
+            Heard::Wake(_, Wake::Blocked(_) | Wake::Unblocked | Wake::Drained | Wake::Leaving) => {}
             Heard::Wake(_, Wake::Appended { .. } | Wake::Interest { .. } | Wake::Shared(_)) => {}
         }
         if self.link == Link::Up && self.rng.chance(1, 2) {

@@ -1,5 +1,6 @@
 //! One connection of an IO thread: its socket, its session, and the bytes between them.
 
+use super::login::{Checking, Login};
 use super::message::{Arrival, Dialect, Patience};
 use super::transport::Transport;
 use crate::node::seats::Seat;
@@ -38,6 +39,10 @@ pub(super) struct Connection {
     pub(super) armed: Option<Now>,
     /// Its right to be here, and in its namespace; given back when it is dropped. `None`: it is the server's own.
     pub(super) seat: Option<Seat>,
+    /// Who its client is.
+    pub(super) login: Option<Login>,
+    /// What is being found out of that.
+    pub(super) checking: Option<Checking>,
     transport: Transport,
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
@@ -93,6 +98,8 @@ impl Connection {
             stuck: None,
             armed: None,
             seat,
+            login: None,
+            checking: None,
             transport,
             pending: VecDeque::new(),
             pending_bytes: 0,

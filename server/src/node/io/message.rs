@@ -1,8 +1,10 @@
 //! What an IO thread is sent, what it tells, and what it is wired to.
 
+use super::leave::Farewell;
 use super::transport::Security;
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
+use crate::node::logins::{Fit, Logins};
 use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
 use crate::node::shard::Door;
@@ -18,7 +20,7 @@ use std::sync::mpsc::SyncSender;
 use stele_hub::Snapshot;
 use stele_hub::hub::HubMessage;
 use stele_model::flow::FlowCounts;
-use stele_model::id::{Call, HubId, Now, ShardId};
+use stele_model::id::{Call, HubId, Now, SessionId, ShardId};
 use stele_model::live::SubjectGrants;
 use stele_model::op::Op;
 use stele_model::outcome::{Done, Outcome};
@@ -41,6 +43,12 @@ pub(crate) enum IoMessage {
     Connection(Arrival),
     /// Publishers must stop, and why; or, as far as this source is concerned, may go on.
     Alarm(Source, Option<String>),
+    /// Which hash the secret of a session's login fits; by the number of the check.
+    Checked(SessionId, u64, Option<Fit>),
+    /// Users were read again.
+    Rules(Box<Rules>),
+    /// Say goodbye to every client, slowly.
+    Leave(Arc<Farewell>),
     /// Tell what you hold.
     Report(SyncSender<IoReport>),
     /// Say goodbye to every client, and end.
@@ -187,16 +195,24 @@ pub(crate) struct Wiring {
     pub stop: Stop,
     /// How long those who listen live are waited for.
     pub patience: Patience,
-    /// Makes the session of a new connection.
-    pub sessions: Sessions,
-    /// What is known of clients besides the definitions.
-    pub guests: Arc<Guests>,
+    /// By which clients come in.
+    pub rules: Rules,
+    /// Checks passwords where that takes long.
+    pub logins: Logins,
     /// Makes the server's own session for a namespace.
     pub service: fn(&str) -> Box<dyn Session>,
     /// Largest frame that a session takes, bytes.
     pub frame_bytes_max: usize,
     /// Unguessable numbers for addresses made up here; the same for all hubs of a node.
     pub seed: [u64; 2],
+}
+
+/// By which rules clients come in.
+pub(crate) struct Rules {
+    /// Makes the session of a new connection.
+    pub sessions: Sessions,
+    /// What is known of clients besides the definitions.
+    pub guests: Arc<Guests>,
 }
 
 /// What a client that listens live may leave with us before it is cut: others must not wait for it.
