@@ -22,6 +22,8 @@ pub(crate) struct Banner<'a> {
     pub(crate) kafka: Option<SocketAddr>,
     /// NATS.
     pub(crate) nats: Option<SocketAddr>,
+    /// nats-server's monitoring endpoints.
+    pub(crate) nats_monitor: Option<SocketAddr>,
     /// HTTP API and health.
     pub(crate) http: Option<SocketAddr>,
     /// Prometheus metrics.
@@ -50,6 +52,11 @@ impl Banner<'_> {
         let broker = self.kafka.map(host);
         row("Kafka", broker, "bootstrap server; no login needed, or guest/guest by SASL");
         row("NATS", at("nats", self.nats, ""), "no login needed, or guest/guest");
+        row(
+            "",
+            at("http", self.nats_monitor, "/connz"),
+            "nats-server's monitoring: varz, connz, subsz, jsz, healthz",
+        );
         row("Flow", at("http", self.http, "/api/flow"), "who publishes what, and who reads it; guest/guest");
         row("Health", at("http", self.http, "/healthz"), "");
         row("Metrics", at("http", self.metrics, "/metrics"), "Prometheus");
@@ -104,17 +111,19 @@ mod tests {
             amqps: None,
             kafka: Some("127.0.0.1:10092".parse().unwrap()),
             nats: Some("127.0.0.1:5222".parse().unwrap()),
+            nats_monitor: Some("127.0.0.1:9222".parse().unwrap()),
             http: Some("127.0.0.1:16672".parse().unwrap()),
             metrics: None,
         };
         let text = banner.text();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 7, "{text}");
+        assert_eq!(lines.len(), 8, "{text}");
         assert!(lines[0].ends_with("dev mode · data /nowhere/stele-data (0 B) · ready in 38 ms"), "{text}");
         assert!(lines[1].contains("amqp://localhost:6672 "), "{text}");
         assert!(lines[2].contains("localhost:10092 "), "{text}");
         assert!(lines[3].contains("nats://localhost:5222 "), "{text}");
-        assert!(lines[4].contains("http://localhost:16672/api/flow"), "{text}");
+        assert!(lines[4].contains("http://localhost:9222/connz"), "{text}");
+        assert!(lines[5].contains("http://localhost:16672/api/flow"), "{text}");
         assert!(lines.iter().all(|line| line.trim_end() == *line));
     }
 }

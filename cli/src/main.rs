@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod doctor;
 mod logs;
+mod monitor;
 mod nats_server;
 #[cfg(feature = "outbox")]
 mod outbox;

@@ -2,8 +2,6 @@
 //! its log lines, pid file, ports file and signals. A translator: the settings that come out are the broker's own, and the ports of other
 //! dialects are off.
 
-mod monitor;
-
 use crate::run::Broker;
 use crate::say;
 use crate::signals::{self, End};
@@ -132,6 +130,7 @@ fn config(setup: &Setup, store: &Path) -> anyhow::Result<Config> {
         off("listen.kafka"),
         off("listen.http"),
         off("listen.metrics"),
+        off("listen.nats_monitor"),
         ("data_dir", store.to_string_lossy().into_owned()),
         ("logging.filter", level.to_owned()),
     ];
@@ -176,7 +175,7 @@ impl Log {
 }
 
 /// A moment, to the microsecond.
-fn at(moment: SystemTime) -> Time {
+pub(crate) fn at(moment: SystemTime) -> Time {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Time::from_unix_nanos(i64::try_from(since.as_micros()).unwrap_or(0).saturating_mul(1000))
 }
@@ -205,13 +204,11 @@ fn serve(args: &Args, setup: &Setup, digest: &str) -> anyhow::Result<ExitCode> {
     if let Some(file) = &args.config {
         log.note(&format!("Using configuration file: {file} ({digest})"));
     }
-    let bound = process.monitor.as_deref().map(monitor::Bound::new).transpose()?;
     let broker = Broker::start(&config).map_err(|failure| anyhow::anyhow!("{failure}"))?;
-    let monitor = bound.map(|bound| monitor::Monitor::start(bound, &config, broker.view())).transpose()?;
-    if let Some(monitor) = &monitor {
-        log.note(&format!("Starting http monitor on {}", monitor.address()));
+    if let Some(at) = broker.nats_monitor() {
+        log.note(&format!("Starting http monitor on {at}"));
     }
-    let files = Files::write(setup, broker.nats(), monitor.as_ref().map(monitor::Monitor::address))?;
+    let files = Files::write(setup, broker.nats(), broker.nats_monitor())?;
     if let Some(at) = broker.nats() {
         log.note(&format!("Listening for client connections on {at}"));
     }
@@ -236,7 +233,6 @@ fn serve(args: &Args, setup: &Setup, digest: &str) -> anyhow::Result<ExitCode> {
     }
     log.note("Initiating Shutdown...");
     drop(files);
-    drop(monitor);
     let reason = broker.stop();
     log.note("Server Exiting..");
     Ok(match reason {
@@ -293,7 +289,7 @@ impl Drop for Files {
 }
 
 /// An address as a client on this machine reaches it.
-fn reachable(at: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(at: SocketAddr) -> SocketAddr {
     if at.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], at.port())) } else { at }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::args::{Dev, Serve};
 use crate::banner::Banner;
+use crate::monitor::{Bound, Monitor};
 use crate::signals::{self, End};
 use crate::{config, say};
 use std::fmt;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use stele_server::config::Config;
 use stele_server::http::{HttpServer, Listeners};
-use stele_server::inspect::{Gate, Inspect};
+use stele_server::inspect::Gate;
 use stele_server::node::{LameDuck, Node, Reason, StartError, Stop};
 use stele_server::{logging, ports};
 
@@ -53,6 +54,7 @@ pub(crate) struct Broker {
     gate: Arc<Gate>,
     http: HttpServer,
     node: Arc<Node>,
+    monitor: Option<Monitor>,
     api: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
 }
@@ -69,10 +71,22 @@ impl Broker {
             text: format!("could not start the http thread: {why}"),
             port_taken: false,
         })?;
+        let bound = match config.listen.nats_monitor.map(Bound::new).transpose() {
+            Ok(bound) => bound,
+            Err((address, why)) => {
+                http.stop();
+                return Err(Failure::of_port(address, &why));
+            }
+        };
         match Node::start(config) {
             Ok(node) => {
                 gate.open(Arc::clone(&node) as _);
-                Ok(Self { gate, http, node, api, metrics })
+                let monitor = bound.map(|bound| Monitor::start(bound, config, Arc::clone(&node) as _));
+                let monitor = monitor.transpose().map_err(|why| Failure {
+                    text: format!("could not start the monitoring thread: {why}"),
+                    port_taken: false,
+                })?;
+                Ok(Self { gate, http, node, monitor, api, metrics })
             }
             Err(error) => {
                 http.stop();
@@ -117,9 +131,9 @@ impl Broker {
         self.node.addresses().nats
     }
 
-    /// To look at the node.
-    pub(crate) fn view(&self) -> Arc<dyn Inspect> {
-        Arc::clone(&self.node) as _
+    /// Where nats-server's monitoring endpoints are.
+    pub(crate) fn nats_monitor(&self) -> Option<SocketAddr> {
+        self.monitor.as_ref().map(Monitor::address)
     }
 
     /// To wait for its end.
@@ -135,6 +149,7 @@ impl Broker {
     /// Ends in order: no health, goodbye to clients, everything taken is durable. Blocks until it is done; the reason why it ended.
     pub(crate) fn stop(self) -> Reason {
         self.gate.close();
+        drop(self.monitor);
         self.node.shutdown();
         tracing::debug!("the node has stopped");
         self.http.stop();
@@ -155,6 +170,7 @@ impl Broker {
                 amqps: addresses.amqps,
                 kafka: addresses.kafka,
                 nats: addresses.nats,
+                nats_monitor: self.nats_monitor(),
                 http: self.api,
                 metrics: self.metrics,
             };
@@ -168,6 +184,7 @@ impl Broker {
             amqps = shown(addresses.amqps),
             kafka = shown(addresses.kafka),
             nats = shown(addresses.nats),
+            nats_monitor = shown(self.nats_monitor()),
             http = shown(self.api),
             metrics = shown(self.metrics),
             ready_in_ms = ready_in.as_millis() as u64,

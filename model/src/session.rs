@@ -58,6 +58,76 @@ pub trait Session {
 
     /// The client's own name for the connection and its product, for listings and flow; empty if unknown.
     fn client(&self) -> &str;
+
+    /// The client and what it has done so far, for listings; with what it listens to, if that is asked for. `None`: the dialect keeps no such
+    /// account.
+    fn view(&self, _listens: bool) -> Option<ClientView> {
+        None
+    }
+}
+
+/// A client as its session knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientView {
+    /// The number it was told.
+    pub number: u64,
+    /// What it calls itself.
+    pub name: String,
+    /// The language of its library.
+    pub language: String,
+    /// Its library's version.
+    pub version: String,
+    /// Who it is; empty until that is known.
+    pub user: String,
+    /// Where it works, as its dialect calls that.
+    pub account: String,
+    /// When something last came from it.
+    pub heard: Now,
+    /// How long it took to answer the last question whether it is there, microseconds.
+    pub answered_in_us: Option<u64>,
+    /// What it sent and got.
+    pub traffic: Traffic,
+    /// How many subscriptions it has.
+    pub listens_count: u32,
+    /// These, as far as they were asked for.
+    pub listens: Vec<ListenView>,
+}
+
+/// What went through a session: messages, and bytes of headers and payloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages it published.
+    pub messages_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Messages it was sent.
+    pub messages_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Subscriptions it has made.
+    pub subscribed: u64,
+}
+
+impl Traffic {
+    /// Adds another session's.
+    pub fn add(&mut self, other: &Self) {
+        self.messages_in += other.messages_in;
+        self.bytes_in += other.bytes_in;
+        self.messages_out += other.messages_out;
+        self.bytes_out += other.bytes_out;
+        self.subscribed += other.subscribed;
+    }
+}
+
+/// What a client listens to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenView {
+    /// The client's name for it.
+    pub name: String,
+    /// The subject, perhaps with wildcards.
+    pub subject: String,
+    /// The queue group.
+    pub group: Option<String>,
 }
 
 /// Who the client has shown to be.

@@ -13,6 +13,7 @@ pub mod consumer;
 pub mod consumer_check;
 pub mod error;
 pub mod fuzz;
+pub mod inquiry;
 pub mod json;
 pub mod publish;
 pub mod pull;

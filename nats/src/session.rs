@@ -29,7 +29,7 @@ use stele_model::id::{Now, Ticket};
 use stele_model::live::{LiveHit, LiveView, SubjectGrants};
 use stele_model::op::{Op, Submit};
 use stele_model::outcome::{Deliveries, Outcome, Wake};
-use stele_model::session::{Outbox, Principal, Rejected, Session};
+use stele_model::session::{ClientView, Outbox, Principal, Rejected, Session, Traffic};
 use subscribe::Subscriptions;
 
 /// The dialect's word in the flow graph, and the form of its messages in live batches.
@@ -75,6 +75,7 @@ pub struct Connection {
     connected: bool,
     /// What it asked of JetStream.
     jet: Jet,
+    traffic: Traffic,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,7 @@ impl Connection {
             pings: Pings::new(now, profile.ping_interval_ms, profile.pings_out_max),
             profile,
             jet: Jet::new(seed(&arrival.nonce)),
+            traffic: Traffic::default(),
             arrival,
             phase: Phase::Greeted,
             options: Options::default(),
@@ -151,7 +153,7 @@ impl Connection {
                 }
                 self.answer_ping(out);
             }
-            Command::Pong => self.pings.answered(),
+            Command::Pong => self.pings.answered(now),
             Command::Idle => {}
             Command::Error => self.close(None, "the client has told of an error", out),
         }
@@ -345,5 +347,22 @@ impl Session for Connection {
 
     fn client(&self) -> &str {
         &self.name
+    }
+
+    fn view(&self, listens: bool) -> Option<ClientView> {
+        let Options { name, lang, version, .. } = &self.options;
+        Some(ClientView {
+            number: self.arrival.client_id,
+            name: name.clone(),
+            language: lang.clone(),
+            version: version.clone(),
+            user: self.user.clone(),
+            account: self.account().to_owned(),
+            heard: self.pings.last_heard(),
+            answered_in_us: self.pings.answered_in_us(),
+            traffic: Traffic { subscribed: self.subscriptions.made(), ..self.traffic },
+            listens_count: self.subscriptions.len(),
+            listens: self.subscriptions.all().filter(|_| listens).map(subscribe::Named::view).collect(),
+        })
     }
 }

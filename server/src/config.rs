@@ -79,6 +79,8 @@ pub struct Listen {
     pub kafka: Option<SocketAddr>,
     /// NATS; TLS as [`Nats::tls`] says.
     pub nats: Option<SocketAddr>,
+    /// nats-server's monitoring endpoints (`/varz`, `/connz`, `/jsz` and others), without login.
+    pub nats_monitor: Option<SocketAddr>,
     /// HTTP API and health.
     pub http: Option<SocketAddr>,
     /// Prometheus metrics, without login.
@@ -240,6 +242,7 @@ impl Default for Config {
                 amqps: None,
                 kafka: everywhere(ports::KAFKA),
                 nats: everywhere(ports::NATS),
+                nats_monitor: None,
                 http: everywhere(ports::HTTP),
                 metrics: everywhere(ports::METRICS),
             },
@@ -322,6 +325,8 @@ pub mod ports {
     pub const KAFKA: u16 = 9092;
     /// NATS.
     pub const NATS: u16 = 4222;
+    /// nats-server's monitoring endpoints.
+    pub const NATS_MONITOR: u16 = 8222;
     /// HTTP API and health.
     pub const HTTP: u16 = 15672;
     /// Prometheus metrics.
@@ -339,6 +344,7 @@ impl Config {
             ("listen.amqp", address(ports::AMQP)?),
             ("listen.kafka", address(ports::KAFKA)?),
             ("listen.nats", address(ports::NATS)?),
+            ("listen.nats_monitor", address(ports::NATS_MONITOR)?),
             ("listen.http", address(ports::HTTP)?),
             ("listen.metrics", address(ports::METRICS)?),
             ("auth.users.guest.password", "guest".into()),

@@ -5,10 +5,12 @@
 //! blocking thread.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use stele_model::flow::FlowCounts;
 use stele_model::id::{ExchangeId, QueueId};
 use stele_model::registry::User;
+use stele_model::session::{ClientView, Traffic};
 use stele_model::shard::QueueCounts;
 use stele_model::stream::{StreamInfo, StreamUuid};
 
@@ -26,6 +28,10 @@ pub trait Inspect: Send + Sync {
     fn queues(&self) -> Vec<QueueCounts>;
     /// All streams, by namespace and name.
     fn streams(&self) -> Vec<StreamView>;
+    /// The clients of those dialects that keep account of them, and those of late; with what they listen to, if that is asked for.
+    fn clients(&self, listens: bool) -> Clients;
+    /// The answer of JetStream's API (`$JS.API.` and `subject`) to a request in a namespace; `None`: there is none in time.
+    fn jetstream(&self, namespace: &str, subject: &str, body: &str) -> Option<Vec<u8>>;
     /// A user by name, with hash and tags; `None`: there is none.
     fn user(&self, name: &str) -> Option<User>;
     /// How far the wall clock has jumped, seconds, if nobody has confirmed it: nothing goes by age meanwhile (S28).
@@ -65,6 +71,32 @@ pub struct Names {
     pub streams: BTreeMap<StreamUuid, ObjectName>,
     /// The stream of each partition.
     pub partitions: BTreeMap<QueueId, StreamUuid>,
+}
+
+/// Clients, for listings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clients {
+    /// Those who are here, and the last of those who were.
+    pub lines: Vec<ClientLine>,
+    /// What went through all who are gone.
+    pub gone: Traffic,
+}
+
+/// A client, for listings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientLine {
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Since when it is here, microseconds; of one who is gone, since when it was.
+    pub open_us: u64,
+    /// Since when nothing has come from it, microseconds.
+    pub silent_us: u64,
+    /// Bytes that wait to be taken by it.
+    pub pending_bytes: u64,
+    /// Why it is gone, and since when, microseconds.
+    pub gone: Option<(String, u64)>,
+    /// What its session knows.
+    pub view: ClientView,
 }
 
 /// A stream, for listings.
@@ -111,6 +143,8 @@ pub struct Counters {
     pub connections_refused: u64,
     /// Open connections.
     pub connections_now: u64,
+    /// Connections cut because they did not take what they listen to.
+    pub connections_cut: u64,
 }
 
 /// Stands where the node will be, is, or was.

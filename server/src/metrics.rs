@@ -97,6 +97,9 @@ const COUNTERS: &[Row<u64>] = &[
     ("stele_log_commit_bytes", "Bytes they wrote", |s| s.counters.log_commit_bytes),
     ("stele_connections_accepted", "Connections accepted", |s| s.counters.connections_accepted),
     ("stele_connections_refused", "Connections turned away", |s| s.counters.connections_refused),
+    ("stele_connections_cut", "Connections cut because they did not take what they listen to", |s| {
+        s.counters.connections_cut
+    }),
     ("stele_queue_dead_letters", "Records that died in the queues that are there", |s| s.dead_lettered),
 ];
 

@@ -19,6 +19,7 @@ mod start;
 mod stop;
 mod watch;
 
+pub use dialects::server_id as nats_server_id;
 pub use io::LameDuck;
 pub use start::StartError;
 pub use stop::{Reason, Stop};

@@ -65,8 +65,6 @@ pub struct Process {
     pub trace: bool,
     /// Serve JetStream.
     pub jetstream: bool,
-    /// Where the monitoring endpoints are.
-    pub monitor: Option<String>,
     /// In lame duck mode, all clients are closed within this time, milliseconds.
     pub lame_duck_ms: u64,
     /// And none before this one.
@@ -82,7 +80,6 @@ impl Default for Process {
             debug: false,
             trace: false,
             jetstream: false,
-            monitor: None,
             lame_duck_ms: 120_000,
             lame_duck_grace_ms: 10_000,
         }
@@ -429,8 +426,9 @@ impl Setup {
         let host = self.host.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
         let port = self.port.unwrap_or(4222);
         self.set("listen.nats", address(&host, port), "listen");
-        self.process.monitor =
-            self.http_port.map(|port| address(self.http_host.as_ref().unwrap_or(&host), port));
+        if let Some(port) = self.http_port {
+            self.set("listen.nats_monitor", address(self.http_host.as_ref().unwrap_or(&host), port), "http");
+        }
         self.finish_tls();
         let Process { lame_duck_ms, lame_duck_grace_ms, .. } = self.process;
         if lame_duck_grace_ms >= lame_duck_ms {
@@ -601,7 +599,7 @@ pub(super) mod tests {
         );
         assert_eq!(setup.problems, []);
         assert_eq!(value(&setup, "listen.nats"), Some("127.0.0.1:4333"));
-        assert_eq!(setup.process.monitor.as_deref(), Some("127.0.0.1:8222"));
+        assert_eq!(value(&setup, "listen.nats_monitor"), Some("127.0.0.1:8222"));
         assert_eq!(value(&setup, "nats.payload_bytes_max"), Some("2097152"));
         assert_eq!(value(&setup, "nats.ping_interval_ms"), Some("20"));
         assert_eq!(value(&setup, "data_dir"), Some("/tmp/x"));

@@ -25,6 +25,8 @@ impl Connection {
             if item.reply_len > 0 {
                 self.permissions.asked(now, view.slice(item.reply()));
             }
+            self.traffic.messages_out += 1;
+            self.traffic.bytes_out += u64::from(item.headers_len) + u64::from(item.body_len);
             let sid = self.subscriptions.sid(hit.subscription);
             if is_framed && (item.headers_len == 0 || self.options.headers) {
                 framed(view, item, sid, out);

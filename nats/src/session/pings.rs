@@ -11,6 +11,8 @@ pub(super) struct Pings {
     out: u32,
     heard: Now,
     due: Now,
+    asked: Now,
+    answered_in_us: Option<u64>,
 }
 
 /// What to do.
@@ -26,7 +28,8 @@ pub(super) enum Due {
 
 impl Pings {
     pub(super) fn new(now: Now, interval_ms: u64, out_max: u32) -> Self {
-        Self { interval_ms, out_max, out: 0, heard: now, due: now.plus_ms(interval_ms.min(FIRST_MS_MAX)) }
+        let due = now.plus_ms(interval_ms.min(FIRST_MS_MAX));
+        Self { interval_ms, out_max, out: 0, heard: now, due, asked: now, answered_in_us: None }
     }
 
     /// Something came.
@@ -35,8 +38,21 @@ impl Pings {
     }
 
     /// A PONG came.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn answered(&mut self, now: Now) {
+        if self.out > 0 {
+            self.answered_in_us = Some(now.0.saturating_sub(self.asked.0));
+        }
         self.out = 0;
+    }
+
+    /// When something last came.
+    pub(super) fn last_heard(&self) -> Now {
+        self.heard
+    }
+
+    /// How long the last answer took, microseconds.
+    pub(super) fn answered_in_us(&self) -> Option<u64> {
+        self.answered_in_us
     }
 
     pub(super) fn due(&self) -> Now {
@@ -55,6 +71,7 @@ impl Pings {
             return Due::Stale;
         }
         self.out += 1;
+        self.asked = now;
         Due::Ask
     }
 }
@@ -90,7 +107,7 @@ mod tests {
         for _ in 0..5 {
             let now = pings.due();
             assert_eq!(pings.expire(now), Due::Ask);
-            pings.answered();
+            pings.answered(now);
         }
     }
 }

@@ -34,6 +34,8 @@ impl Connection {
             return Self::error(out, &format!("Permissions Violation for Publish to {subject:?}"));
         }
         self.ok(out);
+        self.traffic.messages_in += 1;
+        self.traffic.bytes_in += payload.len() as u64;
         let part = |range: &Range<usize>| &input[at + range.start..at + range.end];
         let (headers, body) = part(payload).split_at(*headers_len);
         let message = Message { subject: text, reply: part(reply), headers, body };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use stele_model::live::{Interest, LiveSubscribe};
-use stele_model::session::Outbox;
+use stele_model::session::{ListenView, Outbox};
 
 /// A client's name for a subscription.
 pub(super) type Sid = SmallVec<[u8; 16]>;
@@ -19,9 +19,20 @@ pub(super) struct Named {
     pub(super) queue: Option<Bytes>,
 }
 
+impl Named {
+    /// For listings.
+    pub(super) fn view(&self) -> ListenView {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let group = self.queue.as_deref().map(text);
+        ListenView { name: text(&self.sid), subject: text(&self.subject), group }
+    }
+}
+
 /// See the module.
 pub(super) struct Subscriptions {
     count_max: u32,
+    /// Ever.
+    made: u64,
     numbers: BTreeMap<Sid, u32>,
     /// By number. What has ended keeps its name until the number is used again: messages of the same read may still come for it.
     named: Vec<Named>,
@@ -33,7 +44,7 @@ pub(super) struct Subscriptions {
 impl Subscriptions {
     pub(super) fn new(count_max: u32) -> Self {
         let (numbers, named) = (BTreeMap::new(), Vec::new());
-        Self { count_max, numbers, named, free: Vec::new(), freed: Vec::new() }
+        Self { count_max, made: 0, numbers, named, free: Vec::new(), freed: Vec::new() }
     }
 
     /// A new read has begun.
@@ -44,6 +55,16 @@ impl Subscriptions {
     /// The client's name of a number.
     pub(super) fn sid(&self, number: u32) -> &[u8] {
         self.named.get(number as usize).map_or(&[], |named| &named.sid[..])
+    }
+
+    /// How many go on.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.numbers.len()).expect("subscriptions are bounded")
+    }
+
+    /// How many were made, ever.
+    pub(super) fn made(&self) -> u64 {
+        self.made
     }
 
     /// Those that go on.
@@ -69,6 +90,7 @@ impl Subscriptions {
             self.named.push(Named::default());
             u32::try_from(self.named.len() - 1).expect("subscriptions are bounded")
         });
+        self.made += 1;
         self.numbers.insert(named.sid.clone(), number);
         self.named[number as usize] = named;
         number

@@ -300,6 +300,7 @@ fn shared_addresses(config: &Config) -> Vec<(&'static str, &'static str, SocketA
         ("listen.amqps", listen.amqps),
         ("listen.kafka", listen.kafka),
         ("listen.nats", listen.nats),
+        ("listen.nats_monitor", listen.nats_monitor),
         ("listen.http", listen.http),
         ("listen.metrics", listen.metrics),
     ];

@@ -84,6 +84,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| Some(address(c.listen.nats)),
     },
     Setting {
+        key: "listen.nats_monitor",
+        about: "nats-server's monitoring endpoints (`/varz`, `/connz`, `/jsz` …), without login, or \"off\"",
+        read: |c, _, v| v.address().map(|address| c.listen.nats_monitor = address),
+        show: |c, _| Some(address(c.listen.nats_monitor)),
+    },
+    Setting {
         key: "listen.http",
         about: "HTTP API and health",
         read: |c, _, v| v.address().map(|address| c.listen.http = address),

@@ -1,7 +1,7 @@
 //! The HTTP port over a node that is a fake: what is answered when, to whom, and what the graph looks like.
 
 use super::*;
-use crate::inspect::{Counters, Inspect, Names, ObjectName, Readiness, StreamView};
+use crate::inspect::{Clients, Counters, Inspect, Names, ObjectName, Readiness, StreamView};
 use crate::passwords;
 use base64::Engine as _;
 use serde_json::Value;
@@ -89,6 +89,14 @@ impl Inspect for Fake {
 
     fn confirm_clock(&self) -> Option<i64> {
         Some(self.0.swap(0, Relaxed)).filter(|away| *away != 0)
+    }
+
+    fn clients(&self, _: bool) -> Clients {
+        Clients::default()
+    }
+
+    fn jetstream(&self, _: &str, _: &str, _: &str) -> Option<Vec<u8>> {
+        None
     }
 
     fn user(&self, name: &str) -> Option<User> {

@@ -194,8 +194,9 @@ impl Nats {
     }
 }
 
-/// The server's number, in the letters of a public key; clients show it. One for all IO threads of a process.
-fn server_id() -> String {
+/// The number by which NATS clients know the server, in the letters of a public key. One for a process.
+#[must_use]
+pub fn server_id() -> String {
     static ID: OnceLock<String> = OnceLock::new();
     let made = || {
         let random: [u8; 55] = random().unwrap_or([0; 55]);

@@ -1,10 +1,10 @@
 //! What the node tells about itself: it asks its threads, and adds up what they say.
 
 use super::Node;
-use super::io::{IoMessage, IoReport};
+use super::io::{Inquiry, IoMessage, IoReport};
 use super::shard::{ShardMessage, ShardReport};
 use super::stop::Reason;
-use crate::inspect::{Counters, Inspect, Names, ObjectName, Readiness, StreamView};
+use crate::inspect::{Clients, Counters, Inspect, Names, ObjectName, Readiness, StreamView};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 use stele_hub::registry::snapshot::{Namespace, Stream};
@@ -96,6 +96,7 @@ impl Inspect for Node {
             sum.connections_accepted += io.accepted;
             sum.connections_refused += io.rejected;
             sum.connections_now += report.connections;
+            sum.connections_cut += io.cut;
         }
         for report in self.shard_reports() {
             sum.log_commits += report.stats.commits;
@@ -121,6 +122,29 @@ impl Inspect for Node {
             streams.collect::<Vec<_>>()
         };
         namespaces.into_iter().flat_map(|namespace| of(namespace)).collect()
+    }
+
+    fn clients(&self, listens: bool) -> Clients {
+        let (to, from) = sync_channel(self.hubs.len());
+        self.hubs.iter().for_each(|hub| hub.send(IoMessage::Clients { listens, to: to.clone() }, 0));
+        let mut all = Clients::default();
+        for mut clients in collect(&from, self.hubs.len()) {
+            all.lines.append(&mut clients.lines);
+            all.gone.add(&clients.gone);
+        }
+        all
+    }
+
+    fn jetstream(&self, namespace: &str, subject: &str, body: &str) -> Option<Vec<u8>> {
+        let (to, from) = sync_channel(1);
+        let inquiry = Inquiry {
+            namespace: namespace.to_owned(),
+            subject: subject.to_owned(),
+            body: body.to_owned(),
+            to,
+        };
+        self.hubs.first()?.send(IoMessage::Inquire(inquiry), 0);
+        from.recv_timeout(PATIENCE).ok()
     }
 
     fn user(&self, name: &str) -> Option<User> {

@@ -8,6 +8,7 @@ mod connection;
 mod leave;
 mod login;
 mod message;
+mod roll;
 mod services;
 mod transport;
 
@@ -18,6 +19,7 @@ use bytes::Buf as _;
 use connection::{Connection, ReadEnd};
 use leave::Leaving;
 use mio::{Events, Poll, Token};
+use roll::Gone;
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -38,6 +40,7 @@ pub(crate) use message::{
     Arrival, Dialect, Guests, IoCounters, IoMessage, IoReport, NatsUser, Patience, Rules, Sessions, Source,
     Wiring, mailbox,
 };
+pub(crate) use services::Inquiry;
 pub(crate) use transport::Security;
 
 /// Bytes asked for in one read of a socket.
@@ -105,6 +108,7 @@ struct Io {
     alarms: BTreeMap<Source, String>,
     stopping: Option<Goodbye>,
     leaving: Option<Leaving>,
+    gone: Gone,
     counters: IoCounters,
     wiring: Wiring,
 }
@@ -132,6 +136,7 @@ impl Io {
             alarms: BTreeMap::new(),
             stopping: None,
             leaving: None,
+            gone: Gone::default(),
             counters: IoCounters::default(),
             wiring,
         }
@@ -211,8 +216,14 @@ impl Io {
             IoMessage::Checked(session, number, fit) => self.checked(now, session, number, fit),
             IoMessage::Leave(farewell) => self.begin_to_leave(now, farewell),
             IoMessage::Rules(rules) => self.read_users_again(now, *rules),
+            IoMessage::Clients { listens, to } => {
+                // Who asked may have given up waiting.
+                let _ = to.try_send(self.roll(now, listens));
+            }
+            IoMessage::Inquire(inquiry) => self.inquire(inquiry),
             IoMessage::Report(to) => {
-                let connections = (self.connections.len() - self.services.len()) as u64;
+                let inner = self.connections.iter().filter(|(_, connection)| connection.is_inner()).count();
+                let connections = (self.connections.len() - inner) as u64;
                 let report = IoReport { flow: self.hub.flow().clone(), counters: self.counters, connections };
                 // Who asked may have given up waiting.
                 let _ = to.try_send(report);
@@ -249,7 +260,7 @@ impl Io {
         self.accepted += 1;
         let id = SessionId { hub: self.wiring.hub, number: (self.accepted << 24) | entry.key() as u64 };
         let session = (self.wiring.rules.sessions)(&arrival, now);
-        match Connection::open(id, arrival, session, self.poll.registry(), Token(entry.key())) {
+        match Connection::open(id, arrival, session, self.poll.registry(), (Token(entry.key()), now)) {
             Ok(mut connection) => {
                 connection.session.greet(now, &mut connection.outbox);
                 if let Some(why) = self.alarms.values().next() {
@@ -607,6 +618,7 @@ impl Io {
     fn remove(&mut self, slot: usize, why: &str) {
         let Some(mut connection) = self.connections.try_remove(slot) else { return };
         tracing::debug!(session = connection.id.number, why, "connection is gone");
+        self.gone.note(self.wiring.clock.now(), &connection, why);
         connection.shut(self.poll.registry());
         if !connection.lingering {
             self.hub.detach(connection.id, &mut self.out);

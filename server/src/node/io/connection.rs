@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use mio::{Interest, Registry, Token};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use stele_model::id::{Now, SessionId};
 use stele_model::session::{Outbox, Session};
 
@@ -39,6 +40,8 @@ pub(super) struct Connection {
     pub(super) armed: Option<Now>,
     /// Its right to be here, and in its namespace; given back when it is dropped. `None`: it is the server's own.
     pub(super) seat: Option<Seat>,
+    /// Where it comes from, and since when it is here; `None`: it is the server's own.
+    pub(super) peer: Option<(SocketAddr, Now)>,
     /// Who its client is.
     pub(super) login: Option<Login>,
     /// What is being found out of that.
@@ -64,12 +67,14 @@ impl Connection {
         arrival: Arrival,
         session: Box<dyn Session>,
         registry: &Registry,
-        token: Token,
+        (token, now): (Token, Now),
     ) -> io::Result<Self> {
-        let Arrival { mut socket, security, dialect, seat, .. } = arrival;
+        let Arrival { mut socket, security, dialect, seat, peer } = arrival;
         socket.set_nodelay(true)?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self::new((id, dialect), session, Some(seat), Transport::new(socket, security)?))
+        let mut connection = Self::new((id, dialect), session, Some(seat), Transport::new(socket, security)?);
+        connection.peer = Some((peer, now));
+        Ok(connection)
     }
 
     /// A session of the server's own: it has no socket.
@@ -98,6 +103,7 @@ impl Connection {
             stuck: None,
             armed: None,
             seat,
+            peer: None,
             login: None,
             checking: None,
             transport,

@@ -1,7 +1,9 @@
 //! What an IO thread is sent, what it tells, and what it is wired to.
 
 use super::leave::Farewell;
+use super::services::Inquiry;
 use super::transport::Security;
+use crate::inspect::Clients;
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::logins::{Fit, Logins};
@@ -49,6 +51,15 @@ pub(crate) enum IoMessage {
     Rules(Box<Rules>),
     /// Say goodbye to every client, slowly.
     Leave(Arc<Farewell>),
+    /// Tell who is here.
+    Clients {
+        /// With what they listen to.
+        listens: bool,
+        /// Whom to tell.
+        to: SyncSender<Clients>,
+    },
+    /// Ask JetStream.
+    Inquire(Inquiry),
     /// Tell what you hold.
     Report(SyncSender<IoReport>),
     /// Say goodbye to every client, and end.
