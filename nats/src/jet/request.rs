@@ -152,11 +152,12 @@ impl GetRequest {
     ///
     /// # Errors
     /// The status to answer with.
-    pub fn direct<'a>(&'a self, subject: Option<&'a str>) -> Result<Which<'a>, Status> {
+    pub fn direct<'a>(&'a self, subject: Option<&'a str>) -> Result<Direct<'a>, Status> {
         let bad = || Status::new(408, "Bad Request");
         if let Some(subject) = subject {
             let plain = Self { no_hdr: self.no_hdr, max_bytes: self.max_bytes, ..Self::default() };
-            return if *self == plain && !subject.is_empty() { Ok(Which::Last(subject)) } else { Err(bad()) };
+            let is_one = *self == plain && !subject.is_empty();
+            return if is_one { Ok(Direct::One(Which::Last(subject))) } else { Err(bad()) };
         }
         let multi = !self.multi_last.is_empty();
         let said = self.seq > 0 || multi || self.start_time.is_some();
@@ -168,14 +169,24 @@ impl GetRequest {
             || (self.up_to_seq > 0 && self.up_to_time.is_some());
         match self.which() {
             _ if contradiction => Err(bad()),
-            // Several messages end with a status that their reader waits for: one alone would leave it waiting.
-            _ if multi || self.batch > 0 => {
-                Err(Status::new(408, "Bad Request - several messages are not supported by this server"))
-            }
-            Some(which) => Ok(which),
+            _ if multi => Ok(Direct::Lasts),
+            Some(Which::Last(_)) if self.batch > 0 => Err(bad()),
+            Some(which) if self.batch > 0 => Ok(Direct::Batch(which)),
+            Some(which) => Ok(Direct::One(which)),
             None => Err(bad()),
         }
     }
+}
+
+/// What is to be answered by messages themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Direct<'a> {
+    /// One.
+    One(Which<'a>),
+    /// Several in a row, from this one on; [`GetRequest::batch`] says how many.
+    Batch(Which<'a>),
+    /// The last ones of [`GetRequest::multi_last`].
+    Lasts,
 }
 
 /// Until when a consumer delivers nothing.
@@ -214,16 +225,17 @@ mod tests {
     #[test]
     fn a_direct_get_by_subject_says_nothing_else() {
         let none = GetRequest::default();
-        assert_eq!(none.direct(Some("a")), Ok(Which::Last("a")));
+        assert_eq!(none.direct(Some("a")), Ok(Direct::One(Which::Last("a"))));
         assert_eq!(none.direct(None).unwrap_err().text, "Empty Request");
         let seq = GetRequest { seq: 1, ..GetRequest::default() };
         assert_eq!(seq.direct(Some("a")).unwrap_err().text, "Bad Request");
-        assert_eq!(seq.direct(None), Ok(Which::Seq(1)));
-        for several in [
-            GetRequest { batch: 2, ..seq },
-            GetRequest { multi_last: vec!["a".to_owned()], ..GetRequest::default() },
-        ] {
-            assert!(several.direct(None).unwrap_err().text.contains("not supported"), "{several:?}");
-        }
+        assert_eq!(seq.direct(None), Ok(Direct::One(Which::Seq(1))));
+        assert_eq!(GetRequest { batch: 2, ..seq }.direct(None), Ok(Direct::Batch(Which::Seq(1))));
+        let lasts = GetRequest { multi_last: vec!["a".to_owned()], ..GetRequest::default() };
+        assert_eq!(lasts.direct(None), Ok(Direct::Lasts));
+        let both = GetRequest { next_by_subj: "b".to_owned(), ..lasts };
+        assert_eq!(both.direct(None).unwrap_err().text, "Bad Request");
+        let last = GetRequest { last_by_subj: "a".to_owned(), batch: 2, ..GetRequest::default() };
+        assert_eq!(last.direct(None).unwrap_err().text, "Bad Request");
     }
 }

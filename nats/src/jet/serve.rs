@@ -130,6 +130,8 @@ enum Step {
     Json(Vec<u8>),
     /// A message: header block, and body.
     Message(Vec<u8>, Bytes),
+    /// Several messages, and the status that ends them.
+    Messages(Vec<(Vec<u8>, Bytes)>, Status),
     /// A status.
     Status(Status),
 }
@@ -305,6 +307,12 @@ impl Jet {
                 }
             }
             Ok(Step::Message(headers, body)) => self.desk.say(&request.reply, &headers, &body),
+            Ok(Step::Messages(messages, end)) => {
+                for (headers, body) in messages {
+                    self.desk.say(&request.reply, &headers, &body);
+                }
+                self.desk.status(&request.reply, &end);
+            }
             Ok(Step::Status(status)) => self.desk.status(&request.reply, &status),
             Err(error) => {
                 self.counts.errors += 1;

@@ -6,7 +6,7 @@ use crate::jet::error::{ApiError, Code};
 use crate::jet::json;
 use crate::jet::pull::Status;
 use crate::jet::reply::{self, Got, StoredMessage};
-use crate::jet::request::{self, DeleteRequest, GetRequest, Which};
+use crate::jet::request::{self, DeleteRequest, Direct, GetRequest, Which};
 use crate::jet::settings;
 use crate::jet::stored::{FIRST_LINE, put_block};
 use crate::jet::time::Time;
@@ -18,6 +18,8 @@ use stele_model::stream::records::{
 };
 use stele_model::subject::Pattern;
 use stele_record::View;
+
+mod batch;
 
 pub(super) fn delete(call: &Call<'_>, name: &str) -> Stepped {
     if json::is_empty_request(call.body) {
@@ -108,8 +110,8 @@ pub(super) fn direct(call: &Call<'_>, stream: &str, subject: Option<&str>) -> St
     let Ok(request) = json::read::<GetRequest>(call.body) else {
         return Step::Status(Status::new(408, "Malformed Request"));
     };
-    let which = match request.direct(subject) {
-        Ok(which) => which,
+    let wanted = match request.direct(subject) {
+        Ok(wanted) => wanted,
         Err(status) => return Step::Status(status),
     };
     let Some(there) = call.stage(0).first() else { return look_up(stream) };
@@ -117,26 +119,35 @@ pub(super) fn direct(call: &Call<'_>, stream: &str, subject: Option<&str>) -> St
         return Step::Status(Status::no_responders());
     }
     let missing = || Step::Status(Status::new(404, "Message Not Found"));
+    let which = match wanted {
+        Direct::One(which) => which,
+        Direct::Batch(which) => return batch::in_a_row(call, stream, &request, &which),
+        Direct::Lasts => return batch::lasts(call, stream, &request),
+    };
     let Some(got) = call.answer(1) else {
         return ask(&which).map_or_else(missing, |ask| Step::Ask(vec![records(stream, ask)]));
     };
     let Ok(Some((answer, record))) = first(got) else { return missing() };
     let bytes = answer.record(&record);
     let Ok(view) = View::parse(&bytes) else { return missing() };
-    let mut block = Vec::new();
-    if !request.no_hdr {
-        put_block(&view, &mut block);
-        if block.is_empty() {
-            block.extend_from_slice(FIRST_LINE);
-        }
-        let (subject, seq) = (String::from_utf8_lossy(view.key()), record.position.0 + 1);
-        let time = Time::from(record.appended);
-        let lines = format!(
-            "Nats-Stream: {stream}\r\nNats-Subject: {subject}\r\nNats-Sequence: {seq}\r\nNats-Time-Stamp: {time}\r\n\r\n"
-        );
-        block.extend_from_slice(lines.as_bytes());
-    }
+    let block = if request.no_hdr { Vec::new() } else { direct_block(stream, &view, &record, "") };
     Step::Message(block, Bytes::copy_from_slice(view.body()))
+}
+
+/// The header block of a message that was read directly: its own lines, where it stands, and `more`.
+fn direct_block(stream: &str, view: &View<'_>, record: &FoundRecord, more: &str) -> Vec<u8> {
+    let mut block = Vec::new();
+    put_block(view, &mut block);
+    if block.is_empty() {
+        block.extend_from_slice(FIRST_LINE);
+    }
+    let (subject, seq) = (String::from_utf8_lossy(view.key()), record.position.0 + 1);
+    let time = Time::from(record.appended);
+    let lines = format!(
+        "Nats-Stream: {stream}\r\nNats-Subject: {subject}\r\nNats-Sequence: {seq}\r\nNats-Time-Stamp: {time}\r\n{more}\r\n"
+    );
+    block.extend_from_slice(lines.as_bytes());
+    block
 }
 
 fn allows(there: &Outcome) -> bool {
