@@ -15,6 +15,7 @@ pub mod error;
 pub mod fuzz;
 pub mod inquiry;
 pub mod json;
+pub mod limits;
 pub mod publish;
 pub mod pull;
 pub mod push;

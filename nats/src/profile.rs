@@ -1,6 +1,8 @@
 //! What a server is set to: one for all its NATS connections.
 
-use crate::codec::Limits;
+use crate::codec::Limits as CodecLimits;
+use crate::jet::limits::Limits;
+use std::collections::BTreeMap;
 
 /// The version of nats-server that we are like; clients switch features on by it.
 pub const VERSION: &str = "2.15.2";
@@ -26,8 +28,10 @@ pub struct Profile {
     pub tls: TlsUse,
     /// There are streams.
     pub jetstream: bool,
+    /// What accounts may have of JetStream, by namespace; those that are not named have no limits.
+    pub accounts: BTreeMap<String, Limits>,
     /// What clients may send.
-    pub limits: Limits,
+    pub limits: CodecLimits,
     /// Most subscriptions of a connection.
     pub subscriptions_max: u32,
     /// A client that says nothing for so long is asked whether it is there, milliseconds.
@@ -61,7 +65,8 @@ impl Default for Profile {
             has_keys: false,
             tls: TlsUse::default(),
             jetstream: false,
-            limits: Limits { control_line_bytes_max: 4096, payload_bytes_max: 1 << 20 },
+            accounts: BTreeMap::new(),
+            limits: CodecLimits { control_line_bytes_max: 4096, payload_bytes_max: 1 << 20 },
             subscriptions_max: 1 << 20,
             ping_interval_ms: 120_000,
             pings_out_max: 2,

@@ -5,6 +5,7 @@
 
 use super::conf::{Block, Node, Value};
 use crate::jet::time::{MILLISECOND, SECOND, parse_short};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The user that clients are who need not say who they are.
@@ -29,8 +30,8 @@ pub struct Setup {
     /// Somebody is named who may log in.
     has_users: bool,
     no_auth_user: Option<String>,
-    /// Accounts that do not ask for JetStream.
-    pub(super) accounts_without_jetstream: Vec<String>,
+    /// The namespaces of accounts that are named, and whether they ask for JetStream.
+    pub(super) accounts: BTreeMap<String, bool>,
     /// Whose certificates clients may show, and what says so.
     authorities: Option<(String, String)>,
     /// Clients must show one.
@@ -206,6 +207,11 @@ impl Setup {
     /// The server must not start with a directive.
     pub(super) fn refuse(&mut self, directive: &str, at: &Node, what: &str) {
         self.problem(directive, Some(at), what, true);
+    }
+
+    /// Something is otherwise here, and the server starts all the same.
+    pub(super) fn warn(&mut self, directive: &str, at: &Node, what: &str) {
+        self.problem(directive, Some(at), what, false);
     }
 
     /// What stands here cannot be, whatever else is said.
@@ -435,10 +441,12 @@ impl Setup {
             let what = "has to be shorter than lame_duck_duration";
             self.problem("lame_duck_grace_period", None, what, true);
         }
-        for account in std::mem::take(&mut self.accounts_without_jetstream) {
-            if self.process.jetstream {
-                let what = "has JetStream all the same: it is on for every account";
-                self.problem(&format!("accounts.{account}"), None, what, false);
+        let accounts = std::mem::take(&mut self.accounts);
+        if !accounts.is_empty() && self.process.jetstream {
+            // Where accounts are named, those have it that ask for it.
+            let global = (!accounts.contains_key("/")).then(|| ("/".to_owned(), false));
+            for (account, _) in accounts.into_iter().chain(global).filter(|(_, asks)| !asks) {
+                self.set(&format!("namespaces.{account}.jetstream"), "no", "accounts");
             }
         }
         self.set("nats.jetstream", if self.process.jetstream { "yes" } else { "no" }, "jetstream");

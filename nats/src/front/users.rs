@@ -78,31 +78,77 @@ impl Setup {
         let within = format!("accounts.{name}.");
         let permissions = block.get("default_permissions");
         let account = (name != GLOBAL_ACCOUNT).then_some(name);
-        if block.get("jetstream").is_none() {
-            self.accounts_without_jetstream.push(name.to_owned());
-        }
+        let namespace = account.unwrap_or("/");
+        self.accounts.insert(namespace.to_owned(), false);
         for (key, node) in &block.0 {
             match key.as_str() {
                 "default_permissions" => {}
                 "users" => self.listed_users(node, Common { within: &within, account, permissions })?,
-                "jetstream" => self.jetstream_of_an_account(&within, node),
+                "jetstream" => self.jetstream_of_an_account(&within, namespace, node)?,
                 _ => self.unknown(&within, key, node),
             }
         }
         Ok(())
     }
 
-    /// It is on for everybody or for nobody: limits of one account, or none for it, are not to be had.
-    fn jetstream_of_an_account(&mut self, within: &str, node: &Node) {
+    /// Whether it has JetStream, and how much of it.
+    fn jetstream_of_an_account(&mut self, within: &str, namespace: &str, node: &Node) -> Result<(), String> {
         let is_on = match &node.value {
-            Value::Text(word) => word.eq_ignore_ascii_case("enabled") || word.eq_ignore_ascii_case("enable"),
-            Value::Block(block) => block.0.is_empty(),
-            _ => truth(node).unwrap_or(false),
+            Value::Text(word)
+                if word.eq_ignore_ascii_case("enabled") || word.eq_ignore_ascii_case("enable") =>
+            {
+                true
+            }
+            Value::Text(word)
+                if word.eq_ignore_ascii_case("disabled") || word.eq_ignore_ascii_case("disable") =>
+            {
+                false
+            }
+            Value::Block(block) => {
+                for (key, node) in &block.0 {
+                    self.limit_of_an_account(
+                        &format!("{within}jetstream."),
+                        namespace,
+                        (key.as_str(), node),
+                    )?;
+                }
+                true
+            }
+            _ => truth(node)?,
         };
-        if !is_on {
-            let what = "JetStream for some accounts only, or with limits of an account, is not supported by this server";
-            self.refuse(&format!("{within}jetstream"), node, what);
+        self.accounts.insert(namespace.to_owned(), is_on);
+        Ok(())
+    }
+
+    fn limit_of_an_account(
+        &mut self,
+        within: &str,
+        namespace: &str,
+        (key, node): (&str, &Node),
+    ) -> Result<(), String> {
+        let limit = match key.to_ascii_lowercase().as_str() {
+            "max_memory" | "max_mem" | "mem" | "memory" => "memory_bytes_max",
+            "max_store" | "max_file" | "max_disk" | "store" | "disk" => "storage_bytes_max",
+            "max_streams" | "streams" => "streams_max",
+            "max_consumers" | "consumers" => "consumers_max",
+            _ => {
+                self.unknown(within, key, node);
+                return Ok(());
+            }
+        };
+        match &node.value {
+            Value::Int(max) if *max < 0 => {}
+            Value::Int(max) => {
+                self.set(&format!("namespaces.{namespace}.jetstream_{limit}"), max.to_string(), "accounts");
+            }
+            _ => return Err(format!("{key}: a number is expected")),
         }
+        if limit.ends_with("bytes_max") {
+            let what =
+                "bounds what streams reserve by their max_bytes; those without one are not bounded by it";
+            self.warn(&format!("{within}{key}"), node, what);
+        }
+        Ok(())
     }
 
     fn listed_users(&mut self, node: &Node, common: Common<'_>) -> Result<(), String> {
@@ -276,10 +322,27 @@ mod tests {
         assert_eq!(value(&apart, "auth.users.g.namespace"), None);
         assert_eq!(value(&apart, "nats.anonymous"), None);
         let crossing =
-            setup("accounts { A { exports = [], jetstream { max_mem: 1 } }, $SYS { users = [] } }");
+            setup("accounts { A { exports = [], jetstream { max_ack_pending: 1 } }, $SYS { users = [] } }");
         let said: Vec<&str> = crossing.problems.iter().map(|problem| problem.directive.as_str()).collect();
-        assert_eq!(said, ["accounts.A.exports", "accounts.A.jetstream", "accounts.$SYS"]);
+        assert_eq!(said, ["accounts.A.exports", "accounts.A.jetstream.max_ack_pending", "accounts.$SYS"]);
         assert!(crossing.has_errors());
+    }
+
+    #[test]
+    fn accounts_have_the_jetstream_that_they_ask_for() {
+        let some = setup(
+            "jetstream: enabled, accounts { A { jetstream: enabled }, B { users = [] },\n\
+             C { jetstream { max_mem: 1MB, max_file: 2MB, max_streams: 1, max_consumers: -1 } } }",
+        );
+        assert!(!some.has_errors());
+        assert_eq!(value(&some, "namespaces.A.jetstream"), None);
+        assert_eq!(value(&some, "namespaces.B.jetstream"), Some("no"));
+        assert_eq!(value(&some, "namespaces./.jetstream"), Some("no"));
+        assert_eq!(value(&some, "namespaces.C.jetstream_memory_bytes_max"), Some("1048576"));
+        assert_eq!(value(&some, "namespaces.C.jetstream_storage_bytes_max"), Some("2097152"));
+        assert_eq!(value(&some, "namespaces.C.jetstream_streams_max"), Some("1"));
+        assert_eq!(value(&some, "namespaces.C.jetstream_consumers_max"), None);
+        assert_eq!(some.problems.len(), 2, "the two bounds of bytes are explained: {:?}", some.problems);
     }
 
     #[test]

@@ -116,6 +116,8 @@ errors! {
     InvalidJson = 10025, 400, "invalid JSON: {}";
     MaximumConsumersLimit = 10026, 400, "maximum consumers limit reached";
     MaximumStreamsLimit = 10027, 400, "maximum number of streams reached";
+    MemoryResourcesExceeded = 10028, 500, "insufficient memory resources available";
+    StorageResourcesExceeded = 10047, 500, "insufficient storage resources available";
     MessageIncrDisabled = 10168, 400, "message counters is disabled";
     MessageSchedulesDisabled = 10188, 400, "message schedules is disabled";
     MessageTtlDisabled = 10166, 400, "per-message TTL is disabled";

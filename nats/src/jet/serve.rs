@@ -21,6 +21,7 @@ use super::ack;
 use super::advisory::{Action, Advisory, Event};
 use super::api::{self, Api};
 use super::error::{ApiError, Code};
+use super::limits::Limits;
 use super::publish::header;
 use super::pull::Status;
 use super::refuse::refused;
@@ -59,6 +60,7 @@ pub struct Jet {
     /// Acknowledgements that are to be acknowledged: where to.
     settling: BTreeMap<u64, Bytes>,
     counts: Counts,
+    limits: Limits,
     desk: Desk,
 }
 
@@ -143,6 +145,7 @@ struct Call<'a> {
     body: &'a [u8],
     stages: &'a [Vec<Outcome>],
     counts: Counts,
+    limits: Limits,
 }
 
 type Stepped = Result<Step, ApiError>;
@@ -234,8 +237,14 @@ impl Jet {
             pulls: BTreeMap::new(),
             settling: BTreeMap::new(),
             counts: Counts::default(),
+            limits: Limits::default(),
             desk: Desk::default(),
         }
+    }
+
+    /// What the client's account may have, once that is known.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Whether a message to this subject is a request or an acknowledgement, which only [`Self::receive`] sees.
@@ -281,11 +290,20 @@ impl Jet {
     /// Takes a request a step on.
     fn advance(&mut self, now: Now, number: u64, request: Request, stages: Vec<Vec<Outcome>>) {
         let Some(api) = Api::parse(&request.subject) else { return };
-        let call = Call { now, api: &api, body: &request.body, stages: &stages, counts: self.counts };
+        let call = Call {
+            now,
+            api: &api,
+            body: &request.body,
+            stages: &stages,
+            counts: self.counts,
+            limits: self.limits,
+        };
         let step = match api {
             Api::DirectGet { .. } if request.is_beyond => {
                 Ok(Step::Status(Status::new(412, "Required Api Level")))
             }
+            Api::DirectGet { .. } if !self.limits.is_enabled => Ok(Step::Status(Status::no_responders())),
+            _ if !self.limits.is_enabled => Err(Code::NotEnabledForAccount.error()),
             _ if request.is_beyond => Err(Code::RequiredApiLevel.error()),
             _ => step(&call, &mut self.numbers),
         };

@@ -120,6 +120,7 @@ impl Connection {
         }
         self.phase = Phase::Ready;
         self.login_due = None;
+        self.jet.limit(self.profile.accounts.get(&self.namespace).copied().unwrap_or_default());
         let Options { protocol, headers, no_responders, .. } = self.options;
         if !(0..=PROTOCOL_MAX).contains(&protocol) {
             return self.close(Some("invalid client protocol"), "the client asks for another protocol", out);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use stele_model::registry::AppliesTo;
 use stele_model::value::{Arguments, Value};
+use stele_nats::jet::limits::Limits;
 
 /// A namespace and its limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct NamespaceSetting {
     pub queues_max: Option<u64>,
     /// Most connections to it.
     pub connections_max: Option<u64>,
+    /// What NATS clients there may have of JetStream.
+    pub jetstream: Limits,
 }
 
 /// A policy. Its name is its key in the configuration.

@@ -264,6 +264,42 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, name| Some(c.namespaces.get(name)?.connections_max?.to_string()),
     },
     Setting {
+        key: "namespaces.NAME.jetstream",
+        about: "whether NATS clients there have JetStream: \"yes\" or \"no\"",
+        read: |c, name, v| v.yes_no().map(|on| namespace(c, name).jetstream.is_enabled = on),
+        show: |c, name| Some(quoted(if c.namespaces.get(name)?.jetstream.is_enabled { "yes" } else { "no" })),
+    },
+    Setting {
+        key: "namespaces.NAME.jetstream_streams_max",
+        about: "how many streams of JetStream it may have",
+        read: |c, name, v| v.number(0..=1 << 31).map(|n| namespace(c, name).jetstream.streams_max = Some(n)),
+        show: |c, name| Some(c.namespaces.get(name)?.jetstream.streams_max?.to_string()),
+    },
+    Setting {
+        key: "namespaces.NAME.jetstream_consumers_max",
+        about: "how many consumers each of these streams may have",
+        read: |c, name, v| {
+            v.number(0..=1 << 31).map(|n| namespace(c, name).jetstream.consumers_max = Some(n))
+        },
+        show: |c, name| Some(c.namespaces.get(name)?.jetstream.consumers_max?.to_string()),
+    },
+    Setting {
+        key: "namespaces.NAME.jetstream_memory_bytes_max",
+        about: "bytes that these streams may reserve in memory by their `max_bytes`, together",
+        read: |c, name, v| {
+            v.size(0..=1 << 50).map(|n| namespace(c, name).jetstream.memory_bytes_max = Some(n))
+        },
+        show: |c, name| Some(c.namespaces.get(name)?.jetstream.memory_bytes_max?.to_string()),
+    },
+    Setting {
+        key: "namespaces.NAME.jetstream_storage_bytes_max",
+        about: "bytes that these streams may reserve on disk by their `max_bytes`, together",
+        read: |c, name, v| {
+            v.size(0..=1 << 50).map(|n| namespace(c, name).jetstream.storage_bytes_max = Some(n))
+        },
+        show: |c, name| Some(c.namespaces.get(name)?.jetstream.storage_bytes_max?.to_string()),
+    },
+    Setting {
         key: "policies.NAME.namespace",
         about: "namespace of the policy",
         read: |c, name, v| v.text().map(|namespace| policy(c, name).namespace = namespace),

@@ -171,6 +171,11 @@ impl Nats {
             auth_required: nats.anonymous.is_none(),
             has_keys: config.users.values().any(|user| user.nats.nkey.is_some()),
             jetstream: nats.jetstream,
+            accounts: config
+                .namespaces
+                .iter()
+                .map(|(name, setting)| (name.clone(), setting.jetstream))
+                .collect(),
             tls,
             limits,
             subscriptions_max: nats.subscriptions_max,

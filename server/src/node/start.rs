@@ -473,7 +473,7 @@ fn put_objects(
     there: &Snapshot,
 ) -> Result<(), StartError> {
     let namespaces = config.namespaces.iter().map(|(name, setting)| {
-        let NamespaceSetting { queues_max, connections_max } = *setting;
+        let NamespaceSetting { queues_max, connections_max, .. } = *setting;
         let change = Change::PutNamespace { name: name.clone(), queues_max, connections_max };
         (format!("namespaces.{name}"), change)
     });

@@ -2,7 +2,7 @@
 
 use super::streams::{all, states};
 use super::{Call, Step, Stepped};
-use crate::jet::reply::{Account, AccountLimits, ApiCounts};
+use crate::jet::reply::{Account, ApiCounts};
 use crate::jet::stream::Storage;
 use stele_model::op::{Op, StreamsWanted};
 
@@ -22,7 +22,7 @@ pub(super) fn info(call: &Call<'_>) -> Stepped {
         reserved_storage: 0,
         streams: streams.len() as u64,
         consumers: 0,
-        limits: AccountLimits::default(),
+        limits: call.limits.shown(),
         api: ApiCounts::new(call.counts.total, call.counts.errors),
     };
     for ((_, config), state) in streams.iter().zip(states) {

@@ -1,7 +1,7 @@
 //! Requests about consumers.
 
 use super::streams::{found, look_up, nothing, optional};
-use super::{Call, Numbers, Step, Stepped, partition, share};
+use super::{Call, Numbers, Step, Stepped, done, partition, share};
 use crate::jet::api::Consumer;
 use crate::jet::consumer::{AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy};
 use crate::jet::consumer_check::{self, Action, CreateConsumer, Named};
@@ -13,9 +13,10 @@ use crate::jet::request::{Page, PauseRequest};
 use crate::jet::settings;
 use crate::jet::stream::{Retention, StreamConfig};
 use crate::jet::time::Time;
-use stele_model::op::Op;
+use stele_model::op::{Op, StreamsWanted};
 use stele_model::outcome::Done;
 use stele_model::share::{Expect, ShareAnswer, ShareInfo, ShareRefusal, ShareRequest, ShareVerb};
+use stele_model::stream::StreamRef;
 
 /// What a group said.
 fn said(answer: Result<&Done, ApiError>) -> Result<Result<&ShareAnswer, &ShareRefusal>, ApiError> {
@@ -40,12 +41,32 @@ fn told(call: &Call<'_>, stream: &str, info: &ShareInfo) -> ConsumerInfo {
     shown_consumer(settings::consumer_info(stream, info, call.now))
 }
 
+/// Asks for the stream, and how many consumers it has, if the account bounds that.
+fn look_up_beside(call: &Call<'_>, stream: &str) -> Step {
+    let mut ops = vec![Op::Streams(StreamsWanted::These(vec![StreamRef::Name(stream.to_owned())]))];
+    if call.limits.consumers_max.is_some() {
+        ops.push(Op::Shares { of: partition(stream), offset: 0, count_max: 1 });
+    }
+    Step::Ask(ops)
+}
+
+/// Whether one more consumer may be beside those that [`look_up_beside`] counted.
+fn fits(call: &Call<'_>) -> Result<(), ApiError> {
+    let (Some(max), Some(counted)) = (call.limits.consumers_max, call.stage(0).get(1)) else { return Ok(()) };
+    match done(counted)? {
+        Done::Share(Ok(ShareAnswer::Listed { total, .. })) if *total >= u64::from(max) => {
+            Err(Code::MaximumConsumersLimit.error())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Stages: the stream; the consumer of that name, if it has one; what became of it. The name that is made up for one without
 /// is in the last question only, so a request that is taken up again does not make up another.
 pub(super) fn create(call: &Call<'_>, named: Named<'_>, numbers: &mut Numbers) -> Stepped {
     let mut request: CreateConsumer = json::read(call.body)?;
     consumer_check::named(&mut request, named)?;
-    let Some(stream) = call.answer(0) else { return Ok(look_up(named.stream)) };
+    let Some(stream) = call.answer(0) else { return Ok(look_up_beside(call, named.stream)) };
     let (_, stream) = found(stream)?;
     let has_name = !request.config.name.is_empty();
     let put_stage = if has_name { 2 } else { 1 };
@@ -66,6 +87,9 @@ pub(super) fn create(call: &Call<'_>, named: Named<'_>, numbers: &mut Numbers) -
         },
     };
     let config = checked(&request, &stream, old.map(AsRef::as_ref))?;
+    if old.is_none() {
+        fits(call)?;
+    }
     let name = if has_name { config.name.clone() } else { numbers.name() };
     let settings = Box::new(settings::of_consumer(&config));
     let expect = match request.action {

@@ -35,6 +35,22 @@ pub(super) fn look_up(name: &str) -> Step {
     Step::Ask(vec![Op::Streams(StreamsWanted::These(vec![StreamRef::Name(name.to_owned())]))])
 }
 
+/// The same, and what else there is, if the account has limits.
+fn look_up_beside(call: &Call<'_>, name: &str) -> Step {
+    let mut ops = vec![Op::Streams(StreamsWanted::These(vec![StreamRef::Name(name.to_owned())]))];
+    if call.limits.bounds_streams() {
+        ops.push(Op::Streams(StreamsWanted::All));
+    }
+    Step::Ask(ops)
+}
+
+/// Whether a stream may be like this beside those that [`look_up_beside`] found.
+fn fits(call: &Call<'_>, config: &StreamConfig) -> Result<(), ApiError> {
+    let Some(others) = call.stage(0).get(1) else { return Ok(()) };
+    let others = all(done(others))?;
+    call.limits.check_stream(config, others.iter().map(|(_, config)| config))
+}
+
 /// The stream that [`look_up`] found.
 ///
 /// # Errors
@@ -95,7 +111,7 @@ fn described(call: &Call<'_>, (info, config): Found, state: &StreamState) -> Str
 
 pub(super) fn create(call: &Call<'_>, name: &str) -> Stepped {
     let config = stream_check::create(json::read(call.body)?, name)?;
-    let Some(there) = call.answer(0) else { return Ok(look_up(name)) };
+    let Some(there) = call.answer(0) else { return Ok(look_up_beside(call, name)) };
     let is_there = match there? {
         Done::Streams(streams) => streams.first().and_then(|stream| stream.as_ref().ok()).cloned(),
         other => unreachable!("the hub answers for a stream with {other:?}"),
@@ -108,14 +124,16 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Stepped {
                 let state = || Step::Ask(vec![ask_state(name, StateOf::default())]);
                 if same { Ok(state()) } else { Err(Code::StreamNameExists.error()) }
             }
-            None => Ok(Step::Ask(vec![Op::Define(Define::CreateStream(CreateStream {
-                name: name.to_owned(),
-                uuid: StreamUuid::default(),
-                partitions: 1,
-                settings: settings::of_stream(&config),
-                arguments: settings::arguments(&config, Time::from(call.now)),
-                check_only: false,
-            }))])),
+            None => fits(call, &config).map(|()| {
+                Step::Ask(vec![Op::Define(Define::CreateStream(CreateStream {
+                    name: name.to_owned(),
+                    uuid: StreamUuid::default(),
+                    partitions: 1,
+                    settings: settings::of_stream(&config),
+                    arguments: settings::arguments(&config, Time::from(call.now)),
+                    check_only: false,
+                }))])
+            }),
         };
     };
     let made = made?;
@@ -132,9 +150,10 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Stepped {
 
 pub(super) fn update(call: &Call<'_>, name: &str) -> Stepped {
     let new = stream_check::update(json::read(call.body)?, name)?;
-    let Some(there) = call.answer(0) else { return Ok(look_up(name)) };
+    let Some(there) = call.answer(0) else { return Ok(look_up_beside(call, name)) };
     let (info, old) = found(there)?;
     let new = stream_check::update_from(&old, new)?;
+    fits(call, &new)?;
     let Some(altered) = call.answer(1) else {
         return Ok(Step::Ask(vec![Op::Define(Define::AlterStream {
             stream: StreamRef::Name(name.to_owned()),
