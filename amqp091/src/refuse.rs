@@ -152,6 +152,7 @@ fn record_refused(why: &RecordRefusal) -> &'static str {
         | RecordRefusal::WrongLast { .. }
         | RecordRefusal::WrongLastId { .. } => "a condition does not hold",
         RecordRefusal::NoRollup
+        | RecordRefusal::Impossible
         | RecordRefusal::NoTtl
         | RecordRefusal::NoDelete
         | RecordRefusal::NoPurge

@@ -248,6 +248,7 @@ fn record_refused(topic: &str, why: &RecordRefusal) -> Fault {
         | RecordRefusal::NoDelete
         | RecordRefusal::NoPurge
         | RecordRefusal::NoRollup
+        | RecordRefusal::Impossible
         | RecordRefusal::NoTtl => (Code::PolicyViolation, "its settings do not allow this"),
         RecordRefusal::OtherStream
         | RecordRefusal::WrongEnd { .. }

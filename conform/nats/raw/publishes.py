@@ -203,6 +203,15 @@ def ttl_refused(rig):
 
 
 @case
+def ttl_unreadable_where_nobody_stores(rig):
+    """What no stream captures is heard, whatever its headers ask for."""
+    wire = rig.wire()
+    wire.subscribe(f"{rig.stem}.x", "1")
+    wire.publish_with(f"{rig.stem}.x", {"Nats-TTL": "soon", "Nats-Rollup": "some"}, "heard")
+    return wire.message().body
+
+
+@case
 def ttl_leaves_a_marker(rig):
     name = rig.stream(allow_msg_ttl=True, subject_delete_marker_ttl=60_000_000_000, max_age=1_000_000_000, duplicate_window=1_000_000_000, allow_rollup_hdrs=True)
     rig.put(f"{name}.a", "goes")

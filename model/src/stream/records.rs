@@ -126,6 +126,9 @@ pub struct Terms {
     pub ttl: Ttl,
     /// It says that its subject has ended: when it goes by time, no marker takes its place.
     pub marker: bool,
+    /// Its publisher asks for what no stream can do: refuse, as [`RecordRefusal::Impossible`]. What it is stands in the record, in the words of
+    /// its dialect.
+    pub impossible: bool,
 }
 
 /// A condition on the last record of a subject.
@@ -215,6 +218,8 @@ pub enum RecordRefusal {
         /// The bound, bytes.
         max: u32,
     },
+    /// What is asked for makes no sense.
+    Impossible,
     /// The stream does not allow a rollup.
     NoRollup,
     /// The stream does not allow a time to live of the record's own.

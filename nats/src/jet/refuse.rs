@@ -82,6 +82,8 @@ fn record_refused(refusal: &RecordRefusal) -> ApiError {
         RecordRefusal::BytesMax => Code::StreamStoreFailed.with("maximum bytes exceeded"),
         RecordRefusal::PerSubjectMax => Code::StreamStoreFailed.with("maximum messages per subject exceeded"),
         RecordRefusal::TooLarge { .. } => Code::StreamMessageExceedsMaximum.error(),
+        // Who knows the record says more.
+        RecordRefusal::Impossible => Code::BadRequest.error(),
         RecordRefusal::NoRollup => Code::StreamRollupFailed.with("rollup not permitted"),
         RecordRefusal::NoTtl => Code::MessageTtlDisabled.error(),
         RecordRefusal::Sealed => Code::StreamSealed.error(),

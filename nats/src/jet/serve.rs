@@ -30,7 +30,6 @@ use super::stored::Message;
 use super::time::Time;
 use super::versions;
 use bytes::{Bytes, BytesMut};
-pub use publishes::Impossible;
 use pulls::Puller;
 pub(super) use pulls::{Named, render};
 use serde::Serialize;

@@ -42,7 +42,7 @@ impl Connection {
         if self.profile.jetstream && Jet::takes(text) {
             return self.jet.receive(now, &message);
         }
-        let Ok(terms) = self.jet.terms(&message) else { return };
+        let terms = Jet::terms(&message);
         let serves = Self::serves(text);
         if serves {
             self.serve(text, message.reply);

@@ -124,6 +124,9 @@ fn check_terms(
     if terms.stream.as_ref().is_some_and(|stream| *stream != partition.spec.stream) {
         return Err(RecordRefusal::OtherStream);
     }
+    if terms.impossible {
+        return Err(RecordRefusal::Impossible);
+    }
     if terms.ttl != Ttl::Stream && !settings.record_ttl {
         return Err(RecordRefusal::NoTtl);
     }

@@ -3,6 +3,7 @@
 //! A message is published live, and stored by the hub where a stream captures its subject; what came of that is told once for a read.
 
 use super::Jet;
+use crate::jet::error::ApiError;
 use crate::jet::publish::{Allows, PubAck, Rollup, Ttl, Wishes, header};
 use crate::jet::refuse::refused;
 use crate::jet::stored::Message;
@@ -16,10 +17,6 @@ use stele_model::subject::Pattern;
 use stele_record::View;
 use stele_record::nats::Parts;
 
-/// A message asks for what cannot be; its sender was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Impossible;
-
 /// Whether a header block may ask for anything.
 fn may_ask(block: &[u8]) -> bool {
     block.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"Nats-") || line.starts_with(b"KV-"))
@@ -29,6 +26,11 @@ fn may_ask(block: &[u8]) -> bool {
 fn is_marker(headers: &[u8]) -> bool {
     header(headers, "Nats-Marker-Reason").is_some()
         || matches!(header(headers, "KV-Operation"), Some("DEL" | "PURGE"))
+}
+
+/// What the headers ask for. The stream itself says what it does not allow.
+fn wishes(headers: &[u8]) -> Result<Wishes<'_>, ApiError> {
+    Wishes::parse(headers, Allows { rollup: true, ttl: true })
 }
 
 fn terms(wishes: &Wishes<'_>, marker: bool) -> Terms {
@@ -53,6 +55,7 @@ fn terms(wishes: &Wishes<'_>, marker: bool) -> Terms {
             Some(Ttl::Seconds(seconds)) => records::Ttl::Ms(seconds.saturating_mul(1000)),
         },
         marker,
+        impossible: false,
     }
 }
 
@@ -62,25 +65,18 @@ impl Jet {
         Ticket(self.numbers.next())
     }
 
-    /// What a message asks of the stream that takes it; `None`: nothing.
-    ///
-    /// # Errors
-    /// [`Impossible`] if it asks for what no stream does: it must not be published.
-    pub fn terms(&mut self, message: &Message<'_>) -> Result<Option<Terms>, Impossible> {
+    /// What a message asks of the stream that takes it; `None`: nothing. What no stream can do is for the stream to refuse: where none takes the
+    /// message, it is one as any other.
+    #[must_use]
+    pub fn terms(message: &Message<'_>) -> Option<Terms> {
         if !may_ask(message.headers) {
-            return Ok(None);
+            return None;
         }
-        // The stream itself says what it does not allow.
-        match Wishes::parse(message.headers, Allows { rollup: true, ttl: true }) {
-            Ok(wishes) => {
-                let terms = terms(&wishes, is_marker(message.headers));
-                Ok((terms != Terms::default()).then_some(terms))
-            }
-            Err(error) => {
-                self.answer_publish(message.reply, &PubAck { error: Some(error), ..PubAck::default() });
-                Err(Impossible)
-            }
-        }
+        let terms = match wishes(message.headers) {
+            Ok(wishes) => terms(&wishes, is_marker(message.headers)),
+            Err(_) => Terms { impossible: true, ..Terms::default() },
+        };
+        (terms != Terms::default()).then_some(terms)
     }
 
     /// What became of a batch.
@@ -89,8 +85,12 @@ impl Jet {
             if !item.awaited {
                 continue;
             }
-            let Some(ack) = ack(published, n) else { continue };
+            let Some(mut ack) = ack(published, n) else { continue };
             let Ok(view) = View::parse(published.batch.record(n)) else { continue };
+            if ack.error.is_some() {
+                // What cannot be read was refused without a word on what it is.
+                ack.error = wishes(Parts::of(&view).block).err().or(ack.error);
+            }
             self.answer_publish(Parts::of(&view).reply, &ack);
         }
     }
@@ -117,4 +117,23 @@ fn ack(published: &Published, item: u32) -> Option<PubAck> {
         _ => return None,
     };
     Some(PubAck { error: Some(refused(refusal)), stream, ..PubAck::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(headers: &str) -> Option<Terms> {
+        let block = format!("NATS/1.0\r\n{headers}\r\n\r\n");
+        Jet::terms(&Message { subject: b"a", headers: block.as_bytes(), ..Message::default() })
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_for_the_stream_to_refuse() {
+        assert_eq!(asks("A: b"), None);
+        assert!(asks("Nats-Msg-Id: m").is_some_and(|terms| !terms.impossible));
+        for vain in ["Nats-TTL: soon", "Nats-Rollup: some", "Nats-Schedule: @at never"] {
+            assert!(asks(vain).is_some_and(|terms| terms.impossible), "{vain}");
+        }
+    }
 }
