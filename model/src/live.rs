@@ -52,7 +52,7 @@ impl Live {
     #[must_use]
     pub fn view<'a>(&'a self, read: &'a [u8]) -> LiveView<'a> {
         let Self { items, own, frames, .. } = self;
-        LiveView { bytes: own.as_deref().unwrap_or(read), shared: own.as_ref(), items, frames }
+        LiveView { bytes: own.as_deref().unwrap_or(read), shared: own.as_ref(), items, frames, receipt: None }
     }
 
     /// Forgets what was wanted, and keeps the memory and the session's choices.
@@ -181,6 +181,8 @@ pub struct LiveView<'a> {
     /// If this is the listener's dialect: what stands between the end of an item's subject and two bytes after its body is what a message
     /// of that dialect has there, and may be copied in one piece. Empty: the parts have to be put together.
     pub frames: &'static str,
+    /// See [`LiveBatch::receipt`].
+    pub receipt: Option<&'a Bytes>,
 }
 
 impl<'a> LiveView<'a> {
@@ -206,14 +208,17 @@ pub struct LiveBatch {
     pub items: Vec<LiveItem>,
     /// See [`LiveView::frames`].
     pub frames: &'static str,
+    /// A subject: each session that hears something of the batch publishes an empty record there when (nearly) all bytes that it owed its
+    /// client have left. So who publishes without a socket learns how fast it may go on. `None`: nobody wants to know.
+    pub receipt: Option<Bytes>,
 }
 
 impl LiveBatch {
     /// To look at.
     #[must_use]
     pub fn view(&self) -> LiveView<'_> {
-        let Self { bytes, items, frames } = self;
-        LiveView { bytes, shared: Some(bytes), items, frames }
+        let Self { bytes, items, frames, receipt } = self;
+        LiveView { bytes, shared: Some(bytes), items, frames, receipt: receipt.as_ref() }
     }
 
     /// Adds a record to `items`, and its parts to `bytes`, in the layout of [`LiveItem`]. `headers` is a whole block or empty.
@@ -346,7 +351,7 @@ mod tests {
         let (mut items, mut bytes) = (Vec::new(), BytesMut::new());
         LiveBatch::put(&mut items, &mut bytes, (b"a.b", b""), (b"", b"one"));
         LiveBatch::put(&mut items, &mut bytes, (b"c", b"re.ply"), (b"H/1\r\n\r\n", b"two"));
-        let batch = LiveBatch { bytes: bytes.freeze(), items, frames: "" };
+        let batch = LiveBatch { bytes: bytes.freeze(), items, ..LiveBatch::default() };
         let view = batch.view();
         let parts = |n| {
             let item = view.item(n).unwrap();

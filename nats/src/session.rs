@@ -21,6 +21,7 @@ use crate::codec::{Command, Parsed, Violation, parse, write};
 use crate::jet::serve::Jet;
 use crate::profile::Profile;
 use answers::Answers;
+use bytes::Bytes;
 use partial::Partial;
 use permissions::Permissions;
 use pings::Pings;
@@ -76,6 +77,8 @@ pub struct Connection {
     /// What it asked of JetStream.
     jet: Jet,
     traffic: Traffic,
+    /// Where it says that the client's bytes have left, when they have.
+    receipts: Vec<Bytes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +124,7 @@ impl Connection {
             told_leaving: false,
             rights_changed: false,
             connected: false,
+            receipts: Vec::new(),
         }
     }
 
@@ -298,6 +302,7 @@ impl Session for Connection {
 
     fn live(&mut self, now: Now, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
         self.deliver_live(now, view, hits, out);
+        self.owe_receipt(view);
     }
 
     fn unheard(&mut self, _: Now, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
@@ -311,8 +316,9 @@ impl Session for Connection {
                 self.tell_leaving(out);
                 self.close(None, &why, out);
             }
-            // Nothing that this dialect publishes waits for a disk before it is read, and it lends no credit.
-            Wake::Blocked(_) | Wake::Unblocked | Wake::Drained => {}
+            Wake::Drained => self.send_receipts(out),
+            // Nothing that this dialect publishes waits for a disk before it is read.
+            Wake::Blocked(_) | Wake::Unblocked => {}
             Wake::Cancelled { .. } | Wake::Appended { .. } => {}
             Wake::Shared(news) => {
                 self.jet.shared(&news);

@@ -358,5 +358,5 @@ fn own_batch(view: LiveView<'_>, draft: &Draft) -> (Arc<LiveBatch>, u32) {
     let until = items.last().map_or(0, |item| item.body().end + if view.frames.is_empty() { 0 } else { 2 });
     let bytes = Bytes::copy_from_slice(view.slice(base as usize..until));
     let items = items.iter().map(|item| LiveItem { at: item.at - base, ..*item }).collect();
-    (Arc::new(LiveBatch { bytes, items, frames: view.frames }), first)
+    (Arc::new(LiveBatch { bytes, items, frames: view.frames, receipt: None }), first)
 }

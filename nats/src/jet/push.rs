@@ -3,11 +3,15 @@
 //! It listens to what happens to the shared groups of its namespace. A group that is read by push has a deliver subject; while somebody
 //! listens to it, the session is attached to the group and publishes its records there, by the live path. What must hold: records of a
 //! consumer are published in the order of their deliveries, and signs of life between them; what is under way to a consumer is bounded
-//! ([`WINDOW_BYTES`]); with flow control the bound is given back by the listener's answers, else at once (a slow listener is cut by
-//! its own connection's bounds).
+//! ([`WINDOW_BYTES`]); with flow control the bound is given back by the listener's answers, else by its session, when what it owes its
+//! client has left ([`LiveBatch::receipt`]). Receipts can be lost with a session, so they are not waited for longer than
+//! [`RECEIPT_MS_MAX`]; a listener that takes nothing for long is cut by its own connection's bounds.
 //! Called by a driver that has no bytes for it: [`Session::receive`] is called once at the start and again after each other call.
 //!
 //! Not here: pull requests, acknowledgements ([`super::serve`]).
+
+#[cfg(test)]
+mod tests;
 
 use super::advisory::{self, Action, Advisory, Delivered};
 use super::consumer::ConsumerConfig;
@@ -16,7 +20,7 @@ use super::serve::{Named, render};
 use super::settings;
 use super::time::Time;
 use bytes::{Bytes, BytesMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use stele_model::id::{Now, Ticket};
 use stele_model::live::{Interest, LiveBatch, LiveHit, LiveItem, LiveSubscribe, LiveView};
@@ -34,6 +38,8 @@ use stele_record::View;
 pub const WINDOW_BYTES: u64 = 1 << 20;
 /// After how many of them an answer is asked for, with flow control.
 const ASK_BYTES: u64 = WINDOW_BYTES / 2;
+/// Longest wait for a receipt, milliseconds.
+const RECEIPT_MS_MAX: u64 = 5_000;
 /// How many consumers are told of at once.
 const PAGE: u32 = 256;
 /// Where answers to flow control go.
@@ -60,6 +66,10 @@ pub struct PushService {
     items: Vec<LiveItem>,
     bytes: BytesMut,
     credits: Vec<TakerCredit>,
+    /// Where the batch at hand is to be receipted.
+    receipt: Option<Bytes>,
+    /// Until when receipts are waited for, in order: by the numbers of the consumer's watch and of the answer.
+    overdue: VecDeque<(Now, u32, u64)>,
     phase: Phase,
 }
 
@@ -90,8 +100,19 @@ struct PushConsumer {
     taker: Option<u64>,
     /// Bytes that were published since an answer was last asked for.
     unasked: u64,
-    /// The answer that is waited for, and the bytes that it gives back.
-    asked: Option<(String, u64)>,
+    /// The answer that is waited for.
+    asked: Option<Answer>,
+}
+
+/// An answer or receipt of a listener.
+#[derive(Debug)]
+struct Answer {
+    /// Its number, by which it differs from all others.
+    number: u64,
+    /// Where it is published.
+    subject: String,
+    /// The bytes that it gives back.
+    bytes: u64,
 }
 
 impl PushService {
@@ -110,6 +131,8 @@ impl PushService {
             items: Vec::new(),
             bytes: BytesMut::new(),
             credits: Vec::new(),
+            receipt: None,
+            overdue: VecDeque::new(),
             phase: Phase::New,
         }
     }
@@ -247,7 +270,7 @@ impl PushService {
         }
     }
 
-    fn records(&mut self, records: &ShareRecords) {
+    fn records(&mut self, now: Now, records: &ShareRecords) {
         let number = self.number();
         let Some(key) = self.takers.get(&records.taker) else { return };
         let Some(consumer) = self.consumers.get_mut(key) else { return };
@@ -261,18 +284,21 @@ impl PushService {
             let parts = (message.headers, message.body);
             LiveBatch::put_as(&mut self.items, &mut self.bytes, message.subject, (to, message.reply), parts);
         }
-        if !consumer.config.flow_control {
-            self.credits.push(TakerCredit { taker: records.taker, bytes });
+        consumer.unasked += bytes;
+        if consumer.unasked < ASK_BYTES || consumer.asked.is_some() {
             return;
         }
-        consumer.unasked += bytes;
-        if consumer.unasked >= ASK_BYTES && consumer.asked.is_none() {
-            let answer = format!("{FLOW_PREFIX}{}.{}.{number}", key.0, key.1);
+        let subject = format!("{FLOW_PREFIX}{}.{}.{number}", key.0, key.1);
+        if consumer.config.flow_control {
             let block = Status::flow_control().block();
             let parts = (block.as_bytes(), &b""[..]);
-            LiveBatch::put(&mut self.items, &mut self.bytes, (to, answer.as_bytes()), parts);
-            consumer.asked = Some((answer, std::mem::take(&mut consumer.unasked)));
+            LiveBatch::put(&mut self.items, &mut self.bytes, (to, subject.as_bytes()), parts);
+        } else {
+            self.receipt = Some(Bytes::copy_from_slice(subject.as_bytes()));
+            self.overdue.push_back((now.plus_ms(RECEIPT_MS_MAX), consumer.watch, number));
         }
+        let bytes = std::mem::take(&mut consumer.unasked);
+        consumer.asked = Some(Answer { number, subject, bytes });
     }
 
     /// A listener has come to where it was asked to answer.
@@ -281,18 +307,45 @@ impl PushService {
         let mut tokens = subject.strip_prefix(FLOW_PREFIX).unwrap_or_default().split('.');
         let (Some(stream), Some(name)) = (tokens.next(), tokens.next()) else { return };
         let Some(consumer) = self.consumers.get_mut(&(stream.to_owned(), name.to_owned())) else { return };
-        if let Some((_, bytes)) = consumer.asked.take_if(|(answer, _)| answer == subject)
+        if let Some(answer) = consumer.asked.take_if(|answer| answer.subject == subject)
             && let Some(taker) = consumer.taker
         {
-            self.credits.push(TakerCredit { taker, bytes });
+            self.credits.push(TakerCredit { taker, bytes: answer.bytes });
         }
+        self.forget_answered();
+    }
+
+    /// The consumer whose answer of this number is waited for.
+    fn waiting(&mut self, watch: u32, number: u64) -> Option<&mut PushConsumer> {
+        let consumer = self.consumers.get_mut(self.watches.get(&watch)?)?;
+        consumer.asked.as_ref().is_some_and(|answer| answer.number == number).then_some(consumer)
+    }
+
+    /// What has come need not be waited for.
+    fn forget_answered(&mut self) {
+        while let Some(&(_, watch, number)) = self.overdue.front()
+            && self.waiting(watch, number).is_none()
+        {
+            self.overdue.pop_front();
+        }
+    }
+
+    /// Receipts that have not come: their sessions are gone, or as good as that.
+    fn go_on_without(&mut self, now: Now) {
+        while let Some((_, watch, number)) = self.overdue.pop_front_if(|(due, ..)| *due <= now) {
+            let Some(consumer) = self.waiting(watch, number) else { continue };
+            if let Some((answer, taker)) = consumer.asked.take().zip(consumer.taker) {
+                self.credits.push(TakerCredit { taker, bytes: answer.bytes });
+            }
+        }
+        self.forget_answered();
     }
 
     /// Nothing came for a while.
     fn idle(&mut self, taker: u64, consumer_seq: u64, stream_seq: u64) {
         let consumer = self.takers.get(&taker).and_then(|key| self.consumers.get(key));
         let Some(consumer) = consumer else { return };
-        let stalled = consumer.asked.as_ref().map(|(answer, _)| answer.clone());
+        let stalled = consumer.asked.as_ref().map(|answer| answer.subject.clone());
         let block = Status::heartbeat(consumer_seq, stream_seq, stalled).block();
         let to = (consumer.config.deliver_subject.as_bytes(), &b""[..]);
         LiveBatch::put(&mut self.items, &mut self.bytes, to, (block.as_bytes(), b""));
@@ -319,7 +372,8 @@ impl PushService {
     fn flush(&mut self, out: &mut Outbox) {
         if !self.items.is_empty() {
             let items = std::mem::take(&mut self.items);
-            let batch = LiveBatch { bytes: self.bytes.split().freeze(), items, frames: "" };
+            let (bytes, receipt) = (self.bytes.split().freeze(), self.receipt.take());
+            let batch = LiveBatch { bytes, items, receipt, ..LiveBatch::default() };
             self.tell(Op::Live(Arc::new(batch)), out);
         }
         let credits = std::mem::take(&mut self.credits);
@@ -395,11 +449,11 @@ impl Session for PushService {
         self.flush(out);
     }
 
-    fn wake(&mut self, _: Now, what: Wake, out: &mut Outbox) {
+    fn wake(&mut self, now: Now, what: Wake, out: &mut Outbox) {
         match what {
             Wake::Interest { watch, is_there } => self.listened(watch, is_there, out),
             Wake::Shared(news) => match *news {
-                ShareNews::Records(records) => self.records(&records),
+                ShareNews::Records(records) => self.records(now, &records),
                 ShareNews::Idle { taker, delivered } => {
                     self.idle(taker, delivered.sequence, delivered.next.0);
                 }
@@ -418,10 +472,13 @@ impl Session for PushService {
     }
 
     fn deadline(&self) -> Option<Now> {
-        None
+        self.overdue.front().map(|(due, ..)| *due)
     }
 
-    fn expire(&mut self, _: Now, _: &mut Outbox) {}
+    fn expire(&mut self, now: Now, out: &mut Outbox) {
+        self.go_on_without(now);
+        self.flush(out);
+    }
 
     fn client(&self) -> &str {
         "push consumers"

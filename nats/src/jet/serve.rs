@@ -219,7 +219,7 @@ impl Desk {
         out.submits.append(&mut self.submits);
         if !self.items.is_empty() {
             let items = std::mem::take(&mut self.items);
-            let batch = LiveBatch { bytes: self.bytes.split().freeze(), items, frames: "" };
+            let batch = LiveBatch { bytes: self.bytes.split().freeze(), items, ..LiveBatch::default() };
             out.submits.push(Submit { ticket: Ticket(ticket), lane: 0, op: Op::Live(Arc::new(batch)) });
         }
     }

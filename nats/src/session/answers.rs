@@ -37,7 +37,7 @@ impl Answers {
             return;
         }
         let (items, bytes) = (std::mem::take(&mut self.items), self.bytes.split().freeze());
-        let batch = Arc::new(LiveBatch { bytes, items, frames: "" });
+        let batch = Arc::new(LiveBatch { bytes, items, ..LiveBatch::default() });
         out.submits.push(Submit { ticket: UNANSWERED, lane: 0, op: Op::Live(batch) });
     }
 }

@@ -13,6 +13,9 @@ use stele_model::session::Outbox;
 /// Payloads from this length on are shared, bytes.
 const SHARED_BYTES_MIN: usize = 4 << 10;
 
+/// Receipts that one client's session owes at a time; who waits for more does not wait for ever either.
+const RECEIPTS_MAX: usize = 1024;
+
 impl Connection {
     pub(super) fn deliver_live(&mut self, now: Now, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
         let is_framed = view.frames == DIALECT;
@@ -35,6 +38,21 @@ impl Connection {
             }
             self.end_if_last(*hit);
         }
+    }
+
+    /// Who published this wants to know when it has left for the client.
+    pub(super) fn owe_receipt(&mut self, view: LiveView<'_>) {
+        if let Some(receipt) = view.receipt.filter(|_| self.receipts.len() < RECEIPTS_MAX) {
+            self.receipts.push(receipt.clone());
+        }
+    }
+
+    /// What was written has left.
+    pub(super) fn send_receipts(&mut self, out: &mut Outbox) {
+        for receipt in self.receipts.drain(..) {
+            self.answers.publish(&receipt, b"", b"", b"");
+        }
+        self.answers.leave(out);
     }
 
     fn end_if_last(&mut self, hit: LiveHit) {

@@ -200,7 +200,7 @@ impl Server {
         let view = live.view(input);
         // What is published is kept apart from the session that may be told of it.
         let bytes = Bytes::copy_from_slice(view.bytes);
-        let batch = LiveBatch { bytes, items: live.items.clone(), frames: live.frames };
+        let batch = LiveBatch { bytes, items: live.items.clone(), frames: live.frames, receipt: None };
         let mut from = 0;
         for (until, change) in &live.interest {
             self.publish(name, batch.view(), from..*until as usize, live.mute);

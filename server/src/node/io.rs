@@ -379,6 +379,7 @@ impl Io {
                 let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
                 self.counters.messages_out += hits.len() as u64;
                 connection.session.live(now, view, &heard.hits[hits], &mut connection.outbox);
+                connection.undrained |= view.receipt.is_some();
                 self.touched.push(slot);
                 if connection.is_lagging(now, self.wiring.patience) {
                     lagging.push(slot);

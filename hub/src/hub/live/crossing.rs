@@ -59,7 +59,7 @@ impl Hub {
         }
         if !items.is_empty() {
             let by = Publisher { namespace, slot: None, mute: false, now: Now::default() };
-            let heard = LiveBatch { bytes: bytes.freeze(), items, frames: "" };
+            let heard = LiveBatch { bytes: bytes.freeze(), items, ..LiveBatch::default() };
             self.hear_batch(by, Arc::new(heard), out);
         }
     }
