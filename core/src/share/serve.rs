@@ -67,7 +67,7 @@ struct Serving<'a> {
     partition: &'a Partition,
     settings: Arc<ShareSettings>,
     /// What was never delivered.
-    fresh: Fresh,
+    fresh: Fresh<'a>,
     /// The piece that is being given out.
     piece: Option<Piece>,
     /// Records that wait for their first delivery.
@@ -101,7 +101,7 @@ impl Share {
         let mut serving = Serving {
             partition,
             settings: Arc::clone(&self.settings),
-            fresh: Fresh::new(from),
+            fresh: Fresh::new(partition, from),
             piece: None,
             waiting: self.waiting(partition),
             now,
@@ -264,7 +264,7 @@ impl Serving<'_> {
     fn fetched(&mut self, share: &mut Share) -> Result<Piece, Ends> {
         let mut none = VecDeque::new();
         let lasts = share.lasts.as_mut().map_or(&mut none, |lasts| &mut lasts.left);
-        self.fresh.next(self.partition, &self.settings.filters, lasts).map_err(|end| match end {
+        self.fresh.next(&self.settings.filters, lasts).map_err(|end| match end {
             End::Later(position) => Ends::Later(position),
             End::Open | End::Nothing => Ends::Empty,
         })

@@ -4,6 +4,7 @@
 //! what cannot be read any more. Not here: who gets them.
 
 use crate::stream::by_subject::Next;
+use crate::stream::index::Cursor;
 use crate::stream::{Partition, Stored};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -31,6 +32,11 @@ impl Piece {
         Self { batch: batch.found(), from, count: (batch.end().0 - from.0) as u32 }
     }
 
+    /// The record at a position, which the batch holds.
+    fn one(batch: &Stored, position: Position) -> Self {
+        Self { count: 1, ..Self::of(batch, position) }
+    }
+
     /// Bytes of one record; of a batch of several their mean, since nobody has opened it.
     pub(crate) fn record_len(&self) -> u64 {
         u64::from(self.batch.len) / u64::from(self.batch.count)
@@ -48,7 +54,10 @@ impl Piece {
 
 /// What was never delivered, fetched some at a time.
 #[derive(Debug)]
-pub(crate) struct Fresh {
+pub(crate) struct Fresh<'a> {
+    partition: &'a Partition,
+    /// Where the last records of subjects are looked up.
+    cursor: Cursor<'a>,
     pieces: VecDeque<Piece>,
     /// Where to go on.
     from: Position,
@@ -68,32 +77,30 @@ pub(crate) enum End {
     Nothing,
 }
 
-impl Fresh {
-    pub(crate) fn new(from: Position) -> Self {
-        Self { pieces: VecDeque::new(), from, count: FETCH_MIN, end: End::Open }
+impl<'a> Fresh<'a> {
+    pub(crate) fn new(partition: &'a Partition, from: Position) -> Self {
+        let cursor = partition.index.cursor();
+        Self { partition, cursor, pieces: VecDeque::new(), from, count: FETCH_MIN, end: End::Open }
     }
 
     /// The next piece. First come those of `lasts`, which are in order.
-    pub(crate) fn next(
-        &mut self,
-        partition: &Partition,
-        filters: &[Pattern],
-        lasts: &mut VecDeque<Position>,
-    ) -> Result<Piece, End> {
+    pub(crate) fn next(&mut self, filters: &[Pattern], lasts: &mut VecDeque<Position>) -> Result<Piece, End> {
         while let Some(position) = lasts.front().copied() {
-            if let Some(piece) = at(partition, position) {
-                return Ok(piece);
+            let there = self.cursor.get(position).filter(|_| position >= self.partition.start);
+            if let Some(batch) = there {
+                return Ok(Piece::one(&batch, position));
             }
             lasts.pop_front();
         }
         if self.pieces.is_empty() && self.end == End::Open {
-            self.fetch(partition, filters);
+            self.fetch(filters);
         }
         self.pieces.pop_front().ok_or(self.end)
     }
 
-    fn fetch(&mut self, partition: &Partition, filters: &[Pattern]) {
-        let (pieces, from, count) = (&mut self.pieces, self.from, self.count);
+    fn fetch(&mut self, filters: &[Pattern]) {
+        let (partition, from, count) = (self.partition, self.from, self.count);
+        let pieces = &mut self.pieces;
         let next = partition.select(filters, from, |batch| {
             pieces.push_back(Piece::of(batch, from.max(partition.start)));
             if pieces.len() == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -112,9 +119,6 @@ impl Fresh {
 
 /// The record at a position, if it can be read.
 pub(crate) fn at(partition: &Partition, position: Position) -> Option<Piece> {
-    if position < partition.start {
-        return None;
-    }
-    let batch = partition.index.from(position).next().filter(|batch| batch.first <= position)?;
-    Some(Piece { count: 1, ..Piece::of(&batch, position) })
+    let there = partition.index.get(position).filter(|_| position >= partition.start);
+    there.map(|batch| Piece::one(&batch, position))
 }

@@ -201,7 +201,11 @@ impl Partition {
         }
         few.sort_unstable();
         few.dedup();
-        if few.is_empty() { Way::None } else { Way::Few(few) }
+        match few.len() {
+            0 => Way::None,
+            all if all == records.subjects.count() => Way::All,
+            _ => Way::Few(few),
+        }
     }
 
     /// Records of these subjects, in the order of positions.
@@ -210,9 +214,10 @@ impl Partition {
         let next = |id: u32, from: Position| {
             records.subjects.positions(id).next(from).map(|position| Reverse((position, id)))
         };
+        let mut cursor = self.index.cursor();
         let mut ahead: BinaryHeap<_> = subjects.iter().filter_map(|id| next(*id, from)).collect();
         while let Some(Reverse((position, id))) = ahead.pop() {
-            let Some(record) = self.index.get(position) else { continue };
+            let Some(record) = cursor.get(position) else { continue };
             if each(&record).is_break() {
                 return;
             }

@@ -50,7 +50,7 @@ impl Stored {
 }
 
 /// What the next batch is said relative to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Base {
     position: u64,
     lsn: u64,
@@ -354,8 +354,8 @@ fn is_hole(holes: &[u64], n: u32) -> bool {
     holes.get(n as usize / 64).is_some_and(|word| word >> (n % 64) & 1 != 0)
 }
 
-/// Reads batches one after the other.
-#[derive(Clone)]
+/// Reads batches one after the other; none by default.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Batches<'a> {
     rest: &'a [u8],
     base: Base,

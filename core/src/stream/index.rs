@@ -5,7 +5,7 @@
 //! costs a search and a bit, and every so often the encoding of its chunk anew. Searches by position or append time are binary; those by the producers' times, which have no order, look at
 //! the head of every chunk: 1 ns each, so 0.2 ms for 100 million batches. Not here: what the numbers mean for readers.
 
-use super::chunk::{Chunk, Stored};
+use super::chunk::{Batches, Chunk, Stored};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use stele_model::id::{Lsn, Position};
@@ -15,6 +15,9 @@ use stele_model::id::{Lsn, Position};
 const HOLES_MAX: u32 = 64;
 /// A chunk with fewer batches than this joins the one before it, if that has not many more.
 const ALIVE_MIN: u32 = 64;
+
+/// Positions that a cursor steps over rather than search: about as many batches as a search decodes.
+const NEAR: u64 = 16;
 
 /// The batches of a partition, oldest first.
 #[derive(Debug, Default)]
@@ -106,6 +109,11 @@ impl Index {
     pub(crate) fn get(&self, position: Position) -> Option<Stored> {
         let held = self.chunks.get(self.chunk_of(position))?;
         held.chunk.batches_from(position).next().filter(|batch| batch.first <= position)
+    }
+
+    /// To look up batches whose positions grow.
+    pub(crate) fn cursor(&self) -> Cursor<'_> {
+        Cursor { index: self, rest: Batches::default(), last: None }
     }
 
     /// When the last batch was appended; 0 if there is none.
@@ -323,6 +331,31 @@ impl Index {
     /// The chunk in which the first batch with an end above `position` stands, if it is there.
     fn chunk_of(&self, position: Position) -> usize {
         self.chunks.partition_point(|held| held.end <= position)
+    }
+}
+
+/// Looks up batches whose positions grow: one that stands a little behind the last one costs no search.
+#[derive(Debug)]
+pub(crate) struct Cursor<'a> {
+    index: &'a Index,
+    /// What follows the last one in its chunk.
+    rest: Batches<'a>,
+    last: Option<Stored>,
+}
+
+impl Cursor<'_> {
+    /// The batch that holds `position`.
+    pub(crate) fn get(&mut self, position: Position) -> Option<Stored> {
+        let is_near = |last: &Stored| (last.first.0..last.end().0 + NEAR).contains(&position.0);
+        let ends_above = |batch: &Stored| batch.end() > position;
+        let near = self.last.filter(is_near);
+        self.last = near.filter(ends_above).or_else(|| near.and_then(|_| self.rest.find(ends_above)));
+        if self.last.is_none() {
+            let held = self.index.chunks.get(self.index.chunk_of(position))?;
+            self.rest = held.chunk.batches_from(position);
+            self.last = self.rest.next();
+        }
+        self.last.filter(|batch| batch.first <= position)
     }
 }
 

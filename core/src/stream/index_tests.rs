@@ -141,6 +141,12 @@ proptest! {
                 prop_assert_eq!(index.appended_at(from, 1300), above().find(|batch| batch.appended_ms >= 1300));
                 prop_assert_eq!(index.newest(from).map(|batch| batch.newest_ms), above().next_back().map(|batch| batch.newest_ms));
             }
+            let mut rising: Vec<u64> = probes.iter().flat_map(|probe| [*probe, probe + 1, probe + 9]).collect();
+            rising.sort_unstable();
+            let mut cursor = index.cursor();
+            for position in rising.into_iter().map(Position) {
+                prop_assert_eq!(cursor.get(position), index.get(position));
+            }
             Ok(())
         };
         check(&index)?;
