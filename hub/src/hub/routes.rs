@@ -26,7 +26,7 @@ const ROUTES_MAX: usize = 1 << 16;
 const QUEUES_MAX: usize = 1 << 20;
 
 /// What one shard gets of a record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Leg {
     pub(super) shard: ShardId,
     pub(super) volatile: bool,
@@ -34,7 +34,7 @@ pub(super) struct Leg {
 }
 
 /// Where records of one exchange and key go.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Resolved {
     /// The exchange that was published to.
     pub(super) exchange: ExchangeId,
@@ -106,6 +106,8 @@ pub(super) struct Routes {
     kept: HashTable<Kept>,
     /// Queues that were found since the last time that all was forgotten.
     queues: usize,
+    /// What was found last: many keys of one stream go the same way, and share it.
+    last: Option<Arc<Resolved>>,
 }
 
 /// What is looked for.
@@ -119,12 +121,13 @@ pub(super) struct Wanted<'a> {
 
 impl Routes {
     pub(super) fn new(seed: u64) -> Self {
-        Self { hasher: FixedState::with_seed(seed), kept: HashTable::new(), queues: 0 }
+        Self { hasher: FixedState::with_seed(seed), kept: HashTable::new(), queues: 0, last: None }
     }
 
     pub(super) fn clear(&mut self) {
         self.kept.clear();
         self.queues = 0;
+        self.last = None;
     }
 
     /// The route for a record of this key, without looking at its headers; see [`Resolved::by_headers`].
@@ -143,7 +146,7 @@ impl Routes {
                 let kept = there.into_mut();
                 if kept.checked != revision {
                     if !kept.because.iter().all(|because| because.holds(namespace)) {
-                        *kept = Kept::find(Wanted { key, ..wanted }, flows);
+                        *kept = Kept::find(Wanted { key, ..wanted }, flows, &mut self.last);
                         self.queues += kept.resolved.edges.len();
                     }
                     kept.checked = revision;
@@ -151,7 +154,7 @@ impl Routes {
                 kept
             }
             Entry::Vacant(room) => {
-                let kept = Kept::find(Wanted { key, ..wanted }, flows);
+                let kept = Kept::find(Wanted { key, ..wanted }, flows, &mut self.last);
                 self.queues += kept.resolved.edges.len();
                 room.insert(kept).into_mut()
             }
@@ -160,17 +163,22 @@ impl Routes {
 }
 
 impl Kept {
-    fn find(wanted: Wanted<'_>, flows: &mut Flows) -> Self {
+    fn find(wanted: Wanted<'_>, flows: &mut Flows, last: &mut Option<Arc<Resolved>>) -> Self {
         let Wanted { namespace, revision, exchange, key } = wanted;
         let mut found = Found::default();
         found.resolve(namespace, exchange, &[key], Table::default());
         let because = std::mem::take(&mut found.because).into_iter().collect();
+        let resolved = Resolved::of(exchange.id, found, flows);
+        let resolved = match last {
+            Some(last) if **last == resolved => Arc::clone(last),
+            _ => Arc::clone(last.insert(Arc::new(resolved))),
+        };
         Self {
             exchange: exchange.id,
             key: key.into(),
             checked: revision,
             because,
-            resolved: Arc::new(Resolved::of(exchange.id, found, flows)),
+            resolved,
             choices: [Choice::default(); 2],
         }
     }

@@ -29,9 +29,18 @@ struct Node {
     words: Map<Bytes, Arc<Node>>,
     star: Option<Arc<Node>>,
     /// Of a pattern that ends here.
-    here: Option<Captor>,
+    here: Option<Capture>,
     /// Of one that goes on with `>`.
-    rest: Option<Captor>,
+    rest: Option<Capture>,
+}
+
+/// A pattern of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Who captures what matches it.
+    pub captor: Captor,
+    /// The pattern.
+    pub pattern: Pattern,
 }
 
 impl Captures {
@@ -43,7 +52,7 @@ impl Captures {
 
     /// Who captures a subject.
     #[must_use]
-    pub fn find(&self, subject: &[u8]) -> Option<Captor> {
+    pub fn find(&self, subject: &[u8]) -> Option<&Capture> {
         if self.is_empty() {
             return None;
         }
@@ -53,7 +62,8 @@ impl Captures {
     /// Adds a pattern, or takes it out.
     pub(crate) fn set(&mut self, pattern: &Pattern, captor: Option<Captor>) {
         let words: Vec<&[u8]> = pattern.tokens().collect();
-        self.root.set(&words, captor);
+        let capture = captor.map(|captor| Capture { captor, pattern: pattern.clone() });
+        self.root.set(&words, capture);
     }
 }
 
@@ -63,21 +73,21 @@ impl Node {
     }
 
     /// The depth is bounded by the deepest pattern.
-    fn find<'a>(&self, words: &mut (impl Iterator<Item = &'a [u8]> + Clone)) -> Option<Captor> {
-        let Some(word) = words.next() else { return self.here };
-        let below = |node: &Arc<Node>| node.find(&mut words.clone());
-        let found = self.words.get(word).and_then(below);
-        found.or_else(|| self.star.as_ref().and_then(below)).or(self.rest)
+    fn find<'a>(&self, words: &mut (impl Iterator<Item = &'a [u8]> + Clone)) -> Option<&Capture> {
+        let Some(word) = words.next() else { return self.here.as_ref() };
+        let found = self.words.get(word).and_then(|node| node.find(&mut words.clone()));
+        let found = found.or_else(|| self.star.as_ref()?.find(&mut words.clone()));
+        found.or(self.rest.as_ref())
     }
 
-    fn set(&mut self, words: &[&[u8]], captor: Option<Captor>) {
+    fn set(&mut self, words: &[&[u8]], capture: Option<Capture>) {
         let below = match words {
             [] => {
-                self.here = captor;
+                self.here = capture;
                 return;
             }
             [b">"] => {
-                self.rest = captor;
+                self.rest = capture;
                 return;
             }
             [b"*", ..] => self.star.get_or_insert_default(),
@@ -89,7 +99,7 @@ impl Node {
             }
         };
         let below = Arc::make_mut(below);
-        below.set(&words[1..], captor);
+        below.set(&words[1..], capture);
         if below.is_empty() {
             match words {
                 [b"*", ..] => self.star = None,
@@ -128,8 +138,11 @@ mod tests {
             for subject in subjects {
                 let by = |text: &&&str| pattern(text).matches(subject.as_bytes());
                 let expected = patterns[..count].iter().position(|text| by(&text));
-                let found = captures.find(subject.as_bytes()).map(|captor| captor.partition.0 as usize);
+                let capture = captures.find(subject.as_bytes());
+                let found = capture.map(|capture| capture.captor.partition.0 as usize);
                 assert_eq!(found, expected, "{subject} with {count}");
+                let rule = capture.map(|capture| capture.pattern.to_string());
+                assert_eq!(rule.as_deref(), expected.map(|n| patterns[n]));
             }
         }
         patterns.iter().for_each(|text| captures.set(&pattern(text), None));

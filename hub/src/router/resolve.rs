@@ -5,6 +5,7 @@
 //! whatever the result depends on is noted in [`Found::because`], so that a cache knows when it is over.
 
 use super::Target;
+use super::captures::Capture;
 use super::partition::partition_of;
 use crate::registry::snapshot::{Exchange, Namespace};
 use bytes::Bytes;
@@ -112,12 +113,16 @@ impl Found {
 
     /// The subject space: a stream that captures its name takes what is published to it (S26).
     fn by_capture(&mut self, namespace: &Namespace, key: &[u8]) -> bool {
-        let found = [named(namespace, key), listed(namespace, key)];
-        let rule = Bytes::copy_from_slice(key);
-        self.because.push(Because::Capture(rule.clone(), found.map(|found| found.map(|(id, _)| id))));
-        let hit = |(queue, shard)| Hit { queue, shard, durable: true, rule: rule.clone() };
-        self.hits.extend(found.into_iter().flatten().map(hit));
-        found.iter().any(Option::is_some)
+        let (named, listed) = (named(namespace, key), namespace.captures().find(key));
+        let ids = [named.map(|(id, _)| id), listed.map(|capture| capture.captor.partition)];
+        let subject = Bytes::copy_from_slice(key);
+        self.because.push(Because::Capture(subject.clone(), ids));
+        let hit = |(queue, shard), rule| Hit { queue, shard, durable: true, rule };
+        self.hits.extend(named.map(|of| hit(of, subject)));
+        self.hits.extend(listed.map(|Capture { captor, pattern }| {
+            hit((captor.partition, captor.shard), Bytes::copy_from_slice(pattern.as_bytes()))
+        }));
+        ids.iter().any(Option::is_some)
     }
 }
 
@@ -133,10 +138,6 @@ fn named(namespace: &Namespace, subject: &[u8]) -> Option<(QueueId, ShardId)> {
     stream.partition(partition_of(subject, stream.len()))
 }
 
-fn listed(namespace: &Namespace, subject: &[u8]) -> Option<(QueueId, ShardId)> {
-    namespace.captures().find(subject).map(|captor| (captor.partition, captor.shard))
-}
-
 impl Because {
     /// Whether it is still so.
     #[must_use]
@@ -150,8 +151,8 @@ impl Because {
                 found.map(|found| found.id()) == *id
             }
             Self::Capture(subject, ids) => {
-                [named(namespace, subject), listed(namespace, subject)].map(|found| found.map(|(id, _)| id))
-                    == *ids
+                let listed = namespace.captures().find(subject).map(|capture| capture.captor.partition);
+                [named(namespace, subject).map(|(id, _)| id), listed] == *ids
             }
         }
     }
