@@ -16,6 +16,7 @@ pub mod fuzz;
 pub mod inquiry;
 pub mod json;
 pub mod limits;
+mod outgoing;
 pub mod publish;
 pub mod pull;
 pub mod push;

@@ -18,6 +18,7 @@ use crate::properties::{Properties, Property};
 use crate::table::{Value, put_table};
 use crate::{Draft, Origin, View};
 use bytes::{BufMut, Bytes, BytesMut};
+use std::borrow::Cow;
 
 /// What every header block begins with.
 pub const BLOCK: &[u8] = b"NATS/1.0\r\n";
@@ -175,10 +176,10 @@ pub fn write(out: &mut BytesMut, (exchange, key, body): (&[u8], &[u8], &[u8]), p
 
 /// Reply subject and header block as NATS is shown a record, whatever it came in through; both empty where there is nothing.
 #[must_use]
-pub fn shown(view: &View<'_>) -> (Vec<u8>, Vec<u8>) {
+pub fn shown<'a>(view: &View<'a>) -> (Cow<'a, [u8]>, Cow<'a, [u8]>) {
     if view.origin() == Origin::Nats {
         let Parts { reply, block } = Parts::of(view);
-        return (reply.to_vec(), block.to_vec());
+        return (Cow::Borrowed(reply), Cow::Borrowed(block));
     }
     let properties = view.properties();
     let reply = properties.reply_to().map(shown_reply).unwrap_or_default();
@@ -197,11 +198,11 @@ pub fn shown(view: &View<'_>) -> (Vec<u8>, Vec<u8>) {
             put_value(&mut block, name, &value);
         }
     }
-    if block.len() == BLOCK.len() {
-        return (reply, Vec::new());
+    match block.len() {
+        len if len == BLOCK.len() => block.clear(),
+        _ => block.extend_from_slice(b"\r\n"),
     }
-    block.extend_from_slice(b"\r\n");
-    (reply, block)
+    (Cow::Owned(reply), Cow::Owned(block))
 }
 
 fn put_value(block: &mut Vec<u8>, name: &[u8], value: &Value<'_>) {
@@ -254,7 +255,8 @@ mod tests {
             (Origin::Nats, &b"orders.new"[..], &b"body"[..])
         );
         assert_eq!(Parts::of(&view), Parts { reply: b"_INBOX.1", block: block.as_bytes() });
-        assert_eq!(shown(&view), (b"_INBOX.1".to_vec(), block.as_bytes().to_vec()));
+        let (reply, headers) = shown(&view);
+        assert_eq!((&reply[..], &headers[..]), (&b"_INBOX.1"[..], block.as_bytes()));
         assert_eq!(view.content_bytes(), block.len() + "body".len(), "neither subject nor reply counts");
     }
 

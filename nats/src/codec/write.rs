@@ -35,16 +35,17 @@ pub fn head(
         out.put_u8(b' ');
     }
     if headers_len > 0 {
-        number(out, headers_len);
+        number(out, headers_len as u64);
         out.put_u8(b' ');
     }
-    number(out, headers_len + body_len);
+    number(out, (headers_len + body_len) as u64);
     out.put_slice(b"\r\n");
 }
 
 const NUMBER_BYTES_MAX: usize = 20;
 
-fn number(out: &mut BytesMut, mut n: usize) {
+/// Appends a number in decimal digits.
+pub(crate) fn number(out: &mut impl BufMut, mut n: u64) {
     let mut digits = [0; NUMBER_BYTES_MAX];
     let mut at = digits.len();
     loop {

@@ -6,6 +6,7 @@
 use super::json;
 use super::pull::{Pull, parse_pull};
 use super::time;
+use crate::codec::write::number;
 use serde::Deserialize;
 use std::fmt;
 
@@ -33,15 +34,25 @@ pub struct AckSubject<'a> {
 
 impl fmt::Display for AckSubject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stream, consumer, delivered, stream_seq, consumer_seq, stored_nanos, pending } = self;
-        write!(
-            f,
-            "{PREFIX}{stream}.{consumer}.{delivered}.{stream_seq}.{consumer_seq}.{stored_nanos}.{pending}"
-        )
+        let mut text = Vec::new();
+        self.put(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
 impl<'a> AckSubject<'a> {
+    /// Appends it, in the short form.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        for part in [PREFIX, self.stream, ".", self.consumer] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        let stored_nanos = u64::try_from(self.stored_nanos).unwrap_or(0);
+        for n in [self.delivered, self.stream_seq, self.consumer_seq, stored_nanos, self.pending] {
+            out.push(b'.');
+            number(out, n);
+        }
+    }
+
     /// Reads either form; `None` if it is neither.
     #[must_use]
     pub fn parse(subject: &'a str) -> Option<Self> {

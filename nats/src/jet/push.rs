@@ -4,7 +4,7 @@
 //! listens to it, the session is attached to the group and publishes its records there, by the live path. What must hold: records of a
 //! consumer are published in the order of their deliveries, and signs of life between them; what is under way to a consumer is bounded
 //! ([`WINDOW_BYTES`]); with flow control the bound is given back by the listener's answers, else by its session, when what it owes its
-//! client has left ([`LiveBatch::receipt`]). Receipts can be lost with a session, so they are not waited for longer than
+//! client has left ([`stele_model::live::LiveBatch::receipt`]). Receipts can be lost with a session, so they are not waited for longer than
 //! [`RECEIPT_MS_MAX`]; a listener that takes nothing for long is cut by its own connection's bounds.
 //! Called by a driver that has no bytes for it: [`Session::receive`] is called once at the start and again after each other call.
 //!
@@ -15,15 +15,15 @@ mod tests;
 
 use super::advisory::{self, Action, Advisory, Delivered};
 use super::consumer::ConsumerConfig;
+use super::outgoing::Outgoing;
 use super::pull::Status;
 use super::serve::{Named, render};
 use super::settings;
 use super::time::Time;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use stele_model::id::{Now, Ticket};
-use stele_model::live::{Interest, LiveBatch, LiveHit, LiveItem, LiveSubscribe, LiveView};
+use stele_model::live::{Interest, LiveHit, LiveSubscribe, LiveView};
 use stele_model::op::{Op, StreamsWanted, Submit};
 use stele_model::outcome::{Deliveries, Done, Outcome, Wake};
 use stele_model::session::{Outbox, Principal, Rejected, Session};
@@ -35,9 +35,10 @@ use stele_model::stream::{PartitionRef, StreamRef};
 use stele_record::View;
 
 /// Bytes under way to one consumer's listeners.
-pub const WINDOW_BYTES: u64 = 1 << 20;
-/// After how many of them an answer is asked for, with flow control.
-const ASK_BYTES: u64 = WINDOW_BYTES / 2;
+pub const WINDOW_BYTES: u64 = 2 << 20;
+/// After how many of them an answer is asked for, unless one is on its way: few, so that the window moves on while most of it is still
+/// under way.
+const ASK_BYTES: u64 = WINDOW_BYTES / 8;
 /// Longest wait for a receipt, milliseconds.
 const RECEIPT_MS_MAX: u64 = 5_000;
 /// How many consumers are told of at once.
@@ -63,8 +64,7 @@ pub struct PushService {
     last_watch: u32,
     /// Changes of interest that wait for the next [`Session::receive`].
     interest: Vec<Interest>,
-    items: Vec<LiveItem>,
-    bytes: BytesMut,
+    outgoing: Outgoing,
     credits: Vec<TakerCredit>,
     /// Where the batch at hand is to be receipted.
     receipt: Option<Bytes>,
@@ -128,8 +128,7 @@ impl PushService {
             takers: BTreeMap::new(),
             last_watch: 0,
             interest: Vec::new(),
-            items: Vec::new(),
-            bytes: BytesMut::new(),
+            outgoing: Outgoing::default(),
             credits: Vec::new(),
             receipt: None,
             overdue: VecDeque::new(),
@@ -275,14 +274,14 @@ impl PushService {
         let Some(key) = self.takers.get(&records.taker) else { return };
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let to = consumer.config.deliver_subject.as_bytes();
-        let (mut block, mut reply, mut bytes) = (Vec::new(), String::new(), 0);
+        let (mut block, mut reply, mut bytes) = (Vec::new(), Vec::new(), 0);
         for item in &records.items {
             bytes += u64::from(item.len);
             let Ok(view) = View::parse(records.record(item)) else { continue };
             let named = Named { stream: &key.0, consumer: &key.1, headers_only: records.headers_only };
             let message = render(named, item, &view, (&mut block, &mut reply));
             let parts = (message.headers, message.body);
-            LiveBatch::put_as(&mut self.items, &mut self.bytes, message.subject, (to, message.reply), parts);
+            self.outgoing.put_as(message.subject, (to, message.reply), parts);
         }
         consumer.unasked += bytes;
         if consumer.unasked < ASK_BYTES || consumer.asked.is_some() {
@@ -292,7 +291,7 @@ impl PushService {
         if consumer.config.flow_control {
             let block = Status::flow_control().block();
             let parts = (block.as_bytes(), &b""[..]);
-            LiveBatch::put(&mut self.items, &mut self.bytes, (to, subject.as_bytes()), parts);
+            self.outgoing.put((to, subject.as_bytes()), parts);
         } else {
             self.receipt = Some(Bytes::copy_from_slice(subject.as_bytes()));
             self.overdue.push_back((now.plus_ms(RECEIPT_MS_MAX), consumer.watch, number));
@@ -348,7 +347,7 @@ impl PushService {
         let stalled = consumer.asked.as_ref().map(|answer| answer.subject.clone());
         let block = Status::heartbeat(consumer_seq, stream_seq, stalled).block();
         let to = (consumer.config.deliver_subject.as_bytes(), &b""[..]);
-        LiveBatch::put(&mut self.items, &mut self.bytes, to, (block.as_bytes(), b""));
+        self.outgoing.put(to, (block.as_bytes(), b""));
     }
 
     fn happened(&mut self, event: &ShareHappened, out: &mut Outbox) {
@@ -365,16 +364,15 @@ impl PushService {
         let (stream, consumer) = (key.0.as_str(), key.1.as_str());
         let advisory = Advisory { stream, consumer, id, at: Time::from(event.at), event: told(&event.what) };
         let (subject, body) = (advisory.subject(), advisory.body());
-        LiveBatch::put(&mut self.items, &mut self.bytes, (subject.as_bytes(), b""), (b"", &body));
+        self.outgoing.put((subject.as_bytes(), b""), (b"", &body));
     }
 
     /// Hands over what has come together.
     fn flush(&mut self, out: &mut Outbox) {
-        if !self.items.is_empty() {
-            let items = std::mem::take(&mut self.items);
-            let (bytes, receipt) = (self.bytes.split().freeze(), self.receipt.take());
-            let batch = LiveBatch { bytes, items, receipt, ..LiveBatch::default() };
-            self.tell(Op::Live(Arc::new(batch)), out);
+        if !self.outgoing.is_empty() {
+            let receipt = self.receipt.take();
+            let op = self.outgoing.take(receipt);
+            self.tell(op, out);
         }
         let credits = std::mem::take(&mut self.credits);
         if !credits.is_empty() {

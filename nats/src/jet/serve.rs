@@ -22,6 +22,7 @@ use super::advisory::{Action, Advisory, Event};
 use super::api::{self, Api};
 use super::error::{ApiError, Code};
 use super::limits::Limits;
+use super::outgoing::Outgoing;
 use super::publish::header;
 use super::pull::Status;
 use super::refuse::refused;
@@ -29,14 +30,12 @@ use super::reply;
 use super::stored::Message;
 use super::time::Time;
 use super::versions;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pulls::Puller;
 pub(super) use pulls::{Named, render};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use stele_model::id::{Now, Ticket};
-use stele_model::live::{LiveBatch, LiveItem};
 use stele_model::op::{Op, Submit};
 use stele_model::outcome::{Done, Outcome};
 use stele_model::session::Outbox;
@@ -188,8 +187,7 @@ fn share(stream: &str, consumer: &str) -> ShareRef {
 #[derive(Debug, Default)]
 struct Desk {
     submits: Vec<Submit>,
-    items: Vec<LiveItem>,
-    bytes: BytesMut,
+    outgoing: Outgoing,
     settles: Vec<ShareSettle>,
 }
 
@@ -201,14 +199,14 @@ impl Desk {
     /// Publishes a message to where an answer is expected.
     fn say(&mut self, to: &[u8], headers: &[u8], body: &[u8]) {
         if !to.is_empty() {
-            LiveBatch::put(&mut self.items, &mut self.bytes, (to, b""), (headers, body));
+            self.outgoing.put((to, b""), (headers, body));
         }
     }
 
     /// The same for a message that was stored: it is shown with its own subject.
     fn deliver(&mut self, to: &[u8], message: &Message<'_>) {
         let Message { subject, reply, headers, body } = *message;
-        LiveBatch::put_as(&mut self.items, &mut self.bytes, subject, (to, reply), (headers, body));
+        self.outgoing.put_as(subject, (to, reply), (headers, body));
     }
 
     fn status(&mut self, to: &[u8], status: &Status) {
@@ -217,10 +215,9 @@ impl Desk {
 
     fn flush(&mut self, out: &mut Outbox, ticket: u64) {
         out.submits.append(&mut self.submits);
-        if !self.items.is_empty() {
-            let items = std::mem::take(&mut self.items);
-            let batch = LiveBatch { bytes: self.bytes.split().freeze(), items, ..LiveBatch::default() };
-            out.submits.push(Submit { ticket: Ticket(ticket), lane: 0, op: Op::Live(Arc::new(batch)) });
+        if !self.outgoing.is_empty() {
+            let op = self.outgoing.take(None);
+            out.submits.push(Submit { ticket: Ticket(ticket), lane: 0, op });
         }
     }
 }
@@ -441,6 +438,7 @@ mod tests {
     use super::*;
     use crate::jet::stream::StreamConfig;
     use crate::jet::{settings, stream_check};
+    use std::sync::Arc;
     use stele_model::stream::{StreamInfo, StreamUuid};
 
     /// Where the last call of `jet` published to, and the ticket of the last question that it asked.

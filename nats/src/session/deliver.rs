@@ -90,8 +90,8 @@ impl Connection {
 
 /// A message that stands there but for its first words.
 fn framed(view: LiveView<'_>, item: &LiveItem, sid: &[u8], out: &mut Outbox) {
-    let subject = item.subject();
-    let tail = subject.end..item.body().end + 2;
+    let subject = item.shown();
+    let tail = item.subject().end..item.body().end + 2;
     let verb = if item.headers_len > 0 { &b"HMSG "[..] } else { b"MSG " };
     let is_shared = view.shared.is_some() && tail.len() >= SHARED_BYTES_MIN;
     let buffer = out.write.buffer();

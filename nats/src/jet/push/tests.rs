@@ -1,7 +1,9 @@
 //! How fast push consumers go: against what their listeners have taken.
 
 use super::*;
+use bytes::BytesMut;
 use stele_model::id::Position;
+use stele_model::live::LiveBatch;
 use stele_model::share::{Reached, ShareDelivery};
 use stele_record::nats::{Parts, write};
 
@@ -88,18 +90,19 @@ fn plain() -> ConsumerConfig {
 #[test]
 fn credit_comes_back_when_the_listener_has_taken_what_was_pushed() {
     let mut pushing = Pushing::new(&plain());
-    pushing.records(Now(1), 300_000);
+    let most = usize::try_from(ASK_BYTES).unwrap() - 1000;
+    pushing.records(Now(1), most);
     assert_eq!(pushing.told(), (vec![], 0));
-    pushing.records(Now(1), 300_000);
+    pushing.records(Now(1), most);
     let (receipts, credit) = pushing.told();
     assert_eq!((receipts.len(), credit), (1, 0));
-    pushing.records(Now(1), 300_000);
+    pushing.records(Now(1), 2 * most);
     assert_eq!(pushing.told(), (vec![], 0), "one receipt is waited for at a time");
     pushing.receipted(b"$JS.FC.s.c.999");
     assert_eq!(pushing.told().1, 0, "that was for another");
     pushing.receipted(&receipts[0]);
     let (_, credit) = pushing.told();
-    assert!((600_000..601_000).contains(&credit), "{credit}");
+    assert!((2 * most..2 * most + 1000).contains(&usize::try_from(credit).unwrap()), "{credit}");
     pushing.receipted(&receipts[0]);
     assert_eq!(pushing.told().1, 0, "once");
     assert_eq!(pushing.service.deadline(), None);

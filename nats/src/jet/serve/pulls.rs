@@ -98,7 +98,7 @@ impl Jet {
 
     fn records(&mut self, records: &ShareRecords) -> bool {
         let Some(puller) = self.pulls.get(&records.taker) else { return false };
-        let (mut block, mut reply) = (Vec::new(), String::new());
+        let (mut block, mut reply) = (Vec::new(), Vec::new());
         for item in &records.items {
             let Ok(view) = View::parse(records.record(item)) else { continue };
             let headers_only = records.headers_only;
@@ -161,7 +161,7 @@ pub(in crate::jet) fn render<'a>(
     to: Named<'_>,
     item: &ShareDelivery,
     view: &View<'a>,
-    room: (&'a mut Vec<u8>, &'a mut String),
+    room: (&'a mut Vec<u8>, &'a mut Vec<u8>),
 ) -> Message<'a> {
     let (block, reply) = room;
     block.clear();
@@ -186,8 +186,9 @@ pub(in crate::jet) fn render<'a>(
         stored_nanos: nanos(item.appended),
         pending: item.pending,
     };
-    *reply = subject.to_string();
-    Message { subject: view.key(), reply: reply.as_bytes(), headers: block, body }
+    reply.clear();
+    subject.put(reply);
+    Message { subject: view.key(), reply, headers: block, body }
 }
 
 fn nanos(at: Now) -> i64 {
