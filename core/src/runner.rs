@@ -33,7 +33,7 @@ pub struct Settings {
     pub ride_bytes_max: usize,
     /// Largest body that is written on the machine's own thread when the log is idle, bytes.
     pub inline_bytes_max: usize,
-    /// Bytes of blocks that memory may keep for readers.
+    /// Bytes of blocks that memory may keep for readers, until [`Runner::set_memory_max`] says otherwise.
     pub memory_bytes_max: usize,
     /// Log bytes between two snapshots.
     pub snapshot_bytes: u64,
@@ -283,6 +283,17 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
     #[must_use]
     pub fn bytes(&self, place: Place, len: u32) -> Option<Bytes> {
         self.memory.bytes(place, len)
+    }
+
+    /// Bytes of blocks that memory keeps for readers.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.held_bytes()
+    }
+
+    /// How many it may keep from now on; what is over goes at once, the oldest first.
+    pub fn set_memory_max(&mut self, bytes: usize) {
+        self.memory.set_max(bytes);
     }
 
     /// The whole body of a block, if memory holds it.

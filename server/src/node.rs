@@ -11,6 +11,7 @@ mod inbox;
 mod inspect;
 mod io;
 mod logins;
+mod memory;
 mod readers;
 mod registry;
 mod seats;

@@ -73,6 +73,16 @@ impl Memory {
             last.bytes += len;
         }
         self.bytes += len;
+        self.shrink();
+    }
+
+    /// Another budget.
+    pub(super) fn set_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
         while self.bytes > self.bytes_max && self.stretches.len() > 1 {
             self.drop_front();
         }
@@ -123,7 +133,6 @@ impl Memory {
     }
 
     /// Bytes held for readers of logged records.
-    #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
         self.bytes
     }
@@ -218,6 +227,15 @@ mod tests {
     fn over_the_budget_the_oldest_goes_first() {
         let mut memory = Memory::new(2 * STRETCH_BYTES);
         (1..=4).for_each(|lsn| memory.add(Lsn(lsn), body(lsn as u8)));
+        assert!(memory.block(Lsn(2)).is_none() && memory.block(Lsn(3)).is_some());
+    }
+
+    #[test]
+    fn a_smaller_budget_lets_the_oldest_go_at_once() {
+        let mut memory = Memory::new(usize::MAX);
+        (1..=4).for_each(|lsn| memory.add(Lsn(lsn), body(lsn as u8)));
+        memory.set_max(2 * STRETCH_BYTES);
+        assert_eq!(memory.held_bytes(), 2 * STRETCH_BYTES);
         assert!(memory.block(Lsn(2)).is_none() && memory.block(Lsn(3)).is_some());
     }
 }

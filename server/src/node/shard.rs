@@ -6,6 +6,7 @@
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::io::{IoMessage, Source};
+use crate::node::memory::Memory;
 use crate::node::readers::Readers;
 use crate::node::registry::RegistryMessage;
 use crate::node::stop::Stop;
@@ -71,6 +72,8 @@ pub(crate) struct Wiring {
     pub registry: Inbox<RegistryMessage>,
     /// The reader pool.
     pub readers: Readers,
+    /// What all shards may keep in memory.
+    pub memory: Arc<Memory>,
     /// The time.
     pub clock: Arc<Clock>,
     /// Told when the log breaks.
@@ -320,6 +323,8 @@ impl ShardThread {
         }
         self.carry();
         runner.set_fetches(self.dispatch.fetches());
+        let Wiring { shard, memory, .. } = &*self.wiring;
+        runner.set_memory_max(memory.granted(usize::from(shard.0), runner.memory_bytes()));
         self.note_full(runner.full());
     }
 

@@ -5,6 +5,7 @@ use super::clock::Clock;
 use super::inbox::Inbox;
 use super::io::{self, Dialect, IoMessage, Patience, Rules, Security};
 use super::logins::Logins;
+use super::memory::Memory;
 use super::readers::Readers;
 use super::registry::{self, RegistryMessage};
 use super::seats::Seats;
@@ -154,6 +155,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
 
     let mut threads = Threads::default();
     let mut doors = Vec::new();
+    let memory = Arc::new(Memory::new(config.log.memory_bytes as usize, shards.len()));
     for ((runner, inbox), (n, sleeper)) in
         shards.into_iter().zip(&shard_inboxes).zip(shard_sleepers.iter().enumerate())
     {
@@ -163,6 +165,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             hubs: hubs.clone(),
             registry: registry_inbox.clone(),
             readers: readers.clone(),
+            memory: Arc::clone(&memory),
             clock: Arc::clone(&clock),
             stop: stop.clone(),
         };
