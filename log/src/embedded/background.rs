@@ -89,6 +89,8 @@ pub(crate) struct Work {
     retired: Vec<Arc<Segment>>,
     /// Something waits for space or for handles, and that was said.
     waits: bool,
+    /// Commits use so much of the disk that nothing is written ahead. Never in the polled form, which knows no time.
+    beside_bulk: bool,
 }
 
 /// What a step did: bytes written or read; `None`: there is nothing to do.
@@ -109,6 +111,7 @@ impl Background {
             if stopped {
                 return;
             }
+            self.work.beside_bulk = self.options.volume.budget.is_bulk();
             let bytes = self.step();
             let wait =
                 bytes.map_or(LOOK_AGAIN, |bytes| self.options.volume.budget.take(Share::Writes, bytes));
@@ -354,8 +357,12 @@ impl Background {
         lock(&self.supply).restore_cushion(&*self.disk)
     }
 
-    /// Fills the pool with zeroed files, up to its least size.
+    /// Fills the pool with zeroed files, up to its least size. Not beside bulk, which would use up in a moment what it had to share the disk
+    /// for, unless what is zeroed is the reserve of a disk that becomes full.
     fn zero(&mut self) -> Step {
+        if self.work.beside_bulk && !lock(&self.supply).is_scarce(&*self.disk) {
+            return Ok(None);
+        }
         if self.work.zeroing.is_none() {
             let enough = {
                 let supply = lock(&self.supply);

@@ -81,6 +81,16 @@ impl Budget {
         is_quiet(&lock(&self.state), Instant::now())
     }
 
+    /// Whether commits write more than the background may write beside small ones.
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.is_bulk_at(Instant::now())
+    }
+
+    fn is_bulk_at(&self, now: Instant) -> bool {
+        let state = lock(&self.state);
+        !is_quiet(&state, now) && state.window.2 > self.bytes_per_s
+    }
+
     fn take_at(&self, share: Share, bytes: u64, now: Instant) -> Duration {
         if bytes == 0 {
             return Duration::ZERO;
@@ -162,6 +172,18 @@ mod tests {
             assert!((40_000_000..60_000_000).contains(&wrote), "{wrote} bytes written");
             assert!(one.abs_diff(other) <= 2 * 131_072, "writers take turns: {one} and {other}");
         }
+    }
+
+    #[test]
+    fn commits_are_bulk_while_they_write_more_than_the_background_may_beside_small_ones() {
+        let commits_of = |bytes: u64| {
+            let budget = Budget::new(100_000_000);
+            let start = Instant::now();
+            (1..=300).for_each(|ms| budget.committed_at(bytes, start + Duration::from_millis(ms)));
+            [301, 400].map(|ms| budget.is_bulk_at(start + Duration::from_millis(ms)))
+        };
+        assert_eq!(commits_of(4_096), [false, false]);
+        assert_eq!(commits_of(200_000), [true, false], "and not after they have ended");
     }
 
     #[test]

@@ -173,7 +173,7 @@ impl Supply {
     }
 
     /// Little can grow any more, so that the last files are better kept.
-    fn scarce(&self, disk: &dyn Disk) -> bool {
+    pub(crate) fn is_scarce(&self, disk: &dyn Disk) -> bool {
         !self.holds(disk, 0, self.keep + 1)
     }
 
@@ -189,7 +189,7 @@ impl Supply {
     /// Files that the pool should have, of `most`. A young log has use for few, and nobody should wait for zeroes that nobody needs; where
     /// little can grow any more, all of them are the reserve.
     pub(crate) fn wanted(&self, disk: &dyn Disk, most: usize) -> usize {
-        if self.scarce(disk) { most } else { most.min(self.taken) }
+        if self.is_scarce(disk) { most } else { most.min(self.taken) }
     }
 
     /// Bytes of the files in the pool.
@@ -208,7 +208,7 @@ impl Supply {
 
     /// A file of the pool; a growing one where the pool is empty, or where its last files are better kept.
     fn draw(&mut self, disk: &dyn Disk, catalog: &Catalog) -> Option<Ready> {
-        let keeps = self.pool.len() <= self.keep && self.scarce(disk);
+        let keeps = self.pool.len() <= self.keep && self.is_scarce(disk);
         let (source, pages) = if (keeps || self.pool.is_empty())
             && let Some(promise) = self.promise(disk)
         {
@@ -232,7 +232,7 @@ impl Supply {
     pub(crate) fn unprepared(&mut self, disk: &dyn Disk, catalog: &Catalog) -> Option<Ready> {
         let from_pool = self.prepared.len() < PREPARED_MAX
             && !self.pool.is_empty()
-            && (self.pool.len() > self.keep || !self.scarce(disk));
+            && (self.pool.len() > self.keep || !self.is_scarce(disk));
         // The last files stay in the pool until they are used: only there can they be given up.
         let late =
             self.hurry && self.prepared.is_empty() && (self.pool.len() > self.keep || self.holds(disk, 0, 1));
