@@ -6,6 +6,7 @@
 mod batch;
 mod client;
 mod consume;
+mod mirror;
 mod perf;
 mod produce;
 mod scenario;
@@ -13,6 +14,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -22,6 +24,7 @@ use crate::server::metrics::Metrics;
 use crate::server::proc::{self, Usage};
 use crate::server::{self, METRICS_PORT, Sample, Started};
 use client::Client;
+use consume::Reader;
 use scenario::{SCENARIOS, Settings};
 
 /// Where Stele speaks Kafka's protocol, without offset.
@@ -206,6 +209,25 @@ pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
         sections.push(section);
     }
     Ok(sections)
+}
+
+/// How fast the generator reads a backlog that costs the broker nothing but to send it.
+pub(crate) fn generator() -> Result<()> {
+    const BACKLOG: u64 = 200_000;
+    const PASSES: u32 = 5;
+    for partitions in [1, 12] {
+        let (address, ends) = mirror::start(partitions, BACKLOG / u64::from(partitions))?;
+        let start = Instant::now();
+        let mut records = 0;
+        for _ in 0..PASSES {
+            records += Reader::new(address, "backlog", partitions)?.catch_up(&ends)?.0;
+        }
+        let rate = records as f64 / start.elapsed().as_secs_f64() / 1e6;
+        println!(
+            "kafka catch-up-{partitions}: {rate:.2} M records/s of 1 KB are read at most, one fetch under way"
+        );
+    }
+    Ok(())
 }
 
 /// Kafka's own perf tools on all brokers.

@@ -216,6 +216,7 @@ fn second_opinion(options: &PerfTest) -> Result<Vec<Section>> {
 }
 
 fn generator() -> Result<Vec<Section>> {
+    kafka::generator()?;
     let settings = Settings::new(3.0, &std::env::temp_dir())?;
     let server = Server::mirror()?;
     let targets = [Target { name: "generator".into(), is_stele: false, server: &server, queue_kind: None }];
