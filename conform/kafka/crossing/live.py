@@ -50,6 +50,8 @@ class Nats:
         async def run():
             for subject in subjects:
                 await self.client.subscribe(subject, cb=on_message)
+            # It writes a PING past what it still holds back: only behind the second one the broker surely has the subscriptions.
+            await self.client.flush()
             await self.client.flush()
 
         do(run())
