@@ -36,7 +36,7 @@ use crate::topology::Topology;
 /// A message whose process died comes again after this time.
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
 
-/// A broker that speaks NATS with JetStream. Clones share the connection.
+/// A broker that speaks NATS with JetStream. Clones share its two connections, one to receive on and one to send on.
 #[derive(Clone)]
 pub struct Nats(Arc<Shared>);
 
@@ -46,7 +46,10 @@ struct Shared {
     /// What addresses begin with: `nats://host:port/`.
     base: String,
     patience: Duration,
+    /// What is received on.
     link: tokio::sync::Mutex<Option<Arc<Link>>>,
+    /// What is sent on.
+    sending: tokio::sync::Mutex<Option<Arc<Link>>>,
     connected: Arc<AtomicBool>,
 }
 
@@ -65,6 +68,7 @@ impl Nats {
             base,
             patience: Duration::from_secs(30),
             link: tokio::sync::Mutex::default(),
+            sending: tokio::sync::Mutex::default(),
             connected: Arc::default(),
         })))
     }
@@ -107,6 +111,24 @@ impl Nats {
         let new = Arc::new(opened);
         *link = Some(new.clone());
         Ok(new)
+    }
+
+    async fn sending(&self) -> Result<Arc<Link>, TransportError> {
+        let mut sending = self.0.sending.lock().await;
+        if let Some(link) = &*sending {
+            return Ok(link.clone());
+        }
+        let new = Arc::new(Link::open_once(&self.0.server, self.0.names.clone()).await?);
+        *sending = Some(new.clone());
+        Ok(new)
+    }
+
+    /// What is sent next goes over a connection that has lost nothing.
+    async fn give_up(&self, failed: &Arc<Link>) {
+        let mut sending = self.0.sending.lock().await;
+        if sending.as_ref().is_some_and(|link| Arc::ptr_eq(link, failed)) {
+            *sending = None;
+        }
     }
 }
 
@@ -165,8 +187,10 @@ impl Transport for Nats {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if let Some(link) = self.0.link.lock().await.take() {
-                link.close().await;
+            for place in [&self.0.sending, &self.0.link] {
+                if let Some(link) = place.lock().await.take() {
+                    link.close().await;
+                }
             }
         })
     }

@@ -55,7 +55,6 @@ pub(super) async fn put(
     if message.token.is_some() {
         convert::put(&mut lines, convert::DEDUPE_ID, &format!("{}@{subject}", message.id))?;
     }
-    move_on(link);
     store(link, &subject, lines, message).await
 }
 

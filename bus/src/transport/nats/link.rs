@@ -1,7 +1,8 @@
 //! The connection, and what is known to be there: the streams, and the consumers that are queues.
 //!
-//! The client connects anew by itself; what it loses meanwhile is noticed by missing confirms. Subscriptions end when the connection does
-//! (`epoch`), so that the runner makes what it needs again.
+//! There are two of them. The one to receive on connects anew by itself; subscriptions end when the connection does (`epoch`), so that the
+//! runner makes what it needs again. The one to send on ends with its connection: a client that connects anew goes on with what is in its
+//! buffer, while what was on the wire is lost, and that would come behind it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use async_nats::jetstream::consumer::pull::Config as PullConfig;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, RetentionPolicy};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, ServerAddr};
 use tokio::sync::{OnceCell, watch};
 
 use super::names::{self, Names};
@@ -48,28 +49,43 @@ impl Link {
     ) -> Result<Self, TransportError> {
         let (lost, epoch) = watch::channel(0);
         let flag = connected.clone();
-        let options = ConnectOptions::new()
-            .name("stele-bus")
-            .connection_timeout(ANSWER)
-            .request_timeout(Some(ANSWER))
-            .event_callback(move |event| {
-                match event {
-                    Event::Connected => flag.store(true, Ordering::Relaxed),
-                    Event::Disconnected | Event::Closed => {
-                        flag.store(false, Ordering::Relaxed);
-                        lost.send_modify(|count| *count += 1);
-                    }
-                    other => tracing::debug!(%other, "nats"),
+        let options = named(ConnectOptions::new()).event_callback(move |event| {
+            match event {
+                Event::Connected => flag.store(true, Ordering::Relaxed),
+                Event::Disconnected | Event::Closed => {
+                    flag.store(false, Ordering::Relaxed);
+                    lost.send_modify(|count| *count += 1);
                 }
-                std::future::ready(())
-            });
+                other => tracing::debug!(%other, "nats"),
+            }
+            std::future::ready(())
+        });
         let client = options.connect(server.clone()).await.map_err(unavailable)?;
         connected.store(true, Ordering::Relaxed);
+        Ok(Self::new(client, names, epoch))
+    }
+
+    /// One that ends with its connection.
+    pub(super) async fn open_once(server: &ServerAddr, names: Names) -> Result<Self, TransportError> {
+        let (login, used) = (login(server), AtomicBool::new(false));
+        // Asked at every attempt to connect, and so what keeps the client from a second connection.
+        let options = ConnectOptions::with_auth_callback(move |_nonce| {
+            std::future::ready(match used.swap(true, Ordering::Relaxed) {
+                false => Ok(login.clone()),
+                true => Err(AuthError::new("a connection that has ended stays ended")),
+            })
+        });
+        let options = named(options).max_reconnects(1).require_tls(server.tls_required());
+        let client = options.connect(server.clone()).await.map_err(unavailable)?;
+        Ok(Self::new(client, names, watch::Sender::new(0).subscribe()))
+    }
+
+    fn new(client: Client, names: Names, epoch: watch::Receiver<u64>) -> Self {
         let builder =
             ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).max_ack_inflight(INFLIGHT_MAX);
         let jetstream = builder.build(client.clone());
         let (streams, known, mover) = (OnceCell::new(), Mutex::default(), OnceLock::new());
-        Ok(Self { client, jetstream, names, epoch, mover, streams, known })
+        Self { client, jetstream, names, epoch, mover, streams, known }
     }
 
     /// Make the streams unless they are there.
@@ -173,6 +189,21 @@ impl Drop for Link {
             mover.abort();
         }
     }
+}
+
+fn named(options: ConnectOptions) -> ConnectOptions {
+    options.name("stele-bus").connection_timeout(ANSWER).request_timeout(Some(ANSWER))
+}
+
+/// As the address says: user and password, or a token.
+fn login(server: &ServerAddr) -> Auth {
+    let (user, password) = (server.username().map(str::to_owned), server.password().map(str::to_owned));
+    let mut login = Auth::new();
+    match password {
+        Some(password) => (login.username, login.password) = (user, Some(password)),
+        None => login.token = user,
+    }
+    login
 }
 
 /// The server could not be asked.

@@ -186,7 +186,8 @@ async fn mark_progress(hand: Weak<Hand>) {
 pub(super) async fn replies(link: &Link, base: &str) -> Result<Replies, TransportError> {
     let inbox = link.client.new_inbox();
     let mut subscriber = link.client.subscribe(inbox.clone()).await.map_err(unavailable)?;
-    link.client.flush().await.map_err(unavailable)?;
+    // An answer to any question: the server knows the inbox before a request leaves by the other connection.
+    link.jetstream.query_account().await.map_err(unavailable)?;
     let (sender, incoming) = mpsc::channel(REPLIES_MAX);
     let stop = Arc::new(Line(watch::Sender::new(false)));
     let (mut stopped, settler) = (stop.0.subscribe(), stop.clone());

@@ -29,10 +29,7 @@ impl Nats {
         let mut answers: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
         let mut backoff = BACKOFF.0;
         loop {
-            let outcome = match self.link().await {
-                Ok(link) => send_once(&link, &batch, &mut answers).await,
-                Err(error) => Err(error),
-            };
+            let outcome = self.send_over_one_link(&batch, &mut answers).await;
             let Err(error) = outcome else { break };
             if Instant::now() + backoff > deadline {
                 let unanswered = answers.iter_mut().filter(|answer| answer.is_none());
@@ -44,6 +41,24 @@ impl Nats {
             backoff = (backoff * 2).min(BACKOFF.1);
         }
         answers.into_iter().map(|answer| answer.unwrap_or(Ok(()))).collect()
+    }
+
+    async fn send_over_one_link(
+        &self,
+        batch: &[Outgoing],
+        answers: &mut [Option<Answer>],
+    ) -> Result<(), TransportError> {
+        if batch.iter().any(|message| message.not_before.is_some()) {
+            let link = self.link().await?;
+            link.streams().await?;
+            delay::move_on(&link);
+        }
+        let link = self.sending().await?;
+        let outcome = send_once(&link, batch, answers).await;
+        if outcome.is_err() {
+            self.give_up(&link).await;
+        }
+        outcome
     }
 }
 
