@@ -22,7 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq, Message, Serialize, Deserialize)]
 #[message(urn = "Test.Transports:Work")]

@@ -1,5 +1,6 @@
-//! The bus's wire: peers that know only a client library and the envelope exchange every kind of message with `examples/interop`; and what
-//! every transport promises, on each broker; and `examples/shop`, with its state in memory and in Postgres.
+//! The bus's wire: peers that know only a client library and the envelope exchange every kind of message with `examples/interop` and
+//! `examples/shop`; and what every transport promises, on each broker; and the shop by itself, over AMQP and NATS, with its state in memory
+//! and in Postgres.
 //!
 //! Called by `cargo xtask conform-bus` and by the suite. The peers judge by themselves and exit non-zero; nothing here knows a message.
 
@@ -19,7 +20,7 @@ pub(crate) struct Options {
     /// A running broker, amqp://user:password@host:port/, instead of our own binary.
     #[arg(long)]
     peer: Option<String>,
-    /// A running NATS server with JetStream, nats://host:port, for the transports' tests.
+    /// A running NATS server with JetStream, nats://host:port, instead of our own binary; with --peer alone NATS is left out.
     #[arg(long)]
     nats: Option<String>,
 }
@@ -39,31 +40,35 @@ pub(crate) fn on_ours(workspace: &Workspace) -> Result<()> {
 }
 
 fn with_ours(workspace: &Workspace, nats: Option<&str>) -> Result<()> {
-    let subject = Subject::ours(workspace, Dialect::Amqp091, None)?;
+    // As for NATS: without TLS, which its clients would take where it is offered.
+    let subject = Subject::ours(workspace, Dialect::Nats, None)?;
     let Subject::Ours { broker, .. } = &subject else { bail!("our own broker is one that was started here") };
-    exchange(workspace, &format!("amqp://guest:guest@127.0.0.1:{}/", broker.amqp().port()), nats)
+    let ours = format!("nats://{}", broker.nats());
+    exchange(workspace, &format!("amqp://guest:guest@{}/", broker.amqp()), Some(nats.unwrap_or(&ours)))
 }
 
-fn exchange(workspace: &Workspace, url: &str, nats: Option<&str>) -> Result<()> {
+fn exchange(workspace: &Workspace, amqp: &str, nats: Option<&str>) -> Result<()> {
     let mut transports = workspace.command("cargo");
     transports.args(["test", "--quiet", "-p", "stele-bus-test", "--test", "transports"]);
-    command::run(transports.env("STELE_BUS_BROKERS", format!("{url} {}", nats.unwrap_or_default())))?;
+    command::run(transports.env("STELE_BUS_BROKERS", format!("{amqp} {}", nats.unwrap_or_default())))?;
     let examples = ["build", "--release", "--quiet", "-p", "interop", "-p", "shop"];
     command::run(workspace.command("cargo").args(examples))?;
-    let shop = || {
-        let mut shop = workspace.command(workspace.target("release/shop"));
-        shop.env("AMQP_URL", url);
-        shop
-    };
-    command::run(&mut shop())?;
+    let (interop, shop) = (workspace.target("release/interop"), workspace.target("release/shop"));
     let cluster = Cluster::start(&["fsync=off"])?;
-    command::run(shop().env("DATABASE_URL", cluster.url()))?;
+    for url in [Some(amqp), nats].into_iter().flatten() {
+        command::run(workspace.command(&shop).env("BROKER_URL", url))?;
+        cluster.sql("drop schema public cascade; create schema public")?; // what another broker's shop left
+        command::run(workspace.command(&shop).env("BROKER_URL", url).env("DATABASE_URL", cluster.url()))?;
+    }
     drop(cluster);
-    let interop = workspace.target("release/interop");
-    let scripts = workspace.path("conform/bus");
-    let mut python = workspace.command(provision::python(workspace, provision::AMQP091)?);
-    command::run(python.arg(scripts.join("peer.py")).arg(&interop).arg(url))?;
-    let mut node = workspace.command("node");
-    node.env("NODE_PATH", provision::node(workspace, provision::AMQP091)?);
-    command::run(node.arg(scripts.join("peer.mjs")).arg(&interop).arg(url))
+    let (scripts, python) =
+        (workspace.path("conform/bus"), provision::python(workspace, provision::AMQP091)?);
+    let modules = provision::node(workspace, provision::AMQP091)?;
+    for (name, program) in [("interop", &interop), ("shop", &shop)] {
+        let script = |ending: &str| scripts.join(name).with_extension(ending);
+        command::run(workspace.command(&python).arg(script("py")).arg(program).arg(amqp))?;
+        let mut node = workspace.command("node");
+        command::run(node.env("NODE_PATH", &modules).arg(script("mjs")).arg(program).arg(amqp))?;
+    }
+    Ok(())
 }
