@@ -4,6 +4,8 @@
 //! schedule's name and the time, so consumers with an inbox see it once. A firing that nobody is there for is left out, not made up for.
 
 mod cron;
+#[cfg(feature = "tz")]
+mod zone;
 
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 pub use cron::{Cron, NotACron};
+#[cfg(feature = "tz")]
+pub use zone::{NoSuchZone, Zone};
 
 use crate::bus::Bus;
 use crate::compose::{SendOptions, published};
@@ -19,12 +23,31 @@ use crate::runner::stopped;
 use crate::time::Timestamp;
 
 /// When a recurring message is published.
+///
+/// ```
+/// use stele_bus::Timestamp;
+/// use stele_bus::recurring::Schedule;
+///
+/// let now = Timestamp::parse("2026-11-20T18:00:00Z").unwrap();
+/// let nightly = Schedule::Cron("0 3 * * *".parse()?);
+/// assert_eq!(nightly.next(now).unwrap().to_string(), "2026-11-21T03:00:00.000Z");
+/// # #[cfg(feature = "tz")] {
+/// let nightly = Schedule::CronIn("0 3 * * *".parse()?, "Europe/Berlin".parse()?);
+/// assert_eq!(nightly.next(now).unwrap().to_string(), "2026-11-21T02:00:00.000Z");
+/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schedule {
     /// At multiples of this span since the epoch; at least one second.
     Every(Duration),
     /// By a cron expression, in UTC.
     Cron(Cron),
+    /// By a cron expression, as the clocks of a time zone show it. When they are put forward, a time that they skip comes as much later
+    /// as they were moved: with 02:00 followed by 03:00, 02:30 comes at 03:30. When they are put back, a time that they show twice comes
+    /// once, the first time; with an expression for every hour it comes both times, so that `*/15 * * * *` has no gap of an hour.
+    #[cfg(feature = "tz")]
+    CronIn(Cron, Zone),
 }
 
 impl Schedule {
@@ -36,6 +59,8 @@ impl Schedule {
                 (now.0 / ms).checked_add(1)?.checked_mul(ms).map(Timestamp)
             }
             Self::Cron(cron) => cron.next(now),
+            #[cfg(feature = "tz")]
+            Self::CronIn(cron, zone) => zone.next(cron, now),
         }
     }
 }

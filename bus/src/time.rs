@@ -1,7 +1,8 @@
 //! Points in time as they stand on the wire (RFC 3339, UTC), and the clock that the pipeline reads.
 //!
 //! The clock is wall time at the start plus tokio's clock since, so that a paused runtime makes all of the bus's time virtual.
-//! Called by everything that stamps, delays or expires. Not here: time zones; everything is UTC.
+//! Called by everything that stamps, delays or expires. Not here: time zones; everything is UTC
+//! but the schedules of `recurring` that say otherwise.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,13 +1,13 @@
-//! Cron expressions: minute, hour, day of month, month, day of week; UTC. Pure.
+//! Cron expressions: minute, hour, day of month, month, day of week. Pure. Here they are of UTC; of other zones in `zone.rs`.
 
 use std::str::FromStr;
 
 use crate::time::{Timestamp, civil_from_days};
 
-const MINUTE_MS: u64 = 60_000;
+pub(super) const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 /// A leap day comes within eight years, also across a century.
-const DAYS_MAX: u64 = 8 * 366;
+pub(super) const DAYS_MAX: u64 = 8 * 366;
 
 /// Five fields of `*`, numbers, ranges, lists and steps: `*/15 8-18 * * 1-5`. Days of month and week are joined by "or" when both are
 /// restricted, as cron does; Sunday is 0 or 7.
@@ -79,14 +79,26 @@ impl Cron {
         let today = start / DAY_MS;
         (today..today + DAYS_MAX).filter(|day| self.fits(*day)).find_map(|day| {
             let first = if day == today { start % DAY_MS / MINUTE_MS } else { 0 };
-            let minute = (first..24 * 60).find(|minute| {
-                self.hours >> (minute / 60) & 1 == 1 && self.minutes >> (minute % 60) & 1 == 1
-            })?;
+            let minute = self.minutes().find(|minute| *minute >= first)?;
             Some(Timestamp(day * DAY_MS + minute * MINUTE_MS))
         })
     }
 
-    fn fits(&self, day: u64) -> bool {
+    /// Minutes of a day that fit, ascending.
+    pub(super) fn minutes(&self) -> impl Iterator<Item = u64> {
+        let fits =
+            |minute: &u64| self.hours >> (minute / 60) & 1 == 1 && self.minutes >> (minute % 60) & 1 == 1;
+        (0..24 * 60).filter(fits)
+    }
+
+    /// Whether it is for every hour of its days.
+    #[cfg(feature = "tz")]
+    pub(super) fn is_hourly(&self) -> bool {
+        self.hours == (1 << 24) - 1
+    }
+
+    /// Whether a day, counted from 1970-01-01, fits.
+    pub(super) fn fits(&self, day: u64) -> bool {
         let Ok(days) = i64::try_from(day) else { return false };
         let (_, month, of_month) = civil_from_days(days);
         let weekday = (day + 4) % 7; // 1970-01-01 was a Thursday
