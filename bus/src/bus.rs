@@ -1,9 +1,10 @@
 //! The bus: endpoints, a transport and a store put together, as a value; several may live in one process.
 //!
-//! ```no_run
-//! # use serde::{Deserialize, Serialize};
+//! ```
+//! use serde::{Deserialize, Serialize};
 //! use stele_bus::transport::memory::Memory;
-//! use stele_bus::{Bus, Message, Msg};
+//! use stele_bus::{Bus, Message, Msg, State};
+//! use tokio::sync::mpsc;
 //!
 //! #[derive(Message, Serialize, Deserialize)]
 //! #[message(urn = "Shop:Greeting")]
@@ -11,16 +12,22 @@
 //!     name: String,
 //! }
 //!
-//! async fn greet(Msg(greeting): Msg<Greeting>) {
-//!     tracing::info!(name = greeting.name, "hello");
+//! async fn greet(Msg(greeting): Msg<Greeting>, State(said): State<mpsc::UnboundedSender<String>>) {
+//!     said.send(format!("hello {}", greeting.name)).unwrap();
 //! }
 //!
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let bus = Bus::builder(Memory::default()).endpoint("greeter", |e| e.handle(greet)).build()?;
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let (say, mut said) = mpsc::unbounded_channel::<String>();
+//! let bus = Bus::builder(Memory::default()) // or Amqp::new("amqp://…")?, Nats::new("nats://…")?
+//!     .state(say)
+//!     .endpoint("greeter", |e| e.handle(greet))
+//!     .build()?;
 //! bus.start().await?;
 //! bus.publish(&Greeting { name: "world".into() }).await?;
+//! assert_eq!(said.recv().await.unwrap(), "hello world");
 //! bus.stop().await;
-//! # Ok(()) }
+//! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
 use std::any::{Any, TypeId};
@@ -122,6 +129,24 @@ impl Bus {
     }
 
     /// To one destination at a time. What the broker cannot keep longer than itself is in the transport's documentation.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use stele_bus::transport::memory::Memory;
+    /// # use stele_bus::{Bus, Message};
+    /// # use std::time::Duration;
+    /// # #[derive(Message, Serialize, Deserialize)]
+    /// # #[message(urn = "Shop:Remind")]
+    /// # struct Remind { order: u32 }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let bus = Bus::builder(Memory::default()).build()?;
+    /// let tomorrow = bus.composer().now().after(Duration::from_secs(24 * 3600));
+    /// let scheduled = bus.schedule_send("queue:reminders", tomorrow, &Remind { order: 7 }).await?;
+    /// assert!(bus.cancel(&scheduled).await?, "it was still waiting");
+    /// assert!(!bus.cancel(&scheduled).await?, "and is not any more");
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn schedule_send<M: Message>(
         &self,
         to: impl Into<Destination>,

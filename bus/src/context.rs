@@ -22,6 +22,24 @@ use crate::time::Timestamp;
 pub(crate) type States = BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 /// One attempt to handle one delivery.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use stele_bus::{Context, Failure, Message, Msg};
+/// # use std::time::Duration;
+/// # #[derive(Message, Serialize, Deserialize)] #[message(urn = "Shop:Ordered")] struct Ordered { order: u32 }
+/// # #[derive(Message, Serialize, Deserialize)] #[message(urn = "Shop:Billed")] struct Billed { order: u32 }
+/// # #[derive(Message, Serialize, Deserialize)] #[message(urn = "Shop:Ship")] struct Ship { order: u32 }
+/// # #[derive(Message, Serialize, Deserialize)] #[message(urn = "Shop:Late")] struct Late { order: u32 }
+/// async fn bill(Msg(Ordered { order }): Msg<Ordered>, cx: Context) -> Result<(), Failure> {
+///     cx.publish(&Billed { order })?;
+///     cx.send("queue:shipping", &Ship { order })?;
+///     cx.publish_after(Duration::from_secs(900), &Late { order })?;
+///     Ok(()) // and only now does anything leave
+/// }
+/// # let bus = stele_bus::Bus::builder(stele_bus::transport::memory::Memory::default());
+/// # bus.endpoint("billing", |e| e.handle(bill)).build().unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
 

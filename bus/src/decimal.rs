@@ -2,6 +2,22 @@
 //!
 //! MassTransit writes every decimal as a string and reads a string or a number; so does this, for any type that is `Display` and
 //! `FromStr` (a decimal type of your choice). A number is read through its shortest decimal spelling, so `12.30` arrives as `12.3`.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Bill {
+//!     #[serde(with = "stele_bus::decimal")]
+//!     amount: f64, // or a decimal type
+//! }
+//!
+//! assert_eq!(serde_json::to_string(&Bill { amount: 12.5 })?, r#"{"amount":"12.5"}"#);
+//! for text in [r#"{"amount":"12.5"}"#, r#"{"amount":12.5}"#] {
+//!     assert_eq!(serde_json::from_str::<Bill>(text)?.amount, 12.5);
+//! }
+//! # Ok::<_, serde_json::Error>(())
+//! ```
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;

@@ -48,6 +48,33 @@ impl Route {
 }
 
 /// Says what an endpoint does. Passed to the closure of [`crate::BusBuilder::endpoint`].
+///
+/// ```
+/// use std::time::Duration;
+/// # use serde::{Deserialize, Serialize};
+/// # use stele_bus::store::memory::MemoryStore;
+/// # use stele_bus::transport::memory::Memory;
+/// # use stele_bus::{Bus, Failure, Message, Msg, Retry};
+/// # #[derive(Message, Serialize, Deserialize)]
+/// # #[message(urn = "Shop:Bill", key = order)]
+/// # struct Bill { order: u32 }
+/// # async fn bill(Msg(_): Msg<Bill>) -> Result<(), Failure> { Ok(()) }
+/// let (ms, minutes) = (Duration::from_millis, |count: u64| Duration::from_secs(60 * count));
+/// // In whatever order they are said, they stand in the order of `stele_bus::policy`.
+/// let bus = Bus::builder(Memory::default())
+///     .store(MemoryStore::default())
+///     .endpoint("billing", |e| {
+///         e.handle(bill)
+///             .partition_by_key(8)
+///             .retry(Retry::immediate(2).then(Retry::exponential(ms(200)..ms(5_000), 4).jitter()))
+///             .redeliver([minutes(5), minutes(30)])
+///             .rate_limit(100, Duration::from_secs(1))
+///     })
+///     .build()?;
+/// let billing = &bus.describe().endpoints[0];
+/// assert_eq!((billing.retries, billing.redeliver_ms.len(), billing.inbox), (6, 2, true));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct EndpointBuilder {
     pub(crate) name: String,
     routes: Vec<Route>,

@@ -11,6 +11,19 @@ use std::sync::Arc;
 /// A failed attempt. Cheap to clone.
 ///
 /// It does not implement `std::error::Error` itself, so that every error converts into it by `?`.
+///
+/// ```
+/// use stele_bus::Failure;
+///
+/// fn parse(text: &str) -> Result<u32, Failure> {
+///     Ok(text.parse()?)
+/// }
+///
+/// let failure = parse("seven").unwrap_err();
+/// assert_eq!(failure.kind(), "core::num::error::ParseIntError");
+/// assert!(failure.downcast_ref::<std::num::ParseIntError>().is_some());
+/// assert!(!failure.is_last() && Failure::last("Shop.Closed", "for good").is_last());
+/// ```
 #[derive(Clone)]
 pub struct Failure(Arc<Inner>);
 

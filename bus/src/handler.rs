@@ -32,6 +32,32 @@ use crate::message::Message;
 use crate::transport::BoxFuture;
 
 /// Takes messages of type `M`. Functions become one by [`Handler`]; implement it for state of your own.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// use stele_bus::{Consumer, Context, Failure, Message};
+///
+/// # #[derive(Message, Serialize, Deserialize)]
+/// # #[message(urn = "Shop:Ordered")]
+/// # struct Ordered { order: u32 }
+/// # #[derive(Message, Serialize, Deserialize)]
+/// # #[message(urn = "Shop:Billed")]
+/// # struct Billed { order: u32, cents: u64 }
+/// struct Billing {
+///     cents: u64,
+/// }
+///
+/// impl Consumer<Ordered> for Billing {
+///     async fn consume(&self, Ordered { order }: Ordered, cx: Context) -> Result<(), Failure> {
+///         cx.publish(&Billed { order, cents: self.cents })?;
+///         Ok(())
+///     }
+/// }
+///
+/// # let bus = stele_bus::Bus::builder(stele_bus::transport::memory::Memory::default());
+/// let bus = bus.endpoint("billing", |e| e.consumer(Billing { cents: 1250 }));
+/// # bus.build().unwrap();
+/// ```
 pub trait Consumer<M: Message>: Send + Sync + 'static {
     /// Take one message. An error fails the attempt; what was published through `cx` leaves only after success.
     fn consume(&self, message: M, cx: Context) -> impl Future<Output = Result<(), Failure>> + Send;

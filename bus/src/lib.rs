@@ -4,6 +4,8 @@
 //! envelope, raw JSON and CloudEvents. Read the modules in this order: [`message`] (what travels), [`handler`] (who takes it),
 //! [`context`] (what a handler may say), [`bus`] (how it is put together), [`policy`] (what happens when it fails), [`saga`].
 //!
+//! A service, and how it is put together, is the example of [`bus`]; requests are in [`request`], sagas in [`saga`].
+//!
 //! Deliberately not here: databases (`stele-bus-sql`), the test harness (`stele-bus-test`), anything of the broker.
 
 pub mod bus;

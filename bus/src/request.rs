@@ -2,6 +2,44 @@
 //!
 //! One place for replies per bus, opened with the first request and again when it is lost. An answer that comes after its time-out is
 //! dropped. Not here: answering ([`crate::Respond`]).
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use stele_bus::transport::memory::Memory;
+//! use stele_bus::{Bus, Either, Message, Msg, Replies, Respond};
+//!
+//! #[derive(Message, Serialize, Deserialize)]
+//! #[message(urn = "Shop:CheckOrder")]
+//! struct CheckOrder { order: u32 }
+//! #[derive(Debug, Message, Serialize, Deserialize)]
+//! #[message(urn = "Shop:OrderFound")]
+//! struct OrderFound { order: u32 }
+//! #[derive(Debug, Message, Serialize, Deserialize)]
+//! #[message(urn = "Shop:OrderUnknown")]
+//! struct OrderUnknown { order: u32 }
+//!
+//! /// What may come back.
+//! #[derive(Debug, Replies)]
+//! enum Checked {
+//!     Found(OrderFound),
+//!     Unknown(OrderUnknown),
+//! }
+//!
+//! async fn check(Msg(CheckOrder { order }): Msg<CheckOrder>) -> Either<Respond<OrderFound>, Respond<OrderUnknown>> {
+//!     if order == 7 { Either::Left(Respond(OrderFound { order })) } else { Either::Right(Respond(OrderUnknown { order })) }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let bus = Bus::builder(Memory::default()).endpoint("orders", |e| e.handle(check)).build()?;
+//! bus.start().await?;
+//! let checked: Checked = bus.request(&CheckOrder { order: 7 }).await?;
+//! assert!(matches!(checked, Checked::Found(OrderFound { order: 7 })));
+//! let checked: Checked = bus.request(&CheckOrder { order: 8 }).to("queue:orders").await?;
+//! assert!(matches!(checked, Checked::Unknown(_)));
+//! bus.stop().await;
+//! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
