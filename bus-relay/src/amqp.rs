@@ -5,6 +5,7 @@
 
 use crate::publish::{Address, Exchange, Fault, Message, Outcome, Publisher, Refusal, Target};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
+use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind};
@@ -28,6 +29,8 @@ const FORCED: u16 = 320;
 pub struct Amqp {
     uri: AMQPUri,
     name: String,
+    /// Certificates of authorities beside the machine's, as PEM.
+    authority: Option<String>,
 }
 
 /// Without user and password.
@@ -45,21 +48,28 @@ impl Amqp {
     pub fn new(url: &str, name: &str) -> Result<Self, String> {
         let mut uri: AMQPUri =
             url.parse().map_err(|_| "expected amqp://user:password@host:port/vhost".to_owned())?;
-        if uri.scheme == AMQPScheme::AMQPS {
-            return Err("amqps is not built in: use amqp on a trusted network".into());
+        if uri.scheme == AMQPScheme::AMQPS && !cfg!(feature = "amqp-tls") {
+            return Err("amqps is not built in: the feature amqp-tls".into());
         }
         // By the letter `…:5672/` names a virtual host without a name; whoever writes it means the default one.
         if uri.vhost.is_empty() {
             uri.vhost = "/".into();
         }
-        Ok(Self { uri, name: name.to_owned() })
+        Ok(Self { uri, name: name.to_owned(), authority: None })
+    }
+
+    /// Certificates, as PEM, of authorities that the broker's is checked by, beside the machine's.
+    #[must_use]
+    pub fn authority(mut self, pem: String) -> Self {
+        self.authority = Some(pem);
+        self
     }
 
     /// Host, port and virtual host, for people.
     #[must_use]
     pub fn place(&self) -> String {
-        let at = &self.uri.authority;
-        format!("amqp://{}:{}/{}", at.host, at.port, self.uri.vhost.trim_start_matches('/'))
+        let (scheme, at) = (&self.uri.scheme, &self.uri.authority);
+        format!("{scheme}://{}:{}/{}", at.host, at.port, self.uri.vhost.trim_start_matches('/'))
     }
 }
 
@@ -69,7 +79,10 @@ impl Target for Amqp {
     async fn open(&self) -> Result<AmqpPublisher, Fault> {
         let place = self.place();
         let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
-        let connection = timeout(CONNECT, Connection::connect_uri(self.uri.clone(), properties))
+        let tls = OwnedTLSConfig { identity: None, cert_chain: self.authority.clone() };
+        let runtime = lapin::runtime::default_runtime().map_err(cut)?;
+        let connect = Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        let connection = timeout(CONNECT, connect)
             .await
             .map_err(|_| Fault::Connection(format!("could not connect to {place} within {CONNECT:?}")))?
             .map_err(|error| Fault::Connection(format!("could not connect to {place}: {error}")))?;

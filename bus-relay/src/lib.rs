@@ -2,8 +2,8 @@
 //! the same id.
 //!
 //! Used by the bus (`bus-sql`) and by the broker's binary (`stele outbox …`). Four seams: a [`Source`] is where rows are (Postgres,
-//! SQLite), a [`Target`] is where messages go (AMQP), [`relay::start`] runs workers between the two, and a [`route::Route`] says which
-//! row goes to which address.
+//! SQLite), a [`Target`] is where messages go (AMQP, NATS, Kafka), [`relay::start`] runs workers between the two, and a
+//! [`route::Route`] says which row goes to which address.
 //!
 //! How order is kept: rows belong to [`LANES`] lanes by a hash of their aggregate, a lane has one owner at a time, and its owner always
 //! reads from the lane's oldest committed row. There is no cursor, so a transaction that commits late is never passed over, and no
@@ -25,12 +25,21 @@ mod worker;
 
 #[cfg(feature = "amqp")]
 pub mod amqp;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(feature = "nats")]
+pub mod nats;
+
+#[cfg(all(feature = "amqp", feature = "nats", feature = "kafka"))]
+pub mod broker;
 
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+#[cfg(any(feature = "follow", feature = "nats", feature = "kafka"))]
+mod percent;
 #[cfg(test)]
 mod testing;
 

@@ -12,6 +12,8 @@ mod reader;
 pub mod dead;
 #[cfg(feature = "follow")]
 pub mod follow;
+#[cfg(feature = "follow")]
+mod tunnel;
 
 use crate::source::{Source, SourceError};
 pub use reader::PgReader;

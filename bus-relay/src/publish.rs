@@ -1,5 +1,5 @@
-//! Where messages go: the seam between the relay and a broker's protocol. Implemented by [`crate::amqp`], by the relay's tests, and by
-//! anybody who wants rows to go elsewhere.
+//! Where messages go: the seam between the relay and a broker's protocol. Implemented by [`crate::amqp`], [`crate::nats`], [`crate::kafka`],
+//! by the relay's tests, and by anybody who wants rows to go elsewhere.
 
 use serde_json::{Map, Value};
 use std::future::Future;
@@ -82,6 +82,8 @@ pub struct Message {
     pub address: Address,
     /// The same for every copy.
     pub id: String,
+    /// The aggregate: what keeps the order of messages where a broker divides them.
+    pub key: String,
     /// The event's type.
     pub kind: String,
     /// Media type of the payload.
@@ -105,6 +107,41 @@ pub struct Properties {
     pub bus: Option<Value>,
     /// `expiration_ms`: how long it is of use, counted by the broker from its arrival.
     pub expiration_ms: Option<u64>,
+}
+
+impl Message {
+    /// What is said beside the payload where a broker knows only headers: the application's, which may be of any JSON type, and then
+    /// `id`, `type`, `content-type` and those properties that are there.
+    #[cfg(any(feature = "nats", feature = "kafka"))]
+    pub(crate) fn lines(&self) -> Vec<(&str, String)> {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let own = self.headers.iter().map(|(name, value)| (name.as_str(), text(value)));
+        let said = [
+            ("id", Some(self.id.clone())),
+            ("type", Some(self.kind.clone()).filter(|kind| !kind.is_empty())),
+            ("content-type", self.content_type.clone()),
+            ("correlation-id", self.properties.correlation_id.clone()),
+            ("reply-to", self.properties.reply_to.clone()),
+            ("expiration-ms", self.properties.expiration_ms.map(|ms| ms.to_string())),
+        ];
+        let mut lines: Vec<_> = own.filter(|(name, _)| said.iter().all(|(other, _)| other != name)).collect();
+        lines.extend(said.into_iter().filter_map(|(name, text)| Some((name, text?))));
+        lines
+    }
+}
+
+impl Address {
+    /// Its one name, where a broker has no exchanges and keys: the key if there is one, else the exchange.
+    #[cfg(any(feature = "nats", feature = "kafka"))]
+    pub(crate) fn name(&self) -> &str {
+        if self.routing_key.is_empty() { &self.exchange } else { &self.routing_key }
+    }
+
+    /// Whether what it names may be made when it is not there.
+    #[cfg(any(feature = "nats", feature = "kafka"))]
+    pub(crate) fn is_made(&self) -> bool {
+        self.declare != Exchange::Existing
+    }
 }
 
 /// Where a message goes.

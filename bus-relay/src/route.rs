@@ -47,12 +47,13 @@ impl Route {
         let mut headers = object("headers", row.headers.as_deref())?;
         if row.destination.is_none() {
             headers.insert("id".into(), Value::String(row.id.clone()));
-            headers.insert("key".into(), Value::String(row.aggregate_id));
+            headers.insert("key".into(), Value::String(row.aggregate_id.clone()));
         }
         let properties = properties(&object("properties", row.properties.as_deref())?)?;
         Ok(Message {
             address,
             id: row.id,
+            key: row.aggregate_id,
             kind: row.kind,
             content_type: row.content_type,
             headers,

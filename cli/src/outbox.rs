@@ -1,5 +1,5 @@
-//! `stele outbox`: takes committed rows out of an outbox table in Postgres and publishes them over AMQP, in order per aggregate. For
-//! programs in any language; the library of the bus runs the same relay inside a process.
+//! `stele outbox`: takes committed rows out of an outbox table in Postgres and publishes them over AMQP, NATS or Kafka, in order per
+//! aggregate. For programs in any language; the library of the bus runs the same relay inside a process.
 //!
 //! URLs hold passwords. They are read here and nowhere printed: what is shown is host, port and name.
 
@@ -11,6 +11,7 @@ use crate::say;
 use anyhow::{Context as _, anyhow};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use stele_bus_relay::postgres::table::{Layout, Name, Shape};
@@ -63,13 +64,17 @@ pub(crate) struct Table {
 pub(crate) struct RelayArgs {
     #[command(flatten)]
     table: Table,
-    /// The broker.
+    /// The broker, by the scheme of its URL: amqp or amqps, nats or tls (JetStream), kafka.
     #[arg(long, value_name = "amqp://…", env = "AMQP_URL", hide_env_values = true)]
     to: String,
-    /// Durable topic exchange for rows that name no destination; made when it is not there.
+    /// Check the broker's certificate by those in this file (PEM): beside the machine's for amqps, instead of them for nats.
+    #[arg(long, value_name = "FILE")]
+    to_ca: Option<PathBuf>,
+    /// Durable topic exchange for rows that name no destination; made when it is not there. To NATS: the stream that is made, with what is
+    /// below this name as its subjects, where no stream takes the subject. To Kafka: not used.
     #[arg(long, value_name = "NAME", default_value = "outbox.event")]
     exchange: String,
-    /// Their routing key, of text and {aggregatetype}, {aggregateid}, {type}.
+    /// Their routing key, subject or topic, of text and {aggregatetype}, {aggregateid}, {type}.
     #[arg(long, value_name = "TEMPLATE", default_value = "outbox.event.{aggregatetype}")]
     route: stele_bus_relay::route::Template,
     /// Sessions that read and publish side by side.
@@ -84,8 +89,8 @@ pub(crate) struct RelayArgs {
     /// Longest pause when nothing comes.
     #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = duration)]
     poll_max: Duration,
-    /// What wakes the relay: its own looks at the table, or also Postgres' write-ahead log, which needs wal_level=logical, a user with
-    /// the attribute replication and a connection without TLS. While the log cannot be followed, the relay polls.
+    /// What wakes the relay: its own looks at the table, or also Postgres' write-ahead log, which needs wal_level=logical and a user with
+    /// the attribute replication. While the log cannot be followed, the relay polls.
     #[arg(long, value_enum, default_value_t = Mode::Poll)]
     mode: Mode,
     /// With --mode wal: give the log up for a while when the database keeps more of it for the relay, in MiB.

@@ -5,16 +5,16 @@
 //! was killed.
 //!
 //! What bounds it: the slot ends with its session; what was received is acknowledged at once; and when the database keeps more log for
-//! it than [`Follow::kept_bytes_max`] (some transaction stays open), the slot is given up for a while. Not here: TLS; with `sslmode=require`
-//! the relay polls.
+//! it than [`Follow::kept_bytes_max`] (some transaction stays open), the slot is given up for a while.
 
 use super::table::Shape;
+use super::tunnel::Tunnel;
 use super::{Database, PgOutbox, failed};
 use crate::metrics::Metrics;
 use crate::relay::{Nudge, Relay};
 use crate::source::SourceError;
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
-use sqlx::postgres::{PgConnection, PgSslMode};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, query};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -116,7 +116,8 @@ async fn session(
         .and_then(|row| row.try_get(0))
         .map_err(failed("name the slot"))?;
     let slot = format!("{publication}_{pid}");
-    let mut stream = open(&outbox.database, &slot, &publication).await.map_err(cut)?;
+    let tunnel = Tunnel::open(&outbox.database).await?;
+    let mut stream = open(&outbox.database, tunnel.as_ref(), &slot, &publication).await.map_err(cut)?;
     metrics.set_following(true, 0);
     tracing::info!(slot, "the log is followed");
     nudge.nudge(); // for what was committed before the slot was there
@@ -182,8 +183,16 @@ async fn make_publication(
 }
 
 /// A stream over a temporary slot. Making the slot waits for the transactions that are open now.
-async fn open(database: &Database, slot: &str, publication: &str) -> Result<ReplicationClient, PgWireError> {
-    let mut config = config(database, slot, publication)?;
+async fn open(
+    database: &Database,
+    tunnel: Option<&Tunnel>,
+    slot: &str,
+    publication: &str,
+) -> Result<ReplicationClient, PgWireError> {
+    let mut config = config(database, slot, publication);
+    if let Some(tunnel) = tunnel {
+        config.host = tunnel.folder().to_string_lossy().into_owned();
+    }
     config.max_message_size = MESSAGE_BYTES_MAX;
     config.application_name = Some("stele outbox".into());
     let mut stream = ReplicationClient::connect_gated(config).await?;
@@ -194,13 +203,11 @@ async fn open(database: &Database, slot: &str, publication: &str) -> Result<Repl
     Ok(stream)
 }
 
-fn config(database: &Database, slot: &str, publication: &str) -> Result<ReplicationConfig, PgWireError> {
+/// Without TLS, which is the tunnel's.
+fn config(database: &Database, slot: &str, publication: &str) -> ReplicationConfig {
     let options = &database.0;
-    if matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull) {
-        return Err(PgWireError::Tls("the log is followed without TLS only".into()));
-    }
     let url = options.to_url_lossy(); // the only way to the password
-    let password = url.password().map(percent_decoded).unwrap_or_default();
+    let password = url.password().map(crate::percent::decoded).unwrap_or_default();
     let host = match options.get_socket() {
         Some(folder) => folder.to_string_lossy().into_owned(),
         None => options.get_host().to_owned(),
@@ -208,18 +215,7 @@ fn config(database: &Database, slot: &str, publication: &str) -> Result<Replicat
     let user = options.get_username();
     let name = options.get_database().unwrap_or(user);
     let config = ReplicationConfig::new(host, user, password, name, slot, publication);
-    Ok(config.with_port(options.get_port()).with_start_lsn(Lsn(0)))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let Some((&byte, tail)) = rest.split_first() {
-        let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let decoded = digits.and_then(|two| u8::from_str_radix(two, 16).ok()).filter(|_| byte == b'%');
-        bytes.push(decoded.unwrap_or(byte));
-        rest = if decoded.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    config.with_port(options.get_port()).with_start_lsn(Lsn(0))
 }
 
 /// Log between the slot's oldest need and the end.
@@ -241,17 +237,11 @@ mod tests {
     #[test]
     fn a_password_reaches_the_second_connection_as_it_was_given() {
         let database = Database::new("postgres://ann:p%40ss%2Fw%C3%B6rd%25@example.org:5433/shop").unwrap();
-        let config = config(&database, "s", "p").unwrap();
+        let config = config(&database, "s", "p");
         assert_eq!((config.user.as_str(), config.password.as_str()), ("ann", "p@ss/wörd%"));
         assert_eq!(
             (config.host.as_str(), config.port, config.database.as_str()),
             ("example.org", 5433, "shop")
         );
-    }
-
-    #[test]
-    fn a_connection_that_must_be_encrypted_is_not_made_in_the_clear() {
-        let database = Database::new("postgres://ann@example.org/shop?sslmode=require").unwrap();
-        assert!(config(&database, "s", "p").unwrap_err().to_string().contains("without TLS"));
     }
 }

@@ -5,7 +5,7 @@ use crate::say;
 use anyhow::{Context as _, anyhow, ensure};
 use std::process::ExitCode;
 use std::time::Duration;
-use stele_bus_relay::amqp::Amqp;
+use stele_bus_relay::broker::Broker;
 use stele_bus_relay::postgres::PgOutbox;
 use stele_bus_relay::postgres::follow::{Follow, Follower, follow};
 use stele_bus_relay::relay::{self, Settings};
@@ -16,14 +16,16 @@ use stele_server::logging;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Lapin and the client of the log call it an error when a connection ends; what concerns the relay comes back as a result.
-const LOG: &str = "info,lapin=off,pgwire_replication=off,sqlx=warn";
+/// Clients call it an error when a connection ends; what concerns the relay comes back as a result.
+const LOG: &str =
+    "info,lapin=off,async_nats=off,rskafka=off,pgwire_replication=off,rustls_platform_verifier=off,sqlx=warn";
 /// Longest time that the batches in hand may take at the end.
 const STOP: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RelayArgs) -> anyhow::Result<ExitCode> {
     let settings = settings(args)?;
-    let target = Amqp::new(&args.to, "stele outbox relay").map_err(|error| anyhow!("--to: {error}"))?;
+    let target = Broker::new(&args.to, "stele outbox relay", args.to_ca.clone());
+    let target = target.map_err(|error| anyhow!("--to: {error}"))?;
     let database = args.table.database()?;
     logging::start(&Logging { filter: LOG.into(), format: LogFormat::Auto });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -1,5 +1,8 @@
 //! `stele outbox` on a real Postgres: what it says, what it refuses, and that rows arrive. The broker is a `stele dev` of the test's own.
 
+mod brokers;
+mod tls;
+
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -44,8 +47,19 @@ impl Drop for Running {
 
 /// A broker on free ports; its AMQP address.
 fn broker(data_dir: &std::path::Path) -> (Running, SocketAddr) {
+    let (running, ready) = broker_with(data_dir, &[]);
+    (running, address(&ready, "amqp"))
+}
+
+/// Where a broker said that it listens.
+fn address(ready: &serde_json::Value, dialect: &str) -> SocketAddr {
+    ready[dialect].as_str().unwrap().parse().unwrap()
+}
+
+/// A broker on free ports, and what it said when it was ready.
+fn broker_with(data_dir: &std::path::Path, args: &[&str]) -> (Running, serde_json::Value) {
     let free = ["amqp", "kafka", "nats", "http", "metrics"].map(|port| format!("listen.{port}=127.0.0.1:0"));
-    let mut command = stele(&["dev"]);
+    let mut command = stele(&[&["dev"], args].concat());
     command.args(free.iter().flat_map(|set| ["--set", set])).arg("--data-dir").arg(data_dir);
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let log = BufReader::new(child.stderr.take().unwrap());
@@ -54,7 +68,7 @@ fn broker(data_dir: &std::path::Path) -> (Running, SocketAddr) {
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap())
         .find(|line| line["message"] == "ready");
-    (running, ready.expect("the broker became ready")["amqp"].as_str().unwrap().parse().unwrap())
+    (running, ready.expect("the broker became ready"))
 }
 
 /// A relay that has said READY.
@@ -65,6 +79,15 @@ fn relay(args: &[&str]) -> Running {
     let running = Running(child);
     assert_eq!(said, "READY\n");
     running
+}
+
+/// What a relay serves as metrics.
+fn scrape(metrics: &str) -> String {
+    let mut stream = TcpStream::connect(metrics).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }
 
 /// Returns when the outbox is empty.
@@ -132,6 +155,16 @@ fn nobody_there_is_said_at_once_and_no_text_holds_a_password() {
         (&cluster.url(), &no_broker, format!("could not connect to amqp://{free}/shop")),
         ("ann:hunter2", &no_broker, "--postgres: expected postgres://".into()),
         (&cluster.url(), "http://ann:hunter2@x", "--to: expected amqp://".into()),
+        (
+            &cluster.url(),
+            &format!("nats://ann:hunter2@{free}"),
+            format!("could not connect to nats://{free}"),
+        ),
+        (
+            &cluster.url(),
+            &format!("kafka://ann:hunter2@{free}"),
+            format!("could not connect to kafka://{free}"),
+        ),
     ] {
         let (code, out, error) = ended(&["outbox", "relay", "--postgres", from, "--to", to]);
         assert_eq!((code, out.as_str()), (1, ""), "{error}");
@@ -165,10 +198,7 @@ fn rows_that_were_there_and_rows_that_come_are_relayed_and_the_relay_ends_at_sig
     insert(500);
     emptied(&cluster);
 
-    let mut scrape = TcpStream::connect(&metrics).unwrap();
-    scrape.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-    let mut text = String::new();
-    scrape.read_to_string(&mut text).unwrap();
+    let text = scrape(&metrics);
     assert!(
         text.contains("\noutbox_relayed_total 1000\n") && text.contains("outbox_oldest_age_seconds"),
         "{text}"
@@ -198,15 +228,8 @@ fn a_relay_that_follows_the_log_looks_when_a_commit_says_so_and_leaves_no_slot_b
     // It would look by itself once in ten minutes.
     let args = ["--postgres", &url, "--to", &to, "--mode", "wal", "--poll-min", "600s", "--poll-max", "600s"];
     let mut relay = relay(&[&args[..], &["--metrics", &metrics]].concat());
-    let scrape = || {
-        let mut scrape = TcpStream::connect(&metrics).unwrap();
-        scrape.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
-        let mut text = String::new();
-        scrape.read_to_string(&mut text).unwrap();
-        text
-    };
     let deadline = Instant::now() + PATIENCE;
-    while !scrape().contains("\noutbox_log_followed 1\n") {
+    while !scrape(&metrics).contains("\noutbox_log_followed 1\n") {
         assert!(Instant::now() < deadline, "the log is not followed");
     }
     let insert = "insert into outbox(id, aggregatetype, aggregateid, type, payload) values (gen_random_uuid(), 'order', 'a', 'T', '{}')";
