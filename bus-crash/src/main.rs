@@ -3,14 +3,15 @@
 //!
 //! `cargo run --release -p stele-bus-crash -- suite` is the bounded run of CI: every scene for some seconds, and every wrong design, which
 //! must be caught. `… -- run --scene postgres --seed 1 --seeds 10 --seconds 60` is the long one, by hand. The processes that die are this same
-//! binary in a role; in the scene `debezium` the relay is `stele outbox relay`, and in the scene `interop` all are the interop application
-//! by its contract. The seed decides what is hit and when, not what the
+//! binary in a role; in the scenes `debezium` and `nats` the relay is `stele outbox relay`, and in the scene `interop` all are the interop
+//! application by its contract. The seed decides what is hit and when, not what the
 //! kernel schedules: a failing seed is a hint, not a proof.
 #![expect(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 
 mod database;
 mod event;
 mod judge;
+mod nats;
 mod proxy;
 mod role;
 mod saga;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use stele_testkit::broker::{Broker, Settings};
 
@@ -75,6 +76,9 @@ struct Which {
     /// A running broker, amqp://user:password@host:port/; by default a stele is started.
     #[arg(long)]
     broker: Option<String>,
+    /// A running NATS server with JetStream, nats://host:port, for the scene `nats`; by default the same stele.
+    #[arg(long)]
+    nats: Option<String>,
     /// The binary; by default the `stele` beside this one.
     #[arg(long)]
     program: Option<PathBuf>,
@@ -94,11 +98,20 @@ pub(crate) enum Store {
     Sqlite,
     /// The interop application over Postgres, as its contract says.
     Interop,
+    /// As `debezium`, with a stream of NATS JetStream as the broker.
+    Nats,
+}
+
+impl Store {
+    /// Whether the outbox is a table of Debezium's layout, which `stele outbox relay` empties.
+    pub(crate) fn is_debezium(self) -> bool {
+        matches!(self, Self::Debezium | Self::Nats)
+    }
 }
 
 /// What a scene's names are.
 pub(crate) struct Names {
-    /// Exchange and routing key of the event that an order was placed.
+    /// Exchange and routing key (or stream, with its dots as underscores, and subject) of the event that an order was placed.
     pub(crate) placed: (&'static str, &'static str),
     /// The other events.
     pub(crate) others: &'static [(&'static str, &'static str)],
@@ -120,7 +133,7 @@ impl Store {
                 outbox: "outbox",
                 has_saga: true,
             },
-            Self::Debezium => Names {
+            Self::Debezium | Self::Nats => Names {
                 placed: ("outbox.event", "outbox.event.order"),
                 others: &[("outbox.event", "outbox.event.bill")],
                 queue: "crash.bill-order",
@@ -181,8 +194,13 @@ fn run() -> Result<()> {
         }
         Verb::Suite { broker, seed } => {
             let (start, started) = (Instant::now(), Started::of(&broker)?);
-            let scenes =
-                [(Store::Postgres, 5), (Store::Debezium, 5), (Store::Sqlite, 3), (Store::Interop, 5)];
+            let scenes = [
+                (Store::Postgres, 5),
+                (Store::Debezium, 5),
+                (Store::Nats, 4),
+                (Store::Sqlite, 3),
+                (Store::Interop, 5),
+            ];
             for (scene, seconds) in scenes {
                 runtime.block_on(holds(&started, scene, seed, Duration::from_secs(seconds)))?;
             }
@@ -200,7 +218,8 @@ fn run() -> Result<()> {
 
 /// A broker that all scenes use one after the other.
 struct Started {
-    url: String,
+    amqp: String,
+    nats: String,
     program: PathBuf,
     _broker: Option<(Broker, tempfile::TempDir)>,
 }
@@ -211,8 +230,9 @@ impl Started {
             Some(program) => program.clone(),
             None => std::env::current_exe()?.with_file_name("stele"),
         };
-        if let Some(url) = &which.broker {
-            return Ok(Self { url: url.clone(), program, _broker: None });
+        let given = |url: &Option<String>| url.clone().unwrap_or_default();
+        if which.broker.is_some() || which.nats.is_some() {
+            return Ok(Self { amqp: given(&which.broker), nats: given(&which.nats), program, _broker: None });
         }
         let folder = tempfile::tempdir()?;
         let settings = Settings {
@@ -222,14 +242,26 @@ impl Started {
             arguments: Vec::new(),
         };
         let broker = Broker::start(settings)?;
-        let url = format!("amqp://guest:guest@{}", broker.amqp());
-        Ok(Self { url, program, _broker: Some((broker, folder)) })
+        let (amqp, nats) =
+            (format!("amqp://guest:guest@{}", broker.amqp()), format!("nats://{}", broker.nats()));
+        Ok(Self { amqp, nats, program, _broker: Some((broker, folder)) })
+    }
+
+    /// Where a scene's broker is.
+    fn url(&self, store: Store) -> Result<&str> {
+        let (url, option) = match store {
+            Store::Nats => (&self.nats, "--nats"),
+            _ => (&self.amqp, "--broker"),
+        };
+        ensure!(!url.is_empty(), "the scene needs {option}");
+        Ok(url)
     }
 }
 
 /// Runs the right design; any violation is an error.
 async fn holds(started: &Started, store: Store, seed: u64, time: Duration) -> Result<()> {
-    let scene = Scene { store, mutant: None, seed, time, broker: &started.url, program: &started.program };
+    let broker = started.url(store)?;
+    let scene = Scene { store, mutant: None, seed, time, broker, program: &started.program };
     let verdict = scene.play().await?;
     println!("{store:?}, seed {seed}: {verdict}");
     if !verdict.violations.is_empty() {
@@ -245,7 +277,7 @@ async fn holds(started: &Started, store: Store, seed: u64, time: Duration) -> Re
 async fn caught(started: &Started, mutant: Mutant, seed: u64, time: Duration) -> Result<()> {
     for seed in seed..seed + MUTANT_TRIES {
         let (store, mutant_too) = (Store::Postgres, Some(mutant));
-        let (broker, program) = (&started.url, &started.program);
+        let (broker, program) = (started.url(store)?, &started.program);
         let verdict = Scene { store, mutant: mutant_too, seed, time, broker, program }.play().await?;
         if let Some(violation) = verdict.violations.first() {
             println!("{mutant:?}, seed {seed}: caught: {violation}");

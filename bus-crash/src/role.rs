@@ -24,7 +24,7 @@ use tokio::time::sleep;
 use crate::database::{AGGREGATES, Pool, in_pg, in_sqlite, insert_event};
 use crate::event::{Event, OrderBilled, OrderPlaced};
 use crate::wrong::{CursorById, DeleteFirst, SkipLocked};
-use crate::{Mutant, Store, saga};
+use crate::{Mutant, Store, nats, saga};
 
 /// One transaction in so many is rolled back, and one in so many stays open for a while.
 const ROLLBACK_ONE_IN: u64 = 7;
@@ -63,6 +63,7 @@ impl Role {
         match self.part {
             Part::Produce => self.produce().await,
             Part::Relay => self.relay().await,
+            Part::Consume if self.scene == Store::Nats => self.consume_from_stream().await,
             Part::Consume => self.consume().await,
             Part::Saga => saga::run(&self.broker, Pool::open(&self.database).await?).await,
         }
@@ -83,7 +84,7 @@ impl Role {
                     let seq = in_pg::place(&mut tx, id, &aggregate).await?;
                     let placed = OrderPlaced { order_id: id, aggregate_id: aggregate.clone(), seq };
                     match self.scene {
-                        Store::Debezium => {
+                        Store::Debezium | Store::Nats => {
                             insert_event(&mut tx, ("order", &aggregate), "OrderPlaced", &placed).await?
                         }
                         _ => drop(postgres::publish(&mut tx, &composer(), &placed).await?),
@@ -108,7 +109,9 @@ impl Role {
         let target = Amqp::new(&self.broker, "crash relay").map_err(anyhow::Error::msg)?;
         let mut settings = Settings::default();
         let relay: Relay = match (self.scene, self.mutant) {
-            (Store::Debezium | Store::Interop, _) => bail!("this scene is relayed by another program"),
+            (Store::Debezium | Store::Nats | Store::Interop, _) => {
+                bail!("this scene is relayed by another program")
+            }
             (Store::Sqlite, _) => {
                 settings.workers = 1;
                 relay::start(SqliteOutbox::new(&self.database), target, settings)
@@ -148,23 +151,12 @@ impl Role {
         while let Some(delivery) = consumer.next().await {
             let delivery = delivery?;
             let id = delivery.properties.message_id().as_ref().context("a message has an id")?;
-            let message_id = id.as_str().parse()?;
-            let Some(Event::Placed(order)) = Event::read(&delivery.data) else { bail!("no order placed") };
-            let key = Some(InboxKey { consumer: "bill-order".into(), message_id });
-            let begun = match &pool {
-                Pool::Pg(pool) => PgStore::new(pool.clone()).begin(key).await,
-                Pool::Sqlite(pool) => SqliteStore::new(pool.clone()).begin(key).await,
-            };
             let wrong = self.mutant == Some(Mutant::AckBeforeCommit);
             if wrong {
                 delivery.ack(BasicAckOptions::default()).await?;
                 sleep(WRONG_PAUSE).await;
             }
-            if let Begun::Fresh(mut work) = begun? {
-                let billed = OrderBilled { order_id: order.order_id };
-                let outgoing = self.bill(&mut *work, &billed).await?;
-                work.commit(outgoing).await?;
-            }
+            self.work(&pool, id.as_str(), &delivery.data).await?;
             if !wrong {
                 delivery.ack(BasicAckOptions::default()).await?;
             }
@@ -172,12 +164,41 @@ impl Role {
         bail!("the connection to the broker was lost")
     }
 
+    /// The same, of a stream of JetStream.
+    async fn consume_from_stream(&self) -> Result<()> {
+        let pool = Pool::open(&self.database).await?;
+        let mut messages = nats::consume(&self.broker, self.scene).await?;
+        while let Some(message) = messages.next().await {
+            let message = message?;
+            let id = nats::message_id(message.headers.as_ref()).context("a message has an id")?;
+            self.work(&pool, &id, &message.payload).await?;
+            message.double_ack().await.map_err(anyhow::Error::from_boxed)?;
+        }
+        bail!("the connection to the broker was lost")
+    }
+
+    /// One message: its inbox row, and if that is new its effect and the event that follows.
+    async fn work(&self, pool: &Pool, message_id: &str, body: &[u8]) -> Result<()> {
+        let Some(Event::Placed(order)) = Event::read(body) else { bail!("no order placed") };
+        let key = Some(InboxKey { consumer: "bill-order".into(), message_id: message_id.parse()? });
+        let begun = match pool {
+            Pool::Pg(pool) => PgStore::new(pool.clone()).begin(key).await,
+            Pool::Sqlite(pool) => SqliteStore::new(pool.clone()).begin(key).await,
+        };
+        if let Begun::Fresh(mut work) = begun? {
+            let billed = OrderBilled { order_id: order.order_id };
+            let outgoing = self.bill(&mut *work, &billed).await?;
+            work.commit(outgoing).await?;
+        }
+        Ok(())
+    }
+
     /// The effect; what is to be published with it.
     async fn bill(&self, work: &mut dyn UnitOfWork, billed: &OrderBilled) -> Result<Vec<Outgoing>> {
         if let Some(work) = work.as_any().downcast_mut::<PgWork>() {
             let tx = work.transaction()?;
             in_pg::bill(tx, billed.order_id).await?;
-            if self.scene == Store::Debezium {
+            if self.scene.is_debezium() {
                 insert_event(tx, ("bill", &billed.order_id.to_string()), "OrderBilled", billed).await?;
                 return Ok(Vec::new());
             }

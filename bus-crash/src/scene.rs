@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use lapin::uri::AMQPUri;
 use stele_testkit::postgres::Cluster;
 use stele_testkit::random::Random;
 use tokio::time::sleep;
@@ -67,7 +66,7 @@ impl Scene<'_> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("shop.db").display().to_string();
         let cluster = match self.store {
-            Store::Postgres | Store::Debezium | Store::Interop => {
+            Store::Postgres | Store::Debezium | Store::Interop | Store::Nats => {
                 Some(Cluster::start(&["fsync=off", "wal_level=logical"])?)
             }
             Store::Sqlite => None,
@@ -79,8 +78,7 @@ impl Scene<'_> {
         }
         let names = self.store.names();
         let tap = Tap::open(self.broker, self.store).await?;
-        let uri: AMQPUri = self.broker.parse().map_err(anyhow::Error::msg)?;
-        let server = format!("{}:{}", uri.authority.host, uri.authority.port);
+        let (before_server, server) = self.broker.rsplit_once(['@', '/']).context("the broker has a URL")?;
         let to_broker =
             Proxy::start(Server::Tcp(server.parse().context("the broker is an address")?)).await?;
         let to_database = match &cluster {
@@ -91,8 +89,8 @@ impl Scene<'_> {
             Some(proxy) => format!("postgres://stele@{}/postgres?sslmode=disable", proxy.address),
             None => file,
         };
-        let user = &uri.authority.userinfo;
-        let broker = format!("amqp://{}:{}@{}", user.username, user.password, to_broker.address);
+        let between = &self.broker[before_server.len()..self.broker.len() - server.len()];
+        let broker = format!("{before_server}{between}{}", to_broker.address);
 
         let said = Arc::new(Mutex::new(Said::default()));
         let start = |part: Part, seed: u64| {
@@ -172,7 +170,7 @@ impl Scene<'_> {
 
     fn command(&self, part: Part, seed: u64, database: &str, broker: &str) -> Command {
         let mut command;
-        if self.store == Store::Debezium && part == Part::Relay {
+        if self.store.is_debezium() && part == Part::Relay {
             command = Command::new(self.program);
             command.args(["outbox", "relay", "--table", "events", "--layout", "debezium"]);
             command.args(["--postgres", database, "--to", broker]);

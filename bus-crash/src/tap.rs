@@ -1,4 +1,5 @@
-//! A queue of the judge's own beside the consumer's: it sees everything that the broker was sent, in order. Its connection is not cut.
+//! What the judge sees: everything that the broker was sent, in order, by a queue of its own beside the consumer's (of a stream it reads
+//! what is there). Its connection is not cut.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,14 +20,27 @@ use crate::saga::{self, ORDER_SAGA};
 /// What has arrived so far.
 pub(crate) struct Tap {
     arrivals: Arc<Mutex<Vec<Arrival>>>,
-    channel: Channel,
-    queue: &'static str,
-    _connection: Connection,
+    broker: Broker,
+}
+
+/// Where the consumer's messages wait.
+enum Broker {
+    Amqp { channel: Channel, queue: &'static str, _connection: Connection },
+    Nats(crate::nats::Tap),
 }
 
 impl Tap {
-    /// Makes the exchanges and all queues anew, so that nothing of an earlier run is seen.
+    /// Makes the exchanges and all queues, or the stream, anew, so that nothing of an earlier run is seen.
     pub(crate) async fn open(url: &str, store: Store) -> Result<Self> {
+        let arrivals: Arc<Mutex<Vec<Arrival>>> = Arc::default();
+        let broker = match store {
+            Store::Nats => Broker::Nats(crate::nats::Tap::open(url, store, Arc::clone(&arrivals)).await?),
+            _ => Self::over_amqp(url, store, Arc::clone(&arrivals)).await?,
+        };
+        Ok(Self { arrivals, broker })
+    }
+
+    async fn over_amqp(url: &str, store: Store, arrivals: Arc<Mutex<Vec<Arrival>>>) -> Result<Broker> {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         let names = store.names();
@@ -58,19 +72,15 @@ impl Tap {
         }
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let mut consumer = channel.basic_consume(tap, "tap".into(), options, FieldTable::default()).await?;
-        let arrivals: Arc<Mutex<Vec<Arrival>>> = Arc::default();
-        tokio::spawn({
-            let arrivals = Arc::clone(&arrivals);
-            async move {
-                while let Some(Ok(delivery)) = consumer.next().await {
-                    let message_id = delivery.properties.message_id().as_ref();
-                    let message_id = message_id.map(|id| id.as_str().to_owned()).unwrap_or_default();
-                    let event = Event::read(&delivery.data).expect("only our events are published");
-                    arrivals.lock().expect("nothing panics with it").push(Arrival { message_id, event });
-                }
+        tokio::spawn(async move {
+            while let Some(Ok(delivery)) = consumer.next().await {
+                let message_id = delivery.properties.message_id().as_ref();
+                let message_id = message_id.map(|id| id.as_str().to_owned()).unwrap_or_default();
+                let event = Event::read(&delivery.data).expect("only our events are published");
+                arrivals.lock().expect("nothing panics with it").push(Arrival { message_id, event });
             }
         });
-        Ok(Self { arrivals, channel, queue: names.queue, _connection: connection })
+        Ok(Broker::Amqp { channel, queue: names.queue, _connection: connection })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -82,9 +92,13 @@ impl Tap {
     }
 
     /// Messages that wait for the consumer and are not in its hands.
-    pub(crate) async fn waiting(&self) -> Result<u32> {
+    pub(crate) async fn waiting(&self) -> Result<u64> {
+        let (channel, queue) = match &self.broker {
+            Broker::Amqp { channel, queue, .. } => (channel, *queue),
+            Broker::Nats(tap) => return tap.waiting().await,
+        };
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = self.channel.queue_declare(self.queue.into(), passive, FieldTable::default()).await;
-        Ok(queue.context("look at the consumer's queue")?.message_count())
+        let queue = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        Ok(queue.context("look at the consumer's queue")?.message_count().into())
     }
 }
