@@ -250,9 +250,12 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
 
 /// Iterator that owns what it goes through; see [`Map::cursor`].
 pub struct Cursor<K, V> {
-    /// Each node on the way down, and the slot to look at next.
-    path: SmallVec<[(Arc<Node<K, V>>, usize); 8]>,
+    /// Each node on the way down.
+    path: SmallVec<[Held<K, V>; 8]>,
 }
+
+/// A node, and the slot to look at next.
+type Held<K, V> = (Arc<Node<K, V>>, usize);
 
 impl<K: Clone, V: Clone> Iterator for Cursor<K, V> {
     type Item = (K, V);
