@@ -65,7 +65,7 @@ impl Zone {
         let at = move |offset: jiff::tz::Offset| offset.to_timestamp(shown).ok();
         let ms = |at: jiff::Timestamp| u64::try_from(at.as_millisecond()).ok().map(Timestamp);
         // Offsets of long ago have seconds; schedules are of now.
-        let whole = |time: &Timestamp| time.0 % MINUTE_MS == 0;
+        let whole = |time: &Timestamp| time.0.is_multiple_of(MINUTE_MS);
         [Some(first), second].into_iter().flatten().filter_map(at).filter_map(ms).filter(whole)
     }
 }
