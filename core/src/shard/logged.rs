@@ -140,14 +140,14 @@ pub(super) fn of(shard: &Shard) -> LoggedState {
         (number, moving.queue.id, moving.reason, records.map(record).collect())
     });
     LoggedState {
-        queues: shard.queues.values().map(|of| queue(of)).collect(),
+        queues: shard.queues.values().map(queue).collect(),
         links: shard.links.iter().collect(),
         moves: moves.collect(),
         move_last: shard.moves.last(),
         revision: shard.revision,
         boot: shard.boot,
         groups: group::logged(&shard.groups),
-        partitions: shard.streams.partitions.values().map(|of| partition(of)).collect(),
+        partitions: shard.streams.partitions.values().map(partition).collect(),
         producers: shard.streams.given(),
         shares: share::logged(&shard.shares),
     }

@@ -65,7 +65,7 @@ pub(in crate::shard) fn logged(shares: &Shares) -> Vec<LoggedShare> {
         sequence: share.sequence,
         pending: share.pending.iter().map(pending).collect(),
     };
-    shares.groups.values().filter(|of| of.logs()).map(|of| share(of)).collect()
+    shares.groups.values().filter(|of| of.logs()).map(share).collect()
 }
 
 impl Shard {
