@@ -1,6 +1,7 @@
 //! What all clients of a run share: the step and the time, numbers that must differ between them, the history they write, and
 //! the oracle that reads it.
 
+use crate::history::shared::{MessageId, SharedEvent};
 use crate::history::stream::{BatchId, Part, StreamEvent};
 use crate::history::{Event, RecordId, Step};
 use crate::oracle::Oracle;
@@ -38,6 +39,8 @@ pub struct Desk {
     pub addresses: BTreeMap<SessionId, String>,
     /// How far somebody was told that a partition goes.
     pub ends: BTreeMap<Part, Position>,
+    /// How far somebody was told that the stream by subject goes.
+    pub jet_end: Position,
     appends: BTreeMap<BatchId, (Part, u32)>,
     streams: u64,
     records: u64,
@@ -60,6 +63,7 @@ impl Desk {
             oracle: Oracle::default(),
             addresses: BTreeMap::new(),
             ends: BTreeMap::new(),
+            jet_end: Position(0),
             appends: BTreeMap::new(),
             streams: 0,
             records: 0,
@@ -74,8 +78,12 @@ impl Desk {
     /// Something that a client did or saw.
     pub fn event(&mut self, event: &Event) {
         self.note(|| event.to_string());
-        if let Event::Stream(event) = event {
-            self.remember(event);
+        match event {
+            Event::Stream(event) => self.remember(event),
+            Event::Shared(SharedEvent::Stored { position, .. }) => {
+                self.jet_end = self.jet_end.max(Position(position.0 + 1));
+            }
+            _ => {}
         }
         self.oracle.observe(self.step, event);
     }
@@ -99,6 +107,12 @@ impl Desk {
     pub fn next_batch(&mut self) -> BatchId {
         self.streams += 1;
         BatchId(self.streams)
+    }
+
+    /// A message's number that was not used before.
+    pub fn next_message(&mut self) -> MessageId {
+        self.streams += 1;
+        MessageId(self.streams)
     }
 
     /// A number for a watch or a commit that was not used before.

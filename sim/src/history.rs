@@ -2,6 +2,7 @@
 //!
 //! Written by the clients and by the world (crashes), read by `oracle`. Nothing in here comes from inside the node.
 
+pub mod shared;
 pub mod stream;
 
 use std::fmt;
@@ -88,6 +89,8 @@ pub enum Event {
     Stream(stream::StreamEvent),
     /// Of the group.
     Group(stream::GroupEvent),
+    /// Of the stream by subject and its shared group.
+    Shared(shared::SharedEvent),
 }
 
 /// A publish.

@@ -15,5 +15,6 @@ pub mod node;
 pub mod oracle;
 pub mod rng;
 pub mod streamer;
+pub mod taker;
 pub mod topology;
 pub mod world;

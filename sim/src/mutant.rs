@@ -11,7 +11,8 @@ use stele_core::shard::Mutant as Inside;
 use stele_model::group::GroupVerb;
 use stele_model::id::{Lsn, Now, Place, Position, QueueId};
 use stele_model::machine::{Effects, Journal, Machine, Urgency};
-use stele_model::shard::{ShardEffect, ShardOp};
+use stele_model::shard::{Answer, ShardEffect, ShardOp};
+use stele_model::share::{ShareAnswer, ShareVerb};
 
 /// A kind of mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,12 @@ pub enum Mutant {
     PartsDoubled,
     /// A commit of a group is answered, and another position kept.
     CommitForgotten,
+    /// Settles of a shared group are answered, and some are lost.
+    EndsLost,
+    /// Somebody is told of a lower floor now and then.
+    FloorBack,
+    /// The bound on unsettled deliveries is forgotten.
+    PendingIgnored,
     /// One that the shard itself offers.
     Inside(Inside),
 }
@@ -98,6 +105,15 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("lost-members", Mutant::Inside(Inside::LostMembers), &["W33"]),
     ("any-generation", Mutant::Inside(Inside::AnyGeneration), &["W34"]),
     ("commit-forgotten", Mutant::CommitForgotten, &["W35"]),
+    ("forgotten-id", Mutant::Inside(Inside::ForgottenId), &["W41"]),
+    ("loose-condition", Mutant::Inside(Inside::LooseCondition), &["W42"]),
+    ("ends-lost", Mutant::EndsLost, &["W44"]),
+    ("floor-back", Mutant::FloorBack, &["W45"]),
+    ("pending-ignored", Mutant::PendingIgnored, &["W46"]),
+    ("unlogged-terms", Mutant::Inside(Inside::UnloggedTerms), &["W12", "W13", "W41"]),
+    ("unlogged-delivery", Mutant::Inside(Inside::UnloggedDelivery), &["W12", "W13"]),
+    ("unlogged-settle", Mutant::Inside(Inside::UnloggedSettle), &["W12", "W13", "W44"]),
+    ("urgent-share-settle", Mutant::Inside(Inside::UrgentShareSettle), &["W15"]),
 ];
 
 impl Mutant {
@@ -151,6 +167,14 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
             (Some(Mutant::PartsDoubled | Mutant::CommitForgotten), ShardOp::Group(ask)) => {
                 bend_group(self.mutant, &mut ask.verb);
             }
+            (Some(Mutant::PendingIgnored), ShardOp::Share(ask)) => {
+                if let ShareVerb::Put { settings, .. } = &mut ask.verb {
+                    settings.pending_max = None;
+                }
+            }
+            (Some(Mutant::EndsLost), ShardOp::SettleShares(of)) if self.rng.chance(1, 2) => {
+                of.settles.iter_mut().for_each(|settle| settle.runs.clear());
+            }
             (Some(Mutant::TrimMore), ShardOp::Trim { parts, .. }) => {
                 parts.iter_mut().for_each(|(_, below)| below.0 += 2);
             }
@@ -166,6 +190,10 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
         for (after, effect) in effects.iter_mut().skip(from) {
             match (self.mutant, effect) {
                 (Some(Mutant::ConfirmEarly), ShardEffect::Published { .. }) => *after = Lsn(0),
+                (
+                    Some(Mutant::FloorBack),
+                    ShardEffect::Answer { answer: Ok(Answer::Share(Ok(ShareAnswer::Info(info)))), .. },
+                ) if self.rng.chance(1, 2) => info.floor.next.0 /= 2,
                 (Some(Mutant::RefusalForgotten), ShardEffect::Published { refused, .. }) => refused.clear(),
                 (Some(Mutant::ForgetAssign), ShardEffect::Deliver { queue, records, .. }) => {
                     for grant in records {

@@ -8,6 +8,7 @@
 
 mod account;
 mod group;
+mod shared;
 mod stream;
 
 pub use group::SESSION_MS;
@@ -50,6 +51,7 @@ pub struct Oracle {
     closing: bool,
     streams: stream::Streams,
     group: group::Group,
+    shared: shared::Shared,
     violations: Vec<Violation>,
 }
 
@@ -161,6 +163,10 @@ impl Oracle {
             }
             Event::Group(event) => {
                 let judged = self.group.observe(step, event);
+                self.judged(step, judged);
+            }
+            Event::Shared(event) => {
+                let judged = self.shared.observe(step, event);
                 self.judged(step, judged);
             }
         }
@@ -416,6 +422,7 @@ impl Oracle {
             read.ended.get_or_insert(step);
         }
         self.stops.push(step);
+        self.shared.stopped();
         for (key, place) in &mut self.places {
             place.holder = None;
             let transient = !self.records[&key.record].publish.persistent;

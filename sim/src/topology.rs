@@ -5,7 +5,10 @@
 
 use crate::history::stream::Part;
 use stele_model::op::{CreateStream, Define, DestinationName, Rule};
+use stele_model::share::{ShareRef, ShareSettings};
+use stele_model::stream::records::RecordSettings;
 use stele_model::stream::{PartitionRef, StreamRef, StreamSettings, StreamUuid};
+use stele_model::subject::Pattern;
 use stele_model::value::{Arguments, Value};
 
 /// A standing queue and what may become of its records without a consumer's doing.
@@ -204,12 +207,49 @@ pub fn partition(part: Part) -> PartitionRef {
     PartitionRef { stream: StreamRef::Name(STREAMS[part.stream].name.to_owned()), index: part.index }
 }
 
-fn create(stream: &Stream) -> Define {
+/// Subjects that the stream by subject captures.
+pub const JET_SUBJECTS: &[&str] = &["jet.a", "jet.b", "jet.b.c"];
+/// Name of the stream by subject. It keeps everything, and remembers ids for longer than a run.
+const JET: &str = "jet";
+/// Deliveries of its shared group that have not ended, at most.
+pub const PENDING_MAX: u32 = 5;
+/// How long a delivery may stay unsettled before it comes again, µs.
+const LEASE_US: u64 = 10_000;
+
+/// The stream by subject.
+#[must_use]
+pub fn jet() -> PartitionRef {
+    PartitionRef { stream: StreamRef::Name(JET.to_owned()), index: 0 }
+}
+
+/// Its shared group.
+#[must_use]
+pub fn group() -> ShareRef {
+    ShareRef { of: jet(), group: "workers".to_owned() }
+}
+
+/// What the shared group is set to, by everybody.
+#[must_use]
+pub fn group_settings() -> ShareSettings {
+    ShareSettings { pending_max: Some(PENDING_MAX), lease_us: LEASE_US, ..ShareSettings::default() }
+}
+
+fn create_jet() -> Define {
+    let subjects = Pattern::new("jet.>").into_iter().collect();
+    let records = RecordSettings { subjects, dedupe_ms: 1 << 40, ..RecordSettings::default() };
+    create(JET, 1, StreamSettings { records: Some(Box::new(records)), ..StreamSettings::default() })
+}
+
+fn create_standing(stream: &Stream) -> Define {
     let settings = StreamSettings { retention_bytes: stream.retention_bytes, ..StreamSettings::default() };
+    create(stream.name, stream.partitions, settings)
+}
+
+fn create(name: &str, partitions: u32, settings: StreamSettings) -> Define {
     Define::CreateStream(CreateStream {
-        name: stream.name.to_owned(),
+        name: name.to_owned(),
         uuid: StreamUuid::default(),
-        partitions: stream.partitions,
+        partitions,
         settings,
         arguments: Arguments::new(),
         check_only: false,
@@ -252,7 +292,8 @@ pub fn definitions() -> Vec<Define> {
     ] {
         all.push(Define::Bind(rule(source, key, queue)));
     }
-    all.extend(STREAMS.iter().map(create));
+    all.extend(STREAMS.iter().map(create_standing));
+    all.push(create_jet());
     all
 }
 

@@ -15,6 +15,7 @@ use crate::mutant::Mutant;
 use crate::node::{Ability, Node, Plan};
 use crate::rng::Rng;
 use crate::streamer::Streamer;
+use crate::taker::Taker;
 use stele_model::id::HubId;
 
 /// How large the buffers between the parts are.
@@ -104,6 +105,8 @@ struct World {
     clients: Vec<Client>,
     /// The last is the closer.
     streamers: Vec<Streamer>,
+    /// The last is the closer.
+    takers: Vec<Taker>,
     keeper: Keeper,
     logs: Vec<SimLog>,
     node: Option<Node>,
@@ -134,6 +137,7 @@ impl World {
         let mut rng = root.fork(1);
         let clients = rng.between(2, 6);
         let streamers = *rng.pick(&[0, 2, 3, 4]);
+        let takers = *rng.pick(&[0, 2, 3]);
         let room = |rng: &mut Rng| match options.buffers {
             Buffers::One => 1,
             Buffers::Normal => 64,
@@ -142,7 +146,8 @@ impl World {
         let plan = Plan {
             hubs: HUBS,
             shards: SHARDS,
-            clients: (clients + streamers) as usize + 2,
+            // Two closers and the keeper are there too.
+            clients: (clients + streamers + takers) as usize + 3,
             room_clients: room(&mut rng),
             room_inside: room(&mut rng),
             memory_bytes_max: *rng.pick(&[0, 8 << 10, 256 << 20]),
@@ -175,8 +180,14 @@ impl World {
             let rng = root.fork(200 + n);
             if n == streamers { Streamer::closer(hub, rng) } else { Streamer::new(hub, actions as u32, rng) }
         };
+        let taker = |n: u64| {
+            let hub = HubId(((clients + streamers + 1 + n) % u64::from(HUBS)) as u16);
+            let rng = root.fork(300 + n);
+            if n == takers { Taker::closer(hub, rng) } else { Taker::new(hub, actions as u32, rng) }
+        };
         Self {
             streamers: (0..=streamers).map(streamer).collect(),
+            takers: (0..=takers).map(taker).collect(),
             clients: (0..clients).map(client).collect(),
             logs: (0..=SHARDS).map(|n| log(n, root.fork(10 + u64::from(n)))).collect(),
             likes: Likes::draw(&mut rng),
@@ -200,13 +211,17 @@ impl World {
         self.desk.phase = Phase::Finish;
         self.logs.iter().for_each(SimLog::behave);
         self.until("finish", STEPS_TO_END, |world| {
-            world.clients.iter().all(Client::is_over) && world.streamers.iter().all(Streamer::is_over)
+            world.clients.iter().all(Client::is_over)
+                && world.streamers.iter().all(Streamer::is_over)
+                && world.takers.iter().all(Taker::is_over)
         });
         self.rest();
         self.desk.oracle.begin_close();
         self.desk.phase = Phase::Close;
         self.until("empty all queues", STEPS_TO_END, |world| {
-            world.keeper.has_emptied() && world.streamers.iter().all(|of| !of.is_closer() || of.has_looked())
+            world.keeper.has_emptied()
+                && world.streamers.iter().all(|of| !of.is_closer() || of.has_looked())
+                && world.takers.iter().all(Taker::has_looked)
         });
         if self.failed() {
             return;
@@ -246,6 +261,7 @@ impl World {
         let mut lines = vec![what.to_owned(), self.keeper.awaits()];
         lines.extend(self.clients.iter().filter(|client| !client.is_over()).map(Client::awaits));
         lines.extend(self.streamers.iter().map(Streamer::awaits));
+        lines.extend(self.takers.iter().map(Taker::awaits));
         lines.extend(self.node.as_ref().map(Node::describe));
         let step = self.desk.step;
         self.desk.oracle.violate("W11", step, lines.join("\n    "));
@@ -255,7 +271,8 @@ impl World {
     fn is_quiet(&self) -> bool {
         let clients = self.clients.iter().all(|client| !client.can_act());
         let streamers = self.streamers.iter().all(|streamer| !streamer.can_act(&self.desk));
-        clients && streamers && self.choices().is_empty() && self.deadline().is_none()
+        let takers = self.takers.iter().all(|taker| !taker.can_act(self.desk.phase));
+        clients && streamers && takers && self.choices().is_empty() && self.deadline().is_none()
     }
 
     /// One thing happens; `false`: nothing can.
@@ -291,7 +308,13 @@ impl World {
                 choices.push(Choice::Act(first + n));
             }
         }
-        let keeper = first + self.streamers.len();
+        let first = first + self.streamers.len();
+        for (n, taker) in self.takers.iter().enumerate() {
+            if taker.can_act(self.desk.phase) && node.client_may_speak(first + n) {
+                choices.push(Choice::Act(first + n));
+            }
+        }
+        let keeper = first + self.takers.len();
         if self.keeper.can_act(self.desk.phase) && node.client_may_speak(keeper) {
             choices.push(Choice::Act(keeper));
         }
@@ -303,30 +326,33 @@ impl World {
     fn carry_out(&mut self, choice: Choice) {
         let Some(node) = &mut self.node else { return };
         let desk = &mut self.desk;
+        let (clients, streamers) = (self.clients.len(), self.streamers.len());
         match choice {
             Choice::Act(n) => {
-                let streamer = n.checked_sub(self.clients.len()).and_then(|n| self.streamers.get_mut(n));
-                let said = match (self.clients.get_mut(n), streamer) {
-                    (Some(client), _) => client.act(desk),
-                    (None, Some(streamer)) => streamer.act(desk),
-                    (None, None) => self.keeper.act(desk),
+                let said = if let Some(client) = self.clients.get_mut(n) {
+                    client.act(desk)
+                } else if let Some(streamer) = self.streamers.get_mut(n - clients) {
+                    streamer.act(desk)
+                } else if let Some(taker) = self.takers.get_mut(n - clients - streamers) {
+                    taker.act(desk)
+                } else {
+                    self.keeper.act(desk)
                 };
                 node.client_says(n, said);
             }
             Choice::Hear(n) => {
                 let Some(heard) = node.client_hears(n) else { return };
-                let streamer = n.checked_sub(self.clients.len()).and_then(|n| self.streamers.get_mut(n));
-                match (self.clients.get_mut(n), streamer) {
-                    (Some(client), _) => {
-                        let said = client.hear(desk, heard);
-                        node.client_says(n, said);
-                    }
-                    (None, Some(streamer)) => {
-                        let said = streamer.hear(desk, heard);
-                        node.client_says(n, said);
-                    }
-                    (None, None) => self.keeper.hear(desk, heard),
-                }
+                let said = if let Some(client) = self.clients.get_mut(n) {
+                    client.hear(desk, heard)
+                } else if let Some(streamer) = self.streamers.get_mut(n - clients) {
+                    streamer.hear(desk, heard)
+                } else if let Some(taker) = self.takers.get_mut(n - clients - streamers) {
+                    taker.hear(desk, heard)
+                } else {
+                    self.keeper.hear(desk, heard);
+                    Vec::new()
+                };
+                node.client_says(n, said);
             }
             Choice::Node(ability) => node.step(ability, desk),
         }
@@ -370,6 +396,7 @@ impl World {
         self.logs.iter().for_each(SimLog::crash);
         self.clients.iter_mut().for_each(Client::cut_off);
         self.streamers.iter_mut().for_each(Streamer::cut_off);
+        self.takers.iter_mut().for_each(Taker::cut_off);
         self.keeper.cut_off();
         self.desk.addresses.clear();
         self.restarts += 1;

@@ -12,7 +12,8 @@ const LAG: Step = 2_000;
 impl Oracle {
     /// All queues were emptied: what has not been seen is lost.
     pub fn close(&mut self, step: Step) {
-        for (rule, what) in self.streams.close() {
+        let streams = self.streams.close().into_iter().chain(self.shared.close());
+        for (rule, what) in streams {
             self.violate(rule, step, what);
         }
         let mut wrong = Vec::new();

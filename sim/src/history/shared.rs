@@ -1,0 +1,71 @@
+//! What clients of a stream by subject and of its shared group did and saw.
+
+use super::Step;
+use stele_model::id::Position;
+
+/// A published message, by the order of publishing. Its body says it, so that it can be recognized wherever it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageId(pub u64);
+
+/// Something that a client did or saw.
+#[derive(Clone, Debug)]
+pub enum SharedEvent {
+    /// A message was handed to the session, for the first time.
+    Published {
+        /// Which.
+        message: MessageId,
+        /// It has an id, and is sent again with it until it is answered.
+        identified: bool,
+        /// It is to be stored here, or not at all.
+        expected: Option<Position>,
+    },
+    /// It is stored, says the answer.
+    Stored {
+        /// Which.
+        message: MessageId,
+        /// Where.
+        position: Position,
+    },
+    /// It is refused, says the answer.
+    Refused {
+        /// Which.
+        message: MessageId,
+        /// Why.
+        why: String,
+    },
+    /// A taker was given it.
+    Shown {
+        /// When it asked for records.
+        asked: Step,
+        /// Where it stands.
+        position: Position,
+        /// What it is; `None`: bytes that nobody published.
+        message: Option<MessageId>,
+    },
+    /// A taker never wants these again.
+    EndAsked {
+        /// Number of the question, if an answer is awaited.
+        number: Option<u64>,
+        /// Which.
+        positions: Vec<Position>,
+    },
+    /// They are ended, says the answer.
+    Ended {
+        /// Number of the question.
+        number: u64,
+    },
+    /// Somebody was told how far the group is.
+    Told {
+        /// When it asked.
+        asked: Step,
+        /// Below is everything settled.
+        floor: Position,
+        /// Deliveries that have not ended.
+        unsettled: u64,
+    },
+    /// The final look into the stream: all that it holds, in order.
+    Looked {
+        /// Each with its place.
+        messages: Vec<(Position, Option<MessageId>)>,
+    },
+}

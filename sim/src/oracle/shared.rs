@@ -1,0 +1,161 @@
+//! Judges what clients of a stream by subject and of its shared group saw (W40–W46).
+//!
+//! The stream is a list of messages at positions; nothing is removed from it. The group shows each of them until somebody ends it.
+
+use super::stream::Wrong;
+use crate::history::Step;
+use crate::history::shared::{MessageId, SharedEvent};
+use crate::topology::PENDING_MAX;
+use std::collections::{BTreeMap, BTreeSet};
+use stele_model::id::Position;
+
+/// What has been seen of the stream and its group.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    messages: BTreeMap<MessageId, Message>,
+    /// What was seen at a place, by an answer, a delivery or the final look.
+    places: BTreeMap<Position, MessageId>,
+    shown: BTreeSet<Position>,
+    /// Shown in this run of the node, and nobody has asked to end them.
+    held: BTreeSet<Position>,
+    /// Somebody has asked in this run to end them; perhaps too late, so that they are shown once more.
+    ending: BTreeSet<Position>,
+    /// Ends that were asked, by number.
+    asked: BTreeMap<u64, Vec<Position>>,
+    /// Ends that were answered, and when.
+    ended: BTreeMap<Position, Step>,
+    /// Floors that were told, each higher than the one before, with the step of the answer.
+    floors: Vec<(Step, Position)>,
+    looked: bool,
+}
+
+#[derive(Debug)]
+struct Message {
+    expected: Option<Position>,
+    stored: Option<Position>,
+}
+
+impl Shared {
+    pub(super) fn observe(&mut self, step: Step, event: &SharedEvent) -> Result<(), Wrong> {
+        match event {
+            SharedEvent::Published { message, expected, .. } => {
+                self.messages.insert(*message, Message { expected: *expected, stored: None });
+                Ok(())
+            }
+            SharedEvent::Stored { message, position } => self.stored(*message, *position),
+            SharedEvent::Refused { message, why } => self.refused(*message, why),
+            SharedEvent::Shown { asked, position, message } => self.shown(*asked, *position, *message),
+            SharedEvent::EndAsked { number, positions } => {
+                positions.iter().for_each(|position| {
+                    self.held.remove(position);
+                    self.ending.insert(*position);
+                });
+                if let Some(number) = number {
+                    self.asked.insert(*number, positions.clone());
+                }
+                Ok(())
+            }
+            SharedEvent::Ended { number } => {
+                for position in self.asked.remove(number).unwrap_or_default() {
+                    self.ended.entry(position).or_insert(step);
+                }
+                Ok(())
+            }
+            SharedEvent::Told { asked, floor, unsettled } => self.told(step, *asked, *floor, *unsettled),
+            SharedEvent::Looked { messages } => {
+                self.looked = true;
+                messages.iter().try_for_each(|(position, message)| self.place(*position, *message))
+            }
+        }
+    }
+
+    /// The node has stopped: what was shown is shown anew, if it was not ended.
+    pub(super) fn stopped(&mut self) {
+        self.held.clear();
+        self.ending.clear();
+    }
+
+    fn stored(&mut self, id: MessageId, position: Position) -> Result<(), Wrong> {
+        let Some(message) = self.messages.get_mut(&id) else { return Ok(()) };
+        if let Some(before) = message.stored.replace(position).filter(|before| *before != position) {
+            return Err(("W41", format!("message {} is at {position}, and was at {before}", id.0)));
+        }
+        if let Some(expected) = message.expected.filter(|expected| *expected != position) {
+            return Err(("W42", format!("message {} is at {position}, and was for {expected} only", id.0)));
+        }
+        self.place(position, Some(id))
+    }
+
+    fn refused(&mut self, id: MessageId, why: &str) -> Result<(), Wrong> {
+        match self.messages.get(&id) {
+            Some(Message { expected: None, .. }) => {
+                Err(("W42", format!("message {} asks for nothing, and is refused: {why}", id.0)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A place is one message's for ever, and a message has one place.
+    fn place(&mut self, position: Position, id: Option<MessageId>) -> Result<(), Wrong> {
+        let Some(id) = id.filter(|id| self.messages.contains_key(id)) else {
+            return Err(("W43", format!("at {position} stands what nobody published")));
+        };
+        if let Some(other) = self.places.insert(position, id).filter(|other| *other != id) {
+            return Err(("W43", format!("at {position} stands message {}, where {} was", id.0, other.0)));
+        }
+        // Places are few, and a second one of a message is the rarest thing: a search will do.
+        let twice = self.places.iter().find(|(at, other)| **other == id && **at != position);
+        match twice {
+            Some((at, _)) => Err(("W41", format!("message {} stands at {at} and at {position}", id.0))),
+            None => Ok(()),
+        }
+    }
+
+    fn shown(&mut self, asked: Step, position: Position, id: Option<MessageId>) -> Result<(), Wrong> {
+        self.place(position, id)?;
+        // What was given to an earlier request may have been under way.
+        if let Some(step) = self.ended.get(&position).filter(|step| **step < asked) {
+            return Err(("W44", format!("{position} was settled at step {step}, and is shown again")));
+        }
+        let told = self.floors.iter().rev().find(|(step, _)| *step < asked);
+        if let Some((step, floor)) = told.filter(|(_, floor)| position < *floor) {
+            return Err(("W45", format!("{position} is shown, and the floor was {floor} at step {step}")));
+        }
+        self.shown.insert(position);
+        if !self.ending.contains(&position) {
+            self.held.insert(position);
+        }
+        if self.held.len() > PENDING_MAX as usize {
+            let what = format!("{:?} are in the hands of takers, and {PENDING_MAX} may be", self.held);
+            return Err(("W46", what));
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, step: Step, asked: Step, floor: Position, unsettled: u64) -> Result<(), Wrong> {
+        let before = self.floors.iter().rev().find(|(answered, _)| *answered < asked);
+        if let Some((answered, before)) = before.filter(|(_, before)| floor < *before) {
+            return Err(("W45", format!("the floor is {floor}, and was {before} at step {answered}")));
+        }
+        if self.floors.last().is_none_or(|(_, last)| *last < floor) {
+            self.floors.push((step, floor));
+        }
+        if unsettled > u64::from(PENDING_MAX) {
+            return Err(("W46", format!("{unsettled} are unsettled, and {PENDING_MAX} may be")));
+        }
+        Ok(())
+    }
+
+    /// At the end every message that was answered stands where it was said to, and was shown.
+    pub(super) fn close(&self) -> Vec<Wrong> {
+        if !self.looked {
+            return vec![("W40", "nobody looked into the stream".to_owned())];
+        }
+        let answered = self.messages.iter().filter_map(|(id, message)| Some((id, message.stored?)));
+        let lost = answered.filter(|(_, position)| !self.shown.contains(position));
+        lost.map(|(id, position)| {
+            ("W40", format!("message {} at {position} was answered, and nobody was shown it", id.0))
+        })
+        .collect()
+    }
+}

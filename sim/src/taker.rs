@@ -1,0 +1,275 @@
+//! A client of the stream by subject and of its shared group: publishes with ids (again after every crash until they are answered) or for
+//! one position only, pulls, accepts, releases, extends and terminates, and asks how far the group is.
+//!
+//! As `client` does, it writes what it does and sees into the history, and knows nothing of what should come of it. One more of them, the
+//! closer, does nothing until the end; then it takes what is left, and looks at all the stream holds.
+
+mod hear;
+mod publish;
+
+use crate::client::Said;
+use crate::desk::{Desk, Phase};
+use crate::history::shared::{MessageId, SharedEvent};
+use crate::history::{Event, Step};
+use crate::rng::Rng;
+use crate::topology::{group, group_settings, jet};
+use publish::Message;
+use std::collections::BTreeMap;
+use stele_model::id::{HubId, Position, SessionId, Ticket};
+use stele_model::op::{Op, Submit};
+use stele_model::settle::Run;
+use stele_model::share::{
+    Expect, Pull, PullWant, ShareHow, ShareRequest, ShareSettle, ShareSettles, ShareVerb,
+};
+use stele_model::stream::records::{From, RecordsAsk, RecordsRequest, ScanOf};
+
+/// Requests without an answer, at most.
+const AWAITED_MAX: usize = 6;
+/// Pulls under way, at most.
+const PULLS_MAX: usize = 2;
+/// Messages without an answer that are to be sent again, at most.
+const OPEN_MAX: usize = 6;
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct Taker {
+    hub: HubId,
+    rng: Rng,
+    /// Actions left.
+    left: u32,
+    link: Link,
+    session: SessionId,
+    numbers: u64,
+    awaited: BTreeMap<Ticket, Asked>,
+    /// To be sent again until they are answered.
+    open: BTreeMap<MessageId, Message>,
+    /// Pulls under way, and when they were asked.
+    pulls: BTreeMap<u64, Step>,
+    held: Vec<Position>,
+    closer: Option<Look>,
+    out: Vec<Said>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Down,
+    Opening,
+    Up,
+    /// It will not come back.
+    Over,
+}
+
+/// How far the closer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Takes,
+    Scans,
+    Done,
+}
+
+/// What a ticket stands for.
+#[derive(Clone, Debug)]
+enum Asked {
+    Open,
+    /// The group is made, or is there.
+    Put(Step),
+    Publish(Vec<MessageId>),
+    Settle(u64),
+    Info(Step),
+    Scan,
+}
+
+impl Taker {
+    /// A client of `hub` that acts `actions` times.
+    #[must_use]
+    pub fn new(hub: HubId, actions: u32, rng: Rng) -> Self {
+        Self {
+            hub,
+            rng,
+            left: actions,
+            link: Link::Down,
+            session: SessionId::default(),
+            numbers: 0,
+            awaited: BTreeMap::new(),
+            open: BTreeMap::new(),
+            pulls: BTreeMap::new(),
+            held: Vec::new(),
+            closer: None,
+            out: Vec::new(),
+        }
+    }
+
+    /// One that takes and looks at the end.
+    #[must_use]
+    pub fn closer(hub: HubId, rng: Rng) -> Self {
+        Self { closer: Some(Look::Takes), ..Self::new(hub, 0, rng) }
+    }
+
+    /// It has nothing more to do before the end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.closer.is_some() || self.link == Link::Over
+    }
+
+    /// If it is the closer, it has looked.
+    #[must_use]
+    pub fn has_looked(&self) -> bool {
+        self.closer.is_none_or(|look| look == Look::Done)
+    }
+
+    /// What it waits for, for a report.
+    #[must_use]
+    pub fn awaits(&self) -> String {
+        let session = crate::history::Session(self.session);
+        format!("{session} awaits {:?}, pulls {:?}, is to send {:?}", self.awaited, self.pulls, self.open)
+    }
+
+    /// It can do something without hearing anything first.
+    #[must_use]
+    pub fn can_act(&self, phase: Phase) -> bool {
+        let free = self.awaited.is_empty();
+        match (self.link, phase) {
+            (Link::Opening | Link::Over, _) | (_, Phase::SetUp) => false,
+            (_, Phase::Close) => !self.has_looked() && free && self.pulls.is_empty(),
+            _ if self.closer.is_some() => false,
+            (Link::Down, Phase::Finish) => true,
+            (Link::Down, Phase::Run) => self.left > 0 || !self.open.is_empty(),
+            (Link::Up, Phase::Finish) => free,
+            (Link::Up, Phase::Run) => self.awaited.len() < AWAITED_MAX && self.left > 0,
+        }
+    }
+
+    /// Does something by itself.
+    pub fn act(&mut self, desk: &mut Desk) -> Vec<Said> {
+        match (self.link, desk.phase) {
+            (Link::Down, Phase::Finish) if self.open.is_empty() => self.link = Link::Over,
+            (Link::Down, _) => self.connect(desk),
+            (Link::Up, Phase::Finish) => {
+                assert!(self.open.is_empty(), "what is to be sent again was sent when the session began");
+                self.disconnect(desk);
+                self.link = Link::Over;
+            }
+            (Link::Up, Phase::Close) => self.look(desk),
+            (Link::Up, _) => self.do_something(desk),
+            (Link::Opening | Link::Over, _) => {}
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn do_something(&mut self, desk: &mut Desk) {
+        self.left -= 1;
+        match self.rng.weighted(&[6, 6, 8, 2, 1]) {
+            0 => self.publish(desk),
+            1 if self.pulls.len() < PULLS_MAX => {
+                let count = self.rng.between(1, 4) as u32;
+                let no_wait = self.rng.chance(1, 3);
+                let expires_us = (!no_wait).then(|| self.rng.between(500, 20_000));
+                self.pull(desk, PullWant { count, no_wait, expires_us, ..PullWant::default() });
+            }
+            2 => self.settle(desk),
+            3 => self.ask(self.verb(ShareVerb::Info), Asked::Info(desk.step)),
+            4 if self.rng.chance(1, 6) => self.disconnect(desk),
+            _ => {}
+        }
+    }
+
+    /// The closer takes what is left, then looks at the whole stream.
+    fn look(&mut self, desk: &Desk) {
+        if self.closer == Some(Look::Scans) {
+            let subjects = stele_model::subject::Pattern::everything();
+            let from = From::Position(Position(0));
+            let scan = ScanOf { subjects, from, count_max: 1 << 20, bytes_max: 1 << 30 };
+            self.ask(Op::Records(RecordsRequest { of: jet(), ask: RecordsAsk::Scan(scan) }), Asked::Scan);
+            return;
+        }
+        self.pull(desk, PullWant { count: 3, no_wait: true, ..PullWant::default() });
+    }
+
+    fn pull(&mut self, desk: &Desk, want: PullWant) {
+        self.numbers += 1;
+        self.pulls.insert(self.numbers, desk.step);
+        let pull = Pull { share: group(), taker: self.numbers, want };
+        self.tell(Op::Pull(pull));
+    }
+
+    /// Ends one or some of the deliveries it holds, or says that it is still at work.
+    fn settle(&mut self, desk: &mut Desk) {
+        if self.held.is_empty() {
+            return;
+        }
+        let count = self.rng.between(1, self.held.len() as u64) as usize;
+        let positions: Vec<Position> = self.held.drain(..count).collect();
+        let how = match self.rng.weighted(&[8, 2, 1, 1]) {
+            0 => ShareHow::Accept,
+            1 => ShareHow::Release { delay_us: *self.rng.pick(&[0, 700]) },
+            2 => ShareHow::Terminate { reason: "enough".to_owned() },
+            _ => {
+                self.held.extend(&positions);
+                ShareHow::Extend
+            }
+        };
+        self.end(desk, positions, how);
+    }
+
+    fn end(&mut self, desk: &mut Desk, positions: Vec<Position>, how: ShareHow) {
+        let awaited = self.rng.chance(1, 2) || self.closer.is_some();
+        let number = desk.next_stream_number();
+        let runs = positions.iter().map(|position| Run { first: *position, count: 1 }).collect();
+        if matches!(how, ShareHow::Accept | ShareHow::Terminate { .. }) {
+            let number = awaited.then_some(number);
+            desk.event(&Event::Shared(SharedEvent::EndAsked { number, positions }));
+        }
+        let settles = vec![ShareSettle { share: group(), how, runs, delivery: 0 }];
+        let op = Op::SettleShares(ShareSettles { settles, awaited });
+        if awaited { self.ask(op, Asked::Settle(number)) } else { self.tell(op) }
+    }
+
+    /// The node has stopped.
+    pub fn cut_off(&mut self) {
+        if self.link != Link::Over {
+            self.link = Link::Down;
+        }
+        self.forget();
+    }
+
+    fn connect(&mut self, desk: &mut Desk) {
+        self.session = desk.next_session(self.hub);
+        self.link = Link::Opening;
+        self.out.push(Said::Connect(self.session));
+        self.ask(Op::Open { namespace: "/".to_owned() }, Asked::Open);
+    }
+
+    /// Made by whoever comes first; just like this for all others.
+    fn put_group(&mut self, desk: &Desk) {
+        let settings = Box::new(group_settings());
+        self.ask(self.verb(ShareVerb::Put { settings, expect: Expect::New }), Asked::Put(desk.step));
+    }
+
+    fn disconnect(&mut self, desk: &mut Desk) {
+        self.out.push(Said::Disconnect(self.session));
+        desk.event(&Event::SessionEnded(self.session));
+        self.link = Link::Down;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.awaited.clear();
+        self.pulls.clear();
+        self.held.clear();
+    }
+
+    fn verb(&self, verb: ShareVerb) -> Op {
+        Op::Share(ShareRequest { share: group(), verb })
+    }
+
+    fn ask(&mut self, op: Op, asked: Asked) {
+        self.awaited.insert(Ticket(self.numbers + 1), asked);
+        self.tell(op);
+    }
+
+    fn tell(&mut self, op: Op) {
+        self.numbers += 1;
+        let submit = Submit { ticket: Ticket(self.numbers), lane: 0, op };
+        self.out.push(Said::Submit(self.session, submit));
+    }
+}

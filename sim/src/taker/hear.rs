@@ -1,0 +1,106 @@
+//! What a taker does when it is told something.
+
+use super::publish::message_id;
+use super::{Asked, Link, Look, Taker};
+use crate::client::{Heard, Said};
+use crate::desk::Desk;
+use crate::history::shared::SharedEvent;
+use crate::history::{Event, Step};
+use stele_model::id::{Position, Ticket};
+use stele_model::outcome::{Done, Outcome, Wake};
+use stele_model::share::{PullEnd, ShareAnswer, ShareHow, ShareInfo, ShareNews, ShareRecords};
+use stele_model::stream::records::{FoundAnswer, RecordsAnswer};
+
+impl Taker {
+    /// Takes in what the hub says; what is meant for an earlier session is passed over.
+    pub fn hear(&mut self, desk: &mut Desk, heard: Heard) -> Vec<Said> {
+        let (Heard::Outcome(to, ..) | Heard::Deliver(to, _) | Heard::Wake(to, _)) = &heard;
+        if *to != self.session || matches!(self.link, Link::Down | Link::Over) {
+            return Vec::new();
+        }
+        match heard {
+            Heard::Outcome(_, ticket, outcome) => self.answered(desk, ticket, outcome),
+            Heard::Wake(_, Wake::Shared(news)) => self.news(desk, *news),
+            Heard::Wake(_, Wake::Close(_)) => self.disconnect(desk),
+            Heard::Wake(..) | Heard::Deliver(..) => {}
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn answered(&mut self, desk: &mut Desk, ticket: Ticket, outcome: Outcome) {
+        let Some(asked) = self.awaited.remove(&ticket) else {
+            let what = format!("an answer to nothing: ticket {ticket}, {outcome:?}");
+            return desk.oracle.violate("W11", desk.step, what);
+        };
+        match (asked, outcome) {
+            (Asked::Open, Outcome::Done(Done::Opened)) => self.put_group(desk),
+            (Asked::Put(asked), Outcome::Done(Done::Share(Ok(ShareAnswer::Put { info, .. })))) => {
+                self.link = Link::Up;
+                told(desk, asked, &info);
+                self.publish_again();
+            }
+            (Asked::Publish(ids), Outcome::Published(said)) => self.published(desk, &ids, &said),
+            (Asked::Settle(number), Outcome::Done(Done::Share(Ok(ShareAnswer::Settled { .. })))) => {
+                desk.event(&Event::Shared(SharedEvent::Ended { number }));
+            }
+            (Asked::Info(asked), Outcome::Done(Done::Share(Ok(ShareAnswer::Info(info))))) => {
+                told(desk, asked, &info);
+            }
+            (Asked::Scan, Outcome::Done(Done::Records(RecordsAnswer::Found(found)))) => {
+                self.scanned(desk, &found);
+            }
+            (asked, outcome) => {
+                let what = format!("{asked:?} was answered by {outcome:?}");
+                desk.oracle.violate("W11", desk.step, what);
+            }
+        }
+    }
+
+    fn news(&mut self, desk: &mut Desk, news: ShareNews) {
+        match news {
+            ShareNews::Records(records) => self.given(desk, &records),
+            ShareNews::Ended { taker, why } => {
+                if self.pulls.remove(&taker).is_none() {
+                    let what = format!("pull {taker} has ended, and was not under way");
+                    desk.oracle.violate("W11", desk.step, what);
+                }
+                if why == PullEnd::NoRecords && self.closer == Some(Look::Takes) {
+                    self.closer = Some(Look::Scans);
+                }
+            }
+            ShareNews::Idle { .. } | ShareNews::Event(_) => {}
+        }
+    }
+
+    fn given(&mut self, desk: &mut Desk, records: &ShareRecords) {
+        let Some(asked) = self.pulls.get(&records.taker).copied() else {
+            let what = format!("records for pull {}, which is not under way", records.taker);
+            return desk.oracle.violate("W11", desk.step, what);
+        };
+        let mut positions = Vec::new();
+        for item in &records.items {
+            let position = item.position;
+            let message = message_id(records.record(item));
+            desk.event(&Event::Shared(SharedEvent::Shown { asked, position, message }));
+            positions.push(position);
+        }
+        if self.closer.is_some() {
+            self.end(desk, positions, ShareHow::Accept);
+        } else {
+            self.held.extend(positions);
+        }
+    }
+
+    fn scanned(&mut self, desk: &mut Desk, found: &FoundAnswer) {
+        let records = found.records.iter().flatten();
+        let messages = records.map(|of| (of.position, message_id(&found.record(of))));
+        let messages: Vec<(Position, _)> = messages.collect();
+        desk.event(&Event::Shared(SharedEvent::Looked { messages }));
+        self.closer = Some(Look::Done);
+    }
+}
+
+fn told(desk: &mut Desk, asked: Step, info: &ShareInfo) {
+    let (floor, unsettled) = (info.floor.next, info.unsettled);
+    desk.event(&Event::Shared(SharedEvent::Told { asked, floor, unsettled }));
+}
