@@ -10,12 +10,14 @@
 pub(crate) mod known;
 pub(crate) mod member;
 pub(crate) mod place;
+pub(crate) mod reading;
 pub(crate) mod timer;
 
 use crate::shelf::Shelf;
 use known::KnownGroup;
 use member::Roster;
 use place::Places;
+use reading::Reading;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use stele_model::group::GroupState;
@@ -34,6 +36,7 @@ pub struct GroupSettings {
     /// How long a new member waits for its first generation before it counts as gone, milliseconds.
     pub first_join_ms: u64,
     /// How long positions stay after the group has become empty, or, if it never had members, after they were committed; milliseconds.
+    /// While there are members, those of streams that none of them reads stay so long after they were committed.
     pub retention_ms: u64,
     /// How long a group without members and positions stays, milliseconds.
     pub empty_ms: u64,
@@ -142,8 +145,10 @@ pub(crate) struct Group {
     pub(crate) join_due: Option<Now>,
     /// When waiting for members to ask for their parts ends.
     pub(crate) sync_due: Option<Now>,
-    /// When it is looked whether the empty group and its positions may go.
-    pub(crate) empty_due: Option<Now>,
+    /// Which partitions the members read.
+    pub(crate) reading: Reading,
+    /// When it is looked whether positions, or the empty group, may go.
+    pub(crate) retention_due: Option<Now>,
 }
 
 /// See [`GroupSettings::initial_delay_ms`].
@@ -236,7 +241,8 @@ impl Group {
             roster: Roster::default(),
             join_due: None,
             sync_due: None,
-            empty_due: None,
+            reading: Reading::default(),
+            retention_due: None,
         }
     }
 

@@ -328,6 +328,8 @@ pub struct ShardGroup {
     pub verb: GroupVerb,
     /// The partitions that the verb names; `None`: there is no such one.
     pub partitions: Vec<Option<QueueId>>,
+    /// For a join: the partitions of each stream of [`Join::reads`], in its order; of one that is not there, none.
+    pub reads: Vec<Vec<QueueId>>,
 }
 
 /// Positions as a shard knows them: by number of the partition.

@@ -5,7 +5,7 @@
 use super::known::Profile;
 use super::timer::Lazy;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, SessionId};
 
@@ -138,6 +138,12 @@ impl Roster {
 
     pub(crate) fn by_instance(&self, instance: &str) -> Option<u64> {
         self.instances.get(instance).copied()
+    }
+
+    /// Names of the streams that members read; `None`: of a member nobody can tell.
+    pub(crate) fn reads(&self) -> Option<BTreeSet<&str>> {
+        let each = self.members.values().map(|member| member.profile.reads.as_deref());
+        Some(each.collect::<Option<Vec<_>>>()?.into_iter().flatten().map(String::as_str).collect())
     }
 
     pub(crate) fn leader(&self) -> Option<u64> {

@@ -16,8 +16,8 @@ pub(crate) enum Due {
     Join,
     /// Waiting for members to ask for their parts ends.
     Sync,
-    /// The empty group, or positions of it, may go.
-    Empty,
+    /// Positions, or the empty group, may go.
+    Retention,
 }
 
 /// All times.
@@ -90,7 +90,7 @@ impl Timers {
         let number = group.number;
         self.set(number, Due::Join, &mut group.join_due, None);
         self.set(number, Due::Sync, &mut group.sync_due, None);
-        self.set(number, Due::Empty, &mut group.empty_due, None);
+        self.set(number, Due::Retention, &mut group.retention_due, None);
         for (member, time) in group.roster.times() {
             self.drop_member(number, member, time);
         }

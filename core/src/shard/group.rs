@@ -55,7 +55,7 @@ struct Seat<'a, 't> {
 
 impl Shard {
     pub(super) fn ask_group(&mut self, ask: ShardGroup, turn: &mut Turn<'_>) {
-        let ShardGroup { session, hub, call, home, group: name, verb, partitions } = ask;
+        let ShardGroup { session, hub, call, home, group: name, verb, partitions, reads } = ask;
         let waiter = Waiter { session, hub, call };
         if name.is_empty() || name.len() > self.groups.around.settings.name_bytes_max {
             return reply(turn, waiter, Err(GroupRefusal::InvalidName));
@@ -74,7 +74,7 @@ impl Shard {
         }
         let Some(mut seat) = self.seat(home, &name, turn) else { return };
         let said = match verb {
-            GroupVerb::Join(join) => seat.join(waiter, join),
+            GroupVerb::Join(join) => seat.join(waiter, join, &reads),
             GroupVerb::Sync { of, protocol, parts } => seat.sync(waiter, &of, &protocol, parts),
             GroupVerb::Heartbeat { of } => Some(seat.heartbeat(&of)),
             GroupVerb::Leave { members } => Some(seat.leave(&members)),
@@ -159,8 +159,8 @@ impl Shard {
                 Due::Member(member) => seat.member_due(member),
                 Due::Join => seat.join_due(),
                 Due::Sync => seat.sync_due(),
-                Due::Empty => {
-                    if seat.empty_due() {
+                Due::Retention => {
+                    if seat.retention_due() {
                         self.groups.remove(home, &name);
                     }
                 }
@@ -337,8 +337,7 @@ impl Seat<'_, '_> {
         }
         if self.group.roster.count() > 0 {
             self.group.state = GroupState::Stable;
-        } else {
-            self.look_when_empty();
         }
+        self.look_later();
     }
 }

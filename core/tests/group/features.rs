@@ -1,6 +1,6 @@
 //! One case after another, each small.
 
-use super::rig::{HOME, Rig, join, of, partition, session};
+use super::rig::{HOME, OTHER, Rig, join, of, partition, session};
 use bytes::Bytes;
 use stele_core::group::GroupSettings;
 use stele_core::testing::MemoryLog;
@@ -310,6 +310,38 @@ fn a_group_of_which_nobody_can_tell_what_it_reads_forgets_nothing_while_it_has_m
     let verb = GroupVerb::Forget { of: vec![partition("orders", 0)] };
     let asked = rig.ask_from(1, "g", verb, vec![Some(QueueId(7))]);
     assert_eq!(rig.heard(asked), Some(Err(GroupRefusal::NotEmpty)));
+}
+
+#[test]
+fn positions_of_a_stream_that_no_member_reads_go_a_while_after_their_commit() {
+    let settings = GroupSettings { retention_ms: 60_000, empty_ms: 5_000, ..GroupSettings::default() };
+    let mut rig = Rig::with(settings);
+    let number = rig.alone();
+    let beat = |rig: &mut Rig, generation, seconds| {
+        for _ in 0..seconds / 5 {
+            rig.pass_ms(5_000);
+            assert_eq!(rig.heartbeat(generation, &number), Ok(GroupAnswer::Unit));
+        }
+    };
+    let newer = 10; // of the stream that it reads, and made after it joined
+    rig.commit(of(1, &number), &[(7, 1), (newer, 1), (OTHER, 2)]).unwrap();
+    beat(&mut rig, 1, 55);
+    assert_eq!(rig.positions(), [(7, 1), (OTHER, 2), (newer, 1)]);
+    beat(&mut rig, 1, 15);
+    assert_eq!(rig.positions(), [(7, 1), (newer, 1)]);
+    rig.restart();
+    assert_eq!(rig.positions(), [(7, 1), (newer, 1)]);
+    // Nobody has said since what it reads: all may be read.
+    rig.commit(of(1, &number), &[(OTHER, 3)]).unwrap();
+    beat(&mut rig, 1, 100);
+    assert_eq!(rig.positions(), [(7, 1), (OTHER, 3), (newer, 1)]);
+    rig.commit(of(1, &number), &[(newer, 1)]).unwrap();
+    let joined = rig.join(again("a", &number));
+    assert_eq!(rig.joined(joined).0, 2);
+    rig.sync(&of(2, &number), &[(&number, "all")]);
+    rig.commit(of(2, &number), &[(newer, 2)]).unwrap();
+    beat(&mut rig, 2, 100);
+    assert_eq!(rig.positions(), [(7, 1), (newer, 2)]);
 }
 
 #[test]

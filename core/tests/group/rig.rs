@@ -15,6 +15,10 @@ use stele_model::shard::{Answer, ShardEffect, ShardOp};
 use stele_model::stream::{PartitionRef, StreamRef};
 
 pub(crate) const HOME: QueueId = QueueId(100);
+/// The partitions of stream `orders` that a join tells of. Others are newer, but for one.
+const ORDERS: [u64; 2] = [7, 8];
+/// The partition of stream `other`.
+pub(crate) const OTHER: u64 = 9;
 pub(crate) const SHARD: ShardId = ShardId(3);
 
 pub(crate) type Said = Result<ShardGroupAnswer, GroupRefusal>;
@@ -98,6 +102,11 @@ impl Rig {
         verb: GroupVerb,
         partitions: Vec<Option<QueueId>>,
     ) -> Asked {
+        let orders = |name: &String| if name == "orders" { ORDERS.map(QueueId).to_vec() } else { Vec::new() };
+        let reads = match &verb {
+            GroupVerb::Join(join) => join.reads.iter().flatten().map(orders).collect(),
+            _ => Vec::new(),
+        };
         self.calls += 1;
         let call = Call(self.calls);
         let (group, session) = (group.to_owned(), session(from));
@@ -109,6 +118,7 @@ impl Rig {
             group,
             verb,
             partitions,
+            reads,
         }));
         Asked(self.calls)
     }
@@ -171,8 +181,9 @@ impl Rig {
         who: MemberRef,
         positions: &[(u64, u64)],
     ) -> Result<GroupAnswer, GroupRefusal> {
-        let each = positions.iter().map(|(_, position)| Commit {
-            of: partition("orders", 0),
+        let stream = |partition| if partition == OTHER { "other" } else { "orders" };
+        let each = positions.iter().map(|(of, position)| Commit {
+            of: partition(stream(*of), 0),
             position: Position(*position),
             epoch: 0,
             metadata: String::new(),

@@ -62,13 +62,27 @@ impl Hub {
         };
         let mut request = request;
         let (partitions, asked) = self.resolve(session, &request);
-        if let GroupVerb::Forget { of } = &mut request.verb {
-            of.iter_mut().for_each(|partition| self.name_stream(&mut partition.stream));
+        let mut reads = Vec::new();
+        match &mut request.verb {
+            GroupVerb::Forget { of } => {
+                of.iter_mut().for_each(|partition| self.name_stream(&mut partition.stream));
+            }
+            GroupVerb::Commit { positions, .. } => {
+                positions.iter_mut().for_each(|position| self.name_stream(&mut position.of.stream));
+            }
+            GroupVerb::Join(join) => {
+                let partitions = |name: &String| {
+                    let found = namespace.stream(name).into_iter().flat_map(|stream| &stream.info.partitions);
+                    found.map(|(partition, _)| *partition).collect()
+                };
+                reads = join.reads.iter().flatten().map(partitions).collect();
+            }
+            _ => {}
         }
         self.touch(session, shard);
         let call = self.call(Open::Request { session, ticket, request: Request::Group(asked) });
         let GroupRequest { group, verb } = request;
-        let op = ShardGroup { session, hub: self.id, call, home, group, verb, partitions };
+        let op = ShardGroup { session, hub: self.id, call, home, group, verb, partitions, reads };
         out.shards.push((shard, ShardOp::Group(op)));
         Ok(())
     }

@@ -398,7 +398,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "kafka.offsets_retention_minutes",
-        about: "how long positions stay that nobody uses: of a group without members, 1 – 5256000 minutes",
+        about: "how long positions stay that nobody uses: of a group without members, or of topics that no member reads, 1 – 5256000 minutes",
         read: |c, _, v| v.number(1..=5_256_000).map(|n| c.kafka.offsets_retention_minutes = n),
         show: |c, _| Some(c.kafka.offsets_retention_minutes.to_string()),
     },

@@ -2,7 +2,6 @@
 
 use super::Seat;
 use super::entry::PositionEntry;
-use std::collections::BTreeSet;
 use stele_model::group::{Commit, GroupAnswer, GroupRefusal, GroupState, MemberRef};
 use stele_model::id::QueueId;
 use stele_model::refusal::Refusal;
@@ -39,12 +38,15 @@ impl Seat<'_, '_> {
                 said.push(Err(Refusal::Limit { what, max: settings.positions_max as u64 }));
                 continue;
             }
-            let Commit { position, epoch, metadata, .. } = commit;
+            let Commit { of, position, epoch, metadata } = commit;
+            if let StreamRef::Name(stream) = &of.stream {
+                self.group.reading.committed(stream, partition);
+            }
             taken.push(PositionEntry { partition, position, epoch, metadata: metadata.into() });
             said.push(Ok(()));
         }
         self.log_positions(taken);
-        self.look_when_empty();
+        self.look_later();
         Ok(GroupAnswer::Committed(said))
     }
 
@@ -73,11 +75,7 @@ impl Seat<'_, '_> {
     ) -> Result<GroupAnswer, GroupRefusal> {
         let mut forgotten = Vec::new();
         let mut said = Vec::with_capacity(of.len());
-        let mut read = BTreeSet::new();
-        for (_, member) in self.group.roster.iter() {
-            let names = member.profile.reads.as_ref().ok_or(GroupRefusal::NotEmpty)?;
-            read.extend(names.iter().map(String::as_str));
-        }
+        let read = self.group.roster.reads().ok_or(GroupRefusal::NotEmpty)?;
         let partitions = partitions.iter().copied().chain(std::iter::repeat(None));
         for (of, partition) in of.iter().zip(partitions) {
             let subscribed = match &of.stream {
@@ -99,7 +97,7 @@ impl Seat<'_, '_> {
             said.push(Ok(()));
         }
         self.log_forgotten(&forgotten);
-        self.look_when_empty();
+        self.look_later();
         Ok(GroupAnswer::Committed(said))
     }
 }

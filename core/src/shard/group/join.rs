@@ -6,12 +6,14 @@ use crate::group::member::{Member, Waiter, Waits};
 use crate::group::timer::Lazy;
 use bytes::Bytes;
 use stele_model::group::{GroupAnswer, GroupRefusal, GroupState, Join};
+use stele_model::id::QueueId;
 
 /// Bytes of a client's name that become part of its member's number.
 const CLIENT_BYTES_MAX: usize = 255;
 
 impl Seat<'_, '_> {
-    pub(super) fn join(&mut self, from: Waiter, join: Join) -> Reply {
+    /// `reads`: the partitions of each stream that the member reads.
+    pub(super) fn join(&mut self, from: Waiter, join: Join, reads: &[Vec<QueueId>]) -> Reply {
         if let Err(refusal) = self.check_join(&join) {
             return Some(Err(refusal));
         }
@@ -21,7 +23,16 @@ impl Seat<'_, '_> {
         if !self.fits(&join) {
             return Some(Err(GroupRefusal::InconsistentProtocol));
         }
-        if join.of.member.is_empty() { self.join_new(from, join) } else { self.join_again(from, join) }
+        let streams = join.reads.clone().unwrap_or_default();
+        let reply =
+            if join.of.member.is_empty() { self.join_new(from, join) } else { self.join_again(from, join) };
+        if !matches!(reply, Some(Err(_))) {
+            streams
+                .iter()
+                .zip(reads)
+                .for_each(|(stream, partitions)| self.group.reading.joined(stream, partitions));
+        }
+        reply
     }
 
     /// What has nothing to do with who is there.

@@ -134,7 +134,7 @@ impl Seat<'_, '_> {
         self.group.protocol.clear();
         self.group.state = GroupState::Empty;
         self.log_generation();
-        self.look_when_empty();
+        self.look_later();
     }
 
     fn next_generation(&mut self) {

@@ -27,31 +27,40 @@ impl Seat<'_, '_> {
         Ok(GroupAnswer::Unit)
     }
 
-    /// While the group is empty it is looked at now and then; see [`Self::empty_due`].
-    pub(super) fn look_when_empty(&mut self) {
-        if self.group.state == GroupState::Empty && self.group.empty_due.is_none() {
+    /// While the group is empty, or stable with positions, it is looked at now and then; see [`Self::retention_due`].
+    pub(super) fn look_later(&mut self) {
+        let may_lose = match self.group.state {
+            GroupState::Empty => true,
+            GroupState::Stable => !self.group.known.positions.is_empty(),
+            GroupState::Joining | GroupState::Dividing | GroupState::Dead => false,
+        };
+        if may_lose && self.group.retention_due.is_none() {
             let at = self.now().plus_ms(self.around.settings.empty_ms);
-            self.set_empty_due(Some(at));
+            self.set_retention_due(Some(at));
         }
     }
 
-    /// The group is not empty.
+    /// The group is neither empty nor stable.
     pub(super) fn look_not(&mut self) {
-        self.set_empty_due(None);
+        self.set_retention_due(None);
     }
 
-    fn set_empty_due(&mut self, at: Option<Now>) {
-        self.around.timers.set(self.group.number, Due::Empty, &mut self.group.empty_due, at);
+    fn set_retention_due(&mut self, at: Option<Now>) {
+        self.around.timers.set(self.group.number, Due::Retention, &mut self.group.retention_due, at);
     }
 
     /// Forgets positions whose time is over. `true`: nothing is left of the group, and it may go.
-    pub(super) fn empty_due(&mut self) -> bool {
-        self.group.empty_due = None;
-        if self.group.state != GroupState::Empty {
+    pub(super) fn retention_due(&mut self) -> bool {
+        self.group.retention_due = None;
+        if !matches!(self.group.state, GroupState::Empty | GroupState::Stable) {
             return false;
         }
         if self.around.clock_jumped {
-            self.look_when_empty();
+            self.look_later();
+            return false;
+        }
+        if self.group.state == GroupState::Stable {
+            self.forget_unread();
             return false;
         }
         let (now, retention_ms) = (self.now(), self.around.settings.retention_ms);
@@ -70,8 +79,26 @@ impl Seat<'_, '_> {
         }
         self.log_forgotten(&over);
         let soon = now.plus_ms(self.around.settings.empty_ms);
-        self.set_empty_due(Some(next.unwrap_or(soon)));
+        self.set_retention_due(Some(next.unwrap_or(soon)));
         false
+    }
+
+    /// Forgets positions of streams that no member reads, a while after they were committed.
+    fn forget_unread(&mut self) {
+        let (now, retention_ms) = (self.now(), self.around.settings.retention_ms);
+        let read = self.group.roster.reads().and_then(|streams| self.group.reading.of(&streams));
+        let Some(read) = read else { return }; // The next generation is looked at again.
+        let (mut over, mut next) = (Vec::new(), None::<Now>);
+        for (partition, held) in self.group.known.positions.iter().filter(|(of, _)| !read.contains(of)) {
+            let expires = held.time.plus_ms(retention_ms);
+            if expires <= now {
+                over.push(*partition);
+            } else {
+                next = Some(next.map_or(expires, |next| next.min(expires)));
+            }
+        }
+        self.log_forgotten(&over);
+        self.set_retention_due(next);
     }
 
     /// Forgets positions of partitions that are gone.
@@ -83,7 +110,8 @@ impl Seat<'_, '_> {
             known.keys().filter(|of| partitions.contains(of)).copied().collect()
         };
         self.log_forgotten(&gone);
-        self.look_when_empty();
+        self.group.reading.gone(partitions);
+        self.look_later();
     }
 }
 

@@ -98,6 +98,10 @@ impl Seat<'_, '_> {
         }
         self.group.state = GroupState::Stable;
         self.log_generation();
+        if let Some(streams) = self.group.roster.reads() {
+            self.group.reading.keep(&streams);
+        }
+        self.look_later();
         for id in self.group.roster.ids() {
             if self.group.roster.get(id).is_some_and(|member| matches!(member.waits, Waits::Sync(_))) {
                 let synced = self.synced(id);
