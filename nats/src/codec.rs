@@ -8,7 +8,10 @@
 pub mod headers;
 pub mod info;
 pub mod options;
+mod plain;
 pub mod write;
+
+pub use plain::plain_publish;
 
 use std::ops::Range;
 
@@ -286,6 +289,7 @@ fn line<'a>(input: &'a [u8], at: usize, verb: Verb, limits: &Limits) -> Result<P
 }
 
 /// A number in decimal, of at most nine digits as nats-server has it.
+#[inline]
 fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 9 {
         return None;

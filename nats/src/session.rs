@@ -17,7 +17,7 @@ mod publish;
 mod subscribe;
 
 use crate::codec::options::Options;
-use crate::codec::{Command, Parsed, Violation, parse, write};
+use crate::codec::{Command, Parsed, Violation, parse, plain_publish, write};
 use crate::jet::serve::Jet;
 use crate::profile::Profile;
 use answers::Answers;
@@ -245,6 +245,13 @@ impl Session for Connection {
         }
         let mut used = 0;
         while self.takes_input() && self.jet.open() < JET_OPEN_MAX {
+            if self.phase == Phase::Ready
+                && let Some((publish, len)) = plain_publish(&input[used..], &self.profile.limits)
+            {
+                self.publish(now, (input, used), &publish, out);
+                used += len;
+                continue;
+            }
             match parse(&input[used..], &self.profile.limits) {
                 Ok(Parsed::Command(command, len)) => match self.take(now, &command, (input, used), out) {
                     Ok(true) => used += len,

@@ -21,6 +21,9 @@ use stele_model::outcome::Wake;
 use stele_model::stream::records::Terms;
 use store::{Shelves, Way};
 
+/// Messages from this length on are worth a copy that all share, bytes: sessions hand pieces of it to the kernel.
+const SHARED_BYTES_MIN: usize = 4 << 10;
+
 /// What sessions of this hub hear of one batch. The driver tells them at once, while the bytes are there.
 #[derive(Debug, Default)]
 pub struct Heard {
@@ -105,7 +108,7 @@ impl Hub {
     /// comes of it ([`HubOut::heard`]) before it goes on.
     pub fn live(&mut self, now: Now, session: SessionId, live: &Live, bytes: &[u8], out: &mut HubOut) {
         let Some((namespace, slot)) = self.listener(session) else { return };
-        let access = self.subject_access(session);
+        let access = self.subject_access(session, !live.interest.is_empty());
         let batch = Batch { view: live.view(bytes), terms: &live.terms };
         let by = Publisher { namespace, slot: Some(slot), mute: live.mute, now };
         let snapshot = self.snapshot.clone();
@@ -131,13 +134,13 @@ impl Hub {
     }
 
     /// Whether a session may publish to subjects and listen to them at all, by its grant in the namespace: as for AMQP's clients, it is
-    /// that for the exchange of the subject space.
-    fn subject_access(&mut self, session: SessionId) -> SubjectAccess {
+    /// that for the exchange of the subject space. Whether it may listen is looked up only if it wants to (`listens`).
+    fn subject_access(&mut self, session: SessionId, listens: bool) -> SubjectAccess {
         let Some(attached) = self.sessions.get_mut(&session.number) else { return SubjectAccess::default() };
         let namespace = attached.namespace.as_ref().and_then(|(id, _)| self.snapshot.namespace_by_id(*id));
         let permits = namespace.and_then(|namespace| namespace.permits(&attached.principal.name));
         let write = attached.may_write(permits, SUBJECTS);
-        let read = attached.may_read(permits, SUBJECTS);
+        let read = listens && attached.may_read(permits, SUBJECTS);
         SubjectAccess { write, read }
     }
 
@@ -186,28 +189,34 @@ impl Hub {
         heard: &mut Heard,
     ) {
         let Batch { view, terms } = batch;
-        let mut last: Option<(&[u8], Reach, Way)> = None;
+        let mut last: Option<Goal<'_>> = None;
         for n in items {
             let Some(item) = view.item(n) else { return };
             let subject = view.slice(item.subject());
-            let same = last.take().filter(|(of, ..)| *of == subject);
-            let (_, reach, way) = same.unwrap_or_else(|| {
-                let way = shelves.map_or(Way::None, |shelves| self.way(shelves, subject));
-                (subject, self.interests.reach(by.namespace, subject), way)
-            });
-            let (count, has_ended) = self.tell_listeners(by, &reach, n);
+            let goal = match &last {
+                Some(goal) if goal.subject == subject => goal,
+                _ => {
+                    let way = shelves.map_or(Way::None, |shelves| self.way(shelves, subject));
+                    let reach = self.interests.reach(by.namespace, subject);
+                    last.insert(Goal { subject, reach, way })
+                }
+            };
+            if goal.is_nobody() && !item.tell_unheard {
+                continue;
+            }
+            let (count, has_ended) = self.tell_listeners(by, &goal.reach, n);
             let is_stored = shelves.is_some_and(|shelves| {
                 let terms = terms.binary_search_by_key(&n, |(item, _)| *item);
                 let terms = terms.ok().map(|at| &batch.terms[at].1);
-                self.store(by.now, shelves, way, (view, item, terms))
+                self.store(by.now, shelves, goal.way, (view, item, terms))
             });
-            if item.tell_unheard && count == 0 && reach.hubs.is_empty() && !is_stored {
+            if item.tell_unheard && count == 0 && goal.reach.hubs.is_empty() && !is_stored {
                 let reply = view.slice(item.reply());
                 let own = by.slot.and_then(|slot| self.interests.own_subscription(slot, by.namespace, reply));
                 heard.unheard.extend(own.map(|own| LiveHit::new(own, n, false)));
             }
-            if !has_ended {
-                last = Some((subject, reach, way));
+            if has_ended {
+                last = None;
             }
         }
     }
@@ -226,7 +235,10 @@ impl Hub {
     }
 
     /// Tells sessions here and hubs elsewhere what was published.
-    fn send_heard(&mut self, namespace: NamespaceId, view: LiveView<'_>, heard: Heard, out: &mut HubOut) {
+    fn send_heard(&mut self, namespace: NamespaceId, view: LiveView<'_>, mut heard: Heard, out: &mut HubOut) {
+        if heard.batch.is_none() && self.is_worth_sharing(view) {
+            heard.batch = Some(copied(view, 0..view.items.len()));
+        }
         if !self.draft.is_empty() {
             let (batch, base) = match &heard.batch {
                 Some(batch) => (batch.clone(), 0),
@@ -238,6 +250,14 @@ impl Hub {
         }
         self.draft.runs.clear();
         self.emit(heard, out);
+    }
+
+    /// Whether one copy for all who hear of a read is cheaper than one for each: there are some, and it is long messages that they hear.
+    fn is_worth_sharing(&self, view: LiveView<'_>) -> bool {
+        let (Some(first), Some(last)) = (view.items.first(), view.items.last()) else { return false };
+        let bytes = last.body().end - first.at as usize;
+        let hears = self.touched.len() + usize::from(!self.draft.is_empty());
+        hears > 1 && bytes / view.items.len() >= SHARED_BYTES_MIN
     }
 
     /// Sends the draft to the hubs it is for.
@@ -316,6 +336,20 @@ struct SubjectAccess {
     read: bool,
 }
 
+/// A subject, who hears it, and where it is stored.
+struct Goal<'a> {
+    subject: &'a [u8],
+    reach: Reach,
+    way: Way,
+}
+
+impl Goal<'_> {
+    /// What is published to it goes nowhere.
+    fn is_nobody(&self) -> bool {
+        self.reach.is_empty() && matches!(self.way, Way::None)
+    }
+}
+
 /// The last subject and who hears it.
 struct Reached<'a> {
     namespace: NamespaceId,
@@ -324,9 +358,10 @@ struct Reached<'a> {
 
 impl<'a> Reached<'a> {
     fn by(&mut self, interests: &mut Interests, subject: &'a [u8]) -> &Reach {
-        let same = self.last.take().filter(|(of, _)| *of == subject);
-        let found = same.unwrap_or_else(|| (subject, interests.reach(self.namespace, subject)));
-        &self.last.insert(found).1
+        if self.last.as_ref().is_none_or(|(of, _)| *of != subject) {
+            self.last = Some((subject, interests.reach(self.namespace, subject)));
+        }
+        &self.last.as_ref().expect("it was just looked up").1
     }
 
     fn forget_if(&mut self, has_ended: bool) {
@@ -352,11 +387,16 @@ fn own_batch(view: LiveView<'_>, draft: &Draft) -> (Arc<LiveBatch>, u32) {
         first = first.min(*item);
         end = end.max(item + 1);
     }
-    let items = view.items.get(first as usize..end as usize).unwrap_or(&[]);
+    (copied(view, first as usize..end as usize), first)
+}
+
+/// Some items of a read, with bytes of their own.
+fn copied(view: LiveView<'_>, items: Range<usize>) -> Arc<LiveBatch> {
+    let items = view.items.get(items).unwrap_or(&[]);
     let base = items.first().map_or(0, |item| item.at);
     // With what follows the last body in the dialect's own form.
     let until = items.last().map_or(0, |item| item.body().end + if view.frames.is_empty() { 0 } else { 2 });
     let bytes = Bytes::copy_from_slice(view.slice(base as usize..until));
     let items = items.iter().map(|item| LiveItem { at: item.at - base, ..*item }).collect();
-    (Arc::new(LiveBatch { bytes, items, frames: view.frames, receipt: None }), first)
+    Arc::new(LiveBatch { bytes, items, frames: view.frames, receipt: None })
 }

@@ -6,6 +6,7 @@
 use super::{Connection, DIALECT};
 use crate::codec::{headers, write};
 use bytes::BufMut;
+use smallvec::SmallVec;
 use stele_model::id::Now;
 use stele_model::live::{LiveHit, LiveItem, LiveView};
 use stele_model::session::Outbox;
@@ -19,6 +20,7 @@ const RECEIPTS_MAX: usize = 1024;
 impl Connection {
     pub(super) fn deliver_live(&mut self, now: Now, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
         let is_framed = view.frames == DIALECT;
+        let mut head = Head::default();
         for hit in hits {
             let Some(item) = view.item(hit.item()) else { continue };
             if !self.permissions.may_hear(view.slice(item.subject())) {
@@ -32,7 +34,8 @@ impl Connection {
             self.traffic.bytes_out += u64::from(item.headers_len) + u64::from(item.body_len);
             let sid = self.subscriptions.sid(hit.subscription);
             if is_framed && (item.headers_len == 0 || self.options.headers) {
-                framed(view, item, sid, out);
+                head.become_that_of(view, item, (hit.subscription, sid));
+                framed(view, item, &head.text, out);
             } else {
                 self.assembled(view, item, sid, out);
             }
@@ -88,21 +91,40 @@ impl Connection {
     }
 }
 
-/// A message that stands there but for its first words.
-fn framed(view: LiveView<'_>, item: &LiveItem, sid: &[u8], out: &mut Outbox) {
-    let subject = item.shown();
-    let tail = item.subject().end..item.body().end + 2;
-    let verb = if item.headers_len > 0 { &b"HMSG "[..] } else { b"MSG " };
-    let is_shared = view.shared.is_some() && tail.len() >= SHARED_BYTES_MIN;
-    let buffer = out.write.buffer();
-    let copied = if is_shared { 0 } else { tail.len() };
-    buffer.reserve(verb.len() + subject.len() + 1 + sid.len() + copied);
-    buffer.put_slice(verb);
-    buffer.put_slice(view.slice(subject));
-    buffer.put_u8(b' ');
-    buffer.put_slice(sid);
-    match view.shared.filter(|_| is_shared).and_then(|bytes| bytes.get(tail.clone()).map(|_| bytes)) {
-        Some(bytes) => out.write.share(bytes.slice(tail)),
-        None => buffer.put_slice(view.slice(tail)),
+/// The first words of a message: verb, subject, and the client's name for the subscription. Neighbours mostly share them.
+#[derive(Default)]
+struct Head<'a> {
+    /// With headers or without, subject, subscription.
+    of: Option<(bool, &'a [u8], u32)>,
+    text: SmallVec<[u8; 96]>,
+}
+
+impl<'a> Head<'a> {
+    fn become_that_of(&mut self, view: LiveView<'a>, item: &LiveItem, (subscription, sid): (u32, &[u8])) {
+        let subject = view.slice(item.shown());
+        let of = (item.headers_len > 0, subject, subscription);
+        if self.of == Some(of) {
+            return;
+        }
+        self.of = Some(of);
+        self.text.clear();
+        self.text.extend_from_slice(if of.0 { b"HMSG " } else { b"MSG " });
+        self.text.extend_from_slice(subject);
+        self.text.push(b' ');
+        self.text.extend_from_slice(sid);
     }
+}
+
+/// A message that stands there but for its first words.
+fn framed(view: LiveView<'_>, item: &LiveItem, head: &[u8], out: &mut Outbox) {
+    let tail = item.subject().end..item.body().end + 2;
+    let is_shared = tail.len() >= SHARED_BYTES_MIN;
+    if let Some(bytes) = view.shared.filter(|bytes| is_shared && tail.end <= bytes.len()) {
+        out.write.buffer().extend_from_slice(head);
+        return out.write.share(bytes.slice(tail));
+    }
+    let buffer = out.write.buffer();
+    buffer.reserve(head.len() + tail.len());
+    buffer.extend_from_slice(head);
+    buffer.extend_from_slice(view.slice(tail));
 }

@@ -39,11 +39,13 @@ impl Connection {
         let part = |range: &Range<usize>| &input[at + range.start..at + range.end];
         let (headers, body) = part(payload).split_at(*headers_len);
         let message = Message { subject: text, reply: part(reply), headers, body };
-        if self.profile.jetstream && Jet::takes(text) {
+        // Whatever the server itself takes begins so.
+        let is_ours = text.first() == Some(&b'$');
+        if is_ours && self.profile.jetstream && Jet::takes(text) {
             return self.jet.receive(now, &message);
         }
         let terms = Jet::terms(&message);
-        let serves = Self::serves(text);
+        let serves = is_ours && Self::serves(text);
         if serves {
             self.serve(text, message.reply);
         }
