@@ -53,7 +53,7 @@ pub(super) fn guests(config: &Config) -> Guests {
 }
 
 /// The server's own session for a namespace: it pushes what consumers are to get of streams.
-pub(super) fn service(namespace: &str) -> Box<dyn Session> {
+pub(super) fn service(namespace: &str) -> Box<dyn Session + Send> {
     Box::new(PushService::new(namespace))
 }
 

@@ -59,9 +59,16 @@ impl<T> Inbox<T> {
         (self.shared.wake)();
     }
 
+    /// Ends the reader's sleep, if he sleeps.
+    pub(crate) fn prod(&self) {
+        if self.shared.asleep.swap(false, Ordering::SeqCst) {
+            self.rouse();
+        }
+    }
+
     /// Bytes that wait, as their senders said.
     pub(crate) fn weight(&self) -> usize {
-        self.shared.weight.load(Ordering::Relaxed)
+        self.shared.weight.load(Ordering::SeqCst)
     }
 
     /// Takes what is there, in exchange for an empty `into`.
@@ -71,7 +78,7 @@ impl<T> Inbox<T> {
     pub(crate) fn take(&self, into: &mut Vec<T>) {
         assert!(into.is_empty(), "what was taken before has been dealt with");
         std::mem::swap(into, &mut *self.shared.items.lock().unwrap_or_else(PoisonError::into_inner));
-        self.shared.weight.store(0, Ordering::Relaxed);
+        self.shared.weight.store(0, Ordering::SeqCst);
     }
 
     /// Says that the reader is about to sleep. `false`: there is something, he should not.

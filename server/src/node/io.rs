@@ -5,23 +5,29 @@
 //! connection once. What must hold: nothing here waits; every buffer has a bound, and a connection over a bound is not read (S29).
 
 mod connection;
+mod door;
 mod leave;
 mod login;
 mod message;
+mod pace;
+mod reading;
 mod roll;
 mod services;
+mod size;
+mod timer;
 mod transport;
 
 use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
 use crate::node::shard;
 use bytes::Buf as _;
-use connection::{Connection, ReadEnd};
+use connection::{Connection, Flushed};
 use leave::Leaving;
 use mio::{Events, Poll, Token};
+use reading::Reading;
 use roll::Gone;
 use slab::Slab;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +40,7 @@ use stele_model::outcome::{Outcome, Wake};
 use stele_model::refusal::Refusal;
 use stele_model::shard::ShardOp;
 
+pub(crate) use door::{Door, Round};
 pub(crate) use leave::Farewell;
 pub use leave::LameDuck;
 pub(crate) use message::{
@@ -42,24 +49,6 @@ pub(crate) use message::{
 };
 pub(crate) use services::Inquiry;
 pub(crate) use transport::Security;
-
-/// Bytes asked for in one read of a socket.
-const READ_BYTES: usize = 128 << 10;
-
-/// Bytes a session may leave unread, beyond its largest frame; above it the socket is not read.
-const TAIL_BYTES: usize = 128 << 10;
-
-/// Publishes and requests of one session that may be unanswered; above it the socket is not read.
-const OPEN_SUBMITS_MAX: usize = 256;
-
-/// Bytes that wait to be written; above it the socket is not read.
-const WRITE_BYTES_MAX: usize = 4 << 20;
-
-/// Bytes of operations that may wait at a shard; above it no socket is read.
-const SHARD_INBOX_BYTES_MAX: usize = 32 << 20;
-
-/// Bytes of live publishes that may wait at another hub; above it no publisher of such is read. What waits is latency.
-const HUB_INBOX_BYTES_MAX: usize = 512 << 10;
 
 /// Bytes left to write below which a session may give credit back.
 const DRAINED_BYTES: usize = 64 << 10;
@@ -78,16 +67,20 @@ const ANSWER_MS: u64 = 500;
 pub(crate) fn run(poll: Poll, wiring: Wiring) {
     let stop = wiring.stop.clone();
     let hub = wiring.hub;
-    if let Err(error) = Io::new(poll, wiring).run() {
+    let door = wiring.hubs[usize::from(hub.0)].clone();
+    if let Err(error) = door.run(poll, wiring) {
         stop.fail(format!("io thread {hub}: {error}"));
     }
 }
 
 struct Io {
-    poll: Poll,
+    registry: mio::Registry,
     hub: Hub,
     snapshot: Arc<Snapshot>,
     out: HubOut,
+    round: Round,
+    /// When it wakes by itself, if it sleeps.
+    wakes_at: Option<Now>,
     to_shards: Vec<(Vec<ShardOp>, usize)>,
     connections: Slab<Connection>,
     /// Slots of the server's own sessions, by their namespace.
@@ -95,14 +88,12 @@ struct Io {
     accepted: u64,
     /// Checks of passwords that were left to others, ever.
     checks: u64,
-    /// Slots that may have more to read.
-    ready: VecDeque<usize>,
+    reading: Reading,
     /// Slots whose session may want something.
     touched: Vec<usize>,
     /// Slots with something to write.
     dirty: Vec<usize>,
     deadlines: BTreeSet<(Now, usize)>,
-    buffer: Vec<u8>,
     /// Memory for what is taken from the inbox.
     messages: Vec<IoMessage>,
     alarms: BTreeMap<Source, String>,
@@ -114,24 +105,26 @@ struct Io {
 }
 
 impl Io {
-    fn new(poll: Poll, wiring: Wiring) -> Self {
+    fn new(registry: mio::Registry, wiring: Wiring) -> io::Result<Self> {
+        let reading = Reading::new(&registry, wiring.frame_bytes_max)?;
         let snapshot = wiring.snapshot.load_full();
         let (hubs, shards) = (wiring.hubs.len() as u16, wiring.shards.len() as u16);
-        Self {
-            poll,
+        let mut io = Self {
+            registry,
             hub: Hub::new(wiring.hub, hubs, shards, wiring.seed, Arc::clone(&snapshot)),
             snapshot,
             out: HubOut::default(),
+            round: Round::default(),
+            wakes_at: None,
             to_shards: wiring.shards.iter().map(|_| (Vec::new(), 0)).collect(),
             connections: Slab::new(),
             services: BTreeMap::new(),
             accepted: 0,
             checks: 0,
-            ready: VecDeque::new(),
+            reading,
             touched: Vec::new(),
             dirty: Vec::new(),
             deadlines: BTreeSet::new(),
-            buffer: vec![0; wiring.frame_bytes_max + TAIL_BYTES + READ_BYTES],
             messages: Vec::new(),
             alarms: BTreeMap::new(),
             stopping: None,
@@ -139,53 +132,69 @@ impl Io {
             gone: Gone::default(),
             counters: IoCounters::default(),
             wiring,
-        }
+        };
+        io.keep_services();
+        Ok(io)
     }
 
-    fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(1024);
-        self.keep_services();
-        loop {
-            let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other?,
-            }
-            self.wiring.inbox.awake();
-            let now = self.wiring.clock.now();
-            self.take_inbox(now);
-            self.refresh();
-            self.pump(now);
-            self.send();
-            self.flush(now);
-            self.note_ready(&events);
-            self.read_ready(now);
-            self.expire(now);
-            self.leave(now);
-            self.pump(now);
-            self.send();
-            self.flush(now);
-            self.send();
-            if self.stopping.as_ref().is_some_and(|goodbye| goodbye.is_over(now, &self.connections)) {
-                return Ok(());
-            }
+    /// One turn: what came by the inbox, then each socket that the poll has told of. How long to sleep then; `None`: all is over.
+    fn turn(&mut self, events: &Events) -> io::Result<Option<Timeout>> {
+        let now = self.wiring.clock.now();
+        self.take_inbox(now);
+        self.refresh();
+        self.pump(now);
+        self.send(true);
+        self.flush(now);
+        self.note_ready(now, events);
+        self.read_ready(now);
+        self.expire(now);
+        self.leave(now);
+        self.pump(now);
+        self.send(true);
+        self.flush(now);
+        self.send(true);
+        if self.stopping.as_ref().is_some_and(|goodbye| goodbye.is_over(now, &self.connections)) {
+            return Ok(None);
         }
+        self.timeout().map(Some)
+    }
+
+    /// A turn that another thread makes while this one sleeps: what came by the inbox. Whether this one has to wake all the same.
+    fn lent_turn(&mut self) -> bool {
+        let now = self.wiring.clock.now();
+        self.take_inbox(now);
+        self.refresh();
+        self.pump(now);
+        self.send(false);
+        self.flush(now);
+        self.send(false);
+        let is_early = self.due(now).is_some_and(|due| self.wakes_at.is_none_or(|at| due < at));
+        is_early || self.stopping.is_some() || self.leaving.is_some() || self.has_work()
+    }
+
+    /// When there is something to do even if nothing comes.
+    fn due(&self, now: Now) -> Option<Now> {
+        let goodbye = self.stopping.as_ref().map(|goodbye| goodbye.due(now));
+        let leave = self.leaving.as_ref().and_then(Leaving::due);
+        self.deadlines.first().map(|(due, _)| *due).into_iter().chain(goodbye).chain(leave).min()
+    }
+
+    /// Whether there is something to do at once.
+    fn has_work(&self) -> bool {
+        !self.touched.is_empty() || !self.dirty.is_empty() || self.can_read()
     }
 
     /// How long to sleep. Only with nothing left to do does the thread say that it sleeps.
-    fn timeout(&mut self) -> Option<Duration> {
-        let can_read = self.ready.iter().any(|&slot| self.may_read(slot));
-        if can_read || !self.touched.is_empty() || !self.dirty.is_empty() || !self.wiring.inbox.may_sleep() {
-            return Some(Duration::ZERO);
-        }
+    fn timeout(&mut self) -> io::Result<Timeout> {
         let now = self.wiring.clock.now();
-        let goodbye = self.stopping.as_ref().map(|goodbye| goodbye.due(now));
-        let leave = self.leaving.as_ref().and_then(Leaving::due);
-        let due = self.deadlines.first().map(|(due, _)| *due).into_iter().chain(goodbye).chain(leave).min();
-        let due = due.map(|due| Duration::from_micros(due.0.saturating_sub(now.0)));
+        if self.has_work() || self.reading.set_timer(now)? || !self.wiring.inbox.may_sleep() {
+            return Ok(Timeout(Some(Duration::ZERO)));
+        }
+        self.wakes_at = self.due(now);
+        let due = self.wakes_at.map(|due| Duration::from_micros(due.0.saturating_sub(now.0)));
         // A connection that waits for a shard to catch up has no event of its own.
-        let stalled = (!self.ready.is_empty()).then_some(Duration::from_millis(1));
-        due.into_iter().chain(stalled).min()
+        let stalled = self.reading.is_stalled().then_some(Duration::from_millis(1));
+        Ok(Timeout(due.into_iter().chain(stalled).min()))
     }
 
     /// The newest definitions, before anything is routed (S11).
@@ -260,7 +269,7 @@ impl Io {
         self.accepted += 1;
         let id = SessionId { hub: self.wiring.hub, number: (self.accepted << 24) | entry.key() as u64 };
         let session = (self.wiring.rules.sessions)(&arrival, now);
-        match Connection::open(id, arrival, session, self.poll.registry(), (Token(entry.key()), now)) {
+        match Connection::open(id, arrival, session, &self.registry, (Token(entry.key()), now)) {
             Ok(mut connection) => {
                 connection.session.greet(now, &mut connection.outbox);
                 if let Some(why) = self.alarms.values().next() {
@@ -274,102 +283,6 @@ impl Io {
         }
     }
 
-    fn note_ready(&mut self, events: &Events) {
-        for event in events {
-            let Token(slot) = event.token();
-            let Some(connection) = self.connections.get_mut(slot) else { continue };
-            if event.is_writable() {
-                connection.writable = true;
-                self.dirty.push(slot);
-            }
-            if (event.is_readable() || event.is_read_closed() || event.is_error()) && !connection.readable {
-                connection.readable = true;
-                self.ready.push_back(slot);
-            }
-        }
-    }
-
-    fn may_read(&self, slot: usize) -> bool {
-        let Some(connection) = self.connections.get(slot) else { return true };
-        connection.lingering
-            || (!connection.paused
-                && connection.tail.len() < self.wiring.frame_bytes_max + TAIL_BYTES
-                && connection.unwritten() < WRITE_BYTES_MAX
-                && self.hub.open_submits(connection.id) < OPEN_SUBMITS_MAX
-                && self.wiring.shards.iter().all(|shard| shard.weight() < SHARD_INBOX_BYTES_MAX)
-                && !(connection.dialect.is_live() && self.others_are_behind()))
-    }
-
-    /// Whether another hub has not yet taken what it was sent of live publishes.
-    fn others_are_behind(&self) -> bool {
-        let mut others = (0..).zip(&self.wiring.hubs).filter(|(n, _)| *n != self.wiring.hub.0);
-        others.any(|(_, hub)| hub.weight() >= HUB_INBOX_BYTES_MAX)
-    }
-
-    /// Reads each connection that has something, once.
-    fn read_ready(&mut self, now: Now) {
-        for _ in 0..self.ready.len() {
-            let Some(slot) = self.ready.pop_front() else { return };
-            if !self.may_read(slot) {
-                self.ready.push_back(slot);
-                continue;
-            }
-            let Some(connection) = self.connections.get_mut(slot) else { continue };
-            match connection.read(&mut self.buffer, READ_BYTES) {
-                ReadEnd::Bytes { input, bytes } => {
-                    self.counters.reads += 1;
-                    self.counters.read_bytes += bytes as u64;
-                    self.ready.push_back(slot);
-                    let buffer = std::mem::take(&mut self.buffer);
-                    let used = self.feed(now, slot, &buffer[..input]);
-                    if let Some(connection) = self.connections.get_mut(slot) {
-                        connection.tail.extend_from_slice(&buffer[used..input]);
-                    }
-                    self.buffer = buffer;
-                }
-                ReadEnd::Nothing => connection.readable = false,
-                ReadEnd::Closed(why) => {
-                    self.remove(slot, &why);
-                    continue;
-                }
-            }
-            self.touched.push(slot);
-            self.refresh();
-            self.pump(now);
-        }
-    }
-
-    /// Hands a session its input, and carries out what it wants of the live path while the bytes are there; how many of them it is done
-    /// with.
-    fn feed(&mut self, now: Now, slot: usize, input: &[u8]) -> usize {
-        let mut used = 0;
-        loop {
-            let Some(connection) = self.connections.get_mut(slot) else { return input.len() };
-            if !connection.takes_input() {
-                return input.len();
-            }
-            let rest = &input[used..];
-            used += connection.session.receive(now, rest, &mut connection.outbox).min(rest.len());
-            let again = std::mem::take(&mut connection.outbox.again);
-            if !connection.outbox.live.is_empty() {
-                let mut live = std::mem::take(&mut connection.outbox.live);
-                let session = connection.id;
-                // Whoever has seen a subscription of another hub's session reaches it.
-                self.take_inbox(now);
-                self.counters.messages_in += live.items.len() as u64;
-                self.hub.live(now, session, &live, rest, &mut self.out);
-                self.tell_heard(now, session, live.view(rest));
-                live.clear();
-                if let Some(connection) = self.connections.get_mut(slot) {
-                    connection.outbox.live = live;
-                }
-            }
-            if !again || used == input.len() {
-                return used;
-            }
-        }
-    }
-
     /// Lets sessions hear what was published live; `view` is the read at hand, and `publisher` whose it is.
     fn tell_heard(&mut self, now: Now, publisher: SessionId, view: LiveView<'_>) {
         let mut lagging = Vec::new();
@@ -380,6 +293,7 @@ impl Io {
                 self.counters.messages_out += hits.len() as u64;
                 connection.session.live(now, view, &heard.hits[hits], &mut connection.outbox);
                 connection.undrained |= view.receipt.is_some();
+                connection.pace.deliver();
                 self.touched.push(slot);
                 if connection.is_lagging(now, self.wiring.patience) {
                     lagging.push(slot);
@@ -402,6 +316,7 @@ impl Io {
         }
         let mut messages = std::mem::take(&mut self.messages);
         self.wiring.inbox.take(&mut messages);
+        self.wiring.hubs[usize::from(self.wiring.hub.0)].let_go_on(&self.wiring.hubs);
         // After the inbox: whoever is answered by it that something was declared finds it in the snapshot (S11).
         self.refresh();
         for message in messages.drain(..) {
@@ -472,9 +387,11 @@ impl Io {
         if let Some(pause) = connection.outbox.pause.take() {
             connection.paused = pause;
         }
-        if connection.wants_write() {
+        if connection.wants_write() && connection.dirty.is_none() {
+            connection.dirty = Some(now);
             self.dirty.push(slot);
         }
+        self.listen(slot);
         self.arm(slot);
     }
 
@@ -522,12 +439,12 @@ impl Io {
         }
     }
 
-    /// Carries what the hub has for others.
-    fn send(&mut self) {
+    /// Carries what the hub has for others; `lends`: to the end, where that is little and who should do it sleeps.
+    fn send(&mut self, lends: bool) {
         // Before the shards: who answers what a shard tells of this finds the listeners for the answer.
         for (hub, message) in self.out.hubs.drain(..) {
             let bytes = message.weight();
-            self.wiring.hubs[usize::from(hub.0)].send(IoMessage::Hub(message), bytes);
+            self.round.leave(&self.wiring.hubs, hub, IoMessage::Hub(message), bytes);
         }
         for (shard, op) in self.out.shards.drain(..) {
             let (ops, bytes) = &mut self.to_shards[usize::from(shard.0)];
@@ -542,16 +459,29 @@ impl Io {
         for op in self.out.registry.drain(..) {
             self.wiring.registry.send(RegistryMessage::Op(op), 0);
         }
+        self.round.finish(&self.wiring.hubs, lends);
     }
 
     /// Writes what is to be written, each connection once.
     fn flush(&mut self, now: Now) {
+        let may_gather = self.may_gather(now);
         for slot in std::mem::take(&mut self.dirty) {
             let Some(connection) = self.connections.get_mut(slot) else { continue };
+            let since = connection.dirty.unwrap_or(now);
+            if may_gather && connection.may_gather() && !pace::is_gathered(now, since, connection.unwritten())
+            {
+                self.dirty.push(slot);
+                continue;
+            }
+            connection.dirty = None;
             match connection.flush(now) {
-                Ok(bytes) => {
+                Ok(Flushed { bytes, more }) => {
                     self.counters.writes += u64::from(bytes > 0);
                     self.counters.written_bytes += bytes as u64;
+                    if more {
+                        connection.dirty = Some(now);
+                        self.dirty.push(slot);
+                    }
                 }
                 Err(error) => {
                     self.remove(slot, &error.to_string());
@@ -620,12 +550,15 @@ impl Io {
         let Some(mut connection) = self.connections.try_remove(slot) else { return };
         tracing::debug!(session = connection.id.number, why, "connection is gone");
         self.gone.note(self.wiring.clock.now(), &connection, why);
-        connection.shut(self.poll.registry());
+        connection.shut(&self.registry);
         if !connection.lingering {
             self.hub.detach(connection.id, &mut self.out);
         }
     }
 }
+
+/// How long a poll may sleep at most.
+struct Timeout(Option<Duration>);
 
 /// How long a thread that is to end waits for its clients.
 struct Goodbye {

@@ -1,11 +1,12 @@
 //! A shard's thread: takes what hubs and the registry send, turns the runner, and carries what has become durable to where it goes.
 //!
 //! While the thread sleeps, an IO thread that brings something light takes the turn in its place ([`Lend`]): a settle that frees the next
-//! delivery is answered without waking anybody. Whoever turns the machine holds its lock; what may start a commit is left to the thread.
+//! delivery is answered without waking anybody. Whoever turns the machine holds its lock; what may start a commit is left to the thread. The
+//! same the other way round: with nothing else to do, the thread itself brings one answer to its socket (ADR 0011).
 
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
-use crate::node::io::{IoMessage, Source};
+use crate::node::io::{self, IoMessage, Source};
 use crate::node::memory::Memory;
 use crate::node::readers::Readers;
 use crate::node::registry::RegistryMessage;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use stele_core::runner::dispatch::{Dispatch, Out};
 use stele_core::runner::{Runner, Stats};
 use stele_core::shard::Shard;
-use stele_model::id::{Now, ShardId};
+use stele_model::id::{HubId, Now, ShardId};
 use stele_model::log::{LogStore, ReadError};
 use stele_model::publish::ShardPublish;
 use stele_model::refusal::Refusal;
@@ -67,7 +68,7 @@ pub(crate) struct Wiring {
     /// Its own inbox.
     pub inbox: Inbox<ShardMessage>,
     /// By hub.
-    pub hubs: Vec<Inbox<IoMessage>>,
+    pub hubs: Vec<io::Door>,
     /// The registry.
     pub registry: Inbox<RegistryMessage>,
     /// The reader pool.
@@ -95,6 +96,15 @@ const LENT_OPS_MAX: usize = 64;
 
 /// Turns that an IO thread makes for a sleeping shard before it wakes it after all.
 const LENT_TURNS_MAX: u32 = 4;
+
+/// Answers of one turn that the shard's thread carries to the end for IO threads that sleep.
+const LENT_ANSWERS_MAX: usize = 2;
+
+/// Records in such an answer.
+const LENT_RECORDS_MAX: usize = 2;
+
+/// And their bytes.
+const LENT_RECORD_BYTES_MAX: usize = 8 << 10;
 
 /// A shard to send operations to.
 #[derive(Clone)]
@@ -133,6 +143,27 @@ fn is_light(op: &ShardOp) -> bool {
     )
 }
 
+/// Costs a hub and its session little, and one socket a short write.
+fn is_little(message: &ToHub) -> bool {
+    match message {
+        ToHub::Published { refused, gone, stored, .. } => {
+            gone.is_empty() && refused.len() + stored.len() <= LENT_RECORDS_MAX
+        }
+        ToHub::Appended { parts, .. } => parts.len() <= LENT_RECORDS_MAX,
+        ToHub::Deliver { deliveries, .. } => {
+            let bytes = deliveries.items.iter().map(|item| item.len as usize).sum::<usize>();
+            deliveries.items.len() <= LENT_RECORDS_MAX && bytes <= LENT_RECORD_BYTES_MAX
+        }
+        ToHub::Answer { .. } | ToHub::Woken { .. } | ToHub::Cancelled { .. } => true,
+        ToHub::Records { .. }
+        | ToHub::Got { .. }
+        | ToHub::Shared { .. }
+        | ToHub::Move(_)
+        | ToHub::Read { .. }
+        | ToHub::Sought { .. } => false,
+    }
+}
+
 /// A shard whose turn another thread can take.
 trait Lend: Send + Sync {
     /// The shard's thread sleeps and something is there: do it, or wake the thread.
@@ -164,6 +195,7 @@ impl<L: LogStore + Send + 'static> Driver<L> {
             effects: Vec::new(),
             out: Vec::new(),
             to_hubs: wiring.hubs.iter().map(|_| Vec::new()).collect(),
+            round: io::Round::default(),
             stopping: false,
             full: false,
         };
@@ -269,6 +301,7 @@ struct ShardThread {
     effects: Vec<stele_model::shard::ShardEffect>,
     out: Vec<Out>,
     to_hubs: Vec<Vec<ToHub>>,
+    round: io::Round,
     stopping: bool,
     /// The log has no space: publishers are refused and told to stop, readers drain.
     full: bool,
@@ -321,7 +354,7 @@ impl ShardThread {
         for effect in self.effects.drain(..) {
             self.dispatch.effect(effect, |lsn| runner.block(lsn), &mut self.out);
         }
-        self.carry();
+        self.carry(idle);
         runner.set_fetches(self.dispatch.fetches());
         let Wiring { shard, memory, .. } = &*self.wiring;
         runner.set_memory_max(memory.granted(usize::from(shard.0), runner.memory_bytes()));
@@ -353,7 +386,8 @@ impl ShardThread {
         self.out.push(Out::Hub(publish.hub, answer));
     }
 
-    fn carry(&mut self) {
+    /// `lends`: nothing waits for this thread, so that it has time to carry a little to the end for an IO thread that sleeps.
+    fn carry(&mut self, lends: bool) {
         for out in self.out.drain(..) {
             match out {
                 Out::Hub(hub, message) => self.to_hubs[usize::from(hub.0)].push(message),
@@ -362,11 +396,16 @@ impl ShardThread {
                 Out::Fetch(fetch) => self.wiring.readers.fetch(self.wiring.shard, fetch),
             }
         }
-        for (messages, inbox) in self.to_hubs.iter_mut().zip(&self.wiring.hubs) {
+        let mut messages = self.to_hubs.iter().flatten();
+        let lends =
+            lends && messages.by_ref().take(LENT_ANSWERS_MAX).all(is_little) && messages.next().is_none();
+        for (hub, messages) in (0..).map(HubId).zip(&mut self.to_hubs) {
             if !messages.is_empty() {
-                inbox.send(IoMessage::Shard(self.wiring.shard, std::mem::take(messages)), 0);
+                let message = IoMessage::Shard(self.wiring.shard, std::mem::take(messages));
+                self.round.leave(&self.wiring.hubs, hub, message, 0);
             }
         }
+        self.round.finish(&self.wiring.hubs, lends);
     }
 
     /// The disk is behind: wait for it before taking more. Deliveries of what has become durable go on.

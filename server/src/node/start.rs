@@ -150,6 +150,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
         polls.push(poll);
         hubs.push(inbox);
     }
+    let io_doors: Vec<_> = hubs.iter().cloned().map(io::Door::new).collect();
 
     watch::tell_of_clock(&shard_inboxes, clock.away_s().is_some());
 
@@ -162,7 +163,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
         let wiring = shard::Wiring {
             shard: ShardId(n as u16),
             inbox: inbox.clone(),
-            hubs: hubs.clone(),
+            hubs: io_doors.clone(),
             registry: registry_inbox.clone(),
             readers: readers.clone(),
             memory: Arc::clone(&memory),
@@ -197,7 +198,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
         let wiring = io::Wiring {
             hub: HubId(n as u16),
             inbox: hubs[n].clone(),
-            hubs: hubs.clone(),
+            hubs: io_doors.clone(),
             shards: doors.clone(),
             registry: registry_inbox.clone(),
             snapshot: Arc::clone(&snapshot),

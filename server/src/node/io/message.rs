@@ -9,7 +9,7 @@ use crate::node::inbox::Inbox;
 use crate::node::logins::{Fit, Logins};
 use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
-use crate::node::shard::Door;
+use crate::node::shard;
 use crate::node::stop::Stop;
 use arc_swap::ArcSwap;
 use mio::net::TcpStream;
@@ -193,9 +193,9 @@ pub(crate) struct Wiring {
     /// Its own inbox.
     pub inbox: Inbox<IoMessage>,
     /// By hub, itself included.
-    pub hubs: Vec<Inbox<IoMessage>>,
+    pub hubs: Vec<super::Door>,
     /// By shard.
-    pub shards: Vec<Door>,
+    pub shards: Vec<shard::Door>,
     /// The registry.
     pub registry: Inbox<RegistryMessage>,
     /// Definitions.
@@ -211,7 +211,7 @@ pub(crate) struct Wiring {
     /// Checks passwords where that takes long.
     pub logins: Logins,
     /// Makes the server's own session for a namespace.
-    pub service: fn(&str) -> Box<dyn Session>,
+    pub service: fn(&str) -> Box<dyn Session + Send>,
     /// Largest frame that a session takes, bytes.
     pub frame_bytes_max: usize,
     /// Unguessable numbers for addresses made up here; the same for all hubs of a node.
@@ -271,7 +271,7 @@ impl Guests {
 }
 
 /// Makes sessions.
-pub(crate) type Sessions = Box<dyn FnMut(&Arrival, Now) -> Box<dyn Session> + Send>;
+pub(crate) type Sessions = Box<dyn FnMut(&Arrival, Now) -> Box<dyn Session + Send> + Send>;
 
 /// Makes the poll of an IO thread and the inbox that wakes it.
 ///

@@ -56,7 +56,7 @@ impl Io {
     }
 
     /// Begins a session of the server's own; its slot.
-    fn begin(&mut self, session: Box<dyn Session>) -> usize {
+    fn begin(&mut self, session: Box<dyn Session + Send>) -> usize {
         let entry = self.connections.vacant_entry();
         let slot = entry.key();
         self.accepted += 1;

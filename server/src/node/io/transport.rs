@@ -106,6 +106,11 @@ impl Transport {
         Ok(())
     }
 
+    /// Whether the bytes of the socket are the client's words.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.state, State::Plain)
+    }
+
     pub(super) fn wants_write(&self) -> bool {
         matches!(&self.state, State::Tls(tls) if tls.wants_write())
     }
