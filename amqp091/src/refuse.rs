@@ -212,13 +212,16 @@ pub fn refused(refusal: &Refusal) -> Exception {
         }
         Refusal::Reserved { why, .. } => (Code::AccessRefused, why.clone()),
         Refusal::Denied { access, object, name, namespace, user } => {
-            let access = match access {
-                Access::Configure => "configure",
-                Access::Write => "write",
-                Access::Read => "read",
-            };
+            let access = access_word(*access);
             let text = format!(
                 "{access} access to {object} '{name}' in vhost '{namespace}' refused for user '{user}'"
+            );
+            (Code::AccessRefused, text)
+        }
+        Refusal::KeyDenied { access, key, exchange, namespace, user } => {
+            let access = access_word(*access);
+            let text = format!(
+                "{access} access to topic '{key}' in exchange '{exchange}' in vhost '{namespace}' refused for user '{user}'"
             );
             (Code::AccessRefused, text)
         }
@@ -262,6 +265,14 @@ fn quoted(value: &str) -> String {
     if is_told { value.to_owned() } else { format!("'{value}'") }
 }
 
+fn access_word(access: Access) -> &'static str {
+    match access {
+        Access::Configure => "configure",
+        Access::Write => "write",
+        Access::Read => "read",
+    }
+}
+
 /// RabbitMQ has a sentence for each way in which an argument can be wrong.
 fn invalid_argument(thing: &str, argument: &str, why: &str) -> String {
     let names_exchange = matches!(argument, "x-dead-letter-exchange" | "alternate-exchange");
@@ -288,6 +299,16 @@ mod tests {
         let (name, namespace) = ("q".to_owned(), "/".to_owned());
         let exception = refused(&Refusal::Missing { object: Object::Queue, name, namespace });
         assert_eq!(exception.reply_text(), "NOT_FOUND - no queue 'q' in vhost '/'");
+        assert!(!exception.code.is_hard());
+    }
+
+    #[test]
+    fn a_key_that_may_not_be_used_reads_as_in_rabbitmq() {
+        let (exchange, namespace, user) = ("amq.topic".to_owned(), "/".to_owned(), "ann".to_owned());
+        let (access, key) = (Access::Write, "a.b".to_owned());
+        let exception = refused(&Refusal::KeyDenied { access, key, exchange, namespace, user });
+        let text = "ACCESS_REFUSED - write access to topic 'a.b' in exchange 'amq.topic' in vhost '/' refused for user 'ann'";
+        assert_eq!(exception.reply_text(), text);
         assert!(!exception.code.is_hard());
     }
 

@@ -49,6 +49,8 @@ pub const NAMESPACES_MAX: u64 = 1 << 12;
 pub const USERS_MAX: u64 = 1 << 16;
 /// Most rights of one user in a namespace: they are looked through one by one.
 pub const RIGHTS_MAX: u64 = 1_000;
+/// Most exchanges of a namespace for which the keys of one user are bounded: they are told in one step of a snapshot.
+pub const KEY_GRANTS_MAX: u64 = 1_000;
 /// Most policies in a namespace: each is tried on each queue that is declared there.
 pub const POLICIES_MAX: u64 = 1 << 10;
 /// Longest name of anything, bytes; AMQP cannot say more.

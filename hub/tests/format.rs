@@ -13,7 +13,7 @@ use stele_model::id::{
 };
 use stele_model::queue::QueueKind;
 use stele_model::refusal::Object;
-use stele_model::registry::{AppliesTo, Grant, Policy, Right, ScramHash, ScramSecret, User, Verb};
+use stele_model::registry::{AppliesTo, Grant, KeyGrant, Policy, Right, ScramHash, ScramSecret, User, Verb};
 use stele_model::stream::records::{Discard, RecordSettings, Retention, Storage};
 use stele_model::stream::{StreamSettings, StreamUuid, TimeKind};
 use stele_model::subject::Pattern;
@@ -168,6 +168,20 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ("user with scram", Fact::User(PrincipalId(2), with_scram)),
         ("right", Fact::Right(right(Object::Stream, true, Verb::DescribeSettings))),
         ("right gone", Fact::RightGone(right(Object::Group, false, Verb::All))),
+        (
+            "key grant",
+            Fact::KeyGrant(KeyGrant {
+                user: text("guest"),
+                namespace: text("/"),
+                exchange: text("amq.topic"),
+                write: text("^w"),
+                read: text(""),
+            }),
+        ),
+        (
+            "key grant gone",
+            Fact::KeyGrantGone { user: text("guest"), namespace: text("/"), exchange: text("amq.topic") },
+        ),
         ("review due", Fact::ReviewDue(NamespaceId(1), Looked::default())),
         ("reviewed", Fact::Reviewed(NamespaceId(1), Looked { exchange: ExchangeId(8), queue: QueueId(3) })),
     ]

@@ -179,6 +179,10 @@ pub fn refused(refusal: &Refusal) -> Fault {
             };
             (code, format!("user '{user}' may not do this to {object} '{name}'"))
         }
+        Refusal::KeyDenied { key, exchange, user, .. } => {
+            let text = format!("user '{user}' may not use key '{key}' with exchange '{exchange}'");
+            (Code::TopicAuthorizationFailed, text)
+        }
         Refusal::NamespaceDenied { user, .. } => {
             (Code::ClusterAuthorizationFailed, format!("user '{user}' may not use this cluster"))
         }

@@ -120,6 +120,19 @@ pub enum Refusal {
         /// The user.
         user: String,
     },
+    /// The user may not use this key with a topic exchange.
+    KeyDenied {
+        /// What would have been needed.
+        access: Access,
+        /// The key.
+        key: String,
+        /// The exchange.
+        exchange: String,
+        /// Where.
+        namespace: String,
+        /// The user.
+        user: String,
+    },
     /// The user has no grant in the namespace at all.
     NamespaceDenied {
         /// The namespace.

@@ -117,6 +117,17 @@ pub enum Change {
         /// The namespace.
         namespace: String,
     },
+    /// Bound the keys that a user may use with a topic exchange, in place of an earlier bound. The user must have a grant in the namespace.
+    PutKeyGrant(KeyGrant),
+    /// Take such a bound away; not having it is fine.
+    DeleteKeyGrant {
+        /// The user.
+        user: String,
+        /// The namespace.
+        namespace: String,
+        /// The exchange.
+        exchange: String,
+    },
     /// Let a user into a namespace; without a grant it may do nothing there. Being let in is fine.
     Admit {
         /// The user.
@@ -223,6 +234,23 @@ pub struct Grant {
     /// What it may write to.
     pub write: String,
     /// What it may read from.
+    pub read: String,
+}
+
+/// Which keys a user may publish to a topic exchange with, and bind to it with: regular expressions as RabbitMQ's topic permissions, beside
+/// what its [`Grant`] allows. `{username}` and `{vhost}` stand for the names of the user and of the namespace. A user may use any key with
+/// an exchange for which it has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyGrant {
+    /// The user.
+    pub user: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The exchange; it need not be there, and only matters if it is a topic exchange.
+    pub exchange: String,
+    /// Keys to publish with.
+    pub write: String,
+    /// Keys to bind with.
     pub read: String,
 }
 

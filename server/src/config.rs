@@ -182,6 +182,8 @@ pub struct UserSetting {
     pub write: String,
     /// Regular expression: what it may read from.
     pub read: String,
+    /// Bounds on keys of topic exchanges: expressions of keys to publish with and to bind with, by exchange.
+    pub topics: BTreeMap<String, (String, String)>,
 }
 
 /// What one client may claim. What goes beyond is refused in the words of its dialect.
@@ -302,6 +304,7 @@ impl Default for UserSetting {
             configure: everything(),
             write: everything(),
             read: everything(),
+            topics: BTreeMap::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::routes::{Resolved, Wanted};
 use super::session::Attached;
 use super::{Hub, HubOut, Open};
 use crate::registry::snapshot::{Exchange, Namespace};
+use crate::router::ExchangeKind;
 use crate::router::resolve::Found;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -112,6 +113,14 @@ impl Hub {
             _ => writable(attached, namespace, name)?,
         };
         *to = Some((item, exchange));
+        if exchange.kind == ExchangeKind::Topic && attached.bounds_keys() {
+            let user = &attached.principal.name;
+            let extra = usize::from(item.extra_keys.start)..usize::from(item.extra_keys.end);
+            let extra = batch.extra_keys.get(extra).unwrap_or_default().iter().map(|key| &key[..]);
+            for key in std::iter::once(batch.slice(&item.key)).chain(extra) {
+                namespace.check_key(user, Access::Write, exchange, key)?;
+            }
+        }
         if item.extra_keys.is_empty() {
             let (revision, key) = (self.snapshot.revision(), batch.slice(&item.key));
             let kept = self.routes.find(Wanted { namespace, revision, exchange, key }, &mut self.flows);

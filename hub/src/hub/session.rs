@@ -145,6 +145,11 @@ impl Attached {
         permits.is_some_and(|permits| permits.allows(Access::Read, Object::Exchange, exchange))
     }
 
+    /// Whether there are topic exchanges with which it may use some keys only, by the grant that it wrote with last.
+    pub(super) fn bounds_keys(&self) -> bool {
+        self.writes.permits.as_ref().is_some_and(|permits| permits.bounds_keys())
+    }
+
     /// Whether it may write to the exchange, by this grant.
     pub(super) fn may_write(&mut self, permits: Option<&Arc<Permits>>, exchange: &str) -> bool {
         let Some(permits) = permits else { return false };

@@ -12,7 +12,7 @@ use stele_model::op::{Credit, Define, DestinationName, Get, Rule, Subscribe};
 use stele_model::outcome::Delivery;
 use stele_model::publish::{Publish, Publishes};
 use stele_model::refusal::Access;
-use stele_model::registry::{Change, Grant as Permission, User};
+use stele_model::registry::{Change, Grant as Permission, KeyGrant, User};
 use stele_model::settle::{How, Run, Settle};
 use stele_model::shard::{Answer, DeathReason, Grant, Move, MoveRecords};
 use stele_model::stream::StreamSettings;
@@ -135,6 +135,13 @@ impl Stage {
                 destination: DestinationName::Exchange((*to).into()),
                 ..rule(source, "", key)
             }),
+            ["keys", exchange, write, read] => {
+                let (user, namespace) = ("low".into(), "/".into());
+                let (exchange, write, read) = ((*exchange).into(), (*write).into(), (*read).into());
+                let keys = KeyGrant { user, namespace, exchange, write, read };
+                self.world.change(Change::PutKeyGrant(keys)).unwrap();
+                return self.hub.replace_snapshot(self.world.registry.current());
+            }
             ["gone", name] => {
                 let queue = self.queue_id(name);
                 self.world.take(RegistryOp::Closing { queue });
@@ -432,6 +439,7 @@ fn refusal_text(refusal: &Refusal) -> String {
         Refusal::Missing { object, name, namespace } => format!("no {object} {name} in {namespace}"),
         Refusal::Denied { access: Access::Write, name, .. } => format!("write {name}"),
         Refusal::Denied { access, name, .. } => format!("{access:?} {name}"),
+        Refusal::KeyDenied { access, key, exchange, .. } => format!("{access:?} key {key} of {exchange}"),
         Refusal::InternalExchange { name, .. } => format!("internal {name}"),
         Refusal::InvalidArgument { argument, name, why, .. } => format!("{argument} {name} {why}"),
         Refusal::Locked { name, .. } => format!("locked {name}"),

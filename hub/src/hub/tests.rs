@@ -92,6 +92,24 @@ fn a_publish_needs_a_write_grant_of_the_exchange() {
 }
 
 #[test]
+fn a_bound_on_keys_holds_for_every_key_of_a_publish_to_its_topic_exchange_and_for_no_other() {
+    check(
+        "~ queue a
+         ~ exchange x topic
+         ~ bind x a #
+         ~ keys x ^{username}[.]ok ^r
+         > 3 publish x|low.ok.1 x|low.no|2 |a|3
+         < 3 1 lane 2 failed at 1: Write key low.no of x
+         ! 0 publish call=1 0>a 2>a
+         > 3 publish x|low.ok|cc=other|4
+         < 3 2 lane 4 failed at 0: Write key other of x
+         < 3 2 published dropped=[0]
+         > 1 publish x|low.no
+         ! 0 publish call=2 0>a",
+    );
+}
+
+#[test]
 fn one_refusal_refuses_the_item_and_the_first_reason_stands() {
     check(
         "~ queue a

@@ -1,13 +1,13 @@
-//! What a user may do in a namespace: by its grant, compiled regular expressions of names as RabbitMQ's permissions, and by its rights, one
-//! by one as Kafka's lists of them.
+//! What a user may do in a namespace: by its grant, compiled regular expressions of names as RabbitMQ's permissions, by its rights, one
+//! by one as Kafka's lists of them, and with which keys of topic exchanges, as RabbitMQ's topic permissions.
 //!
 //! Made anew when either changes; a hub keeps the answers it got for as long as they are the same object.
 
 use regex::{Regex, RegexBuilder};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use stele_model::refusal::{Access, Object};
-use stele_model::registry::{Grant, Right};
+use stele_model::registry::{Grant, KeyGrant, Right};
 
 /// The user that the server's own sessions are. No client can be it: names of users have no control characters on any wire.
 pub const SYSTEM: &str = "\0system";
@@ -22,9 +22,33 @@ pub struct Permits {
     pub grant: Grant,
     /// As given.
     pub rights: BTreeSet<Right>,
+    /// By exchange.
+    keys: BTreeMap<Box<str>, KeyPermits>,
     configure: Regex,
     write: Regex,
     read: Regex,
+}
+
+/// A bound on keys, compiled.
+#[derive(Clone, Debug)]
+struct KeyPermits {
+    grant: KeyGrant,
+    write: Regex,
+    read: Regex,
+}
+
+impl KeyPermits {
+    fn of(grant: KeyGrant) -> Result<Self, (Access, String)> {
+        let expression = |access, text: &str| {
+            // What a name has of an expression's signs stands for itself.
+            let named = text.replace("{username}", &regex::escape(&grant.user));
+            let named = named.replace("{vhost}", &regex::escape(&grant.namespace));
+            permission(&named).map_err(|why| (access, why))
+        };
+        let (write, read) =
+            (expression(Access::Write, &grant.write)?, expression(Access::Read, &grant.read)?);
+        Ok(Self { grant, write, read })
+    }
 }
 
 impl Permits {
@@ -40,7 +64,58 @@ impl Permits {
             read: expression(Access::Read, &grant.read)?,
             grant,
             rights,
+            keys: BTreeMap::new(),
         })
+    }
+
+    /// The same with the bounds on keys of `other`.
+    #[must_use]
+    pub fn with_keys_of(mut self, other: Option<&Self>) -> Self {
+        self.keys = other.map(|other| other.keys.clone()).unwrap_or_default();
+        self
+    }
+
+    /// Bounds the keys of one exchange.
+    ///
+    /// # Errors
+    /// Which of the expressions cannot be read, and why.
+    pub fn put_keys(&mut self, grant: KeyGrant) -> Result<(), (Access, String)> {
+        self.keys.insert(grant.exchange.as_str().into(), KeyPermits::of(grant)?);
+        Ok(())
+    }
+
+    /// Bounds the keys of an exchange no more. `false`: they were not.
+    pub fn remove_keys(&mut self, exchange: &str) -> bool {
+        self.keys.remove(exchange).is_some()
+    }
+
+    /// All bounds on keys, by exchange.
+    pub fn key_grants(&self) -> impl Iterator<Item = &KeyGrant> {
+        self.keys.values().map(|keys| &keys.grant)
+    }
+
+    /// The bound on the keys of an exchange.
+    #[must_use]
+    pub fn key_grant(&self, exchange: &str) -> Option<&KeyGrant> {
+        self.keys.get(exchange).map(|keys| &keys.grant)
+    }
+
+    /// Whether some exchange's keys are bounded.
+    #[must_use]
+    pub fn bounds_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// Whether a key of a topic exchange may be used: published with, or bound with.
+    #[must_use]
+    pub fn allows_key(&self, access: Access, exchange: &str, key: &[u8]) -> bool {
+        let Some(keys) = self.keys.get(exchange) else { return true };
+        let key = String::from_utf8_lossy(key);
+        match access {
+            Access::Write => keys.write.is_match(&key),
+            Access::Read => keys.read.is_match(&key),
+            Access::Configure => true,
+        }
     }
 
     /// Those of [`SYSTEM`].

@@ -7,14 +7,16 @@ use super::define::{check_room, missing};
 use super::entry::right::is_for;
 use super::entry::{ExchangeFact, Fact, NamespaceFact};
 use super::policy::CompiledPolicy;
-use super::{Decision, NAME_BYTES_MAX, NAMESPACES_MAX, POLICIES_MAX, RIGHTS_MAX, Registry, USERS_MAX};
+use super::{
+    Decision, KEY_GRANTS_MAX, NAME_BYTES_MAX, NAMESPACES_MAX, POLICIES_MAX, RIGHTS_MAX, Registry, USERS_MAX,
+};
 use crate::registry::snapshot::Namespace;
 use crate::router::ExchangeKind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use stele_model::id::{ExchangeId, NamespaceId, PrincipalId};
 use stele_model::refusal::{Access, Object, Refusal};
-use stele_model::registry::{Change, Grant, Policy, Right, ScramHash, ScramSecret, User};
+use stele_model::registry::{Change, Grant, KeyGrant, Policy, Right, ScramHash, ScramSecret, User};
 use stele_model::value::Arguments;
 
 /// The exchanges that every namespace has: name, kind, internal. As RabbitMQ's.
@@ -61,6 +63,12 @@ impl Registry {
             Change::DeleteGrant { user, namespace } => {
                 let found = self.state.root.namespace(&namespace).and_then(|there| there.permits(&user));
                 found.is_some().then_some(Fact::GrantGone { user, namespace }).into_iter().collect()
+            }
+            Change::PutKeyGrant(grant) => self.put_key_grant(grant)?,
+            Change::DeleteKeyGrant { user, namespace, exchange } => {
+                let permits = self.namespace(&namespace)?.permits(&user);
+                let is_there = permits.is_some_and(|permits| permits.key_grant(&exchange).is_some());
+                is_there.then_some(Fact::KeyGrantGone { user, namespace, exchange }).into_iter().collect()
             }
             Change::Admit { user, namespace } => {
                 let is_in = self.namespace(&namespace)?.permits(&user).is_some();
@@ -180,15 +188,29 @@ impl Registry {
         if namespace.permits(&grant.user).is_some_and(|there| there.grant == grant) {
             return Ok(Vec::new());
         }
-        Permits::of(grant.clone(), BTreeSet::new()).map_err(|(access, why)| {
-            let argument = match access {
-                Access::Configure => "configure",
-                Access::Write => "write",
-                Access::Read => "read",
-            };
-            made.invalid(argument, why)
-        })?;
+        let wrong = |(access, why)| made.invalid(argument(access), why);
+        Permits::of(grant.clone(), BTreeSet::new()).map_err(wrong)?;
         Ok(vec![Fact::Grant(grant)])
+    }
+
+    fn put_key_grant(&self, grant: KeyGrant) -> Result<Vec<Fact>, Refusal> {
+        let namespace = self.namespace(&grant.namespace)?;
+        let made = Made { object: Object::Exchange, name: &grant.exchange, namespace: &grant.namespace };
+        let Some(permits) = namespace.permits.get(grant.user.as_str()) else {
+            return Err(made.invalid("user", format!("'{}' has no grant in the namespace", grant.user)));
+        };
+        check_name(made)?;
+        match permits.key_grant(&grant.exchange) {
+            Some(there) if *there == grant => return Ok(Vec::new()),
+            Some(_) => {}
+            None => {
+                let count = permits.key_grants().count() as u64;
+                check_room("exchanges with bounded keys of a user in a namespace", count, KEY_GRANTS_MAX)?;
+            }
+        }
+        let wrong = |(access, why)| made.invalid(argument(access), why);
+        Permits::clone(permits).put_keys(grant.clone()).map_err(wrong)?;
+        Ok(vec![Fact::KeyGrant(grant)])
     }
 
     fn put_right(&self, right: Right) -> Result<Vec<Fact>, Refusal> {
@@ -244,4 +266,13 @@ fn stranger(name: String) -> User {
 fn no_user(user: &str) -> Refusal {
     let made = Made { object: Object::Namespace, name: user, namespace: "" };
     made.invalid("user", format!("there is no user '{user}'"))
+}
+
+/// The setting of a grant that cannot be read.
+fn argument(access: Access) -> &'static str {
+    match access {
+        Access::Configure => "configure",
+        Access::Write => "write",
+        Access::Read => "read",
+    }
 }

@@ -211,6 +211,7 @@ impl Registry {
             return Err(made.invalid("routing_key", format!("longer than {NAME_BYTES_MAX} bytes")));
         }
         check_rule(made, source.kind, &rule.arguments)?;
+        who.check_key(source, &rule.key)?;
         let fact = who.rule_fact(source, target, rule);
         if fact.is_in(source) {
             return Ok(Decision::unit(Vec::new()));
@@ -238,6 +239,7 @@ fn delete_exchange(who: &Who<'_>, name: &str, if_unused: bool) -> Decided {
 
 fn unbind(who: &Who<'_>, rule: Rule) -> Decided {
     let (Some(source), Some(target)) = who.ends(&rule)? else { return Ok(Decision::unit(Vec::new())) };
+    who.check_key(source, &rule.key)?;
     let fact = who.rule_fact(source, target, rule);
     Ok(Decision::unit(fact.is_in(source).then_some(Fact::RuleGone(fact)).into_iter().collect()))
 }
@@ -267,6 +269,11 @@ impl<'a> Who<'a> {
 
     pub(super) fn check(&self, access: Access, object: Object, name: &str) -> Result<(), Refusal> {
         self.namespace.check(&self.principal.name, access, object, name)
+    }
+
+    /// Whether the user may bind with this key.
+    fn check_key(&self, source: &Exchange, key: &[u8]) -> Result<(), Refusal> {
+        self.namespace.check_key(&self.principal.name, Access::Read, source, key)
     }
 
     fn check_not_default(&self, name: &str) -> Result<(), Refusal> {
@@ -334,6 +341,30 @@ impl Namespace {
             access,
             object,
             name: name.to_owned(),
+            namespace: self.name.to_string(),
+            user: user.to_owned(),
+        })
+    }
+}
+
+impl Namespace {
+    /// Whether a user may use this key with an exchange; any, if that goes by other things than patterns of keys.
+    pub(crate) fn check_key(
+        &self,
+        user: &str,
+        access: Access,
+        exchange: &Exchange,
+        key: &[u8],
+    ) -> Result<(), Refusal> {
+        let is_bounded = exchange.kind == ExchangeKind::Topic;
+        let permits = self.permits(user).filter(|permits| is_bounded && permits.bounds_keys());
+        if permits.is_none_or(|permits| permits.allows_key(access, &exchange.name, key)) {
+            return Ok(());
+        }
+        Err(Refusal::KeyDenied {
+            access,
+            key: String::from_utf8_lossy(key).into_owned(),
+            exchange: exchange.name.to_string(),
             namespace: self.name.to_string(),
             user: user.to_owned(),
         })

@@ -17,7 +17,7 @@ use crate::router::{ExchangeKind, TargetId};
 use bytes::Bytes;
 use stele_model::id::{Boot, ExchangeId, HubId, NamespaceId, PrincipalId, QueueId, SessionId, ShardId};
 use stele_model::queue::QueueKind;
-use stele_model::registry::{AppliesTo, Grant, Policy, Right, User};
+use stele_model::registry::{AppliesTo, Grant, KeyGrant, Policy, Right, User};
 use stele_model::stream::StreamUuid;
 use stele_model::value::Arguments;
 
@@ -57,6 +57,17 @@ pub enum Fact {
         user: String,
         /// Where.
         namespace: String,
+    },
+    /// The keys of a topic exchange are bounded, in place of an earlier bound.
+    KeyGrant(KeyGrant),
+    /// They are not any more.
+    KeyGrantGone {
+        /// Whose.
+        user: String,
+        /// Where.
+        namespace: String,
+        /// Of which exchange.
+        exchange: String,
     },
     /// A right is there.
     Right(Right),
@@ -249,6 +260,16 @@ impl Fact {
                 out.u8(21);
                 right::write(right, out);
             }
+            Self::KeyGrant(grant) => {
+                out.u8(22);
+                [&grant.user, &grant.namespace, &grant.exchange, &grant.write, &grant.read]
+                    .into_iter()
+                    .for_each(|text| out.text(text));
+            }
+            Self::KeyGrantGone { user, namespace, exchange } => {
+                out.u8(23);
+                [user, namespace, exchange].into_iter().for_each(|text| out.text(text));
+            }
             Self::Policy(policy) => {
                 out.u8(14);
                 write_policy(policy, out);
@@ -312,6 +333,16 @@ impl Fact {
             18 => Self::StreamGone(StreamUuid(input.array()?)),
             20 => Self::Right(right::read(input)?),
             21 => Self::RightGone(right::read(input)?),
+            22 => Self::KeyGrant(KeyGrant {
+                user: input.text()?,
+                namespace: input.text()?,
+                exchange: input.text()?,
+                write: input.text()?,
+                read: input.text()?,
+            }),
+            23 => {
+                Self::KeyGrantGone { user: input.text()?, namespace: input.text()?, exchange: input.text()? }
+            }
             kind @ (24 | 25) => {
                 let id = NamespaceId(input.u64()?);
                 let looked = Looked { exchange: ExchangeId(input.u64()?), queue: QueueId(input.u64()?) };

@@ -67,7 +67,8 @@ impl State {
         let permits = self.root.namespaces.cursor().flat_map(|(_, namespace)| namespace.permits.cursor());
         let grants = permits.flat_map(|(_, permits)| {
             let rights = permits.rights.clone().into_iter().map(Fact::Right);
-            once(Fact::Grant(permits.grant.clone())).chain(rights)
+            let keys: Vec<Fact> = permits.key_grants().cloned().map(Fact::KeyGrant).collect();
+            once(Fact::Grant(permits.grant.clone())).chain(keys).chain(rights)
         });
         let reviews = self.reviews.clone().into_iter().map(|(id, looked)| Fact::ReviewDue(id, looked));
         definitions.chain(users).chain(grants).chain(reviews)

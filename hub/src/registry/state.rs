@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stele_model::id::{ExchangeId, NamespaceId, QueueId, SessionId, ShardId};
 use stele_model::queue::{QueueSettings, QueueSpec};
-use stele_model::registry::{Grant, Policy, Right};
+use stele_model::registry::{Grant, KeyGrant, Policy, Right};
 
 /// What a fact means for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,13 @@ impl State {
             }
             Fact::UserGone(name) => self.remove_user(name),
             Fact::Grant(grant) => self.put_grant(grant.clone()),
+            Fact::KeyGrant(grant) => self.put_key_grant(grant.clone()),
+            Fact::KeyGrantGone { user, namespace, exchange } => {
+                if let Some(permits) = self.namespace_named(namespace)?.permits.get_mut(user.as_str()) {
+                    Arc::make_mut(permits).remove_keys(exchange);
+                }
+                Ok(())
+            }
             Fact::Right(right) => self.change_rights(right, |rights| rights.insert(right.clone())),
             Fact::RightGone(right) => self.change_rights(right, |rights| rights.remove(right)),
             Fact::GrantGone { user, namespace } => {
@@ -528,14 +535,22 @@ impl RuleFact {
 }
 
 impl State {
-    /// The user's rights stay as they are.
+    /// The user's rights, and the bounds on its keys, stay as they are.
     fn put_grant(&mut self, grant: Grant) -> Applied {
         let namespace = self.namespace_named(&grant.namespace)?;
-        let rights = namespace.permits(&grant.user).map(|permits| permits.rights.clone()).unwrap_or_default();
+        let before = namespace.permits(&grant.user).map(|permits| &**permits);
+        let rights = before.map(|permits| permits.rights.clone()).unwrap_or_default();
         let user = grant.user.as_str().into();
-        let permits = Permits::of(grant, rights).map_err(|(_, why)| why)?;
+        let permits = Permits::of(grant, rights).map_err(|(_, why)| why)?.with_keys_of(before);
         namespace.permits.insert(user, Arc::new(permits));
         Ok(())
+    }
+
+    fn put_key_grant(&mut self, grant: KeyGrant) -> Applied {
+        let namespace = self.namespace_named(&grant.namespace)?;
+        let missing = || format!("bounds keys of '{}', who has no grant", grant.user);
+        let permits = namespace.permits.get_mut(grant.user.as_str()).ok_or_else(missing)?;
+        Arc::make_mut(permits).put_keys(grant).map_err(|(_, why)| why)
     }
 
     /// Who has no grant yet is let in with an empty one.

@@ -8,7 +8,7 @@ use stele_model::id::PrincipalId;
 use stele_model::op::{CreateStream, Define, DestinationName, Rule};
 use stele_model::queue::Overflow;
 use stele_model::refusal::{Access, Object};
-use stele_model::registry::{AppliesTo, Change, Grant, Policy, Right, Verb};
+use stele_model::registry::{AppliesTo, Change, Grant, KeyGrant, Policy, Right, Verb};
 use stele_model::session::Principal;
 use stele_model::stream::{StreamRef, StreamSettings, StreamUuid};
 use stele_model::value::{Arguments, Value};
@@ -153,6 +153,45 @@ fn verdict(answer: Result<Done, Refusal>) -> String {
         Err(Refusal::Missing { object, name, .. }) => format!("no {object} {name}"),
         Err(other) => format!("{other:?}"),
     }
+}
+
+/// Keys that the first user may bind with.
+fn key_grant(exchange: &str, read: &str) -> Change {
+    let (user, namespace, write) = ("guest".into(), "/".into(), String::new());
+    Change::PutKeyGrant(KeyGrant { user, namespace, exchange: exchange.into(), write, read: read.into() })
+}
+
+#[test]
+fn a_user_binds_to_a_topic_exchange_with_the_keys_that_are_granted_only() {
+    let mut world = World::new();
+    world.queue("q", &[]).unwrap();
+    for exchange in ["amq.topic", "amq.direct"] {
+        world.change(key_grant(exchange, "^{username}[.]")).unwrap();
+    }
+    let bind = |world: &mut World, source: &str, key: &str| {
+        verdict(world.define(Define::Bind(rule(source, "q", key))))
+    };
+    assert_eq!(bind(&mut world, "amq.topic", "guest.a"), "ok");
+    assert!(bind(&mut world, "amq.topic", "ann.a").starts_with("KeyDenied"));
+    assert_eq!(bind(&mut world, "amq.direct", "ann.a"), "ok", "its rules are no patterns");
+    let all = || ".*".to_owned();
+    let (user, namespace) = ("guest".into(), "/".into());
+    let other = Grant { user, namespace, configure: all(), write: "q".into(), read: all() };
+    world.change(Change::PutGrant(other)).unwrap();
+    world.change(key_grant("amq.topic", "^guest")).unwrap();
+    assert!(bind(&mut world, "amq.topic", "ann.a").starts_with("KeyDenied"), "another grant keeps it");
+    let unbind = world.define(Define::Unbind(rule("amq.topic", "q", "ann.a")));
+    assert!(verdict(unbind).starts_with("KeyDenied"));
+    assert_eq!(everything(&world.registry), everything(&world.replayed()));
+    assert!(verdict(world.change(key_grant("amq.topic", "("))).starts_with("read: "));
+    let exchange = "amq.topic".to_owned();
+    let stranger =
+        KeyGrant { user: "ann".into(), namespace: "/".into(), exchange, write: all(), read: all() };
+    assert!(verdict(world.change(Change::PutKeyGrant(stranger))).starts_with("user: "));
+    let (user, namespace) = ("guest".into(), "/".into());
+    let gone = Change::DeleteKeyGrant { user, namespace, exchange: "amq.topic".into() };
+    world.change(gone).unwrap();
+    assert_eq!(bind(&mut world, "amq.topic", "ann.a"), "ok");
 }
 
 #[test]
@@ -483,11 +522,11 @@ fn any_op() -> impl Strategy<Value = RegistryOp> {
     });
     let set = policy("p", "a|b", false, &[("max-length", Value::Int(2))]);
     let unset = Change::DeletePolicy { namespace: "/".into(), name: "p".into(), operator: false };
-    let change = prop::sample::select(vec![set, unset]).prop_map(|change| RegistryOp::Administer {
-        hub: HubId(0),
-        call: Call(0),
-        change,
-    });
+    let bound = key_grant("amq.topic", "^a|^k");
+    let unbound =
+        Change::DeleteKeyGrant { user: "guest".into(), namespace: "/".into(), exchange: "amq.topic".into() };
+    let change = prop::sample::select(vec![set, unset, bound, unbound])
+        .prop_map(|change| RegistryOp::Administer { hub: HubId(0), call: Call(0), change });
     let stream = ("[a-c]", 1_u32..4, any::<[bool; 2]>(), 0..4).prop_map(|(name, partitions, flags, what)| {
         let (stream, check_only) = (StreamRef::Name(name.clone()), flags[0] && flags[1]);
         let settings = StreamSettings { compact: flags[0], ..StreamSettings::default() };

@@ -31,6 +31,9 @@ pub fn refused(refusal: &Refusal) -> ApiError {
         Refusal::Denied { object, name, user, .. } => {
             Code::StreamGeneral.with(format_args!("user {user:?} may not do this to {object} {name:?}"))
         }
+        Refusal::KeyDenied { key, user, .. } => {
+            Code::StreamGeneral.with(format_args!("user {user:?} may not use subject {key:?}"))
+        }
         Refusal::NamespaceDenied { .. } => Code::NotEnabledForAccount.error(),
         Refusal::Full { .. } => Code::StreamStoreFailed.with("maximum messages exceeded"),
         Refusal::Limit { .. } => Code::MaximumStreamsLimit.error(),

@@ -75,6 +75,31 @@ pub(super) fn definition(json: &str) -> Result<Arguments, String> {
     object.into_iter().map(|(key, json)| Ok((key.clone(), value(&key, json)?))).collect()
 }
 
+/// Bounds on keys from a JSON object: expressions to write and to read, by exchange.
+pub(super) fn topics(json: &str) -> Result<BTreeMap<String, (String, String)>, String> {
+    const FORM: &str = "{\"amq.topic\": {\"write\": \"^a\", \"read\": \".*\"}}";
+    let wrong = |why: &dyn std::fmt::Display| format!("expected a JSON object such as {FORM}: {why}");
+    let object: BTreeMap<String, BTreeMap<String, String>> =
+        serde_json::from_str(json).map_err(|error| wrong(&error))?;
+    let bound = |(exchange, mut keys): (String, BTreeMap<String, String>)| match (
+        keys.remove("write"),
+        keys.remove("read"),
+        keys.is_empty(),
+    ) {
+        (Some(write), Some(read), true) => Ok((exchange, (write, read))),
+        _ => Err(wrong(&format_args!("\"{exchange}\" wants write and read"))),
+    };
+    object.into_iter().map(bound).collect()
+}
+
+/// Bounds on keys as a JSON object.
+pub(super) fn topics_json(topics: &BTreeMap<String, (String, String)>) -> String {
+    let object = topics.iter().map(|(exchange, (write, read))| {
+        (exchange.clone(), serde_json::json!({ "read": read, "write": write }))
+    });
+    serde_json::Value::Object(object.collect()).to_string()
+}
+
 fn value(key: &str, json: serde_json::Value) -> Result<Value, String> {
     match json {
         serde_json::Value::Bool(is) => Ok(Value::Bool(is)),

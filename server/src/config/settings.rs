@@ -252,6 +252,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, name| c.users.get(name).map(|user| quoted(&user.read)),
     },
     Setting {
+        key: "auth.users.NAME.topics",
+        about: "keys it may publish with and bind with, by topic exchange, as in '{\"amq.topic\": {\"write\": \"^a\", \"read\": \".*\"}}'",
+        read: |c, name, v| objects::topics(&v.text()?).map(|topics| user(c, name).topics = topics),
+        show: |c, name| c.users.get(name).map(|user| quoted(&objects::topics_json(&user.topics))),
+    },
+    Setting {
         key: "namespaces.NAME.queues_max",
         about: "a namespace (AMQP: vhost), and how many queues it may have",
         read: |c, name, v| v.number(0..=u64::MAX).map(|n| namespace(c, name).queues_max = Some(n)),

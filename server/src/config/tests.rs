@@ -1,6 +1,7 @@
 //! Tables of what operators write, and what they are told.
 
 use super::*;
+use std::collections::BTreeMap;
 use std::fs;
 
 /// Loads a file with this text, these variables and these flags.
@@ -154,5 +155,22 @@ fn namespaces_and_policies_are_read_and_shown_as_they_were_written() {
     ] {
         let error = try_load(wrong, &[], &[]).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn bounds_on_keys_are_read_and_shown_as_they_were_written() {
+    let file = "[auth.users.ann]\ntopics = '{\"amq.topic\": {\"write\": \"^a\", \"read\": \"\"}}'\n";
+    let loaded = try_load(file, &[], &[]).unwrap();
+    let bound = ("^a".to_owned(), String::new());
+    assert_eq!(loaded.config.users["ann"].topics, BTreeMap::from([("amq.topic".to_owned(), bound)]));
+    let again = try_load(&loaded.show(false), &[], &[]).unwrap();
+    assert_eq!(again.config.users["ann"].topics, loaded.config.users["ann"].topics);
+    for wrong in
+        ["[]", "{\"x\": {\"write\": \"\"}}", "{\"x\": {\"write\": \"\", \"read\": \"\", \"other\": \"\"}}"]
+    {
+        let file = format!("auth.users.ann.topics = '{wrong}'");
+        let error = try_load(&file, &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("expected a JSON object such as"), "{error}");
     }
 }

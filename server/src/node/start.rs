@@ -32,7 +32,7 @@ use stele_log::{Embedded, OpenError, Options, Recovery, Volume};
 use stele_model::id::{HubId, Now, ShardId};
 use stele_model::log::RecordReader;
 use stele_model::machine::Machine;
-use stele_model::registry::{Change, Grant, Policy, User};
+use stele_model::registry::{Change, Grant, KeyGrant, Policy, User};
 
 /// Most shards that a node takes by itself; more make blocks smaller (STORAGE §1).
 const SHARDS_MAX: usize = 8;
@@ -530,7 +530,7 @@ fn user_of(name: &str, setting: &UserSetting) -> User {
     User { name: name.to_owned(), password_hash, tags, scram }
 }
 
-fn user_changes(name: &str, setting: &UserSetting, there: &Snapshot) -> [Change; 2] {
+fn user_changes(name: &str, setting: &UserSetting, there: &Snapshot) -> Vec<Change> {
     let mut user = user_of(name, setting);
     if let Some(known) = there.user(name).filter(|_| user.scram.is_empty()) {
         // A password that is given as its hash says nothing about SCRAM: what an administrator has put there stays.
@@ -543,5 +543,24 @@ fn user_changes(name: &str, setting: &UserSetting, there: &Snapshot) -> [Change;
         write: setting.write.clone(),
         read: setting.read.clone(),
     };
-    [Change::PutUser(user), Change::PutGrant(grant)]
+    let mut changes = vec![Change::PutUser(user), Change::PutGrant(grant)];
+    changes.extend(setting.topics.iter().map(|(exchange, (write, read))| {
+        Change::PutKeyGrant(KeyGrant {
+            user: name.to_owned(),
+            namespace: setting.namespace.clone(),
+            exchange: exchange.clone(),
+            write: write.clone(),
+            read: read.clone(),
+        })
+    }));
+    // What the configuration does not say any more was said by an earlier one: nobody else can say it.
+    let known = there.namespace(&setting.namespace).and_then(|namespace| namespace.permits(name));
+    let known = known.into_iter().flat_map(|permits| permits.key_grants());
+    let gone = known.filter(|known| !setting.topics.contains_key(&known.exchange));
+    changes.extend(gone.map(|known| Change::DeleteKeyGrant {
+        user: name.to_owned(),
+        namespace: known.namespace.clone(),
+        exchange: known.exchange.clone(),
+    }));
+    changes
 }
