@@ -238,7 +238,7 @@ pub struct Grant {
 }
 
 /// Which keys a user may publish to a topic exchange with, and bind to it with: regular expressions as RabbitMQ's topic permissions, beside
-/// what its [`Grant`] allows. `{username}` and `{vhost}` stand for the names of the user and of the namespace. A user may use any key with
+/// what its [`Grant`] allows. `{username}` and `{namespace}` stand for the names of the user and of the namespace. A user may use any key with
 /// an exchange for which it has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyGrant {

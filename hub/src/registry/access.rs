@@ -42,7 +42,7 @@ impl KeyPermits {
         let expression = |access, text: &str| {
             // What a name has of an expression's signs stands for itself.
             let named = text.replace("{username}", &regex::escape(&grant.user));
-            let named = named.replace("{vhost}", &regex::escape(&grant.namespace));
+            let named = named.replace("{namespace}", &regex::escape(&grant.namespace));
             permission(&named).map_err(|why| (access, why))
         };
         let (write, read) =
