@@ -96,10 +96,11 @@ impl Subscriptions {
         number
     }
 
-    fn remove(&mut self, sid: &[u8]) {
-        if let Some(number) = self.numbers.remove(sid) {
-            self.freed.push(number);
-        }
+    /// Its subject, if there was one of that name.
+    fn remove(&mut self, sid: &[u8]) -> Option<Bytes> {
+        let number = self.numbers.remove(sid)?;
+        self.freed.push(number);
+        Some(self.named[number as usize].subject.clone())
     }
 }
 
@@ -143,16 +144,24 @@ impl Connection {
         for Named { sid, subject, queue } in ended {
             Self::may_not_subscribe(&subject, queue.as_deref(), out);
             let Some(subscription) = self.subscriptions.numbers.get(&sid).copied() else { continue };
-            self.subscriptions.remove(&sid);
+            self.remove(&sid);
             change(Interest::Unsubscribe { subscription, hits_max: None }, out);
         }
+    }
+
+    fn remove(&mut self, sid: &[u8]) {
+        let Some(filter) = self.subscriptions.remove(sid) else { return };
+        let subscriptions = &self.subscriptions;
+        self.jet.unheard(&filter, |reply| {
+            subscriptions.all().any(|named| subject::is_subset(reply, &named.subject))
+        });
     }
 
     pub(super) fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>, out: &mut Outbox) {
         self.ok(out);
         let Some(subscription) = self.subscriptions.numbers.get(sid).copied() else { return };
         if max.is_none() {
-            self.subscriptions.remove(sid);
+            self.remove(sid);
         }
         change(Interest::Unsubscribe { subscription, hits_max: max }, out);
     }

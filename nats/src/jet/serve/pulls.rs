@@ -7,6 +7,7 @@ use crate::jet::consumer::ConsumerConfig;
 use crate::jet::pull::{Pull, Status, check_pull, parse_pull};
 use crate::jet::stored::{FIRST_LINE, Message, put_block};
 use crate::jet::time::short;
+use crate::subject::is_subset;
 use bytes::Bytes;
 use stele_model::id::Now;
 use stele_model::op::Op;
@@ -70,6 +71,19 @@ impl Jet {
         self.pulls.insert(taker, puller);
         let op = Op::Pull(share::Pull { share: share(of.stream, of.name), taker, want: want(pull) });
         self.desk.submit(taker, op);
+    }
+
+    /// The client does not listen to `filter` any more: its pulls that would be answered there end, unless it `hears` the answers otherwise.
+    /// Else a record would be leased to nobody.
+    pub fn unheard(&mut self, filter: &[u8], hears: impl Fn(&[u8]) -> bool) {
+        let is_lost = |puller: &Puller| is_subset(&puller.reply, filter) && !hears(&puller.reply);
+        let lost: Vec<u64> =
+            self.pulls.iter().filter(|(_, puller)| is_lost(puller)).map(|(taker, _)| *taker).collect();
+        for taker in lost {
+            self.pulls.remove(&taker);
+            let ticket = self.numbers.next();
+            self.desk.submit(ticket, Op::Untake { taker });
+        }
     }
 
     /// There is no such stream, or no grant for it: nobody answers there.
@@ -193,4 +207,40 @@ pub(in crate::jet) fn render<'a>(
 
 fn nanos(at: Now) -> i64 {
     i64::try_from(at.0.saturating_mul(1000)).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stele_model::session::Outbox;
+
+    fn pull(jet: &mut Jet, reply: &[u8]) -> u64 {
+        let mut out = Outbox::default();
+        jet.attach(Consumer { stream: "S", name: "c" }, reply, &parse_pull(b"1").unwrap());
+        jet.flush(&mut out);
+        let [submit] = &out.submits[..] else { panic!("{:?}", out.submits) };
+        let Op::Pull(pull) = &submit.op else { panic!("{submit:?}") };
+        pull.taker
+    }
+
+    fn ended(jet: &mut Jet, filter: &[u8], still: &[u8]) -> Vec<u64> {
+        let mut out = Outbox::default();
+        jet.unheard(filter, |reply| is_subset(reply, still));
+        jet.flush(&mut out);
+        out.submits
+            .iter()
+            .map(|submit| if let Op::Untake { taker } = submit.op { taker } else { 0 })
+            .collect()
+    }
+
+    #[test]
+    fn a_pull_ends_with_the_last_subscription_to_its_answers_and_no_other_does() {
+        let mut jet = Jet::new(1);
+        let (one, other) = (pull(&mut jet, b"inbox.1"), pull(&mut jet, b"inbox.2"));
+        assert_eq!(ended(&mut jet, b"inbox.3", b""), [0_u64; 0]);
+        assert_eq!(ended(&mut jet, b"inbox.1", b"inbox.*"), [0_u64; 0]);
+        assert_eq!(ended(&mut jet, b"inbox.1", b"inbox.2"), [one]);
+        assert_eq!(ended(&mut jet, b"inbox.>", b""), [other]);
+        assert_eq!(ended(&mut jet, b"inbox.>", b""), [0_u64; 0]);
+    }
 }
