@@ -25,6 +25,9 @@ const RECORD_OVERHEAD_BYTES: u32 = 160 << 10;
 /// Addresses of this machine for which a profile is kept.
 const PROFILES_MAX: usize = 64;
 
+/// What a NATS client signs, before it is written as text; as many as with nats-server.
+const NONCE_BYTES: usize = 11;
+
 /// What makes the session of each new connection of an IO thread.
 pub(super) fn sessions(config: &Config) -> Result<Sessions, StartError> {
     let mut amqp = amqp091(config)?;
@@ -190,10 +193,11 @@ impl Nats {
 
     fn session(&self, arrival: &Arrival, now: Now) -> stele_nats::Connection {
         let client_id = CLIENT_ID.fetch_add(1, Ordering::Relaxed) + 1;
+        let nonce = self.nonce.wrapping_add(client_id.into());
         let arrival = stele_nats::Arrival {
             client_id,
             ip: shown(arrival.peer.ip()),
-            nonce: URL_SAFE_NO_PAD.encode(self.nonce.wrapping_add(client_id.into()).to_le_bytes()),
+            nonce: URL_SAFE_NO_PAD.encode(&nonce.to_le_bytes()[..NONCE_BYTES]),
         };
         stele_nats::Connection::new(Arc::clone(&self.profile), arrival, now)
     }
