@@ -55,15 +55,7 @@ pub(crate) fn dev(dev: &Dev) -> anyhow::Result<Loaded> {
     let sources =
         Sources { dev: Config::dev(dev.port_offset).with_context(too_far)?, file: None, env: env(), flags };
     let loaded = load(&sources)?;
-    let listen = &loaded.config.listen;
-    for (key, address) in [
-        ("listen.amqp", listen.amqp),
-        ("listen.amqps", listen.amqps),
-        ("listen.kafka", listen.kafka),
-        ("listen.nats", listen.nats),
-        ("listen.http", listen.http),
-        ("listen.metrics", listen.metrics),
-    ] {
+    for (key, address) in loaded.config.listen.all() {
         if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
             let origin = loaded.origin(key);
             anyhow::bail!(

@@ -60,8 +60,9 @@ impl OwnBroker {
     fn start() -> anyhow::Result<Self> {
         let data_dir = tempfile::Builder::new().prefix("stele-demo-").tempdir()?;
         let mut dev = Config::dev(0).context("the known ports are below 65536")?;
-        for key in ["listen.amqp", "listen.kafka", "listen.nats", "listen.http", "listen.metrics"] {
-            dev.push((key, if key == "listen.metrics" { "off" } else { "127.0.0.1:0" }.into()));
+        for (key, value) in dev.iter_mut().filter(|(key, _)| key.starts_with("listen.")) {
+            let is_wanted = !matches!(*key, "listen.metrics" | "listen.nats_monitor");
+            *value = if is_wanted { "127.0.0.1:0" } else { "off" }.into();
         }
         dev.push(("data_dir", data_dir.path().to_string_lossy().into_owned()));
         dev.push(("logging.filter", DEMO_LOG.into()));

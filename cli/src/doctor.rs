@@ -77,6 +77,7 @@ fn ports_free(port_offset: u16) -> anyhow::Result<Vec<Finding>> {
         ("AMQP", listen.amqp),
         ("Kafka", listen.kafka),
         ("NATS", listen.nats),
+        ("NATS monitoring", listen.nats_monitor),
         ("HTTP", listen.http),
         ("metrics", listen.metrics),
     ];

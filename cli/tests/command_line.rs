@@ -42,13 +42,15 @@ fn fails(dir: &Path, code: i32, args: &[&str]) -> String {
 }
 
 /// Settings that keep a broker off the known ports.
-const FREE_PORTS: [&str; 10] = [
+const FREE_PORTS: [&str; 12] = [
     "--set",
     "listen.amqp=127.0.0.1:0",
     "--set",
     "listen.kafka=127.0.0.1:0",
     "--set",
     "listen.nats=127.0.0.1:0",
+    "--set",
+    "listen.nats_monitor=127.0.0.1:0",
     "--set",
     "listen.http=127.0.0.1:0",
     "--set",
@@ -214,8 +216,11 @@ fn the_shown_configuration_says_where_each_value_is_from() {
 #[test]
 fn dev_stays_on_loopback_whatever_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    let error = fails(dir.path(), 1, &["dev", "--set", "listen.http=0.0.0.0:0"]);
-    assert!(error.contains("flag --set: `stele dev` listens on loopback only, not on 0.0.0.0:0"), "{error}");
+    for key in ["amqp", "kafka", "nats", "nats_monitor", "http", "metrics"] {
+        let error = fails(dir.path(), 1, &["dev", "--set", &format!("listen.{key}=0.0.0.0:0")]);
+        let part = "flag --set: `stele dev` listens on loopback only, not on 0.0.0.0:0";
+        assert!(error.contains(part), "{key}: {error}");
+    }
     assert!(fails(dir.path(), 1, &["dev", "--port-offset", "60000"]).contains("above 65535"));
 }
 

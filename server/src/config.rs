@@ -87,6 +87,23 @@ pub struct Listen {
     pub metrics: Option<SocketAddr>,
 }
 
+impl Listen {
+    /// All addresses by the keys of their settings.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, Option<SocketAddr>); 7] {
+        let Self { amqp, amqps, kafka, nats, nats_monitor, http, metrics } = *self;
+        [
+            ("listen.amqp", amqp),
+            ("listen.amqps", amqps),
+            ("listen.kafka", kafka),
+            ("listen.nats", nats),
+            ("listen.nats_monitor", nats_monitor),
+            ("listen.http", http),
+            ("listen.metrics", metrics),
+        ]
+    }
+}
+
 /// What Kafka's clients are told, and may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kafka {

@@ -19,6 +19,7 @@ pub const READY_PATIENCE: Duration = Duration::from_secs(60);
 const AMQP_PORT: u16 = 5672;
 const KAFKA_PORT: u16 = 9092;
 const NATS_PORT: u16 = 4222;
+const NATS_MONITOR_PORT: u16 = 8222;
 const HTTP_PORT: u16 = 15672;
 const POLL: Duration = Duration::from_millis(20);
 
@@ -49,7 +50,8 @@ impl Broker {
     /// A port is in use, the program cannot be started, ends early, or is not ready within [`READY_PATIENCE`]; the end of its output is part of the error.
     pub fn start(settings: Settings) -> Result<Self> {
         // Or we would wait for, and then test, the broker of somebody else.
-        for port in [AMQP_PORT, KAFKA_PORT, NATS_PORT, HTTP_PORT].map(|port| port + settings.port_offset) {
+        let ports = [AMQP_PORT, KAFKA_PORT, NATS_PORT, NATS_MONITOR_PORT, HTTP_PORT];
+        for port in ports.map(|port| port + settings.port_offset) {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("use port {port}"))?;
         }
         std::fs::create_dir_all(&settings.data_dir)

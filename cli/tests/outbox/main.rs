@@ -58,7 +58,8 @@ fn address(ready: &serde_json::Value, dialect: &str) -> SocketAddr {
 
 /// A broker on free ports, and what it said when it was ready.
 fn broker_with(data_dir: &std::path::Path, args: &[&str]) -> (Running, serde_json::Value) {
-    let free = ["amqp", "kafka", "nats", "http", "metrics"].map(|port| format!("listen.{port}=127.0.0.1:0"));
+    let free = ["amqp", "kafka", "nats", "nats_monitor", "http", "metrics"]
+        .map(|port| format!("listen.{port}=127.0.0.1:0"));
     let mut command = stele(&[&["dev"], args].concat());
     command.args(free.iter().flat_map(|set| ["--set", set])).arg("--data-dir").arg(data_dir);
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

@@ -294,16 +294,7 @@ fn user_path(name: &str, key: &str) -> Vec<String> {
 }
 
 fn shared_addresses(config: &Config) -> Vec<(&'static str, &'static str, SocketAddr)> {
-    let listen = &config.listen;
-    let all = [
-        ("listen.amqp", listen.amqp),
-        ("listen.amqps", listen.amqps),
-        ("listen.kafka", listen.kafka),
-        ("listen.nats", listen.nats),
-        ("listen.nats_monitor", listen.nats_monitor),
-        ("listen.http", listen.http),
-        ("listen.metrics", listen.metrics),
-    ];
+    let all = config.listen.all();
     let mut shared = Vec::new();
     for (i, (first, a)) in all.iter().enumerate() {
         for (second, b) in &all[i + 1..] {
