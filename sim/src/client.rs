@@ -10,6 +10,7 @@ mod publish;
 
 use crate::desk::{Desk, Phase};
 use crate::history::{Event, Held, RecordId};
+use crate::link::Link;
 use crate::rng::Rng;
 use std::collections::BTreeMap;
 use stele_model::id::{HubId, QueueId, SessionId, Ticket};
@@ -40,6 +41,14 @@ pub enum Heard {
     Wake(SessionId, Wake),
 }
 
+impl Heard {
+    /// The session that it is meant for.
+    pub(crate) fn to(&self) -> SessionId {
+        let (Self::Outcome(to, ..) | Self::Deliver(to, _) | Self::Wake(to, _)) = self;
+        *to
+    }
+}
+
 /// Requests without an answer, at most.
 const AWAITED_MAX: usize = 6;
 /// Deliveries without a settle, at most, before the client settles some.
@@ -63,15 +72,6 @@ pub struct Client {
     readers: BTreeMap<u64, Reader>,
     held: Vec<(String, Held)>,
     out: Vec<Said>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    Down,
-    Opening,
-    Up,
-    /// It will not come back.
-    Over,
 }
 
 /// What a ticket stands for.
@@ -158,9 +158,7 @@ impl Client {
 
     /// The node has stopped.
     pub fn cut_off(&mut self) {
-        if self.link != Link::Over {
-            self.link = Link::Down;
-        }
+        self.link.cut();
         self.forget();
     }
 

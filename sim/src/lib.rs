@@ -9,6 +9,7 @@ pub mod client;
 pub mod desk;
 pub mod history;
 pub mod keeper;
+mod link;
 pub mod log;
 pub mod mutant;
 pub mod node;

@@ -12,6 +12,7 @@ use crate::client::{Heard, Said};
 use crate::desk::{Desk, Phase};
 use crate::history::stream::{BatchId, Part};
 use crate::history::{Event, Step};
+use crate::link::Link;
 use crate::rng::Rng;
 use crate::topology::STREAMS;
 use member::{GroupAsked, Member};
@@ -42,15 +43,6 @@ pub struct Streamer {
     /// It waits for the end.
     closer: bool,
     out: Vec<Said>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    Down,
-    Opening,
-    Up,
-    /// It will not come back.
-    Over,
 }
 
 /// What a ticket stands for.
@@ -204,9 +196,7 @@ impl Streamer {
 
     /// The node has stopped.
     pub fn cut_off(&mut self) {
-        if self.link != Link::Over {
-            self.link = Link::Down;
-        }
+        self.link.cut();
         self.forget();
     }
 
@@ -241,8 +231,7 @@ impl Streamer {
 
     /// Takes in what the hub says; what is meant for an earlier session is passed over.
     pub fn hear(&mut self, desk: &mut Desk, heard: Heard) -> Vec<Said> {
-        let (Heard::Outcome(to, ..) | Heard::Deliver(to, _) | Heard::Wake(to, _)) = &heard;
-        if *to != self.session || matches!(self.link, Link::Down | Link::Over) {
+        if heard.to() != self.session || !self.link.hears() {
             return Vec::new();
         }
         match heard {

@@ -11,6 +11,7 @@ use crate::client::Said;
 use crate::desk::{Desk, Phase};
 use crate::history::shared::{MessageId, SharedEvent};
 use crate::history::{Event, Step};
+use crate::link::Link;
 use crate::rng::Rng;
 use crate::topology::{group, group_settings, jet};
 use publish::Message;
@@ -48,15 +49,6 @@ pub struct Taker {
     held: Vec<Position>,
     closer: Option<Look>,
     out: Vec<Said>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    Down,
-    Opening,
-    Up,
-    /// It will not come back.
-    Over,
 }
 
 /// How far the closer is.
@@ -226,9 +218,7 @@ impl Taker {
 
     /// The node has stopped.
     pub fn cut_off(&mut self) {
-        if self.link != Link::Over {
-            self.link = Link::Down;
-        }
+        self.link.cut();
         self.forget();
     }
 

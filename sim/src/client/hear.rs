@@ -14,8 +14,7 @@ use stele_model::settle::How;
 impl Client {
     /// Takes in what the hub says; what is meant for an earlier session is passed over.
     pub fn hear(&mut self, desk: &mut Desk, heard: Heard) -> Vec<Said> {
-        let (Heard::Outcome(to, ..) | Heard::Deliver(to, _) | Heard::Wake(to, _)) = &heard;
-        if *to != self.session || matches!(self.link, Link::Down | Link::Over) {
+        if heard.to() != self.session || !self.link.hears() {
             return Vec::new();
         }
         match heard {
