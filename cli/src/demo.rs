@@ -1,18 +1,23 @@
-//! `stele demo`: a small shop over real AMQP connections, against a broker of its own or one it is pointed at. Prints the flow as
-//! it happens, then what `/api/flow` says of it; exit code 1 if an order was lost or invented.
+//! `stele demo`: a small shop over real AMQP connections, against a broker of its own, where others read along by Kafka and NATS, or one
+//! it is pointed at. Prints the flow as it happens, then what `/api/flow` says of it; exit code 1 if an order was lost or invented, or its
+//! status is not what it should be.
 
 mod api;
 mod audit;
+mod board;
 mod ledger;
 mod shop;
+mod statuses;
 
 use crate::args::Demo;
 use crate::run::Broker;
 use crate::say;
 use anyhow::Context as _;
+use board::Board;
 use lapin::uri::AMQPUri;
-use ledger::Tally;
+use ledger::{Readers, Tally};
 use shop::{Service, Shop};
+use statuses::Statuses;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -76,7 +81,7 @@ impl OwnBroker {
         let amqp = self.broker.amqp().context("the demo's broker listens for AMQP")?;
         let api = self.broker.api().context("the demo's broker listens for HTTP")?;
         let target = Target::of(&format!("amqp://guest:guest@{amqp}/%2f"), Some(&api.to_string()))?;
-        Ok(Target { kafka: self.broker.kafka(), ..target })
+        Ok(Target { kafka: self.broker.kafka(), nats: self.broker.nats(), ..target })
     }
 }
 
@@ -90,6 +95,8 @@ struct Target {
     password: String,
     /// Where Kafka's clients connect, if it is a broker of our own.
     kafka: Option<SocketAddr>,
+    /// The same for NATS' clients.
+    nats: Option<SocketAddr>,
 }
 
 impl Target {
@@ -109,12 +116,14 @@ impl Target {
             user: uri.authority.userinfo.username.clone(),
             password: uri.authority.userinfo.password.clone(),
             kafka: None,
+            nats: None,
         })
     }
 }
 
 async fn play(args: &Demo, target: &Target) -> anyhow::Result<Tally> {
-    let shop = Shop::new(&target.url, target.kafka.is_some());
+    let readers = Readers { kafka: target.kafka.is_some(), nats: target.nats.is_some() };
+    let shop = Shop::new(&target.url, readers);
     shop.open().await?;
     say(&format!(
         "a shop on {}: {} orders a second for {:?}; some payments fail, a few always\n",
@@ -127,6 +136,10 @@ async fn play(args: &Demo, target: &Target) -> anyhow::Result<Tally> {
     if let Some(kafka) = target.kafka {
         services.spawn(audit::audit(shop.clone(), kafka));
     }
+    if let Some(nats) = target.nats {
+        services.spawn(Board::open(nats).await?.hear(shop.clone()));
+        services.spawn(Statuses::open(nats).await?.keep(shop.clone()));
+    }
     let work = async {
         let end = async {
             tokio::select! {
@@ -136,6 +149,10 @@ async fn play(args: &Demo, target: &Target) -> anyhow::Result<Tally> {
         };
         shop.place_orders(args.rate, end).await?;
         drain(&shop).await;
+        if let Some(nats) = target.nats {
+            let statuses = statuses::read(nats).await.context("could not read the statuses")?;
+            shop.ledger(|ledger| ledger.compare(&statuses));
+        }
         anyhow::Ok(())
     };
     tokio::select! {

@@ -1,7 +1,7 @@
 //! The shop's audit: reads the stream of all orders as a Kafka client, with requests written by hand. One API in one version (Fetch, 4) and
 //! plain batches are all that it takes, so that the demo carries no Kafka library; real clients are in `conform/kafka`.
 
-use super::ledger::{Ledger, Step};
+use super::ledger::{Event, Ledger, Step};
 use super::shop::{EVENTS, Shop};
 use anyhow::{Context as _, ensure};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub(crate) async fn audit(shop: Shop, kafka: SocketAddr) -> anyhow::Result<()> {
         socket.read_exact(&mut answer).await?;
         let records = records(&answer)?;
         offset = batches(records, offset, |key, value| {
-            if key == b"order.placed" {
+            if key == Event::Placed.subject().as_bytes() {
                 match shop.order_in(value) {
                     Some(order) => shop.ledger(|ledger| ledger.step(order, Step::Audited, false)),
                     None => shop.ledger(Ledger::stranger),
@@ -45,7 +45,7 @@ fn fetch(offset: i64) -> Vec<u8> {
     };
     // API key and version, correlation id, client id; then replica, wait, least and most bytes, isolation level.
     request.extend([0, 1, 0, 4, 0, 0, 0, 7]);
-    text(&mut request, "audit");
+    text(&mut request, "stele-demo.audit");
     for number in [-1, WAIT_MS, 1, ANSWER_BYTES_MAX] {
         request.extend(number.to_be_bytes());
     }

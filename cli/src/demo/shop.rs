@@ -1,13 +1,15 @@
 //! The shop: its exchanges and queues, and the services that talk through them, each on a connection of its own.
 //!
 //! ```text
-//! shop ──order.placed──► [shop] ──► payment ──(fails)──► [retry] ──► payment.retry ──(after a while)──► [shop] ──► payment
-//!                          ├──order.*──► recommendation        payment ──(third failure)──► parking ──► support
-//!                          ├──order.paid──► inventory          payment ──order.paid──► [shop]
-//!                          └──order.*──► events, a stream, which the audit reads as a Kafka client (on a broker of our own)
+//! shop ──order.placed──► [amq.topic] ──► payment ──(fails)──► [retry] ──► payment.retry ──(after a while)──► [amq.topic] ──► payment
+//!                          ├──order.placed, order.paid──► recommendation     payment ──(third failure)──► parking ──► support
+//!                          └──order.paid──► inventory     payment ──order.paid──►, inventory ──order.shipped──►, support ──order.parked──► [amq.topic]
 //! ```
+//!
+//! On a broker of our own, others hear of the orders too, by `order.*`: the [audit](super::audit) as a Kafka client, the [board](super::board) and the
+//! [statuses](super::statuses) by NATS. What goes through `amq.topic` has its key for a subject.
 
-use super::ledger::{Ledger, Step};
+use super::ledger::{Event, Ledger, Readers, Step};
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lapin::message::Delivery;
@@ -24,7 +26,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// What the names of all objects of the demo begin with.
 pub(crate) const PREFIX: &str = "stele-demo.";
 
-const SHOP: &str = "stele-demo.shop";
+/// The exchange of the subject space, which all dialects share.
+const TOPIC: &str = "amq.topic";
 const RETRY: &str = "stele-demo.retry";
 const PAYMENT: &str = "stele-demo.payment";
 const PAYMENT_RETRY: &str = "stele-demo.payment.retry";
@@ -34,16 +37,20 @@ const RECOMMENDATION: &str = "stele-demo.recommendation";
 
 /// The stream of all orders.
 pub(crate) const EVENTS: &str = "stele-demo.events";
+/// Subjects of all events of orders, as AMQP and NATS write them.
+pub(crate) const ORDERS: &str = "stele-demo.order.*";
 
-const EXCHANGES: [(&str, ExchangeKind); 2] = [(SHOP, ExchangeKind::Topic), (RETRY, ExchangeKind::Direct)];
 const QUEUES: [&str; 5] = [PAYMENT, PAYMENT_RETRY, PARKING, INVENTORY, RECOMMENDATION];
-const BINDINGS: [(&str, &str, &str); 5] = [
-    (PAYMENT, SHOP, "order.placed"),
-    (PAYMENT, SHOP, "retry.payment"),
-    (INVENTORY, SHOP, "order.paid"),
-    (RECOMMENDATION, SHOP, "order.*"),
+const BINDINGS: [(&str, &str, &str); 6] = [
+    (PAYMENT, TOPIC, "stele-demo.order.placed"),
+    (PAYMENT, TOPIC, PAY_AGAIN),
+    (INVENTORY, TOPIC, "stele-demo.order.paid"),
+    (RECOMMENDATION, TOPIC, "stele-demo.order.placed"),
+    (RECOMMENDATION, TOPIC, "stele-demo.order.paid"),
     (PAYMENT_RETRY, RETRY, "payment"),
 ];
+const PAY_AGAIN: &str = "stele-demo.retry.payment";
+const NEWSLETTER: &str = "stele-demo.newsletter.sent";
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -64,7 +71,7 @@ pub(crate) struct Shop {
     url: String,
     /// Tells this run's messages from others'.
     run: String,
-    /// The broker also speaks Kafka: there is a stream, and somebody reads it.
+    /// There is a stream, and somebody reads it.
     audited: bool,
     ledger: Arc<Mutex<Ledger>>,
 }
@@ -105,11 +112,11 @@ impl Service {
 }
 
 impl Shop {
-    pub(crate) fn new(url: &str, audited: bool) -> Self {
+    pub(crate) fn new(url: &str, readers: Readers) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let run = format!("{}-{}", std::process::id(), now.as_micros());
-        let ledger = Arc::new(Mutex::new(Ledger::new(audited)));
-        Self { url: url.to_owned(), run, audited, ledger }
+        let ledger = Arc::new(Mutex::new(Ledger::new(readers)));
+        Self { url: url.to_owned(), run, audited: readers.kafka, ledger }
     }
 
     /// Looks at the ledger.
@@ -118,7 +125,8 @@ impl Shop {
     }
 
     async fn connect(&self, name: &str) -> anyhow::Result<Connection> {
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let properties =
+            ConnectionProperties::default().with_connection_name(format!("{PREFIX}{name}").into());
         let connecting = tokio::time::timeout(CONNECT, Connection::connect(&self.url, properties));
         let what = || format!("could not connect as {name}");
         connecting.await.with_context(what)?.with_context(what)
@@ -129,10 +137,8 @@ impl Shop {
         self.close().await.context("could not remove what an earlier run left")?;
         let connection = self.connect("setup").await?;
         let channel = connection.create_channel().await?;
-        for (name, kind) in EXCHANGES {
-            let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-            channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await?;
-        }
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(RETRY.into(), ExchangeKind::Direct, options, FieldTable::default()).await?;
         for queue in QUEUES {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             channel.queue_declare(queue.into(), options, arguments(queue)).await?;
@@ -147,7 +153,7 @@ impl Shop {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             channel.queue_declare(EVENTS.into(), options, arguments(EVENTS)).await?;
             let (options, table) = (QueueBindOptions::default(), FieldTable::default());
-            channel.queue_bind(EVENTS.into(), SHOP.into(), "order.*".into(), options, table).await?;
+            channel.queue_bind(EVENTS.into(), TOPIC.into(), ORDERS.into(), options, table).await?;
         }
         goodbye(&connection).await
     }
@@ -159,9 +165,7 @@ impl Shop {
         for queue in QUEUES.into_iter().chain([EVENTS]) {
             channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         }
-        for (name, _) in EXCHANGES {
-            channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await?;
-        }
+        channel.exchange_delete(RETRY.into(), ExchangeDeleteOptions::default()).await?;
         goodbye(&connection).await
     }
 
@@ -181,11 +185,18 @@ impl Shop {
 
     async fn place(&self, channel: &Channel, order: u64) -> anyhow::Result<()> {
         self.ledger(|ledger| ledger.place(order));
-        let confirmed = self.publish(channel, SHOP, "order.placed", order).await?;
+        let confirmed = self.publish(channel, TOPIC, &Event::Placed.subject(), order).await?;
         self.ledger(|ledger| ledger.answer(order, confirmed));
         if order.is_multiple_of(NEWSLETTER_EVERY) {
-            self.publish(channel, SHOP, "newsletter.sent", order).await?;
+            self.publish(channel, TOPIC, NEWSLETTER, order).await?;
         }
+        Ok(())
+    }
+
+    /// Publishes what has happened to an order.
+    async fn tell(&self, channel: &Channel, event: Event, order: u64) -> anyhow::Result<()> {
+        let confirmed = self.publish(channel, TOPIC, &event.subject(), order).await?;
+        anyhow::ensure!(confirmed, "{} was refused", event.subject());
         Ok(())
     }
 
@@ -202,7 +213,7 @@ impl Shop {
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
             .with_content_type("application/json".into())
-            .with_message_id(format!("{}/{order}", self.run).into());
+            .with_message_id(format!("{}/{order}/{key}", self.run).into());
         let options = BasicPublishOptions::default();
         let sent =
             channel.basic_publish(exchange.into(), key.into(), options, body.as_bytes(), properties).await?;
@@ -233,14 +244,19 @@ impl Shop {
             self.ledger(Ledger::stranger);
             return Ok(delivery.ack(BasicAckOptions::default()).await.map(drop)?);
         };
-        let step = match service {
+        let (step, event) = match service {
             Service::Payment => return self.pay(channel, delivery, order).await,
-            Service::Inventory => Step::Shipped,
-            Service::Support => Step::Parked,
-            Service::Recommendation if delivery.routing_key.as_str() == "order.paid" => Step::SawPaid,
-            Service::Recommendation => Step::SawPlaced,
+            Service::Inventory => (Step::Shipped, Some(Event::Shipped)),
+            Service::Support => (Step::Parked, Some(Event::Parked)),
+            Service::Recommendation => match Event::of(delivery.routing_key.as_str()) {
+                Some(Event::Paid) => (Step::SawPaid, None),
+                _ => (Step::SawPlaced, None),
+            },
         };
         self.ledger(|ledger| ledger.step(order, step, delivery.redelivered));
+        if let Some(event) = event {
+            self.tell(channel, event, order).await?;
+        }
         delivery.ack(BasicAckOptions::default()).await?;
         Ok(())
     }
@@ -250,7 +266,7 @@ impl Shop {
         let tries = 1 + rejections(&delivery);
         let fails = order % 23 == 5 || (order % 7 == 3 && tries == 1);
         if !fails {
-            anyhow::ensure!(self.publish(channel, SHOP, "order.paid", order).await?, "a payment was refused");
+            self.tell(channel, Event::Paid, order).await?;
             self.ledger(|ledger| ledger.step(order, Step::Paid, delivery.redelivered));
             delivery.ack(BasicAckOptions::default()).await?;
             return Ok(());
@@ -268,12 +284,17 @@ impl Shop {
 
     /// The order that a message of this run is about.
     fn order_of(&self, delivery: &Delivery) -> Option<u64> {
-        let id = delivery.properties.message_id().as_ref()?.as_str();
-        id.strip_prefix(&self.run)?.strip_prefix('/')?.parse().ok()
+        self.order_by_id(delivery.properties.message_id().as_ref()?.as_str())
     }
 }
 
 impl Shop {
+    /// The order that a message of this run is about, by the message's id.
+    pub(crate) fn order_by_id(&self, id: &str) -> Option<u64> {
+        let (order, _) = id.strip_prefix(&self.run)?.strip_prefix('/')?.split_once('/')?;
+        order.parse().ok()
+    }
+
     /// The order that the body of one of this run's messages is about.
     pub(crate) fn order_in(&self, body: &[u8]) -> Option<u64> {
         let body: serde_json::Value = serde_json::from_slice(body).ok()?;
@@ -294,8 +315,8 @@ fn arguments(queue: &str) -> FieldTable {
         }
         PAYMENT_RETRY => {
             put("x-message-ttl", AMQPValue::LongInt(RETRY_AFTER_MS));
-            put("x-dead-letter-exchange", text(SHOP));
-            put("x-dead-letter-routing-key", text("retry.payment"));
+            put("x-dead-letter-exchange", text(TOPIC));
+            put("x-dead-letter-routing-key", text(PAY_AGAIN));
         }
         EVENTS => put("x-queue-type", text("stream")),
         _ => {}
