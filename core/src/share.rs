@@ -217,8 +217,8 @@ impl Share {
         }
     }
 
-    /// When it has to be looked at if nothing else happens before.
-    pub(crate) fn due(&self, now: Now) -> Option<Now> {
+    /// When it has to be looked at if nothing else happens before; a stalled one not for its leases.
+    pub(crate) fn due(&self, now: Now, is_stalled: bool) -> Option<Now> {
         let unused = self
             .settings
             .inactive_us
@@ -227,7 +227,8 @@ impl Share {
         let asked = !self.takers.is_empty();
         let paused = self.settings.pause_until.filter(|until| *until > now && asked);
         let rest = Some(self.rests_until).filter(|until| *until > now && asked);
-        [self.pending.due(), self.takers.due(), unused, paused, rest].into_iter().flatten().min()
+        let pending = self.pending.due().filter(|_| !is_stalled);
+        [pending, self.takers.due(), unused, paused, rest].into_iter().flatten().min()
     }
 }
 
@@ -243,6 +244,8 @@ pub(crate) struct Shares {
     pub(crate) timers: BTreeSet<(Now, ShareNumber)>,
     /// Groups with work left.
     pub(crate) again: BTreeSet<ShareNumber>,
+    /// Groups that give nothing out until a move ends: they have dead letters, and too many moves are under way.
+    pub(crate) stalled: BTreeSet<ShareNumber>,
     /// Partitions whose records are to be looked at from a position on: those that nobody needs go.
     pub(crate) sweeps: BTreeMap<QueueId, Position>,
     /// Where the next record of such a partition will stand that was never looked at.
@@ -295,6 +298,7 @@ impl Shares {
             self.takers.remove(&id);
         }
         self.again.remove(&number);
+        self.stalled.remove(&number);
         if let Some(at) = share.timer {
             self.timers.remove(&(at, number));
         }
@@ -313,6 +317,11 @@ impl Shares {
         }
     }
 
+    /// A move has ended: there is room for others.
+    pub(crate) fn moves_go_on(&mut self) {
+        self.again.append(&mut self.stalled);
+    }
+
     pub(crate) fn deadline(&self) -> Option<Now> {
         if !self.again.is_empty() || !self.sweeps.is_empty() {
             return Some(Now(0));
@@ -322,9 +331,13 @@ impl Shares {
 
     /// Sets the group's timer to when it has to be looked at next.
     pub(crate) fn set_timer(&mut self, number: ShareNumber, now: Now) {
+        let is_stalled = self.stalled.contains(&number);
         let Some(share) = self.groups.get_mut(&number) else { return };
         // One that is too early only looks and is set anew: cheaper than moving it with every delivery and settle.
-        let Some(due) = share.due(now).filter(|due| share.timer.is_none_or(|at| *due < at)) else { return };
+        let Some(due) = share.due(now, is_stalled).filter(|due| share.timer.is_none_or(|at| *due < at))
+        else {
+            return;
+        };
         if let Some(at) = share.timer.replace(due) {
             self.timers.remove(&(at, number));
         }

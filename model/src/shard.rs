@@ -9,7 +9,8 @@ use crate::queue::QueueSpec;
 use crate::refusal::Refusal;
 use crate::settle::Settle;
 use crate::share::{
-    ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer, ShareEffect, ShareNews, ShareRefusal,
+    ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer, ShareEffect, ShareMove, ShareNews,
+    ShareRefusal,
 };
 use crate::stream::records::{RecordsAnswer, ShardRecords, ShardRecordsAnswer, ShardStored};
 use crate::stream::{
@@ -460,19 +461,31 @@ pub enum DeathReason {
     DeliveryLimit,
 }
 
-/// Records that leave a queue for wherever its dead letters go.
+/// Records that leave their place for wherever its dead letters go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
     /// The shard it leaves.
     pub from: ShardId,
     /// Grows by one for each move of the shard, for ever; also its number on the links to the shards that take the records.
     pub number: u64,
-    /// The queue it leaves, with its name, namespace and dead-letter target.
-    pub queue: Arc<QueueSpec>,
-    /// Why.
-    pub reason: DeathReason,
-    /// The records.
-    pub records: Vec<Grant>,
+    /// What they leave.
+    pub out_of: MoveOut,
+}
+
+/// What records on the move leave, and which they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MoveOut {
+    /// A queue.
+    Queue {
+        /// With its name, namespace and dead-letter target.
+        queue: Arc<QueueSpec>,
+        /// Why.
+        reason: DeathReason,
+        /// The records.
+        records: Vec<Grant>,
+    },
+    /// A shared group.
+    Share(Arc<ShareMove>),
 }
 
 /// A move with the records' bytes, as the runner hands it to a hub.
@@ -480,7 +493,7 @@ pub struct Move {
 pub struct MoveRecords {
     /// The move.
     pub of: Move,
-    /// One for each of its records, in order.
+    /// One for each of its records, in order; empty for one that could not be opened.
     pub bytes: Vec<Bytes>,
 }
 

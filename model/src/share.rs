@@ -13,10 +13,10 @@
 //!
 //! Times and durations are in µs.
 
-use crate::id::{Call, HubId, Now, Position, QueueId, SessionId, SubscriptionId};
+use crate::id::{Call, HubId, NamespaceId, Now, Position, QueueId, SessionId, SubscriptionId};
 use crate::queue::DeadLetter;
 use crate::settle::Run;
-use crate::stream::{FoundRecords, PartitionRef, PartitionSpec};
+use crate::stream::{Found, FoundRecords, PartitionRef, PartitionSpec};
 use crate::subject::Pattern;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -113,8 +113,8 @@ pub struct ShareSettings {
     pub inactive_us: Option<u64>,
     /// Nothing is given out until then.
     pub pause_until: Option<Now>,
-    /// Where records go that were given up or terminated; `None`: nowhere, they only stay in the stream. A target is refused as
-    /// [`ShareRefusal::Invalid`] until shards can move records out of streams.
+    /// Where records go that were given up or terminated, by a move (S6); `None`: nowhere, they only stay in the stream. With a target they
+    /// are settled by that. Names of at most [`DEAD_LETTER_BYTES_MAX`].
     pub dead_letter: Option<DeadLetter>,
     /// It is there until it is deleted or unused; `false`: it does not outlive the process.
     pub durable: bool,
@@ -126,6 +126,8 @@ pub struct ShareSettings {
     pub arguments: Bytes,
 }
 
+/// Longest name of an exchange or key in [`ShareSettings::dead_letter`], bytes.
+pub const DEAD_LETTER_BYTES_MAX: usize = 4096;
 /// Most entries of [`ShareSettings::backoff_us`].
 pub const BACKOFF_MAX: usize = 64;
 /// Most filters of a group.
@@ -659,6 +661,51 @@ pub struct ShardSettle {
     pub runs: Vec<Run>,
     /// See [`ShareSettle::delivery`].
     pub delivery: u32,
+}
+
+/// Records that a shared group gave up or was told to forget, on the move to its dead letters (S6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareMove {
+    /// Of which partition they are records.
+    pub partition: QueueId,
+    /// Where its stream lives.
+    pub namespace: NamespaceId,
+    /// The stream's name.
+    pub stream: String,
+    /// The group's name.
+    pub group: String,
+    /// Where they go.
+    pub target: DeadLetter,
+    /// Why.
+    pub why: ShareDeath,
+    /// The records.
+    pub records: Vec<DeadRecord>,
+}
+
+/// Why a record is a dead letter of a shared group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShareDeath {
+    /// It was delivered as often as may be.
+    Exhausted,
+    /// A taker has terminated it.
+    Terminated {
+        /// The taker's words, at most [`REASON_BYTES_MAX`]; may be empty.
+        reason: String,
+    },
+}
+
+/// Most bytes of a [`ShareDeath::Terminated`]'s reason that are kept.
+pub const REASON_BYTES_MAX: usize = 255;
+
+/// One record of a [`ShareMove`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadRecord {
+    /// Where it stands in its partition.
+    pub position: Position,
+    /// How often the group has delivered it.
+    pub deliveries: u32,
+    /// The batch that holds it.
+    pub batch: Found,
 }
 
 /// Records that a taker gets: neighbours of one batch.

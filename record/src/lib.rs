@@ -33,6 +33,7 @@
 
 pub mod batch;
 mod damage;
+pub mod dead;
 mod draft;
 pub mod history;
 pub mod nats;

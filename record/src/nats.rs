@@ -212,7 +212,7 @@ fn put_value(block: &mut Vec<u8>, name: &[u8], value: &Value<'_>) {
 }
 
 /// A header line, if its name and value can stand in one.
-fn put_line(block: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(crate) fn put_line(block: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     let breaks = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let is_name = !name.is_empty() && !name.iter().any(|byte| *byte <= b' ' || *byte == b':');
     if is_name && !value.iter().any(breaks) {

@@ -11,8 +11,9 @@ use stele_core::shard::Mutant as Inside;
 use stele_model::group::GroupVerb;
 use stele_model::id::{Lsn, Now, Place, Position, QueueId};
 use stele_model::machine::{Effects, Journal, Machine, Urgency};
-use stele_model::shard::{Answer, ShardEffect, ShardOp};
-use stele_model::share::{ShareAnswer, ShareVerb};
+use stele_model::shard::{Answer, MoveOut, ShardEffect, ShardOp};
+use stele_model::share::{ShareAnswer, ShareEffect, ShareVerb};
+use stele_model::subject::Pattern;
 
 /// A kind of mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,12 @@ pub enum Mutant {
     FloorBack,
     /// The bound on unsettled deliveries is forgotten.
     PendingIgnored,
+    /// Dead letters of shared groups are not told to any hub.
+    BurialsLost,
+    /// A shared group wants one subject of its stream only.
+    FilterNarrowed,
+    /// A taker is told another place of a record now and then.
+    PlacesShifted,
     /// One that the shard itself offers.
     Inside(Inside),
 }
@@ -75,8 +82,8 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("confirm-early", Mutant::ConfirmEarly, &["W1"]),
     ("settle-commits", Mutant::SettleCommits, &["W15"]),
     ("forget-assign", Mutant::ForgetAssign, &["W6"]),
-    ("no-link-numbers", Mutant::NoLinkNumbers, &["W9"]),
-    ("moves-not-resent", Mutant::MovesNotResent, &["W1"]),
+    ("no-link-numbers", Mutant::NoLinkNumbers, &["W9", "W47"]),
+    ("moves-not-resent", Mutant::MovesNotResent, &["W1", "W47"]),
     ("delete-anyway", Mutant::DeleteAnyway, &["W10"]),
     ("stale-snapshot", Mutant::StaleSnapshot, &["W13"]),
     ("settle-lost", Mutant::SettleLost, &["W5"]),
@@ -90,8 +97,8 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("early-confirm", Mutant::Inside(Inside::EarlyConfirm), &["W1"]),
     ("urgent-settle", Mutant::Inside(Inside::UrgentSettle), &["W15"]),
     ("forgotten-delivery", Mutant::Inside(Inside::ForgottenDelivery), &["W12", "W6"]),
-    ("taken-twice", Mutant::Inside(Inside::TakenTwice), &["W9"]),
-    ("lost-move", Mutant::Inside(Inside::LostMove), &["W1"]),
+    ("taken-twice", Mutant::Inside(Inside::TakenTwice), &["W9", "W47"]),
+    ("lost-move", Mutant::Inside(Inside::LostMove), &["W1", "W47"]),
     ("early-append", Mutant::Inside(Inside::EarlyAppend), &["W20"]),
     ("numbers-ignored", Mutant::NumbersIgnored, &["W21"]),
     ("repeat-taken", Mutant::Inside(Inside::RepeatTaken), &["W21"]),
@@ -110,6 +117,10 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("ends-lost", Mutant::EndsLost, &["W44"]),
     ("floor-back", Mutant::FloorBack, &["W45"]),
     ("pending-ignored", Mutant::PendingIgnored, &["W46"]),
+    ("filter-narrowed", Mutant::FilterNarrowed, &["W40"]),
+    ("places-shifted", Mutant::PlacesShifted, &["W43"]),
+    ("early-records", Mutant::Inside(Inside::EarlyRecords), &["W4"]),
+    ("burials-lost", Mutant::BurialsLost, &["W47"]),
     ("unlogged-terms", Mutant::Inside(Inside::UnloggedTerms), &["W12", "W13", "W41"]),
     ("unlogged-delivery", Mutant::Inside(Inside::UnloggedDelivery), &["W12", "W13"]),
     ("unlogged-settle", Mutant::Inside(Inside::UnloggedSettle), &["W12", "W13", "W44"]),
@@ -167,11 +178,7 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
             (Some(Mutant::PartsDoubled | Mutant::CommitForgotten), ShardOp::Group(ask)) => {
                 bend_group(self.mutant, &mut ask.verb);
             }
-            (Some(Mutant::PendingIgnored), ShardOp::Share(ask)) => {
-                if let ShareVerb::Put { settings, .. } = &mut ask.verb {
-                    settings.pending_max = None;
-                }
-            }
+            (Some(mutant), ShardOp::Share(ask)) => bend_share(mutant, &mut ask.verb),
             (Some(Mutant::EndsLost), ShardOp::SettleShares(of)) if self.rng.chance(1, 2) => {
                 of.settles.iter_mut().for_each(|settle| settle.runs.clear());
             }
@@ -194,6 +201,13 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
                     Some(Mutant::FloorBack),
                     ShardEffect::Answer { answer: Ok(Answer::Share(Ok(ShareAnswer::Info(info)))), .. },
                 ) if self.rng.chance(1, 2) => info.floor.next.0 /= 2,
+                (
+                    Some(Mutant::PlacesShifted),
+                    ShardEffect::Shared { what: ShareEffect::Deliver { ranges, .. }, .. },
+                ) if self.rng.chance(1, 4) => ranges.iter_mut().for_each(|range| {
+                    range.records.batch.first.0 += 1;
+                    range.records.from.0 += 1;
+                }),
                 (Some(Mutant::RefusalForgotten), ShardEffect::Published { refused, .. }) => refused.clear(),
                 (Some(Mutant::ForgetAssign), ShardEffect::Deliver { queue, records, .. }) => {
                     for grant in records {
@@ -213,8 +227,15 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
             }
         }
         effects.append(&mut again);
-        if self.mutant == Some(Mutant::WakesLost) {
-            effects.retain(|(_, effect)| !matches!(effect, ShardEffect::Woken { .. }));
+        effects.retain(|(_, effect)| !self.swallows(effect));
+    }
+
+    /// What is never said.
+    fn swallows(&self, effect: &ShardEffect) -> bool {
+        match (self.mutant, effect) {
+            (Some(Mutant::WakesLost), ShardEffect::Woken { .. }) => true,
+            (Some(Mutant::BurialsLost), ShardEffect::Move(of)) => matches!(of.out_of, MoveOut::Share(_)),
+            _ => false,
         }
     }
 
@@ -281,6 +302,15 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Machine for Bent<M> {
 
     fn live_in(&self, range: (Lsn, Lsn), out: &mut Vec<(Place, u32)>) {
         self.inner.live_in(range, out);
+    }
+}
+
+fn bend_share(mutant: Mutant, verb: &mut ShareVerb) {
+    let ShareVerb::Put { settings, .. } = verb else { return };
+    match mutant {
+        Mutant::PendingIgnored => settings.pending_max = None,
+        Mutant::FilterNarrowed => settings.filters = Pattern::new("jet.a").into_iter().collect(),
+        _ => {}
     }
 }
 

@@ -13,7 +13,7 @@ use crate::history::shared::{MessageId, SharedEvent};
 use crate::history::{Event, Step};
 use crate::link::Link;
 use crate::rng::Rng;
-use crate::topology::{group, group_settings, jet};
+use crate::topology::{buried, group, group_settings, jet};
 use publish::Message;
 use std::collections::BTreeMap;
 use stele_model::id::{HubId, Position, SessionId, Ticket};
@@ -56,6 +56,7 @@ pub struct Taker {
 enum Look {
     Takes,
     Scans,
+    Digs,
     Done,
 }
 
@@ -69,6 +70,7 @@ enum Asked {
     Settle(u64),
     Info(Step),
     Scan,
+    Dig,
 }
 
 impl Taker {
@@ -165,16 +167,17 @@ impl Taker {
         }
     }
 
-    /// The closer takes what is left, then looks at the whole stream.
+    /// The closer takes what is left, then looks at the whole stream, then at the dead letters.
     fn look(&mut self, desk: &Desk) {
-        if self.closer == Some(Look::Scans) {
-            let subjects = stele_model::subject::Pattern::everything();
-            let from = From::Position(Position(0));
-            let scan = ScanOf { subjects, from, count_max: 1 << 20, bytes_max: 1 << 30 };
-            self.ask(Op::Records(RecordsRequest { of: jet(), ask: RecordsAsk::Scan(scan) }), Asked::Scan);
-            return;
-        }
-        self.pull(desk, PullWant { count: 3, no_wait: true, ..PullWant::default() });
+        let (of, asked) = match self.closer {
+            Some(Look::Scans) => (jet(), Asked::Scan),
+            Some(Look::Digs) => (buried(), Asked::Dig),
+            _ => return self.pull(desk, PullWant { count: 3, no_wait: true, ..PullWant::default() }),
+        };
+        let subjects = stele_model::subject::Pattern::everything();
+        let from = From::Position(Position(0));
+        let scan = ScanOf { subjects, from, count_max: 1 << 20, bytes_max: 1 << 30 };
+        self.ask(Op::Records(RecordsRequest { of, ask: RecordsAsk::Scan(scan) }), asked);
     }
 
     fn pull(&mut self, desk: &Desk, want: PullWant) {
@@ -209,7 +212,8 @@ impl Taker {
         let runs = positions.iter().map(|position| Run { first: *position, count: 1 }).collect();
         if matches!(how, ShareHow::Accept | ShareHow::Terminate { .. }) {
             let number = awaited.then_some(number);
-            desk.event(&Event::Shared(SharedEvent::EndAsked { number, positions }));
+            let terminates = matches!(how, ShareHow::Terminate { .. });
+            desk.event(&Event::Shared(SharedEvent::EndAsked { number, positions, terminates }));
         }
         let settles = vec![ShareSettle { share: group(), how, runs, delivery: 0 }];
         let op = Op::SettleShares(ShareSettles { settles, awaited });

@@ -5,6 +5,7 @@
 
 use crate::history::stream::Part;
 use stele_model::op::{CreateStream, Define, DestinationName, Rule};
+use stele_model::queue::DeadLetter;
 use stele_model::share::{ShareRef, ShareSettings};
 use stele_model::stream::records::RecordSettings;
 use stele_model::stream::{PartitionRef, StreamRef, StreamSettings, StreamUuid};
@@ -228,10 +229,31 @@ pub fn group() -> ShareRef {
     ShareRef { of: jet(), group: "workers".to_owned() }
 }
 
+/// The stream that holds the shared group's dead letters, and the subject they come by.
+const BURIED: &str = "buried";
+
+/// See [`BURIED`].
+#[must_use]
+pub fn buried() -> PartitionRef {
+    PartitionRef { stream: StreamRef::Name(BURIED.to_owned()), index: 0 }
+}
+
 /// What the shared group is set to, by everybody.
 #[must_use]
 pub fn group_settings() -> ShareSettings {
-    ShareSettings { pending_max: Some(PENDING_MAX), lease_us: LEASE_US, ..ShareSettings::default() }
+    let dead_letter = Some(DeadLetter { exchange: "amq.topic".to_owned(), key: Some(BURIED.to_owned()) });
+    ShareSettings {
+        pending_max: Some(PENDING_MAX),
+        lease_us: LEASE_US,
+        dead_letter,
+        ..ShareSettings::default()
+    }
+}
+
+fn create_buried() -> Define {
+    let subjects = Pattern::new(BURIED).into_iter().collect();
+    let records = RecordSettings { subjects, ..RecordSettings::default() };
+    create(BURIED, 1, StreamSettings { records: Some(Box::new(records)), ..StreamSettings::default() })
 }
 
 fn create_jet() -> Define {
@@ -294,6 +316,7 @@ pub fn definitions() -> Vec<Define> {
     }
     all.extend(STREAMS.iter().map(create_standing));
     all.push(create_jet());
+    all.push(create_buried());
     all
 }
 

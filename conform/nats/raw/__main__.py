@@ -14,6 +14,7 @@ sys.path.append(str(pathlib.Path(__file__).parent.parent))
 import acks  # noqa: F401 each of these registers its cases
 import consumers  # noqa: F401
 import core  # noqa: F401
+import dead  # noqa: F401
 import deliveries  # noqa: F401
 import layers  # noqa: F401
 import publishes  # noqa: F401

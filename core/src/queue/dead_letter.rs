@@ -1,21 +1,24 @@
-//! Records on the move: they have left their queue and have not yet arrived where dead letters go (S6).
+//! Records on the move: they have left their queue or shared group and have not yet arrived where dead letters go (S6).
 //!
 //! Called by the shard. What must hold: a number is logged before it leaves the shard, and never used twice; an unfinished move is sent
 //! again after a restart, in the order of the numbers; moving records count in no limit of a queue. Not here: where they go (a hub
 //! decides, at that time).
 
 use super::Record;
+use crate::shard::LiveBytes;
 use crate::shelf::Shelf;
 use std::sync::Arc;
-use stele_model::id::ShardId;
+use stele_model::id::{Place, ShardId};
 use stele_model::queue::QueueSpec;
-use stele_model::shard::{DeathReason, Move};
+use stele_model::shard::{DeathReason, Move, MoveOut};
+use stele_model::share::ShareMove;
 
 /// Records of one move, at most.
 pub(crate) const MOVE_RECORDS_MAX: usize = 256;
 /// Bytes of one move, at most (one record may have more).
 pub(crate) const MOVE_BYTES_MAX: u64 = 256 << 10;
-/// Moves under way; above it, expired and superfluous records wait in their queue. Rejected ones do not: readers' credit bounds them.
+/// Moves under way; above it, expired and superfluous records wait in their queue, and exhausted ones in their group. Rejected and
+/// terminated ones do not: readers' credit bounds them.
 pub(crate) const MOVES_MAX: usize = 64;
 
 /// Moves that are not finished.
@@ -28,10 +31,11 @@ pub(crate) struct Moves {
 
 /// One move.
 #[derive(Clone, Debug)]
-pub(crate) struct Moving {
-    pub(crate) queue: Arc<QueueSpec>,
-    pub(crate) reason: DeathReason,
-    pub(crate) records: Vec<Record>,
+pub(crate) enum Moving {
+    /// Out of a queue.
+    Queue { queue: Arc<QueueSpec>, reason: DeathReason, records: Vec<Record> },
+    /// Out of a shared group. The stream may let go of the records meanwhile: their bytes are held by the move too.
+    Share(Arc<ShareMove>),
 }
 
 impl Moves {
@@ -78,7 +82,7 @@ impl Moves {
 
     /// Those that have no records.
     pub(crate) fn empty(&self) -> Vec<u64> {
-        self.iter().filter(|(_, moving)| moving.records.is_empty()).map(|(number, _)| number).collect()
+        self.iter().filter(|(_, moving)| moving.is_empty()).map(|(number, _)| number).collect()
     }
 
     /// All, in the order of their numbers.
@@ -90,16 +94,50 @@ impl Moves {
 impl Moving {
     /// As a hub is told of it.
     pub(crate) fn effect(&self, from: ShardId, number: u64) -> Move {
-        let records = self.records.iter().map(Record::grant).collect();
-        Move { from, number, queue: Arc::clone(&self.queue), reason: self.reason, records }
+        let out_of = match self {
+            Self::Queue { queue, reason, records } => MoveOut::Queue {
+                queue: Arc::clone(queue),
+                reason: *reason,
+                records: records.iter().map(Record::grant).collect(),
+            },
+            Self::Share(of) => MoveOut::Share(Arc::clone(of)),
+        };
+        Move { from, number, out_of }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Queue { records, .. } => records.is_empty(),
+            Self::Share(of) => of.records.is_empty(),
+        }
+    }
+
+    /// Where the bytes are that it holds, and how many at each place.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Place, u32)> + '_ {
+        let (records, dead) = match self {
+            Self::Queue { records, .. } => (&records[..], &[][..]),
+            Self::Share(of) => (&[][..], &of.records[..]),
+        };
+        let records = records.iter().map(|record| (record.place, record.len));
+        records.chain(dead.iter().map(|record| (record.batch.place, record.batch.len)))
+    }
+
+    /// Counts its bytes as held: of one that a snapshot has, or that begins out of a shared group. A queue's records bring theirs along.
+    pub(crate) fn hold(&self, live: &mut LiveBytes) {
+        self.places().for_each(|(place, len)| live.held(place.lsn, u64::from(len)));
+    }
+
+    /// Lets go of all its bytes.
+    pub(crate) fn let_go(&self, live: &mut LiveBytes) {
+        self.places().for_each(|(place, len)| live.let_go(place.lsn, len));
     }
 }
 
-/// Where to cut records into moves: how many of `records` go first.
-pub(crate) fn cut(records: &[Record]) -> usize {
+/// Where to cut records of these lengths into moves: how many go first.
+pub(crate) fn cut(lens: impl Iterator<Item = u32>) -> usize {
     let mut bytes = 0;
-    let fits = records.iter().take(MOVE_RECORDS_MAX).take_while(|record| {
-        bytes += u64::from(record.len);
+    let fits = lens.take(MOVE_RECORDS_MAX).take_while(|len| {
+        bytes += u64::from(*len);
         bytes <= MOVE_BYTES_MAX
     });
     fits.count().max(1)

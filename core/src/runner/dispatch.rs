@@ -16,7 +16,7 @@ use stele_model::id::{HubId, Lsn, Place, ShardId, SubscriptionId};
 use stele_model::log::ReadError;
 use stele_model::outcome::{Deliveries, Delivery};
 use stele_model::registry::RegistryOp;
-use stele_model::shard::{Grant, MoveRecords, ShardEffect, ShardOp, ToHub};
+use stele_model::shard::{Grant, MoveOut, MoveRecords, ShardEffect, ShardOp, ToHub};
 use stele_model::share::ShareEffect;
 
 /// Something for the driver to carry.
@@ -244,6 +244,10 @@ impl Dispatch {
                 Out::Hub(subscription.session.hub, ToHub::Cancelled { subscription })
             }
             ShardEffect::Move(of) => {
+                let bytes = match &of.out_of {
+                    MoveOut::Queue { .. } => bytes,
+                    MoveOut::Share(of) => share::dead(of, bytes),
+                };
                 Out::Hub(HubId(self.shard.0 % self.hubs), ToHub::Move(MoveRecords { of, bytes }))
             }
             ShardEffect::Closing { queue } => Out::Registry(RegistryOp::Closing { queue }),
@@ -260,7 +264,10 @@ fn places(effect: &ShardEffect) -> Vec<(Place, u32)> {
     match effect {
         ShardEffect::Deliver { records, .. } => granted(records),
         ShardEffect::Got { record, .. } => granted(record.as_slice()),
-        ShardEffect::Move(of) => granted(&of.records),
+        ShardEffect::Move(of) => match &of.out_of {
+            MoveOut::Queue { records, .. } => granted(records),
+            MoveOut::Share(of) => of.records.iter().map(|of| (of.batch.place, of.batch.len)).collect(),
+        },
         ShardEffect::Read { parts, .. } => batches::places_of_read(parts),
         ShardEffect::Sought { parts, .. } => batches::places_of_search(parts),
         ShardEffect::Records { answer: Ok(answer), .. } => records::places(answer),

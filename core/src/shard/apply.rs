@@ -50,12 +50,12 @@ impl Shard {
                     records.push(queue.take_anywhere(position).ok_or_else(|| not_there(position))?);
                     Ok(())
                 })?;
-                let moving = Moving { queue: Arc::clone(&queue.spec), reason, records };
+                let moving = Moving::Queue { queue: Arc::clone(&queue.spec), reason, records };
                 self.moves.replay(number, moving)
             }
             Entry::Moved { number } => {
                 let moving = self.moves.end(number).ok_or_else(|| format!("ends unknown move {number}"))?;
-                moving.records.iter().for_each(|record| self.live.gone(record));
+                moving.let_go(&mut self.live);
                 Ok(())
             }
             Entry::Put { revision, spec } => {

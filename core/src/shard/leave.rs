@@ -111,7 +111,7 @@ impl Shard {
         queue.sums.dead_lettered += records.len() as u64;
         let mut rest = records;
         while !rest.is_empty() {
-            let (records, others) = rest.split_at(cut(rest));
+            let (records, others) = rest.split_at(cut(rest.iter().map(|record| record.len)));
             rest = others;
             let mut runs = Vec::new();
             for record in records.iter().filter(|record| queue.logs(record)) {
@@ -119,7 +119,7 @@ impl Shard {
             }
             let number = self.moves.next();
             let place = turn.log(Urgency::Rides, |out| entry::put_moving(out, number, id, reason, &runs));
-            let moving = Moving { queue: Arc::clone(&queue.spec), reason, records: records.to_vec() };
+            let moving = Moving::Queue { queue: Arc::clone(&queue.spec), reason, records: records.to_vec() };
             turn.say(place.lsn, ShardEffect::Move(moving.effect(self.id, number)));
             self.moves.begin(number, moving);
         }
@@ -129,9 +129,10 @@ impl Shard {
     pub(super) fn moved(&mut self, number: u64, turn: &mut Turn<'_>) {
         let Some(moving) = self.moves.end(number) else { return };
         turn.log(Urgency::Rides, |out| entry::put_moved(out, number));
-        moving.records.iter().for_each(|record| self.live.gone(record));
+        moving.let_go(&mut self.live);
         if !self.moves.is_full() {
             self.work.moves_go_on();
+            self.shares.moves_go_on();
         }
     }
 }

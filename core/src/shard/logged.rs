@@ -6,6 +6,7 @@
 use super::Shard;
 use super::group::{self, LoggedGroups};
 use super::share::{self, LoggedShare};
+use crate::queue::dead_letter::Moving;
 use crate::queue::{Queue, Record};
 use crate::stream::compact::Compaction;
 use crate::stream::single::Expiry;
@@ -16,6 +17,7 @@ use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision};
 use stele_model::publish::LinkNumber;
 use stele_model::queue::QueueSpec;
 use stele_model::shard::DeathReason;
+use stele_model::share::ShareMove;
 use stele_model::stream::{Format, PartitionSpec};
 
 /// All that a replay of a shard's log must bring back.
@@ -25,8 +27,10 @@ pub struct LoggedState {
     pub queues: Vec<LoggedQueue>,
     /// The last number of each link, by sender.
     pub links: Vec<LinkNumber>,
-    /// Unfinished moves: number, queue, reason, logged records.
+    /// Unfinished moves out of queues: number, queue, reason, logged records.
     pub moves: Vec<(u64, QueueId, DeathReason, Vec<LoggedRecord>)>,
+    /// Unfinished moves out of shared groups.
+    pub share_moves: Vec<(u64, ShareMove)>,
     /// The last number given to a move.
     pub move_last: u64,
     /// The registry's last word.
@@ -134,15 +138,21 @@ pub struct LoggedRecord {
 }
 
 pub(super) fn of(shard: &Shard) -> LoggedState {
-    let moves = shard.moves.iter().map(|(number, moving)| {
-        let lasting = moving.queue.settings.durable;
-        let records = moving.records.iter().filter(|record| lasting && !record.is_volatile());
-        (number, moving.queue.id, moving.reason, records.map(record).collect())
+    let moves = shard.moves.iter().filter_map(|(number, moving)| {
+        let Moving::Queue { queue, reason, records } = moving else { return None };
+        let lasting = queue.settings.durable;
+        let records = records.iter().filter(|record| lasting && !record.is_volatile());
+        Some((number, queue.id, *reason, records.map(record).collect()))
+    });
+    let share_moves = shard.moves.iter().filter_map(|(number, moving)| match moving {
+        Moving::Share(of) => Some((number, share::logged_move(of))),
+        Moving::Queue { .. } => None,
     });
     LoggedState {
         queues: shard.queues.values().map(queue).collect(),
         links: shard.links.iter().collect(),
         moves: moves.collect(),
+        share_moves: share_moves.collect(),
         move_last: shard.moves.last(),
         revision: shard.revision,
         boot: shard.boot,
@@ -249,8 +259,8 @@ pub(super) fn in_blocks(shard: &Shard, range: (Lsn, Lsn), out: &mut Vec<(Place, 
     for partition in shard.streams.partitions.values() {
         out.extend(partition.index.in_blocks(range).map(|batch| (batch.place, batch.len)));
     }
-    let moving = shard.moves.iter().flat_map(|(_, moving)| &moving.records);
-    out.extend(moving.filter(|record| within(record)).map(|record| (record.place, record.len)));
+    let moving = shard.moves.iter().flat_map(|(_, moving)| moving.places());
+    out.extend(moving.filter(|(place, _)| (range.0..=range.1).contains(&place.lsn)));
     // The batch of a run of records holds those of queues: one name stands for all that begins within it.
     out.sort_unstable_by_key(|(place, len)| (*place, Reverse(*len)));
     out.dedup_by(|inner, outer| inner.0.lsn == outer.0.lsn && inner.0.at + inner.1 <= outer.0.at + outer.1);

@@ -6,6 +6,7 @@
 //! group (`crate::share`), and the word for it in any dialect.
 
 mod chores;
+mod dead_letter;
 mod define;
 mod describe;
 mod entry;
@@ -20,7 +21,7 @@ pub(super) use describe::logged;
 pub use describe::{LoggedPending, LoggedShare};
 pub(super) use entry::{FIRST_KIND, LAST_KIND, ShareEntry, read};
 pub(super) use settle::Settling;
-pub(super) use snapshot::{SHARE, read_share};
+pub(super) use snapshot::{SHARE, SHARE_MOVE, logged_move, put_share_move, read_share, read_share_move};
 
 use super::effect::Turn;
 use super::{Mutant, Shard};
@@ -39,6 +40,9 @@ impl Shard {
     /// Gives out what the group's takers want and may have.
     fn serve_share(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
         let now = turn.now();
+        if self.shares.stalled.contains(&number) {
+            return;
+        }
         let Some(share) = self.shares.groups.get_mut(&number) else { return };
         let Some(partition) = self.streams.partitions.get(&share.partition) else { return };
         let Served { runs, steps, gone, more, at_end } = share.serve(partition, now);

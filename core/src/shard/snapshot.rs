@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision, ShardId};
 use stele_model::publish::LinkNumber;
+use stele_model::queue::QueueSpec;
 use stele_model::shard::DeathReason;
 
 const VERSION: u32 = 1;
@@ -204,6 +205,7 @@ pub(super) fn restore(chunks: &[Bytes]) -> Result<Shard, String> {
                 stream::PARTITION => stream::read_partition(&mut shard, &mut input, &mut index)?,
                 stream::PRODUCERS => stream::read_last_producer(&mut shard, &mut input)?,
                 share::SHARE => share::read_share(&mut shard, &mut input)?,
+                share::SHARE_MOVE => share::read_share_move(&mut shard, &mut input)?,
                 other => return Err(format!("has an item of unknown kind {other}")),
             }
         }
@@ -232,7 +234,10 @@ impl Shelved for Moving {
     type Key = u64;
 
     fn write(&self, number: &u64, out: &mut Vec<u8>, _: &mut Vec<Bytes>) {
-        put_move(out, *number, self);
+        match self {
+            Self::Queue { queue, reason, records } => put_move(out, *number, (queue, *reason, records)),
+            Self::Share(of) => share::put_share_move(out, *number, of),
+        }
     }
 }
 
@@ -293,18 +298,18 @@ fn read_queue(shard: &mut Shard, input: &mut Input<'_>, index: &mut VecDeque<&By
     Ok(())
 }
 
-fn put_move(out: &mut Vec<u8>, number: u64, moving: &Moving) {
+fn put_move(out: &mut Vec<u8>, number: u64, (queue, reason, records): (&QueueSpec, DeathReason, &[Record])) {
     out.put_u8(MOVE);
     out.put_u64_le(number);
-    out.put_u8(match moving.reason {
+    out.put_u8(match reason {
         DeathReason::Rejected => 1,
         DeathReason::Expired => 2,
         DeathReason::MaxLength => 3,
         DeathReason::DeliveryLimit => 4,
     });
-    spec::put(out, &moving.queue);
-    let lasting = moving.queue.settings.durable;
-    put_records(out, moving.records.iter().copied().filter(|record| lasting && !record.is_volatile()));
+    spec::put(out, queue);
+    let lasting = queue.settings.durable;
+    put_records(out, records.iter().copied().filter(|record| lasting && !record.is_volatile()));
 }
 
 fn read_move(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
@@ -318,10 +323,9 @@ fn read_move(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
     };
     let queue = Arc::new(spec::read(input)?);
     let records = read_records(input)?;
-    for record in &records {
-        shard.live.held(record.place.lsn, u64::from(record.len));
-    }
-    shard.moves.restore(number, Moving { queue, reason, records });
+    let moving = Moving::Queue { queue, reason, records };
+    moving.hold(&mut shard.live);
+    shard.moves.restore(number, moving);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use stele_model::publish::{LinkNumber, Publish, Publishes, Route, RoutedRun, Sha
 use stele_model::queue::{QueueSettings, QueueSpec};
 use stele_model::refusal::Refusal;
 use stele_model::settle::{How, Run, Settle};
-use stele_model::shard::{Answer, Grant, QueueCounts, ShardEffect, ShardOp, ShardSubscribe};
+use stele_model::shard::{Answer, Grant, Move, MoveOut, QueueCounts, ShardEffect, ShardOp, ShardSubscribe};
 
 pub(crate) struct Rig {
     pub(crate) shard: Shard,
@@ -242,9 +242,9 @@ impl Rig {
     /// The bodies of what moves, with why.
     pub(crate) fn moves(&self, said: &Said) -> Vec<(u64, stele_model::shard::DeathReason, Vec<String>)> {
         let each = said.iter().filter_map(|(_, effect)| match effect {
-            ShardEffect::Move(of) => {
-                let bodies = of.records.iter().map(|grant| self.body(grant)).collect();
-                Some((of.number, of.reason, bodies))
+            ShardEffect::Move(Move { number, out_of: MoveOut::Queue { reason, records, .. }, .. }) => {
+                let bodies = records.iter().map(|grant| self.body(grant)).collect();
+                Some((*number, *reason, bodies))
             }
             _ => None,
         });

@@ -15,7 +15,7 @@ use stele_model::op::Credit;
 use stele_model::publish::{LinkNumber, Publish, Publishes, Route, RoutedRun, ShardPublish};
 use stele_model::queue::{DeadLetter, Overflow, QueueSettings, QueueSpec};
 use stele_model::settle::{How, Run, Settle};
-use stele_model::shard::{Grant, ShardEffect, ShardOp, ShardSubscribe};
+use stele_model::shard::{Grant, Move, MoveOut, ShardEffect, ShardOp, ShardSubscribe};
 
 const QUEUES: u64 = 3;
 const LINK: ShardId = ShardId(9);
@@ -153,9 +153,9 @@ impl World {
                     let grants = given.entry(queue).or_default();
                     grants.extend(records.into_iter().map(|grant| (after, subscription, grant)));
                 }
-                ShardEffect::Move(of) => {
-                    let ids: Vec<u32> = of.records.iter().filter_map(|grant| self.id_of(grant)).collect();
-                    self.moves.insert(of.number, (of.queue.id, ids));
+                ShardEffect::Move(Move { number, out_of: MoveOut::Queue { queue, records, .. }, .. }) => {
+                    let ids: Vec<u32> = records.iter().filter_map(|grant| self.id_of(grant)).collect();
+                    self.moves.insert(number, (queue.id, ids));
                 }
                 _ => {}
             }

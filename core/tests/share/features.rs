@@ -9,8 +9,9 @@ use stele_model::queue::DeadLetter;
 use stele_model::settle::Run;
 use stele_model::shard::{ShardEffect, ShardOp};
 use stele_model::share::{
-    Expect, Pace, PullEnd, PullLeft, PullWant, PushSettings, Reached, SettlePolicy, ShareAnswer, ShareEffect,
-    ShareEvent, ShareHow, ShareNews, ShareRefusal, ShareSettings, ShareStart, ShareVerb,
+    DEAD_LETTER_BYTES_MAX, Expect, Pace, PullEnd, PullLeft, PullWant, PushSettings, Reached, SettlePolicy,
+    ShareAnswer, ShareEffect, ShareEvent, ShareHow, ShareNews, ShareRefusal, ShareSettings, ShareStart,
+    ShareVerb,
 };
 
 fn second() -> ShareSettings {
@@ -432,7 +433,8 @@ fn settings_change_but_for_those_that_never_do() {
     let invalid = ShareSettings { lease_us: 0, ..second() };
     assert_eq!(rig.put("i", invalid, Expect::Any).1, Err(ShareRefusal::Invalid("lease_us")));
     assert_eq!(rig.put("", second(), Expect::Any).1, Err(ShareRefusal::InvalidName));
-    let dead_letter = Some(DeadLetter { exchange: String::new(), key: None });
+    let key = Some("x".repeat(DEAD_LETTER_BYTES_MAX + 1));
+    let dead_letter = Some(DeadLetter { exchange: String::new(), key });
     let dead = ShareSettings { dead_letter, ..second() };
     assert_eq!(rig.put("i", dead, Expect::Any).1, Err(ShareRefusal::Invalid("dead_letter")));
     let kept = ShareSettings { headers_only: true, pending_max: Some(7), ..second() };

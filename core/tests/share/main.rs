@@ -2,6 +2,7 @@
 //!
 //! The model sees operations and effects only. Each rule it judges (S1, S2, S3, S4, S16) has a mutant that it must catch.
 
+mod dead;
 mod features;
 #[path = "../judge/mod.rs"]
 mod judge;
@@ -37,6 +38,7 @@ fn the_model_catches_each_mutant() {
         (Mutant::EarlyRecords, "waits for"),
         (Mutant::LateRelease, "is not given to"),
         (Mutant::UrgentShareSettle, "started a commit"),
+        (Mutant::LostMove, "moves sent again"),
     ];
     judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
 }

@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) push: bool,
     pub(crate) memory: bool,
     pub(crate) from_new: bool,
+    pub(crate) dead_letter: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub(crate) enum Op {
         ms: Option<u16>,
     },
     Trim(u8),
+    /// A hub has found places for the records of a move.
+    Moved(u8),
     Pass(u16),
     Seal,
     Snapshot,
@@ -75,10 +78,21 @@ pub(crate) enum Op {
 fn settings() -> impl Strategy<Value = Settings> {
     let bounds = (prop::option::of(1..4u8), prop::option::of(1..7u8));
     let kind = (0..5u8, 1..400u16, any::<bool>());
-    let traits = (prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.2));
+    let often = prop::bool::weighted;
+    let traits = (often(0.2), often(0.2), often(0.2), often(0.5));
     (kind, bounds, traits).prop_map(|((settle, lease_ms, backoff), (deliveries_max, pending_max), traits)| {
-        let (push, memory, from_new) = traits;
-        Settings { settle, lease_ms, backoff, deliveries_max, pending_max, push, memory, from_new }
+        let (push, memory, from_new, dead_letter) = traits;
+        Settings {
+            settle,
+            lease_ms,
+            backoff,
+            deliveries_max,
+            pending_max,
+            push,
+            memory,
+            from_new,
+            dead_letter,
+        }
     })
 }
 
@@ -111,6 +125,7 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         1 => (group, prop::option::of(0..500u16)).prop_map(|(group, ms)| Op::Pause { group, ms }),
         2 => any::<u8>().prop_map(Op::Trim),
+        2 => any::<u8>().prop_map(Op::Moved),
         6 => (0..500u16).prop_map(Op::Pass),
         4 => Just(Op::Seal),
         1 => Just(Op::Snapshot),

@@ -14,7 +14,7 @@ use stele_model::share::{
     Expect, PullEnd, PullWant, ShardSettle, ShardSettles, ShardShare, ShardTake, ShareAnswer, ShareEffect,
     ShareEvent, ShareHow, ShareInfo, ShareNews, ShareRefusal, ShareSettings, ShareVerb, Take,
 };
-use stele_model::stream::records::RecordSettings;
+use stele_model::stream::records::{RecordSettings, RecordsAsk, ShardRecords};
 use stele_model::stream::{Batch, Format, PartitionSpec, ShardAppend, StreamSettings};
 
 pub(crate) const PARTITION: QueueId = QueueId(1);
@@ -103,6 +103,12 @@ impl Rig {
     pub(crate) fn trim(&mut self, below: u64) -> Said {
         let parts = vec![(PARTITION, Position(below))];
         self.ask(ShardOp::Trim { hub: HubId(0), call: Call(1), parts })
+    }
+
+    /// Takes out one record.
+    pub(crate) fn remove(&mut self, position: u64) -> Said {
+        let ask = RecordsAsk::Delete(Position(position));
+        self.ask(ShardOp::Records(ShardRecords { hub: HubId(0), call: Call(1), partition: PARTITION, ask }))
     }
 
     pub(crate) fn verb(&mut self, group: &str, verb: ShareVerb) -> (Said, Result<ShareAnswer, ShareRefusal>) {

@@ -13,11 +13,11 @@ use stele_model::stream::records::{RecordSettings, Retention};
 use stele_model::subject::Pattern;
 use stele_record::{Draft, Origin};
 
-fn rig(retention: Retention) -> Rig {
+pub(crate) fn rig(retention: Retention) -> Rig {
     Rig::of(RecordSettings { retention, ..RecordSettings::default() })
 }
 
-fn publish(rig: &mut Rig, subjects: &[&str]) -> crate::rig::Said {
+pub(crate) fn publish(rig: &mut Rig, subjects: &[&str]) -> crate::rig::Said {
     let (mut bytes, mut items) = (BytesMut::new(), Vec::new());
     for subject in subjects {
         let start = bytes.len() as u32;
@@ -52,16 +52,16 @@ fn publish(rig: &mut Rig, subjects: &[&str]) -> crate::rig::Said {
     rig.ask(ShardOp::Publish(ShardPublish { hub, call, awaited, link, batch, runs, routes }))
 }
 
-fn filtered(filters: &[&'static str]) -> ShareSettings {
+pub(crate) fn filtered(filters: &[&'static str]) -> ShareSettings {
     let filters = filters.iter().map(|text| Pattern::new(*text).unwrap()).collect();
     ShareSettings { filters, ..ShareSettings::default() }
 }
 
-fn make(rig: &mut Rig, group: &str, settings: ShareSettings) {
+pub(crate) fn make(rig: &mut Rig, group: &str, settings: ShareSettings) {
     rig.put(group, settings, Expect::New).1.expect("it can be made");
 }
 
-fn there(rig: &mut Rig) -> u64 {
+pub(crate) fn there(rig: &mut Rig) -> u64 {
     rig.tick();
     let logged = rig.shard.logged();
     logged.partitions[0].batches.iter().map(|batch| u64::from(batch.count)).sum()

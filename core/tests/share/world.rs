@@ -8,11 +8,13 @@ use std::sync::Arc;
 use stele_core::shard::{LoggedShare, LoggedState, Mutant, Shard};
 use stele_model::id::{Call, HubId, Lsn, Position, ShardId, SubscriptionId};
 use stele_model::machine::{Journal, Machine};
+use stele_model::queue::DeadLetter;
 use stele_model::settle::Run;
-use stele_model::shard::{ShardEffect, ShardOp};
+use stele_model::shard::{Move, MoveOut, ShardEffect, ShardOp};
 use stele_model::share::{
     Expect, PullEnd, PullWant, PushSettings, SettlePolicy, ShardSettle, ShardSettles, ShardTake, ShareAnswer,
-    ShareEffect, ShareEvent, ShareHow, ShareNews, ShareRange, ShareSettings, ShareStart, ShareVerb, Take,
+    ShareDeath, ShareEffect, ShareEvent, ShareHow, ShareNews, ShareRange, ShareSettings, ShareStart,
+    ShareVerb, Take,
 };
 
 type Check = Result<(), String>;
@@ -33,7 +35,15 @@ pub(crate) struct World {
     begun: Option<Lsn>,
     /// Settles that were answered: block that the answer waited for, number of the group, position.
     answered: Vec<(Lsn, u64, u64)>,
+    /// Moves under way: their records.
+    moves: BTreeMap<u64, Vec<Dead>>,
+    /// Records that must move in this turn, and those that have.
+    dying: BTreeSet<Dead>,
+    left: BTreeSet<Dead>,
 }
+
+/// A record on its way to the dead letters: of which group, where, how often it was delivered, and whether it was terminated.
+type Dead = (u8, u64, u32, bool);
 
 fn name(group: u8) -> String {
     format!("g{group}")
@@ -56,6 +66,7 @@ fn settings(of: &Settings) -> ShareSettings {
         deliveries_max: of.deliveries_max.map(u32::from),
         pending_max: of.pending_max.map(u32::from),
         push: of.push.then(PushSettings::default),
+        dead_letter: of.dead_letter.then(|| DeadLetter { exchange: "x".to_owned(), key: None }),
         memory: of.memory,
         ..ShareSettings::default()
     }
@@ -77,6 +88,9 @@ impl World {
             snapshot: None,
             begun: None,
             answered: Vec::new(),
+            moves: BTreeMap::new(),
+            dying: BTreeSet::new(),
+            left: BTreeSet::new(),
         }
     }
 
@@ -137,6 +151,14 @@ impl World {
                 self.groups.values_mut().for_each(|of| of.unsettled.retain(|at, _| *at >= below));
                 let said = self.rig.trim(below);
                 self.judge(&said)?;
+            }
+            Op::Moved(nth) => {
+                let count = self.moves.len().max(1);
+                if let Some(number) = self.moves.keys().nth(usize::from(*nth) % count).copied() {
+                    self.moves.remove(&number);
+                    let said = self.rig.ask(ShardOp::Moved { number });
+                    self.judge(&said)?;
+                }
             }
             Op::Pass(ms) => {
                 self.seal();
@@ -267,6 +289,9 @@ impl World {
                 count += 1;
                 match how {
                     How::Accept | How::Terminate => {
+                        if matches!(how, How::Terminate) && of.settings.dead_letter.is_some() {
+                            self.dying.insert((group, at, unsettled.deliveries, true));
+                        }
                         of.unsettled.remove(&at);
                         ended.push(at);
                     }
@@ -328,6 +353,9 @@ impl World {
     /// Judges what was said, in order.
     fn judge(&mut self, said: &Said) -> Check {
         for (after, effect) in said {
+            if let ShardEffect::Move(of) = effect {
+                self.leaves(*after, of)?;
+            }
             let ShardEffect::Shared { to, what } = effect else { continue };
             match what {
                 ShareEffect::Deliver { group, ranges, .. } => {
@@ -342,7 +370,30 @@ impl World {
                 ShareEffect::Say(other) => return Err(format!("nobody asked for {other:?}")),
             }
         }
-        Ok(())
+        let (dying, left) = (std::mem::take(&mut self.dying), std::mem::take(&mut self.left));
+        if dying == left { Ok(()) } else { Err(format!("{left:?} leave, should {dying:?}")) }
+    }
+
+    /// Records are on the move.
+    fn leaves(&mut self, after: Lsn, of: &Move) -> Check {
+        let MoveOut::Share(of_share) = &of.out_of else { return Err(format!("what moves: {of:?}")) };
+        let group = number(&of_share.group);
+        let terminated = matches!(of_share.why, ShareDeath::Terminated { .. });
+        let dead = of_share.records.iter().map(|of| (group, of.position.0, of.deliveries, terminated));
+        let dead: Vec<Dead> = dead.collect();
+        for (dead, (_, at, ..)) in of_share.records.iter().zip(&dead) {
+            if self.blocks.get(*at as usize) != Some(&dead.batch.place.lsn) {
+                return Err(format!("{at} moves with the bytes of {:?}", dead.batch));
+            }
+        }
+        if after < self.rig.log.tail() {
+            return Err(format!("a move waits for {after}, before it is logged"));
+        }
+        self.left.extend(&dead);
+        match self.moves.insert(of.number, dead) {
+            None => Ok(()),
+            Some(_) => Err(format!("move {} begins twice", of.number)),
+        }
     }
 
     fn given(&mut self, after: Lsn, to: &SubscriptionId, group: u8, range: &ShareRange) -> Check {
@@ -407,6 +458,9 @@ impl World {
         let now = self.now();
         let ShareEvent::Exhausted { position, deliveries } = what else { return Ok(()) };
         let of = self.groups.get_mut(&group).ok_or("a group that is not there gives up")?;
+        if of.settings.dead_letter.is_some() {
+            self.dying.insert((group, position.0, *deliveries, false));
+        }
         match of.unsettled.remove(&position.0) {
             Some(was) if was.until <= now && was.deliveries == *deliveries && of.is_exhausted(&was) => Ok(()),
             other => Err(format!("{position} is given up: {other:?}")),
@@ -512,7 +566,17 @@ impl World {
         shard.started(&mut self.rig.log, &mut effects);
         self.rig.shard = shard;
         self.rig.listen();
-        self.judge(&effects)?;
+        let again = effects.iter().filter_map(|(_, effect)| match effect {
+            ShardEffect::Move(of) => Some(of.number),
+            _ => None,
+        });
+        let again: Vec<u64> = again.collect();
+        let open: Vec<u64> = is.share_moves.iter().map(|(number, _)| *number).collect();
+        if again != open {
+            return Err(format!("moves sent again {again:?}, should {open:?}"));
+        }
+        let begun = effects.iter().filter(|(_, effect)| !matches!(effect, ShardEffect::Move(_)));
+        self.judge(&begun.cloned().collect())?;
         self.come_to_rest()?;
         self.at_rest()
     }
@@ -538,6 +602,13 @@ impl World {
         self.states.retain(|at, _| *at <= through);
         self.snapshot = self.snapshot.take().filter(|(at, _)| *at <= through);
         self.answered.retain(|(after, ..)| *after <= through);
+        self.moves.clear();
+        for (number, of) in &is.share_moves {
+            let terminated = matches!(of.why, ShareDeath::Terminated { .. });
+            let group = self::number(&of.group);
+            let dead = of.records.iter().map(|of| (group, of.position.0, of.deliveries, terminated));
+            self.moves.insert(*number, dead.collect());
+        }
         self.groups.clear();
         for of in &is.shares {
             let mut group = Group::new(of.settings.clone(), of.next.0);

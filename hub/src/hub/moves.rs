@@ -1,9 +1,10 @@
-//! Moves: records that leave a queue as dead letters find their way here, since a shard cannot route (S6).
+//! Moves: records that leave a queue or a shared group as dead letters find their way here, since a shard cannot route (S6).
 //!
-//! They are routed by what is defined now, in the namespace of the queue they leave. The shards that take them get them over a
+//! They are routed by what is defined now, in the namespace of what they leave, and heard by who listens live as any publish is. The shards that take them get them over a
 //! numbered link, so that a repeat after a restart is dropped there (S5); what they refuse, and what finds no queue, is gone. When all
 //! have answered, the source lets go.
 
+use super::publish::Notes;
 use super::routes::Resolved;
 use super::{Hub, HubOut, Open};
 use crate::registry::snapshot::Snapshot;
@@ -12,10 +13,12 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use stele_model::flow::Edge;
-use stele_model::id::{Call, Now, ShardId};
+use stele_model::id::{Call, Now, QueueId, ShardId};
 use stele_model::publish::{LinkNumber, Publish, Publishes};
 use stele_model::queue::{DeadLetter, QueueSpec};
-use stele_model::shard::{DeathReason, Move, MoveRecords, ShardOp};
+use stele_model::shard::{DeathReason, MoveOut, MoveRecords, ShardOp};
+use stele_model::share::{ShareDeath, ShareMove};
+use stele_record::dead::{self, Left};
 use stele_record::history::{Dying, Reason, routing_keys, with_death};
 use stele_record::{HEAD_BYTES, View, nats};
 
@@ -23,7 +26,14 @@ impl Hub {
     pub(super) fn move_records(&mut self, now: Now, records: MoveRecords, out: &mut HubOut) {
         let MoveRecords { of, bytes } = records;
         let snapshot = self.snapshot.clone();
-        let batch = Arc::new(self.dead_letters(now, &of, &bytes, &snapshot));
+        let (namespace, batch) = match &of.out_of {
+            MoveOut::Queue { queue, reason, .. } => {
+                (queue.namespace, self.dead_letters(now, (queue, *reason), &bytes, &snapshot))
+            }
+            MoveOut::Share(share) => (share.namespace, self.share_dead_letters(share, &bytes, &snapshot)),
+        };
+        let batch = Arc::new(batch);
+        self.let_hear(namespace, &batch, &mut Notes::default(), out);
         self.plan.count(&mut self.flows, |_, _, _, _| {});
         let (source, link) = ((of.from, of.number), LinkNumber { from: of.from, number: of.number });
         let Self { id, plan, calls, call_last, .. } = self;
@@ -52,35 +62,77 @@ impl Hub {
         }
     }
 
-    /// Writes the records as they go on, and plans where each goes.
-    fn dead_letters(&mut self, now: Now, of: &Move, records: &[Bytes], snapshot: &Snapshot) -> Publishes {
-        let Some(target) = &of.queue.settings.dead_letter else { return Publishes::default() };
-        let mut bytes = BytesMut::with_capacity(records.iter().map(|record| record.len() + 256).sum());
-        let mut items = Vec::with_capacity(records.len());
+    /// Writes a queue's records as they go on, and plans where each goes.
+    fn dead_letters(
+        &mut self,
+        now: Now,
+        (queue, why): (&QueueSpec, DeathReason),
+        records: &[Bytes],
+        snapshot: &Snapshot,
+    ) -> Publishes {
+        let Some(target) = &queue.settings.dead_letter else { return Publishes::default() };
+        let mut draft = Draft::of(records);
         for record in records {
-            let start = bytes.len();
-            if dead_letter(now, of, target, record, &mut bytes).is_none() {
-                continue; // damaged: nothing that could be routed
-            }
-            let item = item(start, bytes.len(), &bytes);
-            items.push(item);
+            // What is damaged could not be routed.
+            draft.put(|out| dead_letter(now, (queue, why), target, record, out).is_some());
         }
-        let batch = Publishes { bytes: bytes.freeze(), items, ..Publishes::default() };
-        let edge = self.flows.edge(Edge::DeadLettered {
-            queue: of.queue.id,
-            exchange: target.exchange.clone(),
-            reason: reason(of.reason).text(),
-        });
-        self.flows.add(edge, batch.items.len() as u64, batch.bytes.len() as u64);
+        let batch = draft.finish();
+        self.count_dead_letters(queue.id, target, reason(why).text(), &batch);
         for (n, item) in (0..).zip(&batch.items) {
-            let Some(resolved) = self.resolve_dead_letter(snapshot, &of.queue, target, batch.record(n))
-            else {
+            let Some(resolved) = self.resolve_dead_letter(snapshot, queue, target, batch.record(n)) else {
                 continue;
             };
-            let choice = self.plan.choose(&Arc::new(resolved), item.persistent);
-            self.plan.add(choice, n, item.record.end - item.record.start, false);
+            self.plan_dead_letter(resolved, n, item);
         }
         batch
+    }
+
+    /// As [`Self::dead_letters`], of a shared group.
+    fn share_dead_letters(&mut self, of: &ShareMove, records: &[Bytes], snapshot: &Snapshot) -> Publishes {
+        let ShareMove { target, why, .. } = of;
+        let (reason, detail) = match why {
+            ShareDeath::Exhausted => ("max_deliveries", ""),
+            ShareDeath::Terminated { reason } => ("terminated", &reason[..]),
+        };
+        let mut draft = Draft::of(records);
+        for (dead, record) in of.records.iter().zip(records) {
+            let Ok(view) = View::parse(record) else { continue };
+            let (sequence, deliveries) = (dead.position.0 + 1, dead.deliveries);
+            let left = Left { stream: &of.stream, sequence, group: &of.group, deliveries, reason, detail };
+            let key = target.key.as_ref().map(String::as_bytes);
+            draft.put(|out| {
+                dead::write(&view, &left, target.exchange.as_bytes(), key, out);
+                true
+            });
+        }
+        let batch = draft.finish();
+        self.count_dead_letters(of.partition, target, reason, &batch);
+        let namespace = snapshot.namespace_by_id(of.namespace);
+        let exchange = namespace.and_then(|of| Some((of, of.exchange(&target.exchange)?)));
+        let Some((namespace, exchange)) = exchange else { return batch };
+        for (n, item) in (0..).zip(&batch.items) {
+            let resolved = self.resolve_record(namespace, exchange, &batch, item, QueueId(0));
+            self.plan_dead_letter(resolved, n, item);
+        }
+        batch
+    }
+
+    fn plan_dead_letter(&mut self, resolved: Resolved, n: u32, item: &Publish) {
+        let choice = self.plan.choose(&Arc::new(resolved), item.persistent);
+        self.plan.add(choice, n, item.record.end - item.record.start, false);
+    }
+
+    /// Counts what leaves a queue or partition.
+    fn count_dead_letters(
+        &mut self,
+        queue: QueueId,
+        target: &DeadLetter,
+        reason: &'static str,
+        batch: &Publishes,
+    ) {
+        let exchange = target.exchange.clone();
+        let edge = self.flows.edge(Edge::DeadLettered { queue, exchange, reason });
+        self.flows.add(edge, batch.items.len() as u64, batch.bytes.len() as u64);
     }
 
     /// The queues that take a dead letter: not those it would only go round through.
@@ -107,10 +159,42 @@ impl Hub {
     }
 }
 
-fn dead_letter(now: Now, of: &Move, target: &DeadLetter, record: &[u8], out: &mut BytesMut) -> Option<()> {
+/// Records as they go on, one behind the other.
+struct Draft {
+    bytes: BytesMut,
+    items: Vec<Publish>,
+}
+
+impl Draft {
+    /// With room for these and what is said of them.
+    fn of(records: &[Bytes]) -> Self {
+        let bytes = records.iter().map(|record| record.len() + 256).sum();
+        Self { bytes: BytesMut::with_capacity(bytes), items: Vec::with_capacity(records.len()) }
+    }
+
+    /// Adds what is written, if anything.
+    fn put(&mut self, write: impl FnOnce(&mut BytesMut) -> bool) {
+        let start = self.bytes.len();
+        if write(&mut self.bytes) {
+            let item = item(start, self.bytes.len(), &self.bytes);
+            self.items.push(item);
+        }
+    }
+
+    fn finish(self) -> Publishes {
+        Publishes { bytes: self.bytes.freeze(), items: self.items, ..Publishes::default() }
+    }
+}
+
+fn dead_letter(
+    now: Now,
+    (queue, why): (&QueueSpec, DeathReason),
+    target: &DeadLetter,
+    record: &[u8],
+    out: &mut BytesMut,
+) -> Option<()> {
     let view = View::parse(record).ok()?;
-    let dying =
-        Dying { queue: of.queue.name.as_bytes(), reason: reason(of.reason), time_s: now.0 / 1_000_000 };
+    let dying = Dying { queue: queue.name.as_bytes(), reason: reason(why), time_s: now.0 / 1_000_000 };
     let key = target.key.as_ref().map(String::as_bytes);
     with_death(&view, dying, target.exchange.as_bytes(), key, out).ok()
 }

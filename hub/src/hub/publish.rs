@@ -137,7 +137,7 @@ impl Hub {
     }
 
     /// Finds the route of one record by all its keys and its headers; only to queues from `since` on.
-    fn resolve_record(
+    pub(super) fn resolve_record(
         &mut self,
         namespace: &Namespace,
         exchange: &Exchange,

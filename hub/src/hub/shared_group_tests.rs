@@ -2,14 +2,20 @@
 
 use super::stage::{Stage, check, id};
 use super::*;
-use stele_model::id::{HubId, Position};
+use bytes::{Bytes, BytesMut};
+use stele_model::id::{HubId, Now, Position, QueueId};
+use stele_model::live::{Interest, Live, LiveSubscribe};
+use stele_model::publish::LinkNumber;
+use stele_model::queue::DeadLetter;
 use stele_model::settle::Run;
-use stele_model::shard::Answer;
+use stele_model::shard::{Answer, Move, MoveOut, MoveRecords};
 use stele_model::share::{
-    Pull, PullEnd, PullWant, Push, Reached, ShareAnswer, ShareHow, ShareNews, ShareRef, ShareRefusal,
-    ShareRequest, ShareSettle, ShareSettles, ShareVerb, Take, TakerCredit,
+    DeadRecord, Pull, PullEnd, PullWant, Push, Reached, ShareAnswer, ShareDeath, ShareHow, ShareMove,
+    ShareNews, ShareRef, ShareRefusal, ShareRequest, ShareSettle, ShareSettles, ShareVerb, Take, TakerCredit,
 };
-use stele_model::stream::{PartitionRef, StreamRef};
+use stele_model::stream::{Format, Found, PartitionRef, StreamRef};
+use stele_record::nats::{self, Parts};
+use stele_record::{View, dead};
 
 fn of(stream: &str, index: u32) -> ShareRef {
     let of = PartitionRef { stream: StreamRef::Name(stream.to_owned()), index };
@@ -113,4 +119,63 @@ fn a_push_that_is_refused_leaves_nothing_behind_and_one_that_is_attached_has_cre
     let mut out = HubOut::default();
     stage.hub.detach(id(1), &mut out);
     assert!(out.shards.iter().any(|(_, op)| matches!(op, ShardOp::SessionGone { .. })));
+}
+
+fn dead_letter(stage: &Stage, subject: &str) -> ToHub {
+    let mut record = BytesMut::new();
+    nats::write(&mut record, (b"amq.topic", b"orders.1", b"body"), Parts::default(), 1);
+    let batch = Found {
+        place: Default::default(),
+        len: record.len() as u32,
+        format: Format::Records,
+        first: Position(4),
+        count: 1,
+        epoch: 0,
+        appended: Now(1),
+    };
+    let of = ShareMove {
+        partition: QueueId(99),
+        namespace: stage.world.registry.current().namespace("/").unwrap().id,
+        stream: "ORDERS".to_owned(),
+        group: "workers".to_owned(),
+        target: DeadLetter { exchange: "amq.topic".to_owned(), key: Some(subject.to_owned()) },
+        why: ShareDeath::Terminated { reason: "broken".to_owned() },
+        records: vec![DeadRecord { position: Position(4), deliveries: 2, batch }],
+    };
+    let of = Move { from: ShardId(0), number: 7, out_of: MoveOut::Share(of.into()) };
+    ToHub::Move(MoveRecords { of, bytes: vec![record.freeze()] })
+}
+
+#[test]
+fn a_dead_letter_of_a_group_is_published_to_its_subject_with_its_circumstances() {
+    let mut stage = check("~ queue q\n~ bind amq.topic q dead.#");
+    let dead = dead_letter(&stage, "dead.orders");
+    let out = from_shard(&mut stage, 0, dead);
+    let [(_, ShardOp::Publish(publish))] = &out.shards[..] else { panic!("{:?}", out.shards) };
+    assert_eq!(publish.link, Some(LinkNumber { from: ShardId(0), number: 7 }));
+    let view = View::parse(publish.batch.record(0)).unwrap();
+    assert_eq!((view.key(), view.body()), (&b"dead.orders"[..], &b"body"[..]));
+    let parts = Parts::of(&view);
+    let header = |name: &str| parts.headers().find(|(of, _)| *of == name.as_bytes()).map(|(_, value)| value);
+    assert_eq!(header(dead::SEQUENCE), Some(&b"5"[..]));
+    assert_eq!(header(dead::REASON), Some(&b"terminated"[..]));
+    assert_eq!(header(dead::DETAIL), Some(&b"broken"[..]));
+    let call = publish.call;
+    let (refused, gone, stored) = (Vec::new(), Vec::new(), Vec::new());
+    let out = from_shard(&mut stage, 1, ToHub::Published { call, refused, gone, stored });
+    assert!(matches!(out.shards[..], [(ShardId(0), ShardOp::Moved { number: 7 })]));
+}
+
+#[test]
+fn who_listens_live_hears_a_dead_letter_and_nobody_need_store_it() {
+    let mut stage = check("");
+    let subscribe = LiveSubscribe { subscription: 3, filter: Bytes::from_static(b"dead.>"), group: None };
+    let interest = vec![(0, Interest::Subscribe(subscribe))];
+    let live = Live { interest, ..Live::default() };
+    stage.hub.live(Now(1), id(1), &live, b"", &mut HubOut::default());
+    let dead = dead_letter(&stage, "dead.orders");
+    let out = from_shard(&mut stage, 0, dead);
+    assert!(matches!(out.shards[..], [(ShardId(0), ShardOp::Moved { number: 7 })]), "{:?}", out.shards);
+    let [heard] = &out.heard[..] else { panic!("{:?}", out.heard) };
+    assert_eq!((heard.runs.len(), heard.hits.len()), (1, 1));
 }

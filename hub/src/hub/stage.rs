@@ -14,7 +14,7 @@ use stele_model::publish::{Publish, Publishes};
 use stele_model::refusal::Access;
 use stele_model::registry::{Change, Grant as Permission, KeyGrant, User};
 use stele_model::settle::{How, Run, Settle};
-use stele_model::shard::{Answer, DeathReason, Grant, Move, MoveRecords};
+use stele_model::shard::{Answer, DeathReason, Grant, Move, MoveOut, MoveRecords};
 use stele_model::stream::StreamSettings;
 use stele_model::value::Arguments;
 use stele_record::{Draft, Origin};
@@ -313,7 +313,7 @@ impl Stage {
                 let records = vec![grant; bytes.len()];
                 let reason = if *why == "rejected" { DeathReason::Rejected } else { DeathReason::Expired };
                 ToHub::Move(MoveRecords {
-                    of: Move { from: shard, number: 1, queue, reason, records },
+                    of: Move { from: shard, number: 1, out_of: MoveOut::Queue { queue, reason, records } },
                     bytes,
                 })
             }

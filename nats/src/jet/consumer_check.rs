@@ -5,12 +5,14 @@
 
 use super::consumer::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
 use super::error::{ApiError, Code};
+use super::settings::DEAD_LETTER;
 use super::stream::{Retention, StreamConfig};
 use super::stream_check::{DESCRIPTION_BYTES_MAX, METADATA_BYTES_MAX};
-use super::subject::{NAME_BYTES_MAX, collide, contains, is_literal, is_name, is_valid};
+use super::subject::{NAME_BYTES_MAX, collide, contains, is_literal, is_name, is_publishable, is_valid};
 use super::time::{MILLISECOND, SECOND, short};
 use super::versions;
 use serde::Deserialize;
+use stele_model::share::DEAD_LETTER_BYTES_MAX;
 
 /// How long an acknowledgement is waited for unless said otherwise, nanoseconds.
 pub const ACK_WAIT: i64 = 30 * SECOND;
@@ -127,6 +129,7 @@ pub fn check(
     start(&config)?;
     rest(&config)?;
     priorities(&config)?;
+    dead_letters(&config, stream)?;
     unsupported(&config)?;
     Ok(config)
 }
@@ -408,6 +411,25 @@ fn priorities(config: &ConsumerConfig) -> Result<(), ApiError> {
 fn is_group_name(name: &str) -> bool {
     let allowed = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'/' | b'_' | b'=' | b'-');
     name.len() <= GROUP_BYTES_MAX && name.bytes().all(allowed)
+}
+
+/// Where messages go that are given up or terminated: a subject that can be published to, and that does not lead back to the consumer.
+fn dead_letters(config: &ConsumerConfig, stream: &StreamConfig) -> Result<(), ApiError> {
+    let Some(subject) = config.metadata.get(DEAD_LETTER) else { return Ok(()) };
+    let comes_back = |filter: &String| contains(filter, subject);
+    let is_captured = stream.subjects.iter().any(|of| contains(of, subject));
+    let wrong = if !is_publishable(subject) || subject.len() > DEAD_LETTER_BYTES_MAX {
+        "is not a subject to publish to"
+    } else if subject.starts_with("$JS.") || subject.starts_with("$SYS.") {
+        "is a subject of the server"
+    } else if config.ack_policy == AckPolicy::None {
+        "needs acknowledgements"
+    } else if is_captured && (config.filters().is_empty() || config.filters().iter().any(comes_back)) {
+        "leads back to the consumer"
+    } else {
+        return Ok(());
+    };
+    Err(Code::ConsumerCreate.with(format_args!("metadata {DEAD_LETTER}: {subject:?} {wrong}")))
 }
 
 /// What nats-server does and this server does not (docs/dialects/nats.md). Better refused than passed over.

@@ -22,8 +22,9 @@ const CONFIG: &str = "nats.config";
 const CREATED: &str = "nats.created";
 /// The argument of a stream that says whether its messages may be got without the API.
 const DIRECT: &str = "nats.allow_direct";
-/// The entry of a consumer's metadata that names the subject to which messages go that it gives up. Ours: nats-server has nothing like it.
-const DEAD_LETTER: &str = "stele.dead_letter";
+/// The entry of a consumer's metadata that names the subject to which messages go that it gives up, or that are terminated. Ours:
+/// nats-server has nothing like it.
+pub const DEAD_LETTER: &str = "stele.dead_letter_subject";
 /// The exchange that stands for the one space of subjects.
 pub const SUBJECTS: &str = "amq.topic";
 

@@ -48,6 +48,8 @@ pub enum SharedEvent {
         number: Option<u64>,
         /// Which.
         positions: Vec<Position>,
+        /// They are terminated, and so go to the dead letters.
+        terminates: bool,
     },
     /// They are ended, says the answer.
     Ended {
@@ -62,6 +64,11 @@ pub enum SharedEvent {
         floor: Position,
         /// Deliveries that have not ended.
         unsettled: u64,
+    },
+    /// The final look at the dead letters: all of them, in order.
+    Buried {
+        /// Each; `None`: bytes that nobody published.
+        messages: Vec<Option<MessageId>>,
     },
     /// The final look into the stream: all that it holds, in order.
     Looked {

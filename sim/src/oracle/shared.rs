@@ -1,6 +1,7 @@
-//! Judges what clients of a stream by subject and of its shared group saw (W40–W46).
+//! Judges what clients of a stream by subject and of its shared group saw (W40–W47).
 //!
-//! The stream is a list of messages at positions; nothing is removed from it. The group shows each of them until somebody ends it.
+//! The stream is a list of messages at positions; nothing is removed from it. The group shows each of them until somebody ends it;
+//! what was terminated is among its dead letters.
 
 use super::stream::Wrong;
 use crate::history::Step;
@@ -26,6 +27,10 @@ pub(super) struct Shared {
     ended: BTreeMap<Position, Step>,
     /// Floors that were told, each higher than the one before, with the step of the answer.
     floors: Vec<(Step, Position)>,
+    /// Those that somebody has asked to accept, and to terminate.
+    accepting: BTreeSet<Position>,
+    terminating: BTreeSet<Position>,
+    buried: BTreeSet<MessageId>,
     looked: bool,
 }
 
@@ -45,7 +50,9 @@ impl Shared {
             SharedEvent::Stored { message, position } => self.stored(*message, *position),
             SharedEvent::Refused { message, why } => self.refused(*message, why),
             SharedEvent::Shown { asked, position, message } => self.shown(*asked, *position, *message),
-            SharedEvent::EndAsked { number, positions } => {
+            SharedEvent::EndAsked { number, positions, terminates } => {
+                let asked = if *terminates { &mut self.terminating } else { &mut self.accepting };
+                asked.extend(positions);
                 positions.iter().for_each(|position| {
                     self.held.remove(position);
                     self.ending.insert(*position);
@@ -62,6 +69,7 @@ impl Shared {
                 Ok(())
             }
             SharedEvent::Told { asked, floor, unsettled } => self.told(step, *asked, *floor, *unsettled),
+            SharedEvent::Buried { messages } => messages.iter().try_for_each(|message| self.dead(*message)),
             SharedEvent::Looked { messages } => {
                 self.looked = true;
                 messages.iter().try_for_each(|(position, message)| self.place(*position, *message))
@@ -146,6 +154,28 @@ impl Shared {
         Ok(())
     }
 
+    /// A dead letter is a message that somebody terminated, once.
+    fn dead(&mut self, id: Option<MessageId>) -> Result<(), Wrong> {
+        let Some(id) = id else { return Err(("W47", "a dead letter is nobody's message".to_owned())) };
+        let place = self.places.iter().find(|(_, other)| **other == id).map(|(at, _)| *at);
+        if !place.is_some_and(|at| self.terminating.contains(&at)) {
+            return Err(("W47", format!("message {} is a dead letter, and nobody terminated it", id.0)));
+        }
+        if self.buried.insert(id) {
+            Ok(())
+        } else {
+            Err(("W47", format!("message {} is two dead letters", id.0)))
+        }
+    }
+
+    /// What was terminated, answered so, and accepted by nobody, but is no dead letter.
+    fn not_buried(&self) -> impl Iterator<Item = Wrong> + '_ {
+        let answered = self.terminating.iter().filter(|at| self.ended.contains_key(at));
+        let certain = answered.filter(|at| !self.accepting.contains(at));
+        let lost = certain.filter(|at| !self.places.get(at).is_some_and(|id| self.buried.contains(id)));
+        lost.map(|at| ("W47", format!("{at} was terminated, and is no dead letter")))
+    }
+
     /// At the end every message that was answered stands where it was said to, and was shown.
     pub(super) fn close(&self) -> Vec<Wrong> {
         if !self.looked && !self.messages.is_empty() {
@@ -153,9 +183,9 @@ impl Shared {
         }
         let answered = self.messages.iter().filter_map(|(id, message)| Some((id, message.stored?)));
         let lost = answered.filter(|(_, position)| !self.shown.contains(position));
-        lost.map(|(id, position)| {
+        let lost = lost.map(|(id, position)| {
             ("W40", format!("message {} at {position} was answered, and nobody was shown it", id.0))
-        })
-        .collect()
+        });
+        lost.chain(self.not_buried()).collect()
     }
 }

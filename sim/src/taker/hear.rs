@@ -48,6 +48,11 @@ impl Taker {
             (Asked::Scan, Outcome::Done(Done::Records(RecordsAnswer::Found(found)))) => {
                 self.scanned(desk, &found);
             }
+            (Asked::Dig, Outcome::Done(Done::Records(RecordsAnswer::Found(found)))) => {
+                let messages = found.records.iter().flatten().map(|of| message_id(&found.record(of)));
+                desk.event(&Event::Shared(SharedEvent::Buried { messages: messages.collect() }));
+                self.closer = Some(Look::Done);
+            }
             (asked, outcome) => {
                 let what = format!("{asked:?} was answered by {outcome:?}");
                 desk.oracle.violate("W11", desk.step, what);
@@ -95,7 +100,7 @@ impl Taker {
         let messages = records.map(|of| (of.position, message_id(&found.record(of))));
         let messages: Vec<(Position, _)> = messages.collect();
         desk.event(&Event::Shared(SharedEvent::Looked { messages }));
-        self.closer = Some(Look::Done);
+        self.closer = Some(Look::Digs);
     }
 }
 

@@ -11,9 +11,10 @@ use stele_model::id::{Position, SubscriptionId};
 use stele_model::settle::Run;
 use stele_model::shard::{ShardOp, ToHub};
 use stele_model::share::{
-    ShardSettle, ShardSettles, ShareDelivery, ShareHow, ShareNews, ShareRange, ShareRecords,
+    DeadRecord, ShardSettle, ShardSettles, ShareDelivery, ShareHow, ShareMove, ShareNews, ShareRange,
+    ShareRecords,
 };
-use stele_model::stream::PartitionSpec;
+use stele_model::stream::{FoundRecords, PartitionSpec};
 
 /// Addresses the records of these ranges, whose batches have these bytes, to a taker that wants bodies or headers only.
 pub(super) fn deliver(
@@ -59,6 +60,20 @@ pub(super) fn deliver(
         let settle = ShardSettle { partition, group, how: ShareHow::Accept, runs: lacking, delivery: 0 };
         out.push(Out::Shard(ShardOp::SettleShares(ShardSettles { answer: None, settles: vec![settle] })));
     }
+}
+
+/// The records of a move out of a group, whose batches have these bytes. What cannot be opened is empty.
+pub(super) fn dead(of: &ShareMove, bytes: Vec<Bytes>) -> Vec<Bytes> {
+    let record = |(dead, bytes): (&DeadRecord, Bytes)| {
+        let mut opened = Opened::default();
+        let range = FoundRecords { batch: dead.batch, from: dead.position, count: 1, charged: 0 };
+        opened.range(&range, &bytes, &of.stream);
+        let item = opened.items.first()?;
+        let end = (item.at as usize).checked_add(item.len as usize)?;
+        let block = opened.blocks.get(item.block as usize)?;
+        (end <= block.len()).then(|| block.slice(item.at as usize..end))
+    };
+    of.records.iter().zip(bytes).map(|of| record(of).unwrap_or_default()).collect()
 }
 
 /// Positions of a range that are not among those found, which are in order.

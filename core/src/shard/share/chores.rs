@@ -95,6 +95,9 @@ impl Shard {
 
     /// Leases that are over, and rests.
     fn wake_share(&mut self, number: ShareNumber, now: Now, turn: &mut Turn<'_>) {
+        if self.stalls(number) {
+            return;
+        }
         let Some(share) = super::of_number(&mut self.shares, number) else { return };
         let mut exhausted: Vec<Run> = Vec::new();
         let max = share.settings.deliveries_max.unwrap_or(u32::MAX);
@@ -113,6 +116,9 @@ impl Shard {
 
     /// What is ready to be delivered again, and was delivered as often as may be.
     fn recheck_share(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
+        if self.stalls(number) {
+            return;
+        }
         let Some(share) = super::of_number(&mut self.shares, number) else { return };
         let Some(from) = share.recheck.take() else { return };
         let mut exhausted: Vec<Run> = Vec::new();

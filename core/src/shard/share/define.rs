@@ -12,10 +12,11 @@ use crate::stream::Partition;
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, Lsn, Now, Position, QueueId};
 use stele_model::machine::Urgency;
+use stele_model::queue::DeadLetter;
 use stele_model::refusal::Refusal;
 use stele_model::share::{
-    ARGUMENTS_BYTES_MAX, BACKOFF_MAX, Expect, FILTERS_MAX, PullEnd, ShardShare, ShareAnswer, ShareEvent,
-    ShareNews, ShareRefusal, ShareSettings, ShareStart, ShareVerb,
+    ARGUMENTS_BYTES_MAX, BACKOFF_MAX, DEAD_LETTER_BYTES_MAX, Expect, FILTERS_MAX, PullEnd, ShardShare,
+    ShareAnswer, ShareEvent, ShareNews, ShareRefusal, ShareSettings, ShareStart, ShareVerb,
 };
 use stele_model::stream::StreamRefusal;
 
@@ -257,13 +258,17 @@ fn check(settings: &ShareSettings) -> Result<(), ShareRefusal> {
         (settings.deliveries_max == Some(0), "deliveries_max"),
         (settings.pending_max == Some(0), "pending_max"),
         (settings.arguments.len() > ARGUMENTS_BYTES_MAX, "arguments"),
-        // Moving records out of a stream is not built: better refused than kept and passed over.
-        (settings.dead_letter.is_some(), "dead_letter"),
+        (settings.dead_letter.as_ref().is_some_and(is_long), "dead_letter"),
     ];
     match wrong.into_iter().find(|(is, _)| *is) {
         Some((_, name)) => Err(ShareRefusal::Invalid(name)),
         None => Ok(()),
     }
+}
+
+fn is_long(target: &DeadLetter) -> bool {
+    let key = target.key.as_ref().map_or(0, String::len);
+    key.max(target.exchange.len()) > DEAD_LETTER_BYTES_MAX
 }
 
 /// Whether a group that is like this may become like that.

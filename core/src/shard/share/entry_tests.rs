@@ -3,7 +3,6 @@
 use super::*;
 use bytes::Bytes;
 use proptest::prelude::*;
-use stele_model::queue::DeadLetter;
 use stele_model::share::{Pace, PushSettings, SettlePolicy, ShareStart};
 use stele_model::subject::Pattern;
 
@@ -47,6 +46,22 @@ fn put() -> Put {
     }
 }
 
+fn leaving() -> Leaving {
+    let head = ShareMove {
+        partition: QueueId(4),
+        namespace: NamespaceId(2),
+        stream: "s".to_owned(),
+        group: "g".to_owned(),
+        target: DeadLetter { exchange: "x".to_owned(), key: Some("dead".to_owned()) },
+        why: ShareDeath::Terminated { reason: "no".to_owned() },
+        records: Vec::new(),
+    };
+    let record =
+        |position, deliveries, gone| LeavingRecord { position: Position(position), deliveries, gone };
+    let records = vec![record(7, 2, false), record(9, 1, true)];
+    Leaving { number: Some(ShareNumber(1)), moving: 3, head, records }
+}
+
 fn written() -> Vec<(&'static str, Vec<u8>)> {
     let runs = [Run { first: Position(5), count: 2 }, Run { first: Position(9), count: 1 }];
     let number = ShareNumber(1);
@@ -66,6 +81,7 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
         ("lost", write(&|out| put_ended(out, number, Ended::Lost, &runs))),
         ("rests", write(&|out| put_rests(out, number, Some(Now(8)), &runs))),
         ("rests no more", write(&|out| put_rests(out, number, None, &runs))),
+        ("moving", write(&|out| put_moving(out, &leaving()))),
     ]
 }
 
@@ -95,6 +111,13 @@ fn entries_come_back_as_they_were_written() {
         };
         assert_eq!((is, runs.iter().map(|run| run.count).sum::<u32>()), (how, 3));
     }
+    assert_eq!(parse(&all[10].1), Ok(ShareEntry::Moving(Box::new(leaving()))));
+    let target = DeadLetter { exchange: String::new(), key: None };
+    let head = ShareMove { target, why: ShareDeath::Exhausted, ..leaving().head };
+    let unlogged = Leaving { number: None, head, ..leaving() };
+    let mut out = Vec::new();
+    put_moving(&mut out, &unlogged);
+    assert_eq!(parse(&out), Ok(ShareEntry::Moving(Box::new(unlogged))));
     let plain = Put { settings: ShareSettings::default(), ..put() };
     let mut out = Vec::new();
     put_put(&mut out, &plain);
@@ -104,7 +127,7 @@ fn entries_come_back_as_they_were_written() {
 proptest! {
     #[test]
     fn damaged_entries_are_refused_or_read_and_never_panic(
-        which in 0..10usize, cut in any::<prop::sample::Index>(), flip in any::<prop::sample::Index>(), bit in 0..8u8,
+        which in 0..11usize, cut in any::<prop::sample::Index>(), flip in any::<prop::sample::Index>(), bit in 0..8u8,
     ) {
         let (_, bytes) = written().swap_remove(which);
         let at = cut.index(bytes.len());

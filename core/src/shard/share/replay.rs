@@ -42,6 +42,7 @@ impl Shard {
                     Ok(())
                 })?;
             }
+            ShareEntry::Moving(of) => self.replay_dead(*of)?,
         }
         Ok(())
     }

@@ -28,12 +28,21 @@ impl Shard {
     pub(super) fn let_settled_go(&mut self, number: ShareNumber, runs: &[Run], turn: &mut Turn<'_>) {
         let Some(share) = self.shares.groups.get(&number) else { return };
         let id = share.partition;
-        if self.retention(id) == Retention::Limits {
-            return;
-        }
-        let unneeded = |position: &Position| !self.is_needed(id, *position, number);
-        let gone: Vec<Position> = positions(runs).filter(unneeded).collect();
+        let gone = self.unneeded(id, positions(runs), number);
         self.remove_records(id, &gone, Urgency::Rides, turn);
+    }
+
+    /// Those of a partition's records, settled by this group, that go because no other needs them.
+    pub(super) fn unneeded(
+        &self,
+        id: QueueId,
+        settled: impl Iterator<Item = Position>,
+        number: ShareNumber,
+    ) -> Vec<Position> {
+        if self.retention(id) == Retention::Limits {
+            return Vec::new();
+        }
+        settled.filter(|position| !self.is_needed(id, *position, number)).collect()
     }
 
     /// Whether a group wants the record and has not settled it. Groups behind `after` are asked first.

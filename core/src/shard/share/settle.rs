@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 use stele_model::id::{Call, HubId, Lsn, Now, Position};
 use stele_model::machine::Urgency;
 use stele_model::settle::Run;
-use stele_model::share::{SettlePolicy, ShardSettle, ShardSettles, ShareAnswer, ShareEvent, ShareHow};
+use stele_model::share::{
+    REASON_BYTES_MAX, SettlePolicy, ShardSettle, ShardSettles, ShareAnswer, ShareDeath, ShareEvent, ShareHow,
+};
 
 /// Settles that did not fit a turn, with what they have come to so far.
 #[derive(Debug)]
@@ -107,7 +109,8 @@ impl Shard {
                 ShareHow::Accept => self.end_share(number, Ended::Accepted, &held.runs, awaited, turn),
                 ShareHow::Terminate { reason } => {
                     let slots = self.told_slots(number, &held.runs);
-                    self.end_share(number, Ended::Terminated, &held.runs, awaited, turn);
+                    let why = ShareDeath::Terminated { reason: short(reason) };
+                    self.end_dead(number, &why, &held.runs, awaited, turn);
                     let what = |position, Slot { sequence, deliveries, .. }: Slot| {
                         let reason = reason.clone();
                         ShareEvent::Terminated { position, sequence, deliveries, reason }
@@ -195,7 +198,7 @@ impl Shard {
     /// Records were delivered as often as may be: they are not delivered again.
     pub(super) fn give_up(&mut self, number: ShareNumber, runs: &[Run], turn: &mut Turn<'_>) {
         let slots = self.told_slots(number, runs);
-        self.end_share(number, Ended::GivenUp, runs, false, turn);
+        self.end_dead(number, &ShareDeath::Exhausted, runs, false, turn);
         let what = |position, slot: Slot| ShareEvent::Exhausted { position, deliveries: slot.deliveries };
         self.tell_of(number, slots, what, turn);
     }
@@ -222,6 +225,11 @@ impl Shard {
             _ => Vec::new(),
         }
     }
+}
+
+/// As much of a reason as is kept.
+fn short(reason: &str) -> String {
+    reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()
 }
 
 fn slots(share: &Share, runs: &[Run]) -> Vec<(Position, Slot)> {

@@ -2,17 +2,24 @@
 //!
 //! Called by [`super::super::snapshot`]. Only groups that are logged, and after the partitions, which they need. The layout stands in `docs/format-entries.md`.
 
-use super::entry::Put;
+use super::entry::{self, Put};
 use super::spec;
+use crate::queue::dead_letter::Moving;
 use crate::shard::Shard;
 use crate::shard::bytes::{Input, put_text};
 use crate::share::{Share, ShareNumber};
 use crate::shelf::Shelved;
 use bytes::{BufMut, Bytes};
-use stele_model::id::{Now, Position, QueueId};
+use std::sync::Arc;
+use stele_model::id::{Lsn, Now, Place, Position, QueueId};
+use stele_model::machine::VOLATILE;
+use stele_model::share::{DeadRecord, ShareMove};
+use stele_model::stream::{Format, Found};
 
 /// Kind of a shared group's item.
 pub(in crate::shard) const SHARE: u8 = 8;
+/// Kind of the item of a move out of a shared group.
+pub(in crate::shard) const SHARE_MOVE: u8 = 9;
 
 impl Shelved for Share {
     type Key = ShareNumber;
@@ -44,6 +51,66 @@ fn put(out: &mut Vec<u8>, share: &Share) {
         out.put_u32_le(slot.deliveries);
         out.put_u64_le(slot.rest().map_or(0, |until| until.0));
     }
+}
+
+/// Writes a move out of a shared group. Records in memory only are left out.
+pub(in crate::shard) fn put_share_move(out: &mut Vec<u8>, number: u64, of: &ShareMove) {
+    out.put_u8(SHARE_MOVE);
+    out.put_u64_le(number);
+    entry::put_move_head(out, of);
+    let lasting = of.records.iter().filter(|record| is_lasting(record));
+    out.put_u32_le(lasting.clone().count() as u32);
+    for DeadRecord { position, deliveries, batch } in lasting {
+        out.put_u64_le(position.0);
+        out.put_u32_le(*deliveries);
+        out.put_u64_le(batch.place.lsn.0);
+        out.put_u32_le(batch.place.at);
+        out.put_u32_le(batch.len);
+        out.put_u8(match batch.format {
+            Format::Records => 1,
+            Format::KafkaBatch => 2,
+        });
+        out.put_u64_le(batch.first.0);
+        out.put_u32_le(batch.count);
+        out.put_u64_le(batch.appended.0);
+    }
+}
+
+pub(in crate::shard) fn read_share_move(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
+    let number = input.u64("move")?;
+    let mut of = entry::read_move_head(input)?;
+    for _ in 0..input.u32("records")? {
+        let (position, deliveries) = (Position(input.u64("record")?), input.u32("record")?);
+        let place = Place { lsn: Lsn(input.u64("record")?), at: input.u32("record")? };
+        let len = input.u32("record")?;
+        let format = match input.u8("record")? {
+            1 => Format::Records,
+            2 => Format::KafkaBatch,
+            other => return Err(format!("has a batch of unknown form {other}")),
+        };
+        let (first, count) = (Position(input.u64("record")?), input.u32("record")?);
+        if count == 0 {
+            return Err("has a batch without records".to_owned());
+        }
+        let appended = Now(input.u64("record")?);
+        let batch = Found { place, len, format, first, count, epoch: 0, appended };
+        of.records.push(DeadRecord { position, deliveries, batch });
+    }
+    let moving = Moving::Share(Arc::new(of));
+    moving.hold(&mut shard.live);
+    shard.moves.restore(number, moving);
+    Ok(())
+}
+
+fn is_lasting(record: &DeadRecord) -> bool {
+    record.batch.place.lsn.0 & VOLATILE == 0
+}
+
+/// A move as a replay must bring it back.
+pub(in crate::shard) fn logged_move(of: &ShareMove) -> ShareMove {
+    let mut of = of.clone();
+    of.records.retain(is_lasting);
+    of
 }
 
 pub(in crate::shard) fn read_share(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
