@@ -418,7 +418,9 @@ fn the_demo_loses_nothing_on_a_broker_of_its_own() {
         "amq.topic → payment (order.placed)",
         "payment → retry (rejected)",
         "events → audit",
-        "orders → statuses",
+        "amq.topic → board (order.*)",
+        "orders → keeper",
+        "keeper → statuses",
         "statuses → amq.topic",
         "amq.topic → nothing",
     ] {

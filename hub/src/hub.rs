@@ -408,7 +408,8 @@ impl Hub {
 
     /// What the flow graph has counted so far.
     #[must_use]
-    pub fn flow(&self) -> FlowCounts {
+    pub fn flow(&mut self) -> FlowCounts {
+        self.count_heard();
         self.flows.counts()
     }
 
@@ -461,20 +462,37 @@ impl Hub {
         }
     }
 
+    /// Adds up what live listeners had.
+    fn count_heard(&mut self) {
+        let Self { interests, flows, .. } = self;
+        interests.count(|count| flows.add(count.edge, count.records, count.bytes));
+    }
+
     /// Lets go of counts whose party or queue is gone, and of all that points to them.
     fn prune_flows(&mut self) {
+        self.count_heard();
         let parties: BTreeSet<_> = self.sessions.values().map(|attached| attached.party.clone()).collect();
         let readers = self.sessions.values().flat_map(|attached| attached.readers.values());
         let asked = self.calls.values().filter_map(|open| match open {
             Open::Request { request, .. } => request.edge(),
             Open::Publish { .. } | Open::Move { .. } | Open::Share { .. } => None,
         });
-        let held: BTreeSet<_> = readers.map(|reader| reader.edge).chain(asked).collect();
+        let taken = self.sessions.values().flat_map(|attached| {
+            attached
+                .takers
+                .values()
+                .map(|taker| taker.edge)
+                .chain(attached.taken.iter().map(|taken| taken.edge))
+        });
+        let heard = self.interests.edges();
+        let held: BTreeSet<_> =
+            readers.map(|reader| reader.edge).chain(asked).chain(taken).chain(heard).collect();
         let snapshot = &self.snapshot;
         self.flows.prune(|edge, number| match edge {
             Edge::Published { party, .. } | Edge::Appended { party, .. } | Edge::Read { party, .. } => {
                 parties.contains(party)
             }
+            Edge::Heard { .. } | Edge::Taken { .. } => held.contains(&number),
             Edge::Delivered { party, queue } => {
                 held.contains(&number) || (parties.contains(party) && snapshot.shard_of(*queue).is_some())
             }
@@ -494,6 +512,8 @@ fn no_namespace() -> Refusal {
     Refusal::Missing { object: Object::Namespace, name: String::new(), namespace: String::new() }
 }
 
+#[cfg(test)]
+mod live_tests;
 #[cfg(test)]
 mod shared_group_tests;
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Live interest of one hub (S13): which sessions of it listen to what, and which other hubs have listeners.
 //!
+//! What members had is counted where they stand, and added to the edges of the flow graph when somebody asks ([`Interests::count`]): the
+//! path of a record looks up nothing for it.
+//!
 //! Called by [`crate::hub`] alone. A filter without wildcards is found by its hash and never invalidates anything; filters with wildcards
 //! stand in a trie for each namespace, whose results are kept until one of them comes or goes ([`reach`]). A filter's members stand side by side
 //! in its leaf ([`leaf`]), so that a publish walks over one array. What must hold: another hub is told of every change that it could
@@ -13,7 +16,7 @@ mod tests;
 mod trie;
 mod watches;
 
-pub(crate) use reach::{Chosen, Reach};
+pub(crate) use reach::{Chosen, Reach, Told};
 pub(crate) use trie::is_filter;
 
 use bytes::Bytes;
@@ -65,6 +68,10 @@ pub(crate) struct Interests {
     wild: BTreeMap<NamespaceId, Wild>,
     watches: Watches,
     changes: Vec<InterestChange>,
+    /// Listeners that had something since it was last counted.
+    uncounted: Vec<Slot>,
+    /// What subscriptions that have ended had since then.
+    ended: Vec<Count>,
     /// There are other hubs, which want to be told.
     tells: bool,
 }
@@ -76,6 +83,8 @@ struct Listener {
     subscriptions: Vec<Option<Subscription>>,
     /// What it is to be told of the batch at hand.
     hits: Vec<LiveHit>,
+    /// Its place among the uncounted.
+    uncounted_at: Option<u32>,
 }
 
 /// Where a subscription stands.
@@ -84,6 +93,18 @@ struct Subscription {
     group: Option<Arc<[u8]>>,
     /// Its place in the ring.
     at: u32,
+    /// Number of the flow graph's edge to its party.
+    edge: u32,
+    /// So many of what it had are counted.
+    counted: u64,
+}
+
+/// What came over an edge of the flow graph.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    pub(crate) edge: u32,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Interests {
@@ -98,6 +119,8 @@ impl Interests {
             wild: BTreeMap::new(),
             watches: Watches::default(),
             changes: Vec::new(),
+            uncounted: Vec::new(),
+            ended: Vec::new(),
             tells: hubs > 1,
         }
     }
@@ -109,7 +132,7 @@ impl Interests {
 
     /// A session may listen from now on.
     pub(crate) fn enter(&mut self, session: SessionId) -> Slot {
-        let listener = Listener { session, subscriptions: Vec::new(), hits: Vec::new() };
+        let listener = Listener { session, subscriptions: Vec::new(), hits: Vec::new(), uncounted_at: None };
         Slot(u32::try_from(self.listeners.insert(listener)).expect("there are fewer sessions"))
     }
 
@@ -118,14 +141,25 @@ impl Interests {
         let count = self.listener(slot).subscriptions.len();
         (0..).take(count).for_each(|subscription| self.end(slot, subscription));
         self.watches.leave(slot);
-        self.listeners.remove(slot.0 as usize);
+        if let Some(at) = self.listeners.remove(slot.0 as usize).uncounted_at {
+            self.uncounted.swap_remove(at as usize);
+            if let Some(moved) = self.uncounted.get(at as usize).copied() {
+                self.listener_mut(moved).uncounted_at = Some(at);
+            }
+        }
     }
 
-    /// A session listens. A filter with an empty word hears nothing.
+    /// A session listens; what it hears is counted on `edge`. A filter with an empty word hears nothing.
     ///
     /// # Panics
     /// If the number is in use, or not below [`SUBSCRIPTIONS_MAX`]: the session keeps account.
-    pub(crate) fn subscribe(&mut self, slot: Slot, namespace: NamespaceId, subscribe: &LiveSubscribe) {
+    pub(crate) fn subscribe(
+        &mut self,
+        slot: Slot,
+        namespace: NamespaceId,
+        subscribe: &LiveSubscribe,
+        edge: u32,
+    ) {
         let LiveSubscribe { subscription, filter, group } = subscribe;
         assert!(*subscription < SUBSCRIPTIONS_MAX, "a session counts its subscriptions");
         if !is_filter(filter) {
@@ -135,8 +169,8 @@ impl Interests {
         let group: Option<Arc<[u8]>> = group.as_ref().map(|name| Arc::from(&name[..]));
         let ring = self.leaf_mut(leaf).ring_mut(group.as_ref());
         let at = u32::try_from(ring.here.len()).expect("there are fewer subscriptions");
-        ring.here.push(Member { slot, subscription: *subscription, hits: 0, hits_max: u64::MAX });
-        let entry = Subscription { leaf, group: group.clone(), at };
+        ring.here.push(Member { slot, subscription: *subscription, hits: 0, hits_max: u64::MAX, bytes: 0 });
+        let entry = Subscription { leaf, group: group.clone(), at, edge, counted: 0 };
         let subscriptions = &mut self.listener_mut(slot).subscriptions;
         let number = *subscription as usize;
         if subscriptions.len() <= number {
@@ -162,6 +196,32 @@ impl Interests {
         }
     }
 
+    /// What subscriptions had since this was asked last, all of it.
+    pub(crate) fn count(&mut self, mut add: impl FnMut(Count)) {
+        let Self { listeners, leaves, uncounted, ended, .. } = self;
+        ended.drain(..).for_each(&mut add);
+        for slot in uncounted.drain(..) {
+            let listener = &mut listeners[slot.0 as usize];
+            listener.uncounted_at = None;
+            for subscription in listener.subscriptions.iter_mut().flatten() {
+                let ring = leaves[subscription.leaf.0 as usize].ring_mut(subscription.group.as_ref());
+                let member = &mut ring.here[subscription.at as usize];
+                subscription.count(member).into_iter().for_each(&mut add);
+            }
+        }
+    }
+
+    /// The same, of subscriptions that have ended alone.
+    pub(crate) fn count_ended(&mut self, add: impl FnMut(Count)) {
+        self.ended.drain(..).for_each(add);
+    }
+
+    /// Edges on which something is, or will be, counted.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = u32> {
+        let entries = self.listeners.iter().flat_map(|(_, listener)| listener.subscriptions.iter().flatten());
+        entries.map(|subscription| subscription.edge)
+    }
+
     /// Another hub tells of its own.
     pub(crate) fn heard_of(&mut self, hub: HubId, change: &InterestChange) {
         let InterestChange { namespace, filter, group, members } = change;
@@ -185,9 +245,12 @@ impl Interests {
     /// Ends a subscription; if it is there.
     fn end(&mut self, slot: Slot, subscription: u32) {
         let entry = self.listener_mut(slot).subscriptions.get_mut(subscription as usize);
-        let Some(Subscription { leaf, group, at }) = entry.and_then(Option::take) else { return };
-        let ring = self.leaf_mut(leaf).ring_mut(group.as_ref());
-        ring.here.swap_remove(at as usize);
+        let Some(mut entry) = entry.and_then(Option::take) else { return };
+        let Self { leaves, ended, .. } = self;
+        let ring = leaves[entry.leaf.0 as usize].ring_mut(entry.group.as_ref());
+        let mut member = ring.here.swap_remove(entry.at as usize);
+        ended.extend(entry.count(&mut member));
+        let Subscription { leaf, group, at, .. } = entry;
         let is_last = ring.here.is_empty();
         if let Some(moved) = ring.here.get(at as usize).copied() {
             let entry = &mut self.listener_mut(moved.slot).subscriptions[moved.subscription as usize];
@@ -300,5 +363,15 @@ impl Interests {
 
     fn listener_mut(&mut self, slot: Slot) -> &mut Listener {
         &mut self.listeners[slot.0 as usize]
+    }
+}
+
+impl Subscription {
+    /// What its member had that was not counted.
+    fn count(&mut self, member: &mut Member) -> Option<Count> {
+        let records = member.hits - self.counted;
+        self.counted = member.hits;
+        let bytes = std::mem::take(&mut member.bytes);
+        (records > 0).then_some(Count { edge: self.edge, records, bytes })
     }
 }

@@ -34,10 +34,31 @@ pub enum Edge {
         /// Into what.
         stream: StreamUuid,
     },
+    /// A party listened live: so it was with records published through an exchange. Filters that are too many to be counted apart stand
+    /// under wider ones.
+    Heard {
+        /// The exchange of the subject space.
+        exchange: ExchangeId,
+        /// Who.
+        party: Party,
+        /// The filter it listens by.
+        filter: Vec<u8>,
+        /// The group whose member it is; `None`: it hears all.
+        group: Option<Vec<u8>>,
+    },
     /// A party read a stream.
     Read {
         /// From what.
         stream: StreamUuid,
+        /// Who.
+        party: Party,
+    },
+    /// A party took records of a stream as one of a shared group.
+    Taken {
+        /// From what.
+        stream: StreamUuid,
+        /// Of which group.
+        group: String,
         /// Who.
         party: Party,
     },
@@ -89,6 +110,14 @@ pub struct Flow {
     pub records: u64,
     /// Bytes of records.
     pub bytes: u64,
+}
+
+impl Flow {
+    /// One more record.
+    pub fn add(&mut self, bytes: u64) {
+        self.records += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// All counts of one hub, or of several merged.

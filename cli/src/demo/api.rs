@@ -12,7 +12,7 @@ pub(super) async fn flow(address: &str, user: &str, password: &str) -> anyhow::R
     api::ask(Method::GET, address, "/api/flow", (user, password)).await
 }
 
-/// The edges that touch the demo's objects, one a line.
+/// The edges that touch the demo's objects, one a line, but for the answers that a client hears at an address of its own.
 pub(super) fn summary(graph: &Value) -> String {
     let none = Vec::new();
     let nodes = graph["nodes"].as_array().unwrap_or(&none);
@@ -24,10 +24,11 @@ pub(super) fn summary(graph: &Value) -> String {
     };
     let ours = |id: &str| names.get(id).is_some_and(|name| shortened(name) != *name);
     let (mut text, mut shown) = (String::new(), BTreeSet::new());
-    for kind in ["published", "routed", "delivered", "dead_lettered"] {
+    for kind in ["published", "routed", "heard", "delivered", "dead_lettered"] {
         for edge in graph["edges"].as_array().unwrap_or(&none).iter().filter(|edge| edge["kind"] == kind) {
             let (Some(from), Some(to)) = (edge["from"].as_str(), edge["to"].as_str()) else { continue };
-            if !ours(from) && !ours(to) {
+            let is_answer = edge["rule"].as_str().is_some_and(|rule| rule.starts_with('_'));
+            if is_answer || (!ours(from) && !ours(to)) {
                 continue;
             }
             shown.extend([from, to]);
@@ -68,6 +69,7 @@ mod tests {
         let graph = serde_json::json!({
             "nodes": [
                 { "kind": "party", "id": "p", "client": "stele-demo.shop" },
+                { "kind": "party", "id": "b", "client": "stele-demo.board" },
                 { "kind": "party", "id": "o", "client": "other" },
                 { "kind": "exchange", "id": "t", "name": "amq.topic", "unrouted": { "records": 4 } },
                 { "kind": "stream", "id": "s", "name": "KV_stele-demo-statuses" },
@@ -81,6 +83,8 @@ mod tests {
                 { "kind": "published", "from": "p", "to": "t", "records": 9 },
                 { "kind": "published", "from": "o", "to": "x", "records": 11 },
                 { "kind": "routed", "from": "t", "to": "s", "rule": "stele-demo.order.*", "records": 2 },
+                { "kind": "heard", "from": "t", "to": "b", "rule": "_INBOX.>", "records": 6 },
+                { "kind": "heard", "from": "t", "to": "b", "rule": "stele-demo.order.*", "records": 5 },
                 { "kind": "dead_lettered", "from": "q", "to": "e", "reason": "rejected", "records": 2 },
             ],
         });
@@ -93,6 +97,7 @@ mod tests {
                 vec!["published", "shop", "→", "amq.topic", "9", "records"],
                 vec!["routed", "shop", "→", "payment", "(order.placed)", "7", "records"],
                 vec!["routed", "amq.topic", "→", "KV_statuses", "(order.*)", "2", "records"],
+                vec!["heard", "amq.topic", "→", "board", "(order.*)", "5", "records"],
                 vec!["dead_lettered", "payment", "→", "shop", "(rejected)", "2", "records"],
                 vec!["unrouted", "amq.topic", "→", "nothing", "4", "records"],
                 vec!["unrouted", "shop", "→", "nothing", "3", "records"],

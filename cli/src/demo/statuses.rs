@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 const STREAM: &str = "stele-demo-orders";
-const CONSUMER: &str = "stele-demo-statuses";
+const CONSUMER: &str = "stele-demo-keeper";
 const BUCKET: &str = "stele-demo-statuses";
 
 /// Events that are taken up together: as many as are there, and no more than these.

@@ -9,14 +9,17 @@ mod store;
 
 pub(super) use store::Store;
 
+use super::session::{Attached, LiveEdges};
 use super::{Hub, HubMessage, HubOut};
-use crate::live::{Chosen, HubMask, Interests, Reach, Slot};
+use crate::live::{Chosen, HubMask, Interests, Reach, Slot, Told};
+use crate::registry::snapshot::Snapshot;
 use crate::router::resolve::SUBJECTS;
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
-use stele_model::id::{HubId, NamespaceId, Now, SessionId};
-use stele_model::live::{Interest, Live, LiveBatch, LiveHit, LiveItem, LiveView};
+use stele_model::flow::{Edge, Flow};
+use stele_model::id::{ExchangeId, HubId, NamespaceId, Now, SessionId};
+use stele_model::live::{Interest, Live, LiveBatch, LiveHit, LiveItem, LiveSubscribe, LiveView};
 use stele_model::outcome::Wake;
 use stele_model::stream::records::Terms;
 use store::{Shelves, Way};
@@ -96,6 +99,14 @@ struct Publisher {
     now: Now,
 }
 
+/// What was published of a batch, but for what is stored: that is counted with its route.
+#[derive(Default)]
+struct Passed {
+    all: Flow,
+    /// What nobody heard.
+    unheard: Flow,
+}
+
 /// The batch that is published.
 #[derive(Clone, Copy)]
 struct Batch<'a> {
@@ -114,20 +125,22 @@ impl Hub {
         let snapshot = self.snapshot.clone();
         let shelves = Shelves::of(&snapshot, namespace);
         let mut heard = Heard::default();
+        let mut passed = Passed::default();
         let mut from = 0;
         for (until, change) in &live.interest {
             if access.write {
-                self.publish_live(by, batch, from..*until, shelves.as_ref(), &mut heard);
+                self.publish_live(by, batch, from..*until, shelves.as_ref(), (&mut heard, &mut passed));
             }
             if access.read || !matches!(change, Interest::Subscribe(_)) {
-                self.take_interest((namespace, slot), change);
+                self.take_interest(session, (namespace, slot), change);
             }
             from = *until;
         }
         if access.write {
             let end = u32::try_from(live.items.len()).expect("a read has fewer than 4 Gi items");
-            self.publish_live(by, batch, from..end, shelves.as_ref(), &mut heard);
+            self.publish_live(by, batch, from..end, shelves.as_ref(), (&mut heard, &mut passed));
         }
+        self.count_passed(session, &passed);
         self.tell_interest(out);
         self.send_heard(namespace, batch.view, heard, out);
         self.send_store(session, live.ticket, out);
@@ -148,16 +161,51 @@ impl Hub {
     pub(super) fn live_batch(&mut self, session: SessionId, batch: Arc<LiveBatch>, out: &mut HubOut) {
         let Some((namespace, slot)) = self.listener(session) else { return };
         let by = Publisher { namespace, slot: Some(slot), mute: false, now: Now::default() };
-        self.hear_batch(by, batch, out);
+        let Passed { all, .. } = self.hear_batch(by, batch, out);
+        // What a session says without having been asked is not missed if nobody hears it.
+        self.count_passed(session, &Passed { all, ..Passed::default() });
     }
 
     /// Lets whoever listens hear a batch; nothing of it is stored by this.
-    fn hear_batch(&mut self, by: Publisher, batch: Arc<LiveBatch>, out: &mut HubOut) {
+    fn hear_batch(&mut self, by: Publisher, batch: Arc<LiveBatch>, out: &mut HubOut) -> Passed {
         let mut heard = Heard { batch: Some(batch.clone()), ..Heard::default() };
+        let mut passed = Passed::default();
         let end = u32::try_from(batch.items.len()).expect("a batch has fewer than 4 Gi items");
         let items = Batch { view: batch.view(), terms: &[] };
-        self.publish_live(by, items, 0..end, None, &mut heard);
+        self.publish_live(by, items, 0..end, None, (&mut heard, &mut passed));
         self.send_heard(by.namespace, batch.view(), heard, out);
+        passed
+    }
+
+    /// Counts what a session has published live.
+    fn count_passed(&mut self, session: SessionId, passed: &Passed) {
+        if passed.all.records == 0 {
+            return;
+        }
+        let Self { sessions, snapshot, flows, .. } = self;
+        let Some(attached) = sessions.get_mut(&session.number) else { return };
+        let edges = match attached.live {
+            Some(edges) => edges,
+            None => {
+                let Some(exchange) = subjects(snapshot, attached) else { return };
+                let party = attached.party.clone();
+                let published = flows.edge(Edge::Published { party, exchange });
+                let unrouted = flows.edge(Edge::Unrouted { exchange });
+                *attached.live.insert(LiveEdges { published, unrouted })
+            }
+        };
+        flows.add(edges.published, passed.all.records, passed.all.bytes);
+        flows.add(edges.unrouted, passed.unheard.records, passed.unheard.bytes);
+    }
+
+    /// The edge on which it is counted what a session hears by a subscription.
+    fn heard_edge(&mut self, session: SessionId, subscribe: &LiveSubscribe) -> u32 {
+        let Self { sessions, snapshot, flows, .. } = self;
+        let Some(attached) = sessions.get(&session.number) else { return 0 };
+        let exchange = subjects(snapshot, attached);
+        exchange.map_or(0, |exchange| {
+            flows.heard(exchange, &attached.party, &subscribe.filter, subscribe.group.as_deref())
+        })
     }
 
     /// Where a session listens, and publishes.
@@ -168,9 +216,17 @@ impl Hub {
         Some((*namespace, slot))
     }
 
-    fn take_interest(&mut self, (namespace, slot): (NamespaceId, Slot), change: &Interest) {
+    fn take_interest(
+        &mut self,
+        session: SessionId,
+        (namespace, slot): (NamespaceId, Slot),
+        change: &Interest,
+    ) {
         match change {
-            Interest::Subscribe(subscribe) => self.interests.subscribe(slot, namespace, subscribe),
+            Interest::Subscribe(subscribe) => {
+                let edge = self.heard_edge(session, subscribe);
+                self.interests.subscribe(slot, namespace, subscribe, edge);
+            }
             Interest::Unsubscribe { subscription, hits_max } => {
                 self.interests.unsubscribe(slot, *subscription, *hits_max);
             }
@@ -186,7 +242,7 @@ impl Hub {
         batch: Batch<'_>,
         items: Range<u32>,
         shelves: Option<&Shelves<'_>>,
-        heard: &mut Heard,
+        (heard, passed): (&mut Heard, &mut Passed),
     ) {
         let Batch { view, terms } = batch;
         let mut last: Option<Goal<'_>> = None;
@@ -201,15 +257,23 @@ impl Hub {
                     last.insert(Goal { subject, reach, way })
                 }
             };
-            if goal.is_nobody() && !item.tell_unheard {
-                continue;
+            let bytes = item.payload_bytes();
+            if goal.is_nobody() {
+                passed.all.add(bytes);
+                passed.unheard.add(bytes);
+                if !item.tell_unheard {
+                    continue;
+                }
             }
-            let (count, has_ended) = self.tell_listeners(by, &goal.reach, n);
+            let (count, has_ended) = self.tell_listeners(by, &goal.reach, Told { number: n, bytes });
             let is_stored = shelves.is_some_and(|shelves| {
                 let terms = terms.binary_search_by_key(&n, |(item, _)| *item);
                 let terms = terms.ok().map(|at| &batch.terms[at].1);
                 self.store(by.now, shelves, goal.way, (view, item, terms))
             });
+            if !is_stored && !goal.is_nobody() {
+                passed.all.add(bytes);
+            }
             if item.tell_unheard && count == 0 && goal.reach.hubs.is_empty() && !is_stored {
                 let reply = view.slice(item.reply());
                 let own = by.slot.and_then(|slot| self.interests.own_subscription(slot, by.namespace, reply));
@@ -221,15 +285,16 @@ impl Hub {
         }
     }
 
-    /// Lets whoever is in reach hear item `n`: how many of this hub and how many groups did, and whether a subscription has ended by it.
-    fn tell_listeners(&mut self, by: Publisher, reach: &Reach, n: u32) -> (u32, bool) {
+    /// Lets whoever is in reach hear an item: how many of this hub and how many groups did, and whether a subscription has ended by it.
+    fn tell_listeners(&mut self, by: Publisher, reach: &Reach, item: Told) -> (u32, bool) {
         if reach.is_empty() {
             return (0, false);
         }
         let Self { interests, touched, draft, .. } = self;
         let mute = by.slot.filter(|_| by.mute);
-        let plain = interests.tell_plain(reach, n, mute, touched);
-        let groups = interests.tell_groups(reach, n, mute, touched, |chosen| draft.group(n, chosen));
+        let n = item.number;
+        let plain = interests.tell_plain(reach, item, mute, touched);
+        let groups = interests.tell_groups(reach, item, mute, touched, |chosen| draft.group(n, chosen));
         draft.plain(n, reach.hubs);
         (plain.0 + groups.0, plain.1 || groups.1)
     }
@@ -292,14 +357,15 @@ impl Hub {
         for (n, item) in (0..).zip(view.items) {
             while runs.next_if(|(end, _)| *end <= n).is_some() {}
             let subject = view.slice(item.subject());
+            let told = Told { number: n, bytes: item.payload_bytes() };
             if runs.peek().is_some_and(|(_, hubs)| hubs.contains(*id)) {
                 let reach = reached.by(interests, subject);
-                let (_, has_ended) = interests.tell_plain(reach, n, None, touched);
+                let (_, has_ended) = interests.tell_plain(reach, told, None, touched);
                 reached.forget_if(has_ended);
             }
             while let Some((_, Chosen { group, .. })) = chosen.next_if(|(of, _)| *of == n) {
                 let reach = reached.by(interests, subject);
-                let (elsewhere, has_ended) = interests.tell_group(reach, group, n, touched);
+                let (elsewhere, has_ended) = interests.tell_group(reach, group, told, touched);
                 reached.forget_if(has_ended);
                 if let Some(hub) = elsewhere.filter(|_| *hops < self.hubs) {
                     again.group(n, Chosen { hub, group: group.clone() });
@@ -315,6 +381,8 @@ impl Hub {
 
     /// Tells other hubs, and sessions that watch, of changed interest.
     pub(super) fn tell_interest(&mut self, out: &mut HubOut) {
+        let Self { interests, flows, .. } = self;
+        interests.count_ended(|count| flows.add(count.edge, count.records, count.bytes));
         let changes: Arc<[_]> = self.interests.take_changes().into();
         if !changes.is_empty() {
             let others = (0..self.hubs).map(HubId).filter(|hub| *hub != self.id);
@@ -327,6 +395,12 @@ impl Hub {
         let wakes = told.into_iter().map(|(of, watch, is_there)| (of, Wake::Interest { watch, is_there }));
         out.wakes.extend(wakes);
     }
+}
+
+/// The exchange of the subject space that a session works in.
+fn subjects(snapshot: &Snapshot, attached: &Attached) -> Option<ExchangeId> {
+    let (namespace, _) = attached.namespace.as_ref()?;
+    Some(snapshot.namespace_by_id(*namespace)?.exchange(SUBJECTS)?.id)
 }
 
 /// What a session's grant lets it do with subjects.

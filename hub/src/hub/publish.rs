@@ -14,8 +14,8 @@ use crate::router::ExchangeKind;
 use crate::router::resolve::Found;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use stele_model::flow::Edge;
-use stele_model::id::{NamespaceId, Now, QueueId, SessionId, Ticket};
+use stele_model::flow::{Edge, Flow};
+use stele_model::id::{ExchangeId, NamespaceId, Now, QueueId, SessionId, Ticket};
 use stele_model::outcome::{Outcome, Published};
 use stele_model::publish::{Publish, Publishes};
 use stele_model::refusal::{Access, Object, Refusal};
@@ -29,6 +29,8 @@ pub(super) struct Notes {
     pub(super) dropped: Vec<u32>,
     pub(super) replies: Vec<(u32, Address)>,
     pub(super) namespace: Option<NamespaceId>,
+    /// What no queue took and somebody heard live, by exchange: it is not unrouted.
+    pub(super) heard_alone: SmallVec<[(ExchangeId, Flow); 1]>,
 }
 
 impl Hub {
@@ -88,6 +90,10 @@ impl Hub {
             self.let_hear(namespace.id, &batch, &mut notes, out);
         }
         self.count_published(&mut attached);
+        for (exchange, flow) in notes.heard_alone.drain(..) {
+            let unrouted = self.flows.edge(Edge::Unrouted { exchange });
+            self.flows.take_back(unrouted, flow);
+        }
         if attached.leaving {
             out.completions.retain(|(of, ..)| *of != session);
         }
@@ -182,7 +188,7 @@ impl Hub {
         notes: Notes,
         out: &mut HubOut,
     ) {
-        let Notes { unroutable, dropped, replies, namespace } = notes;
+        let Notes { unroutable, dropped, replies, namespace, .. } = notes;
         self.send_replies(&batch, replies, out);
         let (refused, stored) = (Vec::new(), Vec::new());
         let published = Published { batch, unroutable, refused, dropped, stored };

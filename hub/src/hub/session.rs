@@ -17,6 +17,9 @@ use stele_model::stream::StreamUuid;
 /// Exchanges of which a session keeps whether it may write to them.
 const WRITES_MAX: usize = 64;
 
+/// Shared groups of which a session keeps the edge.
+pub(super) const TAKEN_EDGES_MAX: usize = 16;
+
 /// Streams of which a session keeps the edge.
 const STREAM_EDGES_MAX: usize = 64;
 
@@ -58,16 +61,36 @@ pub(super) struct Attached {
     writes: Writes,
     /// Edges of the flow graph from its party to the exchanges it publishes to.
     pub(super) published: SmallVec<[(ExchangeId, u32); 4]>,
+    /// The same for what it publishes live, once it did.
+    pub(super) live: Option<LiveEdges>,
     /// Those to the streams it appends to.
     pub(super) appended: StreamEdges,
     /// Those from the streams it reads.
     pub(super) read: StreamEdges,
+    /// Those from the shared groups it takes from, the newest last.
+    pub(super) taken: SmallVec<[TakenEdge; 1]>,
     /// What it watches.
     pub(super) watches: Watches,
     /// Where its pulls and pushes take.
     pub(super) takers: BTreeMap<u64, Taker>,
     /// Its place among those who listen live, once it did.
     pub(super) listens: Option<Slot>,
+}
+
+/// Numbers of a session's edges for what it publishes live.
+#[derive(Clone, Copy)]
+pub(super) struct LiveEdges {
+    /// From its party to the exchange.
+    pub(super) published: u32,
+    /// What nobody heard.
+    pub(super) unrouted: u32,
+}
+
+/// Number of the edge from a shared group to a session's party.
+pub(super) struct TakenEdge {
+    pub(super) stream: StreamUuid,
+    pub(super) group: Box<str>,
+    pub(super) edge: u32,
 }
 
 /// Numbers of a session's edges to streams; the newest is found first.
@@ -113,8 +136,10 @@ impl Attached {
             defined: false,
             writes: Writes::default(),
             published: SmallVec::new(),
+            live: None,
             appended: StreamEdges::default(),
             read: StreamEdges::default(),
+            taken: SmallVec::new(),
             watches: Watches::default(),
             takers: BTreeMap::new(),
             listens: None,
@@ -126,6 +151,8 @@ impl Attached {
         self.party = party;
         self.writes = Writes::default();
         self.published.clear();
+        self.live = None;
+        self.taken.clear();
         self.appended = StreamEdges::default();
         self.read = StreamEdges::default();
     }

@@ -3,8 +3,10 @@
 //! What must hold: names are resolved and grants checked here and nowhere later; a taker's shard is remembered until it ends or the session
 //! goes; who listens hears of its own namespace only. Not here: what a group is.
 
+use super::flow::Flows;
 use super::joint::{Parts, Share};
 use super::requests::Request;
+use super::session::{Attached, TAKEN_EDGES_MAX, TakenEdge};
 use super::streams::Shares;
 use super::{Hub, HubOut, Open};
 use stele_model::flow::Edge;
@@ -22,7 +24,8 @@ use stele_model::stream::{PartitionRef, StreamUuid};
 #[derive(Clone, Copy)]
 pub(super) struct Taker {
     shard: ShardId,
-    stream: StreamUuid,
+    /// Number of the flow graph's edge from the group to the session's party.
+    pub(super) edge: u32,
 }
 
 impl Hub {
@@ -108,7 +111,8 @@ impl Hub {
         let found = self.shared_group(session, Access::Read, &share)?;
         let Some(attached) = self.sessions.get_mut(&session.number) else { return Ok(()) };
         attached.touched.insert(found.shard);
-        attached.takers.insert(taker, Taker { shard: found.shard, stream: found.stream.info.uuid });
+        let edge = taken_edge(attached, &mut self.flows, found.stream.info.uuid, &share.group);
+        attached.takers.insert(taker, Taker { shard: found.shard, edge });
         let taker = SubscriptionId { session, number: taker };
         let take = ShardTake { taker, partition: found.id, group: share.group, how };
         out.shards.push((found.shard, ShardOp::Take(take)));
@@ -201,11 +205,8 @@ impl Hub {
         let Some(attached) = self.sessions.get_mut(&session.number) else { return };
         match &*news {
             ShareNews::Records(records) => {
-                let Some(Taker { stream, .. }) = attached.takers.get(&records.taker).copied() else { return };
+                let Some(Taker { edge, .. }) = attached.takers.get(&records.taker).copied() else { return };
                 let bytes = records.items.iter().map(|item| u64::from(item.len)).sum();
-                let party = &attached.party;
-                let edge = || Edge::Read { stream, party: party.clone() };
-                let edge = attached.read.edge(stream, || self.flows.edge(edge()));
                 self.flows.add(edge, records.items.len() as u64, bytes);
             }
             ShareNews::Ended { taker, .. } => {
@@ -227,4 +228,18 @@ impl Hub {
         }
         out.wakes.push((session, Wake::Shared(news)));
     }
+}
+
+/// The edge from a group to a session's party: a session mostly takes from the group that it took from before.
+fn taken_edge(attached: &mut Attached, flows: &mut Flows, stream: StreamUuid, group: &str) -> u32 {
+    let is_it = |known: &&TakenEdge| known.stream == stream && *known.group == *group;
+    if let Some(known) = attached.taken.iter().rev().find(is_it) {
+        return known.edge;
+    }
+    if attached.taken.len() == TAKEN_EDGES_MAX {
+        attached.taken.remove(0);
+    }
+    let edge = flows.edge(Edge::Taken { stream, group: group.to_owned(), party: attached.party.clone() });
+    attached.taken.push(TakenEdge { stream, group: group.into(), edge });
+    edge
 }

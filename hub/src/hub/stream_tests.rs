@@ -149,7 +149,7 @@ fn the_homes_of_groups_are_made_when_the_first_is_asked() {
 
 #[test]
 fn positions_go_by_number_and_come_back_by_name() {
-    let stage = check(
+    let mut stage = check(
         "~ stream s 2
          > 1 describe g
          ! registry groups call=1

@@ -448,7 +448,7 @@ fn a_dead_letter_does_not_go_round_unless_somebody_rejects_it() {
 
 #[test]
 fn each_edge_of_the_flow_graph_counts_what_went_over_it() {
-    let stage = check(
+    let mut stage = check(
         "~ queue q dlx d
          ~ exchange d fanout
          ~ bind amq.topic q a.*
@@ -473,9 +473,10 @@ fn each_edge_of_the_flow_graph_counts_what_went_over_it() {
             Edge::Routed { rule, .. } => {
                 format!("routed {} {}", String::from_utf8_lossy(&rule), flow.records)
             }
-            Edge::Appended { .. } | Edge::Read { .. } | Edge::Committed { .. } => {
+            Edge::Appended { .. } | Edge::Read { .. } | Edge::Committed { .. } | Edge::Taken { .. } => {
                 panic!("no stream is used here")
             }
+            Edge::Heard { .. } => panic!("nobody listens here"),
             Edge::Unrouted { .. } => format!("unrouted {}", flow.records),
             Edge::Delivered { .. } => format!("delivered {} {}", flow.records, flow.bytes),
             Edge::DeadLettered { reason, .. } => format!("dead {reason} {}", flow.records),

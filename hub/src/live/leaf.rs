@@ -16,6 +16,8 @@ pub(super) struct Member {
     pub(super) hits: u64,
     /// After so many it ends.
     pub(super) hits_max: u64,
+    /// Bytes of records that it had and that are not counted yet.
+    pub(super) bytes: u64,
 }
 
 /// Members that stand side by side: all that are in no group, or one group.

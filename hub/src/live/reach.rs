@@ -77,6 +77,15 @@ impl Wild {
     }
 }
 
+/// An item that listeners are told of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    /// Its number in the batch.
+    pub(crate) number: u32,
+    /// Bytes of its headers and body.
+    pub(crate) bytes: u64,
+}
+
 /// Who hears a subject, until somebody comes or goes.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
@@ -135,12 +144,12 @@ impl Interests {
         reach
     }
 
-    /// Lets everybody on this hub who is in no group hear item `item`, but `mute`. Tells how many heard it, and whether a subscription has
+    /// Lets everybody on this hub who is in no group hear an item, but `mute`. Tells how many heard it, and whether a subscription has
     /// ended by it, so that the reach is not what it was.
     pub(crate) fn tell_plain(
         &mut self,
         reach: &Reach,
-        item: u32,
+        item: Told,
         mute: Option<Slot>,
         touched: &mut Vec<Slot>,
     ) -> (u32, bool) {
@@ -168,11 +177,11 @@ impl Interests {
         (heard, has_ended)
     }
 
-    /// Lets one member of each group hear item `item`: one of this hub, or one of another, which is handed to `elsewhere`.
+    /// Lets one member of each group hear an item: one of this hub, or one of another, which is handed to `elsewhere`.
     pub(crate) fn tell_groups(
         &mut self,
         reach: &Reach,
-        item: u32,
+        item: Told,
         mute: Option<Slot>,
         touched: &mut Vec<Slot>,
         mut elsewhere: impl FnMut(Chosen),
@@ -194,12 +203,12 @@ impl Interests {
         (heard, has_ended)
     }
 
-    /// Lets one member of a group on this hub hear item `item`, or names the hub that has some, if this one has none any more.
+    /// Lets one member of a group on this hub hear an item, or names the hub that has some, if this one has none any more.
     pub(crate) fn tell_group(
         &mut self,
         reach: &Reach,
         name: &[u8],
-        item: u32,
+        item: Told,
         touched: &mut Vec<Slot>,
     ) -> (Option<HubId>, bool) {
         let Some(group) = reach.groups.iter().find(|group| *group.name == *name) else {
@@ -262,7 +271,7 @@ impl Interests {
         &mut self,
         group: &ReachedGroup,
         (leaf, at): (LeafId, usize),
-        item: u32,
+        item: Told,
         touched: &mut Vec<Slot>,
     ) -> bool {
         let member = &mut self.leaf_mut(leaf).ring_mut(Some(&group.name)).here[at];
@@ -282,6 +291,10 @@ impl Interests {
     pub(crate) fn take_hits(&mut self, slot: Slot, into: &mut Vec<LiveHit>) -> SessionId {
         let Some(listener) = self.listeners.get_mut(slot.0 as usize) else { return SessionId::default() };
         into.append(&mut listener.hits);
+        if listener.uncounted_at.is_none() {
+            listener.uncounted_at = u32::try_from(self.uncounted.len()).ok();
+            self.uncounted.push(slot);
+        }
         listener.session
     }
 
@@ -310,8 +323,9 @@ impl Interests {
 
 impl Member {
     /// One more record for it.
-    fn hit(&mut self, item: u32) -> LiveHit {
+    fn hit(&mut self, item: Told) -> LiveHit {
         self.hits += 1;
-        LiveHit::new(self.subscription, item, self.hits == self.hits_max)
+        self.bytes += item.bytes;
+        LiveHit::new(self.subscription, item.number, self.hits == self.hits_max)
     }
 }

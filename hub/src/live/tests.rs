@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 const NAMESPACE: NamespaceId = NamespaceId(1);
 const SUBJECTS: [&str; 6] = ["a", "b", "a.b", "a.c", "a.b.c", "b.c"];
 
+/// What is told of each publish: it has two bytes.
+const ITEM: Told = Told { number: 0, bytes: 2 };
+
 struct Model {
     hubs: Vec<Interests>,
     slots: Vec<Slot>,
@@ -67,7 +70,7 @@ impl Model {
                     filter: text(&filter),
                     group: group.as_deref().map(text),
                 };
-                self.hubs[hub].subscribe(self.slots[hub], NAMESPACE, &subscribe);
+                self.hubs[hub].subscribe(self.slots[hub], NAMESPACE, &subscribe, hub as u32);
                 self.there.insert((hub, number), Known { filter, group, left: u64::MAX });
             }
             Step::Unsubscribe { hub, number, left } => {
@@ -106,17 +109,17 @@ impl Model {
         let reach = self.hubs[from].reach(NAMESPACE, subject.as_bytes());
         let hubs = reach.hubs;
         let mut touched = Vec::new();
-        self.hubs[from].tell_plain(&reach, 0, None, &mut touched);
-        self.hubs[from].tell_groups(&reach, 0, None, &mut touched, |group| chosen.push(group));
+        self.hubs[from].tell_plain(&reach, ITEM, None, &mut touched);
+        self.hubs[from].tell_groups(&reach, ITEM, None, &mut touched, |group| chosen.push(group));
         self.collect(from, &mut touched, &mut heard);
         for other in (0..self.hubs.len()).filter(|other| *other != from) {
             let reach = self.hubs[other].reach(NAMESPACE, subject.as_bytes());
             if hubs.contains(HubId(other as u16)) {
-                self.hubs[other].tell_plain(&reach, 0, None, &mut touched);
+                self.hubs[other].tell_plain(&reach, ITEM, None, &mut touched);
             }
             for Chosen { group, .. } in chosen.iter().filter(|chosen| usize::from(chosen.hub.0) == other) {
                 let reach = self.hubs[other].reach(NAMESPACE, subject.as_bytes());
-                let (elsewhere, _) = self.hubs[other].tell_group(&reach, group, 0, &mut touched);
+                let (elsewhere, _) = self.hubs[other].tell_group(&reach, group, ITEM, &mut touched);
                 assert_eq!(elsewhere, None, "hubs know of each other's members");
             }
             self.collect(other, &mut touched, &mut heard);
@@ -179,7 +182,7 @@ fn members_of_a_group_get_about_the_same_over_all_hubs() {
     for _ in 0..4000 {
         let reach = model.hubs[0].reach(NAMESPACE, b"a");
         let mut elsewhere = None;
-        model.hubs[0].tell_groups(&reach, 0, None, &mut Vec::new(), |group| elsewhere = Some(group.hub));
+        model.hubs[0].tell_groups(&reach, ITEM, None, &mut Vec::new(), |group| elsewhere = Some(group.hub));
         chosen[elsewhere.map_or(0, |hub| usize::from(hub.0))] += 1;
     }
     assert!((850..1150).contains(&chosen[0]) && (850..1150).contains(&chosen[2]), "{chosen:?}");
@@ -195,10 +198,10 @@ fn inboxes_that_come_and_go_leave_what_is_kept_for_wildcards_alone() {
         filter: Bytes::copy_from_slice(filter.as_bytes()),
         group: None,
     };
-    hub.subscribe(slot, NAMESPACE, &subscribe(0, "a.*"));
+    hub.subscribe(slot, NAMESPACE, &subscribe(0, "a.*"), 0);
     let generation = hub.wild[&NAMESPACE].generation();
     for n in 0..100 {
-        hub.subscribe(slot, NAMESPACE, &subscribe(1, &format!("_INBOX.{n}")));
+        hub.subscribe(slot, NAMESPACE, &subscribe(1, &format!("_INBOX.{n}")), 0);
         hub.unsubscribe(slot, 1, None);
     }
     assert_eq!(hub.wild[&NAMESPACE].generation(), generation);

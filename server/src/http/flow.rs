@@ -10,7 +10,7 @@ use stele_model::id::{ExchangeId, QueueId};
 use stele_model::shard::QueueCounts;
 use stele_model::stream::StreamUuid;
 
-/// Most edges of an answer; the rest is left out and counted.
+/// Most edges that are told, besides the sums of shared groups; the rest is left out and counted.
 pub(super) const EDGES_MAX: usize = 10_000;
 
 /// The answer to `GET /api/flow`.
@@ -82,7 +82,7 @@ pub enum NodeView {
         /// It is gone.
         gone: bool,
     },
-    /// A group that reads streams.
+    /// A group that reads streams, or takes a stream's records one by one.
     Group {
         /// What edges say.
         id: String,
@@ -94,16 +94,19 @@ pub enum NodeView {
 /// Records and bytes over one edge, ever and per second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EdgeView {
-    /// What kind: `published`, `routed`, `delivered`, `dead_lettered` or, from a stream to a group whose positions were remembered,
-    /// `committed`.
+    /// What kind: `published`, `routed`, `delivered`, `dead_lettered`, from a stream to a group whose positions were remembered `committed`,
+    /// or, from an exchange to a party that listened live, `heard`.
     pub kind: &'static str,
     /// A node's id.
     pub from: String,
     /// A node's id.
     pub to: String,
-    /// The key of the rule, for `routed`.
+    /// The key of the rule, for `routed`; the filter of the subscription, for `heard`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// The queue group that heard it as one, for `heard`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Why, for `dead_lettered`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -115,6 +118,23 @@ pub struct EdgeView {
     pub records_per_s: f64,
     /// Bytes per second of late.
     pub bytes_per_s: f64,
+}
+
+impl EdgeView {
+    fn new(kind: &'static str, (from, to): (String, String), flow: Flow, rate: Rate) -> Self {
+        Self {
+            kind,
+            from,
+            to,
+            rule: None,
+            group: None,
+            reason: None,
+            records: flow.records,
+            bytes: flow.bytes,
+            records_per_s: rate.records,
+            bytes_per_s: rate.bytes,
+        }
+    }
 }
 
 /// What no rule of an exchange took.
@@ -135,7 +155,7 @@ pub(super) fn graph(
     queues: &[QueueCounts],
     rate: impl Fn(&Edge, Flow) -> Rate,
 ) -> Graph {
-    let mut drawing = Drawing { names, nodes: BTreeMap::new() };
+    let mut drawing = Drawing { names, nodes: BTreeMap::new(), taken: BTreeMap::new() };
     for counts in queues {
         drawing.counted_queue(counts);
     }
@@ -144,6 +164,7 @@ pub(super) fn graph(
         let rate = rate(edge, *flow);
         edges.extend(drawing.edge(edge, *flow, rate));
     }
+    edges.extend(drawing.group_sums());
     Graph {
         nodes: drawing.nodes.into_values().collect(),
         edges,
@@ -154,22 +175,14 @@ pub(super) fn graph(
 struct Drawing<'a> {
     names: &'a Names,
     nodes: BTreeMap<String, NodeView>,
+    /// What all parties together took of each shared group.
+    taken: BTreeMap<(StreamUuid, String), (Flow, Rate)>,
 }
 
 impl Drawing<'_> {
     /// The edge, with its nodes drawn; unrouted records have no edge, the exchange carries them.
     fn edge(&mut self, edge: &Edge, flow: Flow, rate: Rate) -> Option<EdgeView> {
-        let view = |kind, from, to| EdgeView {
-            kind,
-            from,
-            to,
-            rule: None,
-            reason: None,
-            records: flow.records,
-            bytes: flow.bytes,
-            records_per_s: rate.records,
-            bytes_per_s: rate.bytes,
-        };
+        let view = |kind, from, to| EdgeView::new(kind, (from, to), flow, rate);
         match edge {
             Edge::Published { party, exchange } => {
                 Some(view("published", self.party(party), self.exchange(*exchange)))
@@ -189,6 +202,17 @@ impl Drawing<'_> {
                 Some(view("published", self.party(party), self.stream(*stream)))
             }
             Edge::Read { stream, party } => Some(view("delivered", self.stream(*stream), self.party(party))),
+            Edge::Heard { exchange, party, filter, group } => {
+                let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+                let (rule, group) = (Some(text(filter)), group.as_ref().map(text));
+                Some(EdgeView { rule, group, ..view("heard", self.exchange(*exchange), self.party(party)) })
+            }
+            Edge::Taken { stream, group, party } => {
+                let (sum, rates) = self.taken.entry((*stream, group.clone())).or_default();
+                *sum = Flow { records: sum.records + flow.records, bytes: sum.bytes + flow.bytes };
+                *rates = Rate { records: rates.records + rate.records, bytes: rates.bytes + rate.bytes };
+                Some(view("delivered", self.shared_group(*stream, group), self.party(party)))
+            }
             Edge::Committed { stream, group, .. } => {
                 Some(view("committed", self.stream(*stream), self.group(group)))
             }
@@ -201,6 +225,16 @@ impl Drawing<'_> {
                 None
             }
         }
+    }
+
+    /// Edges from streams to the shared groups whose records were taken.
+    fn group_sums(&mut self) -> Vec<EdgeView> {
+        let taken = std::mem::take(&mut self.taken);
+        let edges = taken.into_iter().map(|((stream, group), (flow, rate))| {
+            let ends = (self.stream(stream), self.shared_group(stream, &group));
+            EdgeView::new("delivered", ends, flow, rate)
+        });
+        edges.collect()
     }
 
     fn party(&mut self, party: &Party) -> String {
@@ -255,7 +289,15 @@ impl Drawing<'_> {
     }
 
     fn group(&mut self, name: &str) -> String {
-        let id = format!("group/{name}");
+        self.put_group(format!("group/{name}"), name)
+    }
+
+    /// A group that belongs to a stream.
+    fn shared_group(&mut self, stream: StreamUuid, name: &str) -> String {
+        self.put_group(format!("group/{:032x}/{name}", u128::from_be_bytes(stream.0)), name)
+    }
+
+    fn put_group(&mut self, id: String, name: &str) -> String {
         let node = || NodeView::Group { id: id.clone(), name: name.to_owned() };
         self.nodes.entry(id.clone()).or_insert_with(node);
         id

@@ -29,6 +29,11 @@ impl Inspect for Fake {
         let (exchange, queue) = (ExchangeId(1), QueueId(7));
         let stream = StreamUuid([7; 16]);
         let kafka = Party { principal: "ann".into(), client: "rdkafka".into(), dialect: "kafka" };
+        let nats = |client: &str| Party { principal: "ann".into(), client: client.into(), dialect: "nats" };
+        let heard = |filter: &[u8], group: Option<&[u8]>| {
+            let (filter, group) = (filter.to_vec(), group.map(<[u8]>::to_vec));
+            Edge::Heard { exchange, party: nats("board"), filter, group }
+        };
         let edges = [
             (Edge::Published { party: party("shop"), exchange }, 5),
             (Edge::Routed { exchange, rule: b"order.*".to_vec(), queue }, 4),
@@ -37,6 +42,9 @@ impl Inspect for Fake {
             (Edge::Appended { party: kafka.clone(), stream }, 9),
             (Edge::Read { stream, party: kafka.clone() }, 8),
             (Edge::Committed { stream, group: "billing".into(), party: kafka }, 4),
+            (Edge::Taken { stream, group: "works".into(), party: nats("one") }, 6),
+            (Edge::Taken { stream, group: "works".into(), party: nats("two") }, 7),
+            (heard(b"order.>", Some(b"q")), 4),
             (Edge::Unrouted { exchange }, 1),
             (Edge::Delivered { queue, party: party("payment") }, 3),
             (Edge::DeadLettered { queue, exchange: "shop".into(), reason: "rejected" }, 1),
@@ -209,7 +217,13 @@ fn the_graph_joins_counts_to_names_and_shows_what_is_gone() {
     assert_eq!(kinds, [(&"published".into(), &9.into()), (&"routed".into(), &2.into())]);
     assert_eq!(edge("committed", "group/billing")["from"], stream);
     assert_eq!(edge("delivered", "party/kafka/ann/rdkafka")["records"], 8);
-    assert_eq!(edges.len(), 10, "unrouted records are on the exchange");
+    let group = "group/07070707070707070707070707070707/works";
+    assert_eq!((&node(group)["name"], &edge("delivered", group)["records"]), (&"works".into(), &13.into()));
+    assert_eq!(edge("delivered", "party/nats/ann/two")["from"], group);
+    let heard = edge("heard", "party/nats/ann/board");
+    assert_eq!((&heard["from"], &heard["rule"]), (&"exchange/1".into(), &"order.>".into()));
+    assert_eq!((&heard["group"], &heard["records"]), (&"q".into(), &4.into()));
+    assert_eq!(edges.len(), 14, "unrouted records are on the exchange");
     assert_eq!(graph["edges_left_out"], 0);
     for edge in edges {
         for end in ["from", "to"] {
