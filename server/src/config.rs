@@ -140,6 +140,11 @@ pub struct Nats {
     pub jetstream: bool,
     /// How TLS begins, where there is a certificate.
     pub tls: NatsTls,
+    /// Longest wait until TLS is agreed where it must be, milliseconds.
+    pub tls_wait_ms: u64,
+    /// How long a client is listened to before INFO where TLS comes first, milliseconds; one that does not begin meanwhile is told INFO, and
+    /// begins then. 0: it is not.
+    pub tls_first_ms: u64,
     /// Longest headers and payload of a message, 1 B–14 MiB.
     pub payload_bytes_max: u32,
     /// Longest arguments of a control line, 512 B–16 KiB.
@@ -295,6 +300,8 @@ impl Default for Config {
                 ping_interval_ms: 120_000,
                 pings_out_max: 2,
                 auth_timeout_ms: 2_000,
+                tls_wait_ms: 2_000,
+                tls_first_ms: 0,
             },
             limits: Limits {
                 frame_bytes_max: 128 << 10,

@@ -139,10 +139,12 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("jetstream.max_file_store", "file streams are bounded by their own limits and by the disk"),
     ("jetstream.unique_tag", "there is no cluster"),
     ("jetstream.strict", "requests are always read strictly"),
-    ("tls.timeout", "the time to log in bounds TLS as well"),
     ("tls.cipher_suites", "cipher suites are those of the TLS library"),
     ("tls.curve_preferences", "curves are those of the TLS library"),
 ];
+
+/// What nats-server takes `handshake_first: auto` for.
+const TLS_FIRST_MS_AUTO: u64 = 50;
 
 /// Directives of nats-server's that are not here: told from what nobody knows.
 const NOT_SUPPORTED: &[&str] = &[
@@ -345,8 +347,12 @@ impl Setup {
             "handshake_first" | "first" | "immediate" => match truth(node) {
                 Ok(true) => self.set("nats.tls", "first", "tls.handshake_first"),
                 Ok(false) => {}
-                Err(_) => return Err("a delay before INFO is not supported by this server".to_owned()),
+                Err(_) => {
+                    self.set("nats.tls", "first", "tls.handshake_first");
+                    self.set("nats.tls_first_ms", first_ms(node)?, "tls.handshake_first");
+                }
             },
+            "timeout" => self.set("nats.tls_wait_ms", ms(node)?, "tls.timeout"),
             _ => return Ok(false),
         }
         Ok(true)
@@ -571,6 +577,14 @@ pub(super) fn ms(node: &Node) -> Result<String, String> {
     Ok(nanos.div_euclid(MILLISECOND).to_string())
 }
 
+/// How long clients may begin TLS before they are told INFO: "auto", or a duration.
+fn first_ms(node: &Node) -> Result<String, String> {
+    match &node.value {
+        Value::Text(word) if word == "auto" => Ok(TLS_FIRST_MS_AUTO.to_string()),
+        _ => ms(node),
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::conf::{Sources, parse};
@@ -638,7 +652,13 @@ pub(super) mod tests {
         assert!(setup("tls { verify: true, ca_file: a }").has_errors());
         let both = setup(&format!("allow_non_tls: true\ntls {{ {files} }}"));
         assert_eq!(value(&both, "nats.tls"), Some("optional"));
-        assert!(setup(&format!("tls {{ {files}, handshake_first: \"50ms\" }}")).has_errors());
+        for (delay, ms) in [("200ms", "200"), ("auto", "50")] {
+            let first = setup(&format!("tls {{ {files}, handshake_first: {delay}, timeout: 0.3 }}"));
+            assert_eq!(value(&first, "nats.tls"), Some("first"));
+            assert_eq!(value(&first, "nats.tls_first_ms"), Some(ms));
+            assert_eq!(value(&first, "nats.tls_wait_ms"), Some("300"));
+        }
+        assert!(setup(&format!("tls {{ {files}, handshake_first: soon }}")).has_errors());
     }
 
     #[test]

@@ -433,6 +433,18 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| Some(quoted(nats::nats_tls_word(c.nats.tls))),
     },
     Setting {
+        key: "nats.tls_wait_ms",
+        about: "longest wait until TLS is agreed on where it must be, 10 – 600000",
+        read: |c, _, v| v.number(10..=600_000).map(|n| c.nats.tls_wait_ms = n),
+        show: |c, _| Some(c.nats.tls_wait_ms.to_string()),
+    },
+    Setting {
+        key: "nats.tls_first_ms",
+        about: "with \"first\": who has not begun after so long is told INFO and begins then, 1 – 5000; 0: is not",
+        read: |c, _, v| v.number(0..=5_000).map(|n| c.nats.tls_first_ms = n),
+        show: |c, _| Some(c.nats.tls_first_ms.to_string()),
+    },
+    Setting {
         key: "nats.payload_bytes_max",
         about: "longest headers and payload of a NATS message, 1 B – 14 MiB",
         read: |c, _, v| v.size(1..=14 * MIB).map(|n| c.nats.payload_bytes_max = n),

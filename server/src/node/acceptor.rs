@@ -122,7 +122,7 @@ impl Door {
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, listener: &Listener) {
         let Some(seat) = self.seats.take() else {
             let connections_max = self.seats.max();
-            if listener.dialect == Dialect::Nats && !matches!(listener.security, Security::Tls(_)) {
+            if listener.dialect == Dialect::Nats && !listener.security.is_tls_first() {
                 // Who does not take it at once is closed without it.
                 let _ = socket.write_all(b"-ERR 'maximum connections exceeded'\r\n");
             }

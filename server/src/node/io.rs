@@ -48,7 +48,7 @@ pub(crate) use message::{
     Wiring, mailbox,
 };
 pub(crate) use services::Inquiry;
-pub(crate) use transport::Security;
+pub(crate) use transport::{Security, Silence, TimedTls};
 
 /// Bytes left to write below which a session may give credit back.
 const DRAINED_BYTES: usize = 64 << 10;
@@ -536,6 +536,10 @@ impl Io {
             connection.armed = None;
             if connection.lingering {
                 self.remove(slot, "closed");
+                continue;
+            }
+            if connection.is_late(now) {
+                self.remove(slot, "TLS was not agreed on in time");
                 continue;
             }
             if connection.session.deadline().is_some_and(|due| due <= now) {

@@ -3,7 +3,7 @@
 use super::acceptor::{Acceptor, Listener};
 use super::clock::Clock;
 use super::inbox::Inbox;
-use super::io::{self, Dialect, IoMessage, Patience, Rules, Security};
+use super::io::{self, Dialect, IoMessage, Patience, Rules, Security, Silence, TimedTls};
 use super::logins::Logins;
 use super::memory::Memory;
 use super::readers::Readers;
@@ -13,7 +13,7 @@ use super::shard::{self, ShardMessage};
 use super::stop::Stop;
 use super::watch::{self, Watch};
 use super::{Addresses, Node, Threads, dialects};
-use crate::config::{Config, NamespaceSetting, NatsTls, PolicySetting, UserSetting};
+use crate::config::{Config, NamespaceSetting, Nats, NatsTls, PolicySetting, UserSetting};
 use crate::handles;
 use crate::tls::{Tls, TlsError};
 use arc_swap::ArcSwap;
@@ -418,13 +418,23 @@ fn bind(config: &Config, tls: Option<&Arc<Tls>>) -> Result<(Vec<Listener>, Addre
     }
     if let Some(address) = config.listen.nats {
         let security = match tls {
-            Some(tls) if config.nats.tls == NatsTls::First => Security::Tls(Arc::clone(tls)),
-            Some(tls) if config.nats.tls == NatsTls::Required => Security::Upgraded(Arc::clone(tls)),
+            Some(tls) if config.nats.tls != NatsTls::Optional => Security::Timed(nats_tls(config, tls)),
             tls => Security::Either(tls.cloned()),
         };
         addresses.nats = Some(listen(address, "nats", security, Dialect::Nats)?);
     }
     Ok((listeners, addresses))
+}
+
+/// TLS for NATS where it must be.
+fn nats_tls(config: &Config, tls: &Arc<Tls>) -> TimedTls {
+    let Nats { tls: begins, tls_wait_ms, tls_first_ms, .. } = config.nats;
+    let silence = match (begins, tls_first_ms) {
+        (NatsTls::First, 0) => Silence::Always,
+        (NatsTls::First, ms) => Silence::For { ms },
+        (NatsTls::Optional | NatsTls::Required, _) => Silence::Never,
+    };
+    TimedTls { identity: Arc::clone(tls), wait_ms: tls_wait_ms, silence }
 }
 
 /// Numbers that nobody can guess, for names that are made up here.

@@ -97,7 +97,8 @@ impl Connection {
         let Arrival { mut socket, security, dialect, seat, peer } = arrival;
         socket.set_nodelay(true)?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        let mut connection = Self::new((id, dialect), session, Some(seat), Transport::new(socket, security)?);
+        let mut connection =
+            Self::new((id, dialect), session, Some(seat), Transport::new(socket, security, now)?);
         connection.peer = Some((peer, now));
         Ok(connection)
     }
@@ -255,7 +256,13 @@ impl Connection {
 
     /// When to look at it even if nothing happens.
     pub(super) fn due(&self, patience: Patience) -> Option<Now> {
-        self.session.deadline().into_iter().chain(self.stuck_due(patience)).min()
+        let dues = [self.session.deadline(), self.stuck_due(patience), self.transport.due()];
+        dues.into_iter().flatten().min()
+    }
+
+    /// Whether its client has let the time for TLS go by. One that was waited for in silence is spoken to from now on.
+    pub(super) fn is_late(&mut self, now: Now) -> bool {
+        self.transport.is_late(now)
     }
 
     fn written(&mut self, mut bytes: usize) {

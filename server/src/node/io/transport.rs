@@ -6,6 +6,7 @@ use rustls::ServerConnection;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use stele_model::id::Now;
 
 /// First byte of a TLS record that carries a handshake (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -17,14 +18,52 @@ pub(crate) enum Security {
     Tls(Arc<Tls>),
     /// The first byte tells. Without a certificate a TLS handshake is refused.
     Either(Option<Arc<Tls>>),
+    /// TLS, always, and in time.
+    Timed(TimedTls),
+}
+
+/// TLS that is agreed on in time, or the connection ends.
+#[derive(Clone)]
+pub(crate) struct TimedTls {
+    pub(crate) identity: Arc<Tls>,
+    /// Longest wait from the first moment on, milliseconds.
+    pub(crate) wait_ms: u64,
+    pub(crate) silence: Silence,
+}
+
+/// Whether we say nothing before the client begins TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
     /// We speak first, plain; the client answers by TLS.
-    Upgraded(Arc<Tls>),
+    Never,
+    /// So for a while; then we speak.
+    For {
+        /// So many milliseconds.
+        ms: u64,
+    },
+    /// All that is said is encrypted.
+    Always,
+}
+
+impl Security {
+    /// Whether a client may expect that nothing is said in plain.
+    pub(crate) fn is_tls_first(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Timed(TimedTls { silence, .. }) => *silence != Silence::Never,
+            Self::Either(_) => false,
+        }
+    }
 }
 
 pub(super) struct Transport {
     /// `None`: the session is the server's own, and has nobody to speak with.
     socket: Option<TcpStream>,
     state: State,
+    /// When the client is spoken to although it has not begun TLS.
+    silent_until: Option<Now>,
+    /// When it is gone if TLS is not agreed on.
+    agreed_until: Option<Now>,
 }
 
 enum State {
@@ -38,18 +77,44 @@ enum State {
 }
 
 impl Transport {
-    pub(super) fn new(socket: TcpStream, security: Security) -> io::Result<Self> {
+    pub(super) fn new(socket: TcpStream, security: Security, now: Now) -> io::Result<Self> {
+        let (mut silent_until, mut agreed_until) = (None, None);
         let state = match security {
             Security::Tls(identity) => tls(&identity)?,
             Security::Either(identity) => State::Undecided { identity, must_be_tls: false },
-            Security::Upgraded(identity) => State::Undecided { identity: Some(identity), must_be_tls: true },
+            Security::Timed(TimedTls { identity, wait_ms, silence }) => {
+                let began = match silence {
+                    Silence::For { ms } => *silent_until.insert(now.plus_ms(ms)),
+                    Silence::Never | Silence::Always => now,
+                };
+                agreed_until = Some(began.plus_ms(wait_ms));
+                match silence {
+                    Silence::Always => tls(&identity)?,
+                    _ => State::Undecided { identity: Some(identity), must_be_tls: true },
+                }
+            }
         };
-        Ok(Self { socket: Some(socket), state })
+        Ok(Self { socket: Some(socket), state, silent_until, agreed_until })
     }
 
     /// For a session of the server's own.
     pub(super) fn none() -> Self {
-        Self { socket: None, state: State::Plain }
+        Self { socket: None, state: State::Plain, silent_until: None, agreed_until: None }
+    }
+
+    /// When to look whether the client [`Self::is_late`].
+    pub(super) fn due(&self) -> Option<Now> {
+        self.silent_until.or(self.agreed_until).filter(|_| !self.is_agreed())
+    }
+
+    /// Whether the client has let the time for TLS go by; from the end of the silence on it is spoken to.
+    pub(super) fn is_late(&mut self, now: Now) -> bool {
+        self.silent_until = self.silent_until.filter(|until| now < *until);
+        !self.is_agreed() && self.agreed_until.is_some_and(|until| until <= now)
+    }
+
+    fn is_agreed(&self) -> bool {
+        matches!(&self.state, State::Tls(tls) if !tls.is_handshaking())
     }
 
     /// Reads what the client said, decrypted. `WouldBlock` only when the socket has nothing more.
@@ -82,7 +147,12 @@ impl Transport {
     pub(super) fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         // What nobody is there to read is written at once.
         let Some(socket) = &mut self.socket else { return Ok(pieces.iter().map(|piece| piece.len()).sum()) };
-        let State::Tls(tls) = &mut self.state else { return socket.write_vectored(pieces) };
+        let State::Tls(tls) = &mut self.state else {
+            return match self.silent_until {
+                Some(_) => Err(io::ErrorKind::WouldBlock.into()),
+                None => socket.write_vectored(pieces),
+            };
+        };
         // rustls takes up to its own buffer's limit; what the kernel does not take of that stays there.
         while tls.wants_write() {
             tls.write_tls(socket)?;
