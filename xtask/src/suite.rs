@@ -187,7 +187,9 @@ fn bad_input(workspace: &Workspace) -> Result<()> {
     let bad_input = ["run", "--release", "-p", "stele-testkit", "--bin", "bad-input", "--"];
     let bounds = ["--rate-kept-min", "0.1", "--memory-grown-max", "1.5"];
     let bad_input = [&bad_input[..], &bounds].concat();
-    cargo(workspace, &bad_input)
+    cargo(workspace, &bad_input)?;
+    let nats = ["run", "--release", "-p", "stele-testkit", "--bin", "nats-bad-input", "--"];
+    cargo(workspace, &[&nats[..], &bounds, &["--measure-ms", "500"]].concat())
 }
 
 fn demo(workspace: &Workspace) -> Result<()> {

@@ -26,8 +26,6 @@ use crate::pair::Pair;
 
 /// How long the memory after the first pass is watched for its lowest.
 const MEMORY_CALM: Duration = Duration::from_secs(3);
-/// How long the pair is measured before the attacks, and at least beside each.
-const CALM: Duration = Duration::from_secs(2);
 const PASSES: u32 = 2;
 
 #[derive(Parser)]
@@ -48,6 +46,9 @@ struct Arguments {
     /// What the server's memory may be after the second pass, as a multiple of that after the first.
     #[arg(long, default_value_t = 1.1)]
     memory_grown_max: f64,
+    /// How long the pair is measured before the attacks, and at least beside each, milliseconds.
+    #[arg(long, default_value_t = 2_000)]
+    measure_ms: u64,
     /// Added to all ports of the binary.
     #[arg(long, default_value_t = 12_900)]
     port_offset: u16,
@@ -80,14 +81,15 @@ fn run(arguments: &Arguments) -> Result<()> {
     ensure!(address.ip().is_loopback(), "attacks are made on loopback only");
     let pid = arguments.pid.or_else(|| broker.as_ref().map(Broker::pid));
     let pair = Pair::start(address)?;
-    let calm = pair.measure(CALM, || Ok(String::new()))?;
+    let time = Duration::from_millis(arguments.measure_ms);
+    let calm = pair.measure(time, || Ok(String::new()))?;
     println!("the pair alone: {calm}");
     let mut random = Random::new(arguments.seed);
     let (mut faults, mut before) = (Vec::new(), None);
     for pass in 1..=PASSES {
         for attack in &attacks {
             let seed = random.any();
-            match pair.measure(CALM, || attack.run(address, seed)) {
+            match pair.measure(time, || attack.run(address, seed)) {
                 Err(error) => faults.push(format!("{}: {error:#}", attack.name)),
                 Ok(measured) => {
                     println!("{}: {}\n  the pair: {measured}", attack.name, measured.outcome);
