@@ -2,15 +2,13 @@
 //!
 //! Started with the broker where `listen.nats_monitor` says so. One thread, one request at a time, each bounded in size and time: who asks is a
 //! person or a script. What is not known here is left out, not made up. Parts: [`clients`] (`/connz`, `/subsz`), [`jetstream`] (`/jsz`),
-//! [`server`] (`/varz`, `/healthz`), [`query`].
+//! [`server`] (`/varz`, `/healthz`); queries are read by [`Query`].
 
 mod clients;
 mod jetstream;
-mod query;
 mod server;
 
 use crate::nats_server::reachable;
-use query::Query;
 use serde_json::{Value, json};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
+use stele_nats::front::query::Query;
 use stele_server::config::{Config, Nats};
 use stele_server::inspect::Inspect;
 

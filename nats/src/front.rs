@@ -1,6 +1,6 @@
 //! nats-server's way of being set up: its configuration language, its directives and its command line, translated into our settings.
 //!
-//! Called by the command line's `nats-server` verb. A translator, not a second configuration: what comes out are keys and values of
+//! Called by the command line's `nats-server` verb, and [`query`] by the monitoring port. A translator, not a second configuration: what comes out are keys and values of
 //! the server's own settings, and what the process itself does (files, log lines). What must hold: a directive that is not supported
 //! is named, never passed over ([`options::Problem`]).
 //!
@@ -9,6 +9,7 @@
 pub mod args;
 pub mod conf;
 pub mod options;
+pub mod query;
 mod users;
 
 /// Whether a password is written as its bcrypt hash, by nats-server's rule: a mark, two digits, and something.

@@ -4,6 +4,7 @@
 
 use crate::codec::options::Options;
 use crate::codec::{Limits, Parsed, headers, parse};
+use crate::front::query::Query;
 use crate::{Arrival, Connection, Profile};
 use std::sync::Arc;
 use stele_model::id::{Now, PrincipalId};
@@ -29,6 +30,20 @@ pub fn header_block(input: &[u8]) {
 /// The JSON of CONNECT.
 pub fn options(input: &[u8]) {
     let _ = Options::read(input);
+}
+
+/// What stands behind the question mark of a monitoring endpoint; and what is escaped comes back as it was.
+pub fn query(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let query = Query::parse(&text);
+    for name in ["subs", "limit", ""] {
+        let value = query.text(name);
+        assert!(value.is_none_or(|value| !value.is_empty()), "an empty value is none");
+        let (_, _) = (query.truth(name), query.number(name, 0));
+    }
+    let escaped: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let again = Query::parse(&format!("a=b&{escaped}={escaped}"));
+    assert_eq!(again.text(&text).unwrap_or_default(), if *text == *"a" { "b" } else { &*text });
 }
 
 /// A whole connection, which is let in and hears everything it publishes by each of its subscriptions.
@@ -90,7 +105,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_anything_panic(input in prop::collection::vec(any::<u8>(), 0..300)) {
-            [commands, header_block, options, connection].iter().for_each(|target| target(&input));
+            [commands, header_block, options, query, connection].iter().for_each(|target| target(&input));
         }
 
         #[test]
@@ -98,6 +113,11 @@ mod tests {
             input in "((CONNECT \\{\"verbose\":false,\"headers\":true,\"no_responders\":true\\}|PING|PONG|SUB a(\\.\\*)? (q )?[1-4]|UNSUB [1-4]( [0-3])?|PUB a( r)? 2\r\nhi|HPUB a 12 14\r\nNATS/1\\.0\r\n\r\nhi|HPUB a 0 2\r\nhi|PUB  a\t0 \r\n|[A-Z]{0,3})\r\n){0,20}"
         ) {
             connection(input.as_bytes());
+        }
+
+        #[test]
+        fn no_query_makes_anything_panic(input in "((subs|limit|a)?=?(%[0-9a-f+]{0,2}|[0-9a+=é]){0,6}&?){0,8}") {
+            query(input.as_bytes());
         }
     }
 }

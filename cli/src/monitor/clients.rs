@@ -1,9 +1,9 @@
 //! `/connz`: the clients, one by one; `/subsz`: what they listen to.
 
-use super::query::Query;
 use super::{Told, lasting};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
+use stele_nats::front::query::Query;
 use stele_server::inspect::{ClientLine, Clients};
 use stele_server::node::nats_server_id;
 

@@ -1,8 +1,8 @@
 //! `/jsz`: what JetStream holds, by account, stream and consumer. The details are the API's own answers, asked for as a client would.
 
 use super::Told;
-use super::query::Query;
 use serde_json::{Value, json};
+use stele_nats::front::query::Query;
 use stele_nats::jet::versions::API_LEVEL;
 use stele_server::node::nats_server_id;
 
