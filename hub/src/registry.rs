@@ -85,6 +85,8 @@ pub struct Registry {
     homes: BTreeMap<SessionId, ShardId>,
     /// A snapshot that is being written.
     frozen: Option<Frozen>,
+    /// Attached: the newest entry that anybody waits for.
+    awaited: Lsn,
 }
 
 impl Registry {
@@ -100,6 +102,7 @@ impl Registry {
             names_made: 0,
             homes: BTreeMap::new(),
             frozen: None,
+            awaited: Lsn(0),
         }
     }
 
@@ -141,7 +144,8 @@ impl Registry {
         self.order.published().cloned().unwrap_or_else(|| Arc::new(self.state.root.clone()))
     }
 
-    /// Logs and applies facts that were decided, and lines their consequences up.
+    /// Logs and applies facts that were decided, and lines their consequences up. What concerns nothing but queues with an owner is not
+    /// awaited (S12): no restart brings them back, so all that must be durable is what came before.
     fn commit(
         &mut self,
         facts: &[Fact],
@@ -150,7 +154,13 @@ impl Registry {
         effects: &mut Effects<RegistryEffect>,
     ) {
         let entry = entry::encode(facts);
-        let lsn = journal.append(Urgency::Urgent, &[&entry]).lsn;
+        let is_owned = facts.iter().all(|fact| self.state.concerns_owned(fact));
+        let urgency = if is_owned { Urgency::Rides } else { Urgency::Urgent };
+        let place = journal.append(urgency, &[&entry]);
+        if !is_owned {
+            self.awaited = place.lsn;
+        }
+        let lsn = self.awaited;
         let mut consequences = Vec::new();
         let applied = self.state.apply(facts, &mut consequences);
         applied.expect("what was decided against this state fits it");
@@ -190,8 +200,8 @@ impl Registry {
     }
 
     /// Answers without a change: what it tells must have been published, and be as durable as what was looked at (S2).
-    fn answer(&mut self, answer: Answer, tail: Lsn, effects: &mut Effects<RegistryEffect>) {
-        self.order.after_all(answer.into(), tail, effects);
+    fn answer(&mut self, answer: Answer, effects: &mut Effects<RegistryEffect>) {
+        self.order.after_all(answer.into(), self.awaited, effects);
     }
 
     fn conclude(
@@ -207,7 +217,7 @@ impl Registry {
         };
         let answer = Answer { hub: who.0, call: who.1, answer };
         if facts.is_empty() {
-            return self.answer(answer, journal.tail(), effects);
+            return self.answer(answer, effects);
         }
         if let [Fact::ReviewDue(id, _), ..] = facts[..] {
             self.reviewing.push((id, answer));
@@ -327,6 +337,7 @@ impl Machine for Registry {
             facts.extend(self.first_facts());
         }
         let lsn = journal.append(Urgency::Urgent, &[&entry::encode(&facts)]).lsn;
+        self.awaited = lsn;
         let applied = self.state.apply(&facts, &mut Vec::new());
         applied.expect("a boot fits every state");
         let revision = self.state.root.revision;

@@ -14,9 +14,9 @@ use stele_model::session::Principal;
 use stele_model::stream::{StreamRef, StreamSettings, StreamUuid};
 use stele_model::value::{Arguments, Value};
 
-/// A log in memory: each entry is a block of its own.
+/// A log in memory: each entry is a block of its own. With the newest that starts a commit.
 #[derive(Default)]
-pub(crate) struct Log(pub(crate) Vec<Vec<u8>>);
+pub(crate) struct Log(pub(crate) Vec<Vec<u8>>, pub(crate) Lsn);
 
 impl Journal for Log {
     fn now(&self) -> Now {
@@ -27,8 +27,11 @@ impl Journal for Log {
         Lsn(self.0.len() as u64)
     }
 
-    fn append(&mut self, _: Urgency, parts: &[&[u8]]) -> Place {
+    fn append(&mut self, urgency: Urgency, parts: &[&[u8]]) -> Place {
         self.0.push(parts.concat());
+        if urgency == Urgency::Urgent {
+            self.1 = self.tail();
+        }
         Place { lsn: self.tail(), at: 0 }
     }
 
@@ -96,7 +99,7 @@ impl World {
 
     pub(crate) fn carry_out(&mut self, effects: Effects<RegistryEffect>) {
         for (lsn, effect) in effects {
-            assert!(lsn <= self.log.tail(), "an effect waits for what is logged");
+            assert!(lsn <= self.log.1, "an effect waits for what starts a commit");
             match &mut self.held {
                 Some(held) => held.push_back(effect),
                 None => self.deliver(effect),

@@ -10,7 +10,7 @@ use super::entry;
 use crate::queue::Queue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use stele_model::id::{Boot, Call, HubId, QueueId, Revision};
+use stele_model::id::{Boot, Call, HubId, Lsn, QueueId, Revision};
 use stele_model::machine::Urgency;
 use stele_model::queue::QueueSpec;
 use stele_model::refusal::{Object, Refusal};
@@ -24,10 +24,14 @@ impl Shard {
         if revision < self.revision || same {
             return turn.say_present(applied);
         }
-        let place = turn.log(Urgency::Urgent, |out| entry::put_put(out, revision, &spec));
+        // One with an owner goes with him at a restart, so nobody waits for it to be durable (S12).
+        let owned = spec.settings.owner.is_some();
+        let urgency = if owned { Urgency::Rides } else { Urgency::Urgent };
+        let place = turn.log(urgency, |out| entry::put_put(out, revision, &spec));
+        let after = if owned { Lsn(0) } else { place.lsn };
         let now = turn.now();
         self.place(revision, spec);
-        turn.say(place.lsn, applied);
+        turn.say(after, applied);
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.used = now;
         }
@@ -123,8 +127,10 @@ impl Shard {
         }
     }
 
+    /// The same in replay. Of an earlier process's revisions, the registry may have lost the last: none that was awaited (S12).
     pub(super) fn synced(&mut self, revision: Revision, boot: Boot) {
-        self.revision = self.revision.max(revision);
+        let before = if boot == self.boot { self.revision } else { Revision(0) };
+        self.revision = before.max(revision);
         self.boot = boot;
     }
 

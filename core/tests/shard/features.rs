@@ -172,6 +172,24 @@ fn an_exclusive_consumer_keeps_others_out() {
 }
 
 #[test]
+fn nobody_waits_for_a_queue_with_an_owner_and_lost_revisions_of_its_process_are_forgotten() {
+    let mut rig = Rig::with(durable());
+    let urgent = rig.log.urgent();
+    for id in 2..6 {
+        let said = rig.put(id, QueueSettings { owner: Some(session(1)), ..durable() });
+        assert!(matches!(said[..], [(Lsn(0), ShardEffect::Applied { .. })]), "{said:?}");
+    }
+    assert_eq!(rig.log.urgent(), urgent, "they start no commit");
+    rig.restart();
+    // The registry has lost those revisions, and gives their numbers again.
+    rig.lose_revisions(4);
+    rig.sync(2, vec![spec(1, durable()).into()]);
+    assert!(rig.counts(2).is_none());
+    rig.put(9, durable());
+    assert!(rig.counts(9).is_some(), "a revision of the new process is no repeat");
+}
+
+#[test]
 fn an_owned_queue_is_for_its_session_only_and_goes_when_its_process_has() {
     let mut rig = Rig::with(QueueSettings { owner: Some(session(1)), ..durable() });
     assert!(matches!(answer(&rig.subscribe(20, READING)).1, Err(Refusal::Locked { .. })));

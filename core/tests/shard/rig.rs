@@ -99,6 +99,11 @@ impl Rig {
         self.ask(ShardOp::Put { revision: Revision(self.revision), queue: Arc::new(spec(id, settings)) })
     }
 
+    /// The registry does not remember its last changes.
+    pub(crate) fn lose_revisions(&mut self, count: u64) {
+        self.revision -= count;
+    }
+
     pub(crate) fn drop_queue(&mut self, id: u64) -> Said {
         self.revision += 1;
         self.ask(ShardOp::Drop { revision: Revision(self.revision), queue: QueueId(id) })

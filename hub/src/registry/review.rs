@@ -108,7 +108,7 @@ impl Registry {
             .partition(|(id, _)| !self.state.reviews.contains_key(id));
         self.reviewing = rest;
         for (_, answer) in over {
-            self.answer(answer, journal.tail(), effects);
+            self.answer(answer, effects);
         }
     }
 }

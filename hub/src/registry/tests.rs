@@ -99,6 +99,41 @@ fn an_exclusive_queue_is_its_sessions_and_goes_with_it() {
 }
 
 #[test]
+fn nobody_waits_for_what_goes_with_its_owner() {
+    let mut world = World::new();
+    world.queue("q", &[]).unwrap();
+    let (newest, entries) = (world.log.1, world.log.0.len());
+    for name in ["", "own"] {
+        let done = world.define_as(session(7), "guest", exclusive(name)).unwrap();
+        let Done::Queue { name, .. } = done else { panic!("a queue was declared") };
+        world.define_as(session(7), "guest", Define::Bind(rule("amq.direct", &name, "k"))).unwrap();
+        world.define_as(session(7), "guest", Define::Unbind(rule("amq.direct", &name, "k"))).unwrap();
+    }
+    world.take(RegistryOp::SessionGone { session: session(7) });
+    assert_eq!(world.log.1, newest, "nothing starts a commit");
+    assert!(world.log.0.len() > entries, "but it is logged");
+    world.define(Define::Bind(rule("amq.direct", "q", "k"))).unwrap();
+    assert!(world.log.1 > newest);
+}
+
+#[test]
+fn numbers_that_a_lost_entry_gave_are_not_given_again() {
+    let mut world = World::new();
+    world.queue("q", &[]).unwrap();
+    let kept = world.log.0.len();
+    world.define_as(session(7), "guest", exclusive("own")).unwrap();
+    let lost = world.registry.current().namespace("/").unwrap().queue("own").unwrap().id();
+    let mut registry = Registry::new(setup());
+    for entry in &world.log.0[..kept] {
+        registry.apply(Place::default(), Now(0), entry).unwrap();
+    }
+    let mut after = World::of(registry, Log::default());
+    after.start();
+    after.queue("r", &[]).unwrap();
+    assert!(after.registry.current().namespace("/").unwrap().queue("r").unwrap().id() > lost);
+}
+
+#[test]
 fn a_restart_forgets_what_is_not_durable_and_tells_the_shards_the_rest() {
     let mut world = World::new();
     world.queue("kept", &[]).unwrap();
@@ -120,7 +155,7 @@ fn a_restart_forgets_what_is_not_durable_and_tells_the_shards_the_rest() {
     assert_eq!(world.registry.current().namespace("/").unwrap().exchange("x").unwrap().rules_len(), 1);
     world.queue("new", &[]).unwrap();
     let new = world.registry.current().namespace("/").unwrap().queue("new").unwrap().id();
-    assert_eq!(new, QueueId(3), "numbers are never used again");
+    assert!(new > QueueId(2), "numbers are never used again");
 }
 
 #[test]
@@ -317,7 +352,7 @@ fn a_policy_of_many_queues_is_worked_out_in_steps_and_answered_after_the_last() 
     assert_eq!(everything(&world.registry), everything(&world.replayed()), "I5, also in the midst of it");
     let (chunks, from) = (world.registry.snapshot(), world.log.0.len());
     let interrupted = World::of(world.replayed(), std::mem::take(&mut world.log));
-    world.log = Log(interrupted.log.0.clone());
+    world.log = Log(interrupted.log.0.clone(), interrupted.log.1);
     assert_eq!(world.queue("q-new", &[]).map(|_| world.settings("q-new").length_max), Ok(Some(7)));
     while world.registry.deadline().is_some() {
         puts += step(&mut world);
