@@ -5,7 +5,8 @@
 #                                            user guest/guest; (inner: Erlang distribution PORT+20000, epmd PORT+19000)
 #   RABBITMQ   sid (default): RabbitMQ 4.3 (what Debian sid has now), in a chroot made once with debootstrap (about 500 MB); debian: the system's own package
 #   RABBITMQ_EXTRA  file of extra rabbitmq.conf lines, e.g. "deprecated_features.permit.global_qos = true" (4.3 refuses it by default)
-#   RABBITMQ_TLS    directory with client.pem (the authority), server.pem and server.key: the node also speaks TLS, on PORT+2
+#   RABBITMQ_TLS    directory with client.pem (the authority), server.pem and server.key: the node also speaks TLS, on PORT+2,
+#                   and user conform-client logs in by a certificate with that common name
 #   PEER_HOME  state directory (default ${TMPDIR:-/tmp}/stele-peers); the chroot is $PEER_HOME/sid and may be removed while no node runs
 # Needs root (chroot, apt). Leaves nothing mounted and starts no service; the node's state is thrown away at the next start.
 set -euo pipefail
@@ -61,6 +62,12 @@ listeners.ssl.1 = 127.0.0.1:$((port + 2))
 ssl_options.cacertfile = $in/tls/client.pem
 ssl_options.certfile = $in/tls/server.pem
 ssl_options.keyfile = $in/tls/server.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+ssl_cert_login_from = common_name
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = AMQPLAIN
+auth_mechanisms.3 = EXTERNAL
 C
   fi
   [ "$kind" = debian ] || cat >> "$home/rabbitmq.conf" <<C
@@ -70,7 +77,13 @@ total_memory_available_override_value = $(awk '/^MemTotal/ {print $2 "KB"}' /pro
 C
   # nor the free disk space, without a table of mounts
   [ "$kind" = debian ] || { rm -f "$root/etc/mtab"; echo '/dev/root / ext4 rw 0 0' > "$root/etc/mtab"; }
-  echo '[rabbitmq_management,rabbitmq_prometheus,rabbitmq_stream,rabbitmq_consistent_hash_exchange,rabbitmq_random_exchange,rabbitmq_recent_history_exchange,rabbitmq_event_exchange,rabbitmq_tracing,rabbitmq_shovel,rabbitmq_shovel_management,rabbitmq_federation].' > "$home/plugins"
+  echo '[rabbitmq_management,rabbitmq_prometheus,rabbitmq_stream,rabbitmq_consistent_hash_exchange,rabbitmq_random_exchange,rabbitmq_recent_history_exchange,rabbitmq_event_exchange,rabbitmq_tracing,rabbitmq_shovel,rabbitmq_shovel_management,rabbitmq_federation,rabbitmq_auth_mechanism_ssl].' > "$home/plugins"
+}
+
+certify() { # a user without a password
+  local put=(curl -sSf -u guest:guest -X PUT -H 'Content-Type: application/json') api=http://127.0.0.1:$((port + 10000))/api
+  "${put[@]}" "$api/users/conform-client" -d '{"password_hash": "", "tags": ""}'
+  "${put[@]}" "$api/permissions/%2F/conform-client" -d '{"configure": ".*", "write": ".*", "read": ".*"}'
 }
 
 case $cmd in
@@ -89,6 +102,7 @@ start | restart)
     setsid nohup $run $bin/rabbitmq-server > "$home/out" 2>&1 < /dev/null & server=$!
   for _ in $(seq 240); do
     if (exec 3<>"/dev/tcp/127.0.0.1/$port" 4<>"/dev/tcp/127.0.0.1/$((port + 10000))" 5<>"/dev/tcp/127.0.0.1/$((port + 9930))") 2>/dev/null; then
+      [ "$cmd" = restart ] || [ -z "${RABBITMQ_TLS:-}" ] || certify
       echo "rabbitmq ($kind) up: amqp://guest:guest@127.0.0.1:$port/ management http://127.0.0.1:$((port + 10000)) prometheus http://127.0.0.1:$((port + 9930))/metrics"; exit 0; fi
     kill -0 $server 2>/dev/null || break
     sleep 0.5

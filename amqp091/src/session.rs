@@ -358,6 +358,10 @@ impl Connection {
 }
 
 impl Session for Connection {
+    fn certified(&mut self, user: Option<&str>) {
+        self.peer.certified = Some(user.map(str::to_owned));
+    }
+
     fn receive(&mut self, now: Now, input: &[u8], out: &mut Outbox) -> usize {
         self.clock.received(now, input.len());
         let used = self.enter(now, out, |this, out| {

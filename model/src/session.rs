@@ -17,6 +17,10 @@ pub trait Session {
     /// The connection is there, and nothing has come yet: for dialects whose server speaks first.
     fn greet(&mut self, _: Now, _: &mut Outbox) {}
 
+    /// Called before the first [`Self::receive`] where clients may log in by the certificate that they show in TLS: the user that it names, or
+    /// `None` if none was shown or it names nobody. A dialect without such a login has no use for it.
+    fn certified(&mut self, _: Option<&str>) {}
+
     /// Takes input, as much of it as it can; returns how many bytes it is done with. The driver offers the rest again, with
     /// more behind it when more has come, after each [`Self::complete`], [`Self::authenticated`] or [`Self::wake`], and at once if
     /// the session says [`Outbox::again`]: a session that must wait for an answer before it may go on parsing simply returns.

@@ -181,8 +181,38 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Authorities whose certificates clients must show; `None`: clients need none.
+    /// Authorities of clients' certificates; `None`: clients need none.
     pub client_ca: Option<PathBuf>,
+    /// Clients without a certificate are let in, to log in otherwise.
+    pub client_may_lack: bool,
+    /// What of a client's certificate names the user it logs in as by SASL EXTERNAL; `None`: certificates log nobody in.
+    pub login_from: Option<LoginFrom>,
+}
+
+/// A part of a certificate that names a user, in RabbitMQ's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginFrom {
+    /// The whole subject, as RFC 4514 writes it.
+    DistinguishedName,
+    /// The subject's common names.
+    CommonName,
+    /// The first DNS name among the alternative names.
+    SubjectAlternativeName,
+}
+
+impl LoginFrom {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::DistinguishedName, Self::CommonName, Self::SubjectAlternativeName];
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::DistinguishedName => "distinguished_name",
+            Self::CommonName => "common_name",
+            Self::SubjectAlternativeName => "subject_alternative_name",
+        }
+    }
 }
 
 /// A user as the configuration gives it.

@@ -2,7 +2,11 @@
 //!
 //! The node takes [`Tls::current`] for each new connection; connections that stand keep the certificate they began with.
 
-use crate::config::TlsFiles;
+mod subject;
+
+pub use subject::named;
+
+use crate::config::{LoginFrom, TlsFiles};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -60,6 +64,12 @@ impl Tls {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What of a client's certificate names the user it logs in as; `None`: certificates log nobody in.
+    #[must_use]
+    pub fn login_from(&self) -> Option<LoginFrom> {
+        self.files.login_from
+    }
+
     /// Reads the files again. If they are not in order, what was in force stays.
     ///
     /// # Errors
@@ -71,7 +81,8 @@ impl Tls {
     }
 }
 
-/// TLS 1.2 and 1.3 with the given identity; with `client_ca`, clients must show a certificate of one of its authorities.
+/// TLS 1.2 and 1.3 with the given identity; with `client_ca`, clients must show a certificate of one of its authorities, if
+/// they may not lack one.
 fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates("a certificate chain", &files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
@@ -96,9 +107,9 @@ fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
             for authority in certificates(what, path)? {
                 roots.add(authority).map_err(|error| file_error(what, path, &error.to_string()))?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .map_err(|error| file_error(what, path, &error.to_string()))?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = if files.client_may_lack { verifier.allow_unauthenticated() } else { verifier };
+            let verifier = verifier.build().map_err(|error| file_error(what, path, &error.to_string()))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
@@ -142,7 +153,7 @@ mod tests {
         let files = TlsFiles {
             cert: dir.join(format!("{name}.pem")),
             key: dir.join(format!("{name}.key")),
-            client_ca: None,
+            ..TlsFiles::default()
         };
         fs::write(&files.cert, cert.pem()).unwrap();
         fs::write(&files.key, key.serialize_pem()).unwrap();

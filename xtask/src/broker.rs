@@ -15,8 +15,10 @@ use crate::workspace::Workspace;
 const PORT_OFFSET: u16 = 11_000;
 /// Another one, for who shares the machine with another run.
 const PORT_OFFSET_VARIABLE: &str = "STELE_CONFORM_PORT_OFFSET";
-/// Users that scripts log in as: those that `peers/kafka.sh` gives the real one. The second may do what scripts let it do.
-const USERS: [&str; 6] = [
+/// Users that scripts log in as: those that `peers/kafka.sh` gives the real one, the second of which may do what scripts let it do, and
+/// the one that `peers/rabbitmq.sh` does, which has no password but a certificate.
+const USERS: [&str; 7] = [
+    "conform-client.tags=conform",
     "admin.password=admin-secret",
     "admin.tags=administrator",
     "alice.password=alice-secret",
@@ -69,18 +71,25 @@ impl Subject {
             ]))?;
         }
         // A NATS client that is offered TLS takes it, whatever its address says; those cases start servers of their own.
-        let certified: &[_] = match dialect {
-            Dialect::Amqp091 | Dialect::Kafka => &[("--tls-cert", "server.pem"), ("--tls-key", "server.key")],
-            Dialect::Nats => &[],
+        let file = |name: &str| certificates.join(name).display().to_string();
+        let tls = match dialect {
+            Dialect::Amqp091 | Dialect::Kafka => vec![
+                ("tls.cert", file("server.pem")),
+                ("tls.key", file("server.key")),
+                ("tls.client_ca", file("client.pem")),
+                ("tls.client_certificates", "accepted".to_owned()),
+                ("tls.login_from", "common_name".to_owned()),
+            ],
+            Dialect::Nats => Vec::new(),
         };
-        let certified =
-            certified.iter().map(|(flag, file)| [flag.into(), certificates.join(file).into_os_string()]);
-        let users = USERS.map(|setting| ["--set".into(), format!("auth.users.{setting}").into()]);
+        let tls = tls.into_iter().map(|(key, value)| format!("{key}={value}"));
+        let users = USERS.iter().map(|setting| format!("auth.users.{setting}"));
+        let arguments = tls.chain(users).flat_map(|setting| ["--set".into(), setting.into()]);
         let settings = Settings {
             program: program.map_or_else(|| workspace.target("release/stele"), Path::to_owned),
             data_dir,
             port_offset: port_offset()?,
-            arguments: certified.chain(users).flatten().collect(),
+            arguments: arguments.collect(),
         };
         Ok(Self::Ours { dialect, broker: Broker::start(settings)?, certificates })
     }

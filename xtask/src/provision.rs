@@ -97,19 +97,14 @@ pub(crate) fn java(workspace: &Workspace, dialect: &str, folder: &str) -> Result
     Ok(home.join("*"))
 }
 
-/// An authority and a certificate for localhost, for the scripts that speak TLS; returns the folder with `client.pem` (the authority),
-/// `server.pem` and `server.key`.
+/// An authority and certificates of its own, for the scripts that speak TLS; returns the folder with `client.pem` (the authority),
+/// `server.pem` and `server.key` (localhost), and the same of the clients `conform-client` and `conform-stranger`.
 pub(crate) fn certificates(workspace: &Workspace) -> Result<PathBuf> {
     let home = workspace.target("conform/tls");
-    if !home.join("server.key").exists() {
+    if !home.join("conform-stranger.key").exists() {
         let interpreter = python(workspace, AMQP091)?;
         std::fs::create_dir_all(&home)?;
-        command::run(
-            workspace
-                .command(interpreter)
-                .args(["-m", "trustme", "--quiet", "-i", "127.0.0.1", "localhost", "-d"])
-                .arg(&home),
-        )?;
+        command::run(workspace.command(interpreter).arg("conform/amqp091/certificates.py").arg(&home))?;
     }
     Ok(home)
 }

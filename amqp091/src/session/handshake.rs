@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub(super) user: String,
     /// The namespace, once open.
     pub(super) virtual_host: String,
+    /// Clients may log in by certificate; whom its certificate names.
+    pub(super) certified: Option<Option<String>>,
     /// How it has shown who it is.
     mechanism: &'static str,
     /// Wants a close in place of silence when the login fails.
@@ -92,7 +94,11 @@ impl Connection {
             version_major: 0,
             version_minor: 9,
             server_properties: Table::of(properties.get(4..).unwrap_or_default()),
-            mechanisms: LongStr(b"PLAIN AMQPLAIN"),
+            // Offered also to who showed no certificate: a refusal says more than a mechanism that is not there.
+            mechanisms: LongStr(match self.peer.certified {
+                Some(_) => b"PLAIN AMQPLAIN EXTERNAL",
+                None => b"PLAIN AMQPLAIN",
+            }),
             locales: LongStr(b"en_US"),
         };
         put_method(out.write.buffer(), 0, &start);
@@ -144,10 +150,15 @@ impl Connection {
         out: &mut Outbox,
     ) -> Result<(), Exception> {
         self.peer.introduced(properties);
-        let (name, credentials) = match mechanism {
-            b"PLAIN" => ("PLAIN", plain(response)),
-            b"AMQPLAIN" => ("AMQPLAIN", amqplain(response)),
-            other => {
+        let (name, credentials) = match (mechanism, &self.peer.certified) {
+            (b"PLAIN", _) => ("PLAIN", plain(response)),
+            (b"AMQPLAIN", _) => ("AMQPLAIN", amqplain(response)),
+            (b"EXTERNAL", Some(user)) => {
+                let user = user.clone();
+                self.external(user, out);
+                return Ok(());
+            }
+            (other, _) => {
                 // In silence, as RabbitMQ: a stranger is told little.
                 self.end(
                     &format!("unknown authentication mechanism '{}'", String::from_utf8_lossy(other)),
@@ -163,6 +174,14 @@ impl Connection {
         out.authenticate = Some(Authenticate::Password { user, password });
         self.phase = Phase::Authenticating;
         Ok(())
+    }
+
+    /// The certificate is the proof; a response would ask to be somebody else (RFC 4422, appendix A), which, as in RabbitMQ, is not looked at.
+    fn external(&mut self, user: Option<String>, out: &mut Outbox) {
+        self.peer.mechanism = "EXTERNAL";
+        self.peer.user = user.clone().unwrap_or_default();
+        out.authenticate = Some(user.map_or(Authenticate::Nobody, |user| Authenticate::Proven { user }));
+        self.phase = Phase::Authenticating;
     }
 
     /// The driver has looked at the credentials.

@@ -58,6 +58,50 @@ fn an_unknown_mechanism_is_met_with_silence() {
 }
 
 #[test]
+fn a_certificate_logs_in_whom_it_names() {
+    check_from_start(
+        "
+        @ certified CN=worker
+        > header
+        < connection.start 0 version_major: 0, version_minor: 9, server_properties, mechanisms: \"PLAIN AMQPLAIN EXTERNAL\", locales: \"en_US\"
+        > connection.start-ok 0 mechanism=EXTERNAL response=somebody-else
+        ! authenticate CN=worker by certificate
+        = authenticated
+        < connection.tune 0 channel_max: 2047, frame_max: 131072, heartbeat: 60
+        ",
+    );
+}
+
+#[test]
+fn without_a_certificate_external_is_refused_with_a_reason() {
+    check_from_start(
+        "
+        @ certified
+        > header
+        < connection.start 0 version_major: 0, version_minor: 9, server_properties, mechanisms: \"PLAIN AMQPLAIN EXTERNAL\", locales: \"en_US\"
+        > connection.start-ok 0 mechanism=EXTERNAL response= blocked failure_close
+        ! authenticate nobody
+        = rejected
+        < connection.close 0 reply_code: 403, reply_text: \"ACCESS_REFUSED - Login was refused using authentication mechanism EXTERNAL. For details see the broker logfile.\", class_id: 0, method_id: 0
+        > connection.close-ok 0
+        ! end closed by the server
+        ",
+    );
+}
+
+#[test]
+fn external_is_unknown_where_certificates_log_nobody_in() {
+    check_from_start(
+        "
+        > header
+        < connection.start 0 version_major: 0, version_minor: 9, server_properties, mechanisms: \"PLAIN AMQPLAIN\", locales: \"en_US\"
+        > connection.start-ok 0 mechanism=EXTERNAL response=
+        ! end unknown authentication mechanism 'EXTERNAL'
+        ",
+    );
+}
+
+#[test]
 fn limits_beyond_ours_end_the_connection() {
     check_from_tune(
         "

@@ -248,6 +248,37 @@ def tls_connect(rig):
 
 
 @case
+def tls_external(rig):
+    """Whom the certificate names may put that name on its messages, and no other."""
+    connection = rig.tls("conform-client", external=True)
+    queue = rig.queue(rig.channel(connection))
+
+    def publish_as(name):
+        def action():
+            channel = connection.channel()
+            channel.basic_publish("", queue, b"x", pika.BasicProperties(user_id=name))
+            channel.queue_declare(queue, passive=True)
+
+        return attempt(action)
+
+    return {"own": publish_as("conform-client"), "of_another": publish_as("guest")}
+
+
+@case
+def tls_external_refused(rig):
+    """A certificate that names no user, and none at all."""
+
+    def log_in(certificate):
+        try:
+            rig.tls(certificate, external=True)
+            return "ok"
+        except ProbableAuthenticationError as error:
+            return ["connection", 403, text(error.args[0].split("(403) ", 1)[1].strip("'\")"))]
+
+    return {"stranger": log_in("conform-stranger"), "nobody": log_in(None)}
+
+
+@case
 def tls_unknown_authority(rig):
     parameters = pika.URLParameters(rig.arguments.tls_url)
     with socket.create_connection((parameters.host, parameters.port), 10) as plain_socket:

@@ -6,6 +6,7 @@ whatever an earlier run left is deleted first and nothing stays behind.
 
 import datetime
 import decimal
+import pathlib
 import re
 import ssl
 import time
@@ -51,10 +52,16 @@ class Rig:
         self._connections.append(connection)
         return connection
 
-    def tls(self):
+    def tls(self, certificate=None, external=False):
+        """`certificate` names a pair of files beside the authority's: what the client shows of itself."""
         context = ssl.create_default_context(cafile=self.arguments.ca)
+        if certificate:
+            home = pathlib.Path(self.arguments.ca).parent
+            context.load_cert_chain(home / f"{certificate}.pem", home / f"{certificate}.key")
         parameters = pika.URLParameters(self.arguments.tls_url)
         parameters.ssl_options = pika.SSLOptions(context, "localhost")
+        if external:
+            parameters.credentials = pika.credentials.ExternalCredentials()
         connection = pika.BlockingConnection(parameters)
         self._connections.append(connection)
         return connection

@@ -1,7 +1,7 @@
 //! A value as a layer gives it, and the ways to read it as a type. Called by the rows of `settings`; errors say what was
 //! expected and fit after "`key`: ".
 
-use super::LogFormat;
+use super::{LogFormat, LoginFrom};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -123,6 +123,26 @@ impl Input {
         address.map(Some).map_err(|_| {
             format!("expected \"address:port\", \":port\" for all addresses, or \"off\", found \"{text}\"")
         })
+    }
+
+    /// Whether clients may come without a certificate.
+    pub(super) fn client_certificates(&self) -> Result<bool, String> {
+        match self.text()?.as_str() {
+            "required" => Ok(false),
+            "accepted" => Ok(true),
+            other => Err(format!("expected \"required\" or \"accepted\", found \"{other}\"")),
+        }
+    }
+
+    /// What of a certificate names a user.
+    pub(super) fn login_from(&self) -> Result<Option<LoginFrom>, String> {
+        let text = self.text()?;
+        let known = LoginFrom::ALL.into_iter().find(|from| from.word() == text);
+        if known.is_some() || text == "off" {
+            return Ok(known);
+        }
+        let words = LoginFrom::ALL.map(|from| format!("\"{}\"", from.word())).join(", ");
+        Err(format!("expected {words} or \"off\", found \"{text}\""))
     }
 
     /// How log lines look.

@@ -273,6 +273,14 @@ impl Loader {
             wrong(
                 "kafka.group_session_ms_min",
                 "`kafka.group_session_ms_min` is more than `kafka.group_session_ms_max`".into(),
+                for (said, key) in [
+                    (tls.login_from.is_some(), "tls.login_from"),
+                    (tls.client_may_lack, "tls.client_certificates"),
+                ] {
+                    if said && tls.client_ca.is_none() {
+                        wrong(key, format!("`{key}` needs `tls.client_ca`"));
+                    }
+                }
             );
         }
         for (first, second, address) in shared_addresses(&config) {

@@ -3,7 +3,7 @@
 use super::input::{Input, size_shown};
 use super::nats;
 use super::objects::{self, NamespaceSetting, PolicySetting};
-use super::{Config, LogFormat, TlsFiles, UserSetting};
+use super::{Config, LogFormat, LoginFrom, TlsFiles, UserSetting};
 use crate::{passwords, scram};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -115,9 +115,23 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "tls.client_ca",
-        about: "PEM file: authorities whose certificate every client must show",
+        about: "PEM file: authorities of clients' certificates",
         read: |c, _, v| v.text().map(|path| tls(c).client_ca = Some(path.into())),
         show: |c, _| c.tls.as_ref()?.client_ca.as_deref().map(quoted_path),
+    },
+    Setting {
+        key: "tls.client_certificates",
+        about: "\"required\", or \"accepted\" where clients may come without; with `tls.client_ca`",
+        read: |c, _, v| v.client_certificates().map(|may_lack| tls(c).client_may_lack = may_lack),
+        show: |c, _| {
+            c.tls.as_ref().map(|tls| quoted(if tls.client_may_lack { "accepted" } else { "required" }))
+        },
+    },
+    Setting {
+        key: "tls.login_from",
+        about: "what of a client's certificate names the user it is in AMQP by SASL EXTERNAL: \"distinguished_name\", \"common_name\", \"subject_alternative_name\", or \"off\"",
+        read: |c, _, v| v.login_from().map(|from| tls(c).login_from = from),
+        show: |c, _| c.tls.as_ref().map(|tls| quoted(tls.login_from.map_or("off", LoginFrom::word))),
     },
     Setting {
         key: "auth.remove_tagged",

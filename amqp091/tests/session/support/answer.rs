@@ -137,6 +137,7 @@ pub(crate) fn happens(run: &mut Run, line: &str) {
     let rest = words.0[1..].join(" ");
     let wake = match words.0[0] {
         "deliver" => return deliver(run, &words),
+        "certified" => return run.session.certified(words.0.get(1).copied()),
         "seconds" => {
             run.now = Now(run.now.0 + words.0[1].parse::<u64>().unwrap() * 1_000_000);
             if run.session.deadline().is_some_and(|deadline| deadline <= run.now) {

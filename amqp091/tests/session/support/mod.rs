@@ -168,8 +168,12 @@ impl Run {
     /// Takes what the session asks for.
     fn collect(&mut self) {
         if let Some(ask) = self.out.authenticate.take() {
-            let Authenticate::Password { user, password } = ask else { panic!("not a password: {ask:?}") };
-            self.ops.push(format!("! authenticate {user} {password}"));
+            self.ops.push(match ask {
+                Authenticate::Password { user, password } => format!("! authenticate {user} {password}"),
+                Authenticate::Proven { user } => format!("! authenticate {user} by certificate"),
+                Authenticate::Nobody => "! authenticate nobody".to_owned(),
+                other => panic!("not of AMQP 0-9-1: {other:?}"),
+            });
         }
         for Submit { ticket, lane, op } in std::mem::take(&mut self.out.submits) {
             show::op(lane, &op, &mut self.ops);

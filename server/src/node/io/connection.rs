@@ -177,6 +177,9 @@ impl Connection {
         buffer[..kept].copy_from_slice(&tail);
         ReadEnd::Bytes { input: kept + bytes, bytes }
     }
+        if let Some(user) = self.transport.certified() {
+            self.session.certified(user.as_deref());
+        }
 
     /// Whether a read that was not full has left nothing, so that the kernel tells of whatever comes then. Not so with TLS, which may hold
     /// something back, or when the end has come, of which it has told already.

@@ -1,6 +1,7 @@
 //! A connection's socket, plain or with TLS. On a port that allows both, the first byte tells (0x16 begins a TLS handshake).
 
-use crate::tls::Tls;
+use crate::config::LoginFrom;
+use crate::tls::{Tls, named};
 use mio::net::TcpStream;
 use rustls::ServerConnection;
 use std::io::{self, IoSlice, Read, Write};
@@ -46,6 +47,13 @@ pub(crate) enum Silence {
 }
 
 impl Security {
+    fn identity(&self) -> Option<&Tls> {
+        match self {
+            Self::Tls(identity) | Self::Timed(TimedTls { identity, .. }) => Some(identity),
+            Self::Either(identity) => identity.as_deref(),
+        }
+    }
+
     /// Whether a client may expect that nothing is said in plain.
     pub(crate) fn is_tls_first(&self) -> bool {
         match self {
@@ -64,6 +72,8 @@ pub(super) struct Transport {
     silent_until: Option<Now>,
     /// When it is gone if TLS is not agreed on.
     agreed_until: Option<Now>,
+    /// What of the client's certificate names the user it may log in as; nothing once that was told.
+    login_from: Option<LoginFrom>,
 }
 
 enum State {
@@ -79,6 +89,7 @@ enum State {
 impl Transport {
     pub(super) fn new(socket: TcpStream, security: Security, now: Now) -> io::Result<Self> {
         let (mut silent_until, mut agreed_until) = (None, None);
+        let login_from = security.identity().and_then(Tls::login_from);
         let state = match security {
             Security::Tls(identity) => tls(&identity)?,
             Security::Either(identity) => State::Undecided { identity, must_be_tls: false },
@@ -94,12 +105,12 @@ impl Transport {
                 }
             }
         };
-        Ok(Self { socket: Some(socket), state, silent_until, agreed_until })
+        Ok(Self { socket: Some(socket), state, silent_until, agreed_until, login_from })
     }
 
     /// For a session of the server's own.
     pub(super) fn none() -> Self {
-        Self { socket: None, state: State::Plain, silent_until: None, agreed_until: None }
+        Self { socket: None, state: State::Plain, silent_until: None, agreed_until: None, login_from: None }
     }
 
     /// When to look whether the client [`Self::is_late`].
@@ -174,6 +185,13 @@ impl Transport {
             }
         }
         Ok(())
+    }
+
+    /// Once, and only after something was read through TLS where certificates log in: whom the client's names, if it showed one.
+    pub(super) fn certified(&mut self) -> Option<Option<String>> {
+        let State::Tls(tls) = &self.state else { return None };
+        let from = self.login_from.take()?;
+        Some(tls.peer_certificates().and_then(|chain| named(chain.first()?, from)))
     }
 
     /// Whether the bytes of the socket are the client's words.
