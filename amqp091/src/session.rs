@@ -406,6 +406,10 @@ impl Session for Connection {
         });
     }
 
+    fn unfinished_bytes(&self) -> usize {
+        self.assembly_bytes
+    }
+
     fn wake(&mut self, now: Now, what: Wake, out: &mut Outbox) {
         self.enter(now, out, |this, out| match what {
             Wake::Cancelled { subscription } => this.cancelled(subscription, out),

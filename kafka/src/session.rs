@@ -237,6 +237,7 @@ impl Connection {
     fn end(&mut self, why: impl Into<String>, out: &mut Outbox) {
         if !self.closed {
             self.closed = true;
+            self.assembly = Assembly::default();
             out.close = Some(why.into());
         }
     }
@@ -301,6 +302,10 @@ impl Session for Connection {
 
     fn deliver(&mut self, _: Now, _: &Deliveries, _: &mut Outbox) {
         unreachable!("a Kafka session never subscribes");
+    }
+
+    fn unfinished_bytes(&self) -> usize {
+        self.assembly.octets.len()
     }
 
     fn wake(&mut self, now: Now, what: Wake, out: &mut Outbox) {

@@ -51,6 +51,11 @@ pub trait Session {
     /// subject.
     fn unheard(&mut self, _: Now, _: LiveView<'_>, _: &[LiveHit], _: &mut Outbox) {}
 
+    /// Bytes it keeps of messages or requests that have not come whole: memory that its client takes without having asked for anything yet.
+    fn unfinished_bytes(&self) -> usize {
+        0
+    }
+
     /// Something happened.
     fn wake(&mut self, now: Now, what: Wake, out: &mut Outbox);
 

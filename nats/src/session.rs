@@ -188,6 +188,7 @@ impl Connection {
             return;
         }
         self.phase = Phase::Closed;
+        self.partial = Partial::default();
         if let Some(text) = text {
             Self::error(out, text);
         }
@@ -314,6 +315,10 @@ impl Session for Connection {
 
     fn unheard(&mut self, _: Now, view: LiveView<'_>, hits: &[LiveHit], out: &mut Outbox) {
         self.deliver_unheard(view, hits, out);
+    }
+
+    fn unfinished_bytes(&self) -> usize {
+        self.partial.bytes_len()
     }
 
     fn wake(&mut self, _: Now, what: Wake, out: &mut Outbox) {

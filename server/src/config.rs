@@ -251,6 +251,8 @@ pub struct Limits {
     pub heartbeat_s: u16,
     /// Largest record, 1 KiB–15 MiB: it must fit into one block of the log.
     pub message_bytes_max: u32,
+    /// Bytes of messages and requests that have not come whole, over all connections, 64 MiB–1 TiB.
+    pub unfinished_bytes_max: u64,
 }
 
 /// How much the durable log may use.
@@ -339,6 +341,7 @@ impl Default for Config {
                 channels_max: 2047,
                 heartbeat_s: 60,
                 message_bytes_max: 15 << 20,
+                unfinished_bytes_max: 512 << 20,
             },
             log: LogLimits { segment_bytes: 128 << 20, budget_bytes: 8 << 30, memory_bytes: 256 << 20 },
             logging: Logging { filter: "info".into(), format: LogFormat::Auto },

@@ -23,6 +23,11 @@ impl Partial {
         self.len == 0
     }
 
+    /// Bytes that are there.
+    pub(super) fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// A message of `len` bytes has begun.
     pub(super) fn begin(&mut self, input: &[u8], len: usize) {
         debug_assert!(input.len() < len, "a whole message is not partial");

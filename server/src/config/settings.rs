@@ -537,6 +537,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| Some(size(c.limits.message_bytes_max.into())),
     },
     Setting {
+        key: "limits.unfinished_bytes_max",
+        about: "bytes of messages and requests that have not come whole, over all connections, 64 MiB – 1024 GiB; above it, who has gone longest without finishing one is disconnected",
+        read: |c, _, v| v.size(64 * MIB..=1024 * GIB).map(|n| c.limits.unfinished_bytes_max = n),
+        show: |c, _| Some(size(c.limits.unfinished_bytes_max)),
+    },
+    Setting {
         key: "log.segment_bytes",
         about: "size of a log segment, 1 MiB – 1 GiB, a multiple of 4 KiB",
         read: |c, _, v| {

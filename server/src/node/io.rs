@@ -16,6 +16,7 @@ mod services;
 mod size;
 mod timer;
 mod transport;
+mod unfinished;
 
 use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
@@ -49,6 +50,7 @@ pub(crate) use message::{
 };
 pub(crate) use services::Inquiry;
 pub(crate) use transport::{Security, Silence, TimedTls};
+pub(crate) use unfinished::Budget;
 
 /// Bytes left to write below which a session may give credit back.
 const DRAINED_BYTES: usize = 64 << 10;
@@ -552,6 +554,7 @@ impl Io {
 
     fn remove(&mut self, slot: usize, why: &str) {
         let Some(mut connection) = self.connections.try_remove(slot) else { return };
+        self.forget_unfinished(&mut connection);
         tracing::debug!(session = connection.id.number, why, "connection is gone");
         self.gone.note(self.wiring.clock.now(), &connection, why);
         connection.shut(&self.registry);

@@ -4,6 +4,7 @@ use super::login::{Checking, Login};
 use super::message::{Arrival, Dialect, Patience};
 use super::pace::{Brought, Pace};
 use super::transport::Transport;
+use super::unfinished::Unfinished;
 use crate::node::seats::Seat;
 use bytes::{Buf, Bytes, BytesMut};
 use mio::{Interest, Registry, Token};
@@ -55,6 +56,8 @@ pub(super) struct Connection {
     pub(super) stuck: Option<Now>,
     /// The deadline in force.
     pub(super) armed: Option<Now>,
+    /// What it has begun to send and not finished, as far as that is counted.
+    pub(super) unfinished: Unfinished,
     /// Its right to be here, and in its namespace; given back when it is dropped. `None`: it is the server's own.
     pub(super) seat: Option<Seat>,
     /// Where it comes from, and since when it is here; `None`: it is the server's own.
@@ -133,6 +136,7 @@ impl Connection {
             lingering: false,
             stuck: None,
             armed: None,
+            unfinished: Unfinished::default(),
             seat,
             peer: None,
             login: None,
@@ -173,13 +177,13 @@ impl Connection {
         if bytes == 0 {
             return ReadEnd::Nothing;
         }
+        if let Some(user) = self.transport.certified() {
+            self.session.certified(user.as_deref());
+        }
         let tail = std::mem::take(&mut self.tail);
         buffer[..kept].copy_from_slice(&tail);
         ReadEnd::Bytes { input: kept + bytes, bytes }
     }
-        if let Some(user) = self.transport.certified() {
-            self.session.certified(user.as_deref());
-        }
 
     /// Whether a read that was not full has left nothing, so that the kernel tells of whatever comes then. Not so with TLS, which may hold
     /// something back, or when the end has come, of which it has told already.

@@ -218,6 +218,7 @@ mod tests {
                 },
                 logins: Logins::start(1).unwrap(),
                 service: |_| Box::new(Greeter),
+                unfinished: Arc::new(super::super::unfinished::Budget::new(usize::MAX)),
                 frame_bytes_max: 1024,
                 seed: [1, 2],
             };

@@ -3,6 +3,7 @@
 use super::leave::Farewell;
 use super::services::Inquiry;
 use super::transport::Security;
+use super::unfinished::Budget;
 use crate::inspect::Clients;
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
@@ -212,6 +213,8 @@ pub(crate) struct Wiring {
     pub logins: Logins,
     /// Makes the server's own session for a namespace.
     pub service: fn(&str) -> Box<dyn Session + Send>,
+    /// What all connections may have begun to send and not finished.
+    pub unfinished: Arc<Budget>,
     /// Largest frame that a session takes, bytes.
     pub frame_bytes_max: usize,
     /// Unguessable numbers for addresses made up here; the same for all hubs of a node.

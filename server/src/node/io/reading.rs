@@ -146,6 +146,7 @@ impl Io {
                         connection.tail.extend_from_slice(&buffer[used..input]);
                     }
                     self.reading.buffer = buffer;
+                    self.note_unfinished(now, slot);
                     self.read_again(now, slot, (bytes, asked));
                 }
                 ReadEnd::Nothing => {

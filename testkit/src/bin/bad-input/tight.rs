@@ -3,6 +3,7 @@
 mod disk;
 mod handles;
 mod seats;
+mod unfinished;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -26,6 +27,7 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Result<String>>>>;
 
 pub(crate) const SCENES: &[Scene] = &[
     Scene { name: "connections-max", run: |stage| Box::pin(seats::run(stage)) },
+    Scene { name: "unfinished", run: |stage| Box::pin(unfinished::run(stage)) },
     Scene { name: "no-handles", run: |stage| Box::pin(handles::run(stage)) },
     Scene { name: "full-disk", run: |stage| Box::pin(disk::run(stage)) },
 ];
