@@ -27,11 +27,16 @@ pub fn frames(mut input: &[u8]) {
     while let Ok(Some((frame, used))) = frame(input, FRAME_BYTES_MAX) {
         assert!(used <= input.len() && used == frame.len() + 4, "a frame is part of the input");
         input = &input[used..];
-        let Ok(request) = Request::parse(frame) else { continue };
-        let Some(api) = ApiKey::of(request.key).filter(|api| api.has(request.version)) else { continue };
-        if let Ok((_, body)) = request.open(api) {
-            requests(api, request.version, body);
-        }
+        headed(frame);
+    }
+}
+
+/// A request with its header, without the length of its frame.
+pub fn headed(frame: &[u8]) {
+    let Ok(request) = Request::parse(frame) else { return };
+    let Some(api) = ApiKey::of(request.key).filter(|api| api.has(request.version)) else { return };
+    if let Ok((_, body)) = request.open(api) {
+        requests(api, request.version, body);
     }
 }
 

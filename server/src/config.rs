@@ -15,7 +15,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 
-pub use load::{ConfigError, ConfigErrors, Flag, Loaded, Origin, Sources, load};
+pub use load::{ConfigError, ConfigErrors, Flag, Loaded, Origin, Sources, load, parse};
 pub use nats::NatsUserSetting;
 pub use objects::{NamespaceSetting, PolicySetting};
 pub use settings::{SETTINGS, Setting};

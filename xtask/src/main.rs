@@ -1,4 +1,4 @@
-//! The project's chores, one command each: `cargo xtask test | arrows | tidy | conform | codegen | ci`.
+//! The project's chores, one command each: `cargo xtask test | arrows | tidy | conform | codegen | fuzz | ci`.
 //!
 //! Called by people and by `.ci/run`. Every chore ends non-zero when it found something, and names it on standard error. Nothing here
 //! is linked into the broker, and nothing here knows a wire format: the conformance scripts do, and this crate only compares answers.
@@ -11,6 +11,7 @@ mod codegen;
 mod command;
 mod conform;
 mod crossing;
+mod fuzz;
 mod provision;
 mod step;
 mod suite;
@@ -49,6 +50,8 @@ enum Chore {
     Conform(conform::Options),
     /// Write the code that is made from a protocol's own definitions.
     Codegen(codegen::Options),
+    /// Look for inputs that break a decoder, guided by what each input reaches (`fuzz/`).
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -72,5 +75,6 @@ fn run(chore: Chore) -> Result<()> {
         Chore::ConformCrossing(options) => crossing::run(&workspace, &options),
         Chore::Conform(options) => conform::run(&workspace, &options),
         Chore::Codegen(options) => codegen::run(&workspace, &options),
+        Chore::Fuzz(options) => fuzz::run(&workspace, &options),
     }
 }

@@ -125,8 +125,9 @@ fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
 
 fn format(workspace: &Workspace) -> Result<()> {
     cargo(workspace, &["fmt", "--all", "--check"])?;
-    // Apart from the workspace, since its C sources take long; built and linted where it is asked for.
-    cargo(workspace, &["fmt", "--manifest-path", "conform/kafka/rdkafka/Cargo.toml", "--check"])
+    // Apart from the workspace, since their C and C++ sources take long; built and linted where they are asked for.
+    cargo(workspace, &["fmt", "--manifest-path", "conform/kafka/rdkafka/Cargo.toml", "--check"])?;
+    cargo(workspace, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
 }
 
 fn lint(workspace: &Workspace) -> Result<()> {

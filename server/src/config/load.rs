@@ -102,7 +102,7 @@ impl fmt::Display for ConfigErrors {
 }
 
 /// Settings with their origins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Loaded {
     /// The settings.
     pub config: Config,
@@ -148,8 +148,7 @@ impl Loaded {
 /// Everything that is wrong in them: a file that cannot be read, keys that do not exist, values of the wrong type or out of
 /// range, settings that contradict each other.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
-    let mut loader =
-        Loader { loaded: Loaded { config: Config::default(), origins: BTreeMap::new() }, errors: Vec::new() };
+    let mut loader = Loader::default();
     for (key, value) in &sources.dev {
         loader.set(&split(key), &Input::Text(value.clone()), Origin::Dev);
     }
@@ -165,12 +164,20 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     for Flag { flag, key, value } in &sources.flags {
         loader.set(&split(key), &Input::Text(value.clone()), Origin::Flag(flag.clone()));
     }
-    if loader.errors.is_empty() {
-        loader.contradictions();
-    }
-    if loader.errors.is_empty() { Ok(loader.loaded) } else { Err(ConfigErrors(loader.errors)) }
+    loader.end()
 }
 
+/// Loads what a configuration file says, from its text. Places are told as if its path were empty.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
+    let mut loader = Loader::default();
+    loader.text(Path::new(""), text);
+    loader.end()
+}
+
+#[derive(Default)]
 struct Loader {
     loaded: Loaded,
     errors: Vec<ConfigError>,
@@ -205,16 +212,18 @@ impl Loader {
     }
 
     fn file(&mut self, path: &Path) {
-        let at = |line, column| Origin::File { path: path.to_owned(), line, column };
-        let text = match read(path) {
-            Ok(text) => text,
-            Err(reason) => return self.wrong(at(1, 1), reason),
-        };
+        match read(path) {
+            Ok(text) => self.text(path, &text),
+            Err(reason) => self.wrong(Origin::File { path: path.to_owned(), line: 1, column: 1 }, reason),
+        }
+    }
+
+    fn text(&mut self, path: &Path, text: &str) {
         let place = |offset: usize| {
-            let (line, column) = line_column(&text, offset);
-            at(line, column)
+            let (line, column) = line_column(text, offset);
+            Origin::File { path: path.to_owned(), line, column }
         };
-        match DeTable::parse(&text) {
+        match DeTable::parse(text) {
             Ok(table) => self.table(&mut Vec::new(), table.get_ref(), &place),
             Err(error) => {
                 let offset = error.span().map_or(0, |span| span.start);
@@ -241,6 +250,13 @@ impl Loader {
         }
     }
 
+    fn end(mut self) -> Result<Loaded, ConfigErrors> {
+        if self.errors.is_empty() {
+            self.contradictions();
+        }
+        if self.errors.is_empty() { Ok(self.loaded) } else { Err(ConfigErrors(self.errors)) }
+    }
+
     /// What no single key can tell.
     fn contradictions(&mut self) {
         let config = self.loaded.config.clone();
@@ -255,6 +271,14 @@ impl Loader {
                         let said = if key == "tls.cert" { "tls.key" } else { "tls.cert" };
                         wrong(said, format!("`[tls]` needs both certificate and key; `{key}` is missing"));
                         break;
+                    }
+                }
+                for (said, key) in [
+                    (tls.login_from.is_some(), "tls.login_from"),
+                    (tls.client_may_lack, "tls.client_certificates"),
+                ] {
+                    if said && tls.client_ca.is_none() {
+                        wrong(key, format!("`{key}` needs `tls.client_ca`"));
                     }
                 }
             }
@@ -273,14 +297,6 @@ impl Loader {
             wrong(
                 "kafka.group_session_ms_min",
                 "`kafka.group_session_ms_min` is more than `kafka.group_session_ms_max`".into(),
-                for (said, key) in [
-                    (tls.login_from.is_some(), "tls.login_from"),
-                    (tls.client_may_lack, "tls.client_certificates"),
-                ] {
-                    if said && tls.client_ca.is_none() {
-                        wrong(key, format!("`{key}` needs `tls.client_ca`"));
-                    }
-                }
             );
         }
         for (first, second, address) in shared_addresses(&config) {

@@ -1,0 +1,48 @@
+//! What a record is stored as, whoever published it: the layout of ours, batches, and what readers of other dialects are shown of both.
+
+use crate::Target;
+use bytes::BytesMut;
+use stele_model::id::Now;
+use stele_record::batch::{Batch, crossing};
+use stele_record::{View, nats};
+
+pub(crate) const TARGETS: &[Target] = &[
+    ("records", stele_amqp091::fuzz::records),
+    ("crossing-records", records),
+    ("crossing-batches", batches),
+];
+
+/// Most octets that a batch unpacks to.
+const CONTENTS_BYTES_MAX: usize = 1 << 20;
+
+/// A record as AMQP, NATS and Kafka have it.
+fn records(input: &[u8]) {
+    if let Ok(view) = View::parse(input) {
+        let _ = (nats::shown(&view), view.content_bytes());
+        if let Some(octets) = nats::as_amqp091(&view) {
+            let other = View::parse(&octets).expect("what is written can be read");
+            assert_eq!(other.body(), view.body());
+            assert_eq!(
+                other.properties().headers().map(|table| table.check()),
+                other.properties().headers().map(|_| Ok(()))
+            );
+        }
+    }
+    if let Ok(octets) = crossing::batch(input, 7, 0) {
+        let (batch, rest) = Batch::first(&octets).expect("what is written can be read");
+        assert!(rest.is_empty(), "records are one batch");
+        assert_eq!(batch.verify(), Ok(()));
+    }
+}
+
+/// A batch as AMQP and NATS have it.
+fn batches(input: &[u8]) {
+    let publishes = crossing::publishes(input, "topic", Now(1), CONTENTS_BYTES_MAX);
+    let mut joined = BytesMut::new();
+    crossing::records(input, ("topic", 1), CONTENTS_BYTES_MAX, |_, record| {
+        let view = View::parse(&record).expect("what is written can be read");
+        let _ = nats::shown(&view);
+        joined.extend_from_slice(&record);
+    });
+    assert_eq!(joined, publishes.bytes, "both ways write the same records");
+}
