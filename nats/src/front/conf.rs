@@ -187,9 +187,9 @@ impl<'t> Reader<'t> {
         self.rest().starts_with('#') || self.rest().starts_with("//")
     }
 
-    /// Blanks on this line, and a comment.
+    /// Blanks on this line, and a comment. Whatever ends a bare word is one, or a word of no length would be read for ever.
     fn blanks(&mut self) {
-        self.take_while(|c| c == ' ' || c == '\t' || c == '\r');
+        self.take_while(|c| c.is_whitespace() && c != '\n');
         if self.is_comment() {
             self.take_while(|c| c != '\n');
         }
@@ -536,6 +536,11 @@ mod tests {
     }
 
     #[test]
+    fn whatever_ends_a_word_is_passed_over() {
+        assert_eq!(read("a: [1\u{b}2\u{85}3]", &Given::default()), read("a: [1 2 3]", &Given::default()));
+    }
+
+    #[test]
     fn a_key_that_is_referred_to_is_a_variable_and_is_left_out_of_the_digest() {
         let block = parse("NAME = x\n  other { n: $NAME }", &Given::default()).unwrap();
         assert!(block.get("NAME").unwrap().is_variable);
@@ -552,7 +557,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "[a-c\\{\\}\\[\\]\"'$=:,;#/\\\\ \n\\(\\)0-9kmi\\.-]{0,80}") {
+        fn no_text_makes_it_panic(text in "[a-c\\{\\}\\[\\]\"'$=:,;#/\\\\ \n\u{b}\\(\\)0-9kmi\\.-]{0,80}") {
             let _ = parse(&text, &Given::default());
         }
 
