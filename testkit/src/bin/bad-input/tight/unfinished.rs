@@ -43,9 +43,9 @@ pub(super) async fn run(stage: Stage) -> Result<String> {
     }
     let after = lowest_kib(broker.pid(), Duration::from_millis(500))?;
     // A buffer that grows takes up to twice what is in it, and as much again while it is moved.
-    let grown_max = UNFINISHED_MIB * 4 << 10;
+    let grown_max = UNFINISHED_MIB * (4 << 10);
     ensure!(after < before + grown_max, "memory grew from {before} to {after} KiB");
-    let kept_max = UNFINISHED_MIB as usize * (1 << 20) / SENT_BYTES;
+    let kept_max = (UNFINISHED_MIB as usize * (1 << 20)) / SENT_BYTES;
     for connection in &mut stalled[..STALLED - kept_max] {
         ensure!(matches!(connection.refused().await?, End::Error), "a client that stalled was not told why");
     }
