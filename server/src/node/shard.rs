@@ -106,6 +106,9 @@ const LENT_RECORDS_MAX: usize = 2;
 /// And their bytes.
 const LENT_RECORD_BYTES_MAX: usize = 8 << 10;
 
+/// Partitions that such an answer may speak of; a reader of many mostly finds something in one.
+const LENT_PARTS_MAX: usize = 64;
+
 /// A shard to send operations to.
 #[derive(Clone)]
 pub(crate) struct Door {
@@ -154,12 +157,18 @@ fn is_little(message: &ToHub) -> bool {
             let bytes = deliveries.items.iter().map(|item| item.len as usize).sum::<usize>();
             deliveries.items.len() <= LENT_RECORDS_MAX && bytes <= LENT_RECORD_BYTES_MAX
         }
+        ToHub::Read { parts, .. } => {
+            let batches = || parts.iter().flatten().flat_map(|part| &part.batches);
+            let bytes: usize = batches().map(|batch| batch.len as usize).sum();
+            parts.len() <= LENT_PARTS_MAX
+                && batches().count() <= LENT_RECORDS_MAX
+                && bytes <= LENT_RECORD_BYTES_MAX
+        }
         ToHub::Answer { .. } | ToHub::Woken { .. } | ToHub::Cancelled { .. } => true,
         ToHub::Records { .. }
         | ToHub::Got { .. }
         | ToHub::Shared { .. }
         | ToHub::Move(_)
-        | ToHub::Read { .. }
         | ToHub::Sought { .. } => false,
     }
 }
@@ -419,4 +428,37 @@ impl ShardThread {
 
 fn no_space() -> Refusal {
     Refusal::Unavailable { why: "no space for the log".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stele_model::id::{Call, Position};
+    use stele_model::stream::{Format, ReadBatch, ReadPart};
+
+    /// What a read of `parts` partitions found, if one of them has batches of these lengths.
+    fn read(parts: usize, lengths: &[u32]) -> ToHub {
+        let batch = |len: &u32| ReadBatch {
+            block: 0,
+            at: 0,
+            len: *len,
+            format: Format::KafkaBatch,
+            first: Position(0),
+            count: 1,
+            epoch: 0,
+            appended_ms: 0,
+        };
+        let mut found = vec![Ok(ReadPart::default()); parts];
+        found[0] = Ok(ReadPart { batches: lengths.iter().map(batch).collect(), ..ReadPart::default() });
+        ToHub::Read { call: Call(1), parts: found }
+    }
+
+    #[test]
+    fn what_a_waiting_reader_gets_is_carried_to_its_socket_if_it_is_little() {
+        let most = LENT_RECORD_BYTES_MAX as u32;
+        assert!(is_little(&read(1, &[])) && is_little(&read(LENT_PARTS_MAX, &[most / 2, most / 2])));
+        assert!(!is_little(&read(1, &[most, 1])));
+        assert!(!is_little(&read(1, &[1; LENT_RECORDS_MAX + 1])));
+        assert!(!is_little(&read(LENT_PARTS_MAX + 1, &[])));
+    }
 }
