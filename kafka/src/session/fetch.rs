@@ -44,6 +44,8 @@ pub(super) struct Fetching {
     parts: Vec<Option<Outcome>>,
     /// The hub watches.
     watching: bool,
+    /// It reads because something was appended to what it watches.
+    woken: bool,
     /// The id of the groups' topic.
     groups_id: Option<Uuid>,
 }
@@ -140,6 +142,7 @@ impl Connection {
             found: None,
             parts: Vec::new(),
             watching: false,
+            woken: false,
             groups_id: None,
         };
         if fetching.partitions.is_empty() {
@@ -166,7 +169,9 @@ impl Connection {
         let (plain, groups) = fetching.split();
         let mut ops = Vec::new();
         if !plain.is_empty() {
-            let watch = (fetching.limit > now && fetching.min_bytes > 0).then_some(number);
+            // Who was woken finds something, as a rule: a watch would only have to be taken back.
+            let watches = fetching.limit > now && fetching.min_bytes > 0 && !fetching.woken;
+            let watch = watches.then_some(number);
             let parts = plain.iter().map(|at| {
                 let Wanted { topic, of } = &fetching.partitions[*at];
                 Read {
@@ -214,10 +219,11 @@ impl Connection {
             return Ok(());
         }
         fetching.take_parts();
+        let woken = std::mem::take(&mut fetching.woken);
         if fetching.is_enough(now) {
             self.answer_fetch(number, out);
-        } else if fetching.look_again.is_some() && fetching.min_bytes <= 1 {
-            // It was woken while it read: what woke it may be newer than what it found.
+        } else if woken || (fetching.look_again.is_some() && fetching.min_bytes <= 1) {
+            // Nobody watches now; or it was woken while it read, and what woke it may be newer than what it found.
             self.read(now, number, out);
         }
         Ok(())
@@ -228,6 +234,7 @@ impl Connection {
         let Some(fetching) = self.fetching.get_mut(&watch) else { return };
         fetching.watching = false;
         if fetching.found.is_some() && fetching.min_bytes <= 1 {
+            fetching.woken = true;
             self.read(now, watch, out);
         } else {
             // Who waits for many octets does not look at each append.
