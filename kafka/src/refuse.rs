@@ -139,6 +139,11 @@ impl Fault {
     pub fn new(code: Code, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
     }
+
+    /// Whoever names a transaction: the code ends a transactional producer at once.
+    pub fn transactional() -> Self {
+        Self::new(Code::TransactionalIdAuthorizationFailed, "transactions are not spoken here")
+    }
 }
 
 /// The code and sentence of a refusal.

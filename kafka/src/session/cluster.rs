@@ -55,9 +55,7 @@ pub(super) fn find_coordinator<'a>(
     let profile = context.profile;
     let fault = match request.key_type {
         GROUP => None,
-        TRANSACTION => {
-            Some(Fault::new(Code::TransactionalIdAuthorizationFailed, "transactions are not spoken here"))
-        }
+        TRANSACTION => Some(Fault::transactional()),
         _ => Some(Fault::new(Code::InvalidRequest, "there are coordinators of groups only")),
     };
     let (error_code, error_message) = match fault {

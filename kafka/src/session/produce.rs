@@ -1,7 +1,9 @@
 //! Produce (key 0): batches are checked, stamped where the topic asks for it, and handed on as they are.
 //!
-//! What must hold: requests are appended in their order, so while the topics of one are looked up no other is begun. The checks are
-//! those of Kafka; all but two read only the head of a batch.
+//! What must hold: requests are appended in their order, so while the topics of one are looked up no other is begun. How a batch is checked
+//! stands in [`check`].
+
+mod check;
 
 use super::Connection;
 use super::settings::Rules;
@@ -15,8 +17,7 @@ use crate::codec::produce::{Produce, TopicRef};
 use crate::codec::wire::Uuid;
 use crate::profile;
 use crate::refuse::{Code, Fault, refused};
-use aws_lc_rs::digest;
-use bytes::{Bytes, BytesMut};
+use check::{Bad, check};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stele_model::id::Now;
@@ -26,15 +27,9 @@ use stele_model::publish::Publishes;
 use stele_model::refusal::Refusal;
 use stele_model::session::{Outbox, Output};
 use stele_model::stream::{
-    Append, Appended, Appends, Batch as StreamBatch, Format, KeyMark, PartResult, PartitionRef, Producer,
-    StreamInfo, StreamRef, StreamRefusal, StreamUuid,
+    Append, Appended, Appends, PartResult, PartitionRef, StreamInfo, StreamRef, StreamRefusal, StreamUuid,
 };
-use stele_record::batch::builder::recode;
-use stele_record::batch::compression::Codec;
-use stele_record::batch::{Batch, Damage, crossing, stamp_log_append_time};
-
-/// First version that may carry Zstandard.
-const ZSTD_VERSION_FIRST: i16 = 7;
+use stele_record::batch::crossing;
 
 /// What is known of the topics that the client produces to.
 #[derive(Debug, Default)]
@@ -91,19 +86,6 @@ struct PartitionState {
     part: Result<usize, Bad>,
     /// Set where timestamps are ours, ms.
     log_append_time: Option<u64>,
-}
-
-/// What is wrong with a batch, and which of its records are to blame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Bad {
-    fault: Fault,
-    records: Vec<u32>,
-}
-
-impl From<Fault> for Bad {
-    fn from(fault: Fault) -> Self {
-        Self { fault, records: Vec::new() }
-    }
 }
 
 impl Connection {
@@ -192,10 +174,7 @@ impl Connection {
         if !matches!(request.acks, -1..=1) {
             return Some(Fault::new(Code::InvalidRequiredAcks, "acks must be -1, 0 or 1"));
         }
-        request.transactional_id.is_some().then(|| {
-            let text = "transactions are not spoken here";
-            Fault::new(Code::TransactionalIdAuthorizationFailed, text)
-        })
+        request.transactional_id.is_some().then(Fault::transactional)
     }
 
     fn submit_produce(
@@ -351,122 +330,6 @@ pub(super) fn stream_ref(topic: &TopicRef<'_>) -> StreamRef {
         TopicRef::Name(name) => StreamRef::Name(name.to_string()),
         TopicRef::Id(id) => StreamRef::Uuid(StreamUuid(id.0)),
     }
-}
-
-/// Checks what one partition is sent, and makes of it what is stored.
-fn check(records: &Bytes, rules: &Rules, version: i16, now: Now) -> Result<StreamBatch, Bad> {
-    let invalid = |text: &str| Bad::from(Fault::new(Code::InvalidRecord, text));
-    let corrupt = |damage: Damage| Bad::from(damaged(damage));
-    let (batch, rest) = Batch::first(records).map_err(corrupt)?;
-    // Octets behind it that are no whole batch are passed over and not stored.
-    if !matches!(Batch::first(rest), Err(Damage::Short)) {
-        return Err(invalid("there must be exactly one record batch for each partition"));
-    }
-    batch.verify().map_err(corrupt)?;
-    let head = batch.head();
-    let codec = head.attributes.codec().map_err(corrupt)?;
-    if codec == Codec::Zstd && version < ZSTD_VERSION_FIRST {
-        let text = "zstd needs produce version 7";
-        return Err(Fault::new(Code::UnsupportedCompressionType, text).into());
-    }
-    if batch.bytes().len() > rules.batch_bytes_max as usize {
-        let text = format!("a batch may have at most {} bytes in this topic", rules.batch_bytes_max);
-        return Err(Fault::new(Code::MessageTooLarge, text).into());
-    }
-    let count = u32::try_from(head.count).ok().filter(|count| *count > 0);
-    let count = count.filter(|_| head.count.checked_sub(1) == Some(head.last_offset_delta));
-    let count = count.ok_or_else(|| invalid("the number of records is not that of the offsets"))?;
-    batch.check_records().map_err(corrupt)?;
-    if head.attributes.is_control() {
-        return Err(invalid("clients may not write control batches"));
-    }
-    if head.attributes.is_transactional() {
-        let text = "transactions are not spoken here";
-        return Err(Fault::new(Code::TransactionalIdAuthorizationFailed, text).into());
-    }
-    if head.base_offset != 0 {
-        return Err(invalid("the base offset of a batch that is sent must be 0"));
-    }
-    if !rules.log_append_time {
-        timely(head.base_timestamp, head.max_timestamp, rules, now)?;
-    }
-    let keys = if rules.compact { keys(&batch)? } else { Vec::new() };
-    let producer = producer(head)?;
-    let mut bytes = records.slice_ref(batch.bytes());
-    if rules.codec.is_some_and(|wanted| wanted != codec) {
-        let wanted = rules.codec.unwrap_or(codec);
-        bytes = recode(&batch, wanted, profile::UNPACKED_BYTES_MAX).map_err(corrupt)?;
-    }
-    let time_max_ms = if rules.log_append_time {
-        let mut stamped = BytesMut::from(&bytes[..]);
-        stamp_log_append_time(&mut stamped, offset(now.ms()));
-        bytes = stamped.freeze();
-        Some(now.ms())
-    } else {
-        u64::try_from(head.max_timestamp).ok()
-    };
-    Ok(StreamBatch { bytes, format: Format::KafkaBatch, count, time_max_ms, producer, keys })
-}
-
-/// Kafka's code for a batch that is not one: producers send those of [`Code::CorruptMessage`] again, and give the others up.
-fn damaged(damage: Damage) -> Fault {
-    let code = match damage {
-        Damage::Magic(0 | 1) | Damage::Short | Damage::Codec(_) | Damage::Compressed | Damage::Record(_) => {
-            Code::InvalidRecord
-        }
-        Damage::Magic(_) | Damage::Length(_) | Damage::Crc { .. } | Damage::TooLarge(_) => {
-            Code::CorruptMessage
-        }
-    };
-    Fault::new(code, format!("the batch is damaged: {damage:?}"))
-}
-
-fn timely(base: i64, max: i64, rules: &Rules, now: Now) -> Result<(), Bad> {
-    let now = offset(now.ms());
-    let early = base >= 0 && now.saturating_sub(base) > rules.before_ms;
-    let late = max.saturating_sub(now) > rules.after_ms;
-    if early || late {
-        let text = format!("timestamps {base} to {max} are out of the topic's bounds at {now}");
-        return Err(Fault::new(Code::InvalidTimestamp, text).into());
-    }
-    Ok(())
-}
-
-/// Who numbered the batch.
-fn producer(head: &stele_record::batch::Head) -> Result<Option<Producer>, Bad> {
-    let Ok(id) = u64::try_from(head.producer_id) else { return Ok(None) };
-    match (u16::try_from(head.producer_epoch), u32::try_from(head.base_sequence)) {
-        (Ok(epoch), Ok(sequence)) => Ok(Some(Producer { id, epoch, sequence })),
-        _ => {
-            let text = "a producer with an id needs an epoch and a sequence";
-            Err(Fault::new(Code::InvalidRecord, text).into())
-        }
-    }
-}
-
-/// The keys of a compacted topic's records, each of which must have one.
-fn keys(batch: &Batch<'_>) -> Result<Vec<KeyMark>, Bad> {
-    let contents = batch.contents(profile::UNPACKED_BYTES_MAX).map_err(damaged)?;
-    let mut keys = Vec::new();
-    let mut missing = Vec::new();
-    for (record, at) in contents.records().zip(0..) {
-        let record = record.map_err(damaged)?;
-        match record.key {
-            Some(key) => keys.push(KeyMark { hash: key_hash(key), tombstone: record.value.is_none() }),
-            None => missing.push(at),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(keys);
-    }
-    let fault = Fault::new(Code::InvalidRecord, "Compacted topic cannot accept message without key");
-    Err(Bad { fault, records: missing })
-}
-
-/// The first half of the key's SHA-256: two keys of one hash would be taken for the same, so nobody may be able to make such a pair.
-fn key_hash(key: &[u8]) -> u128 {
-    let sum = digest::digest(&digest::SHA256, key);
-    u128::from_be_bytes(*sum.as_ref().first_chunk().expect("SHA-256 has 32 octets"))
 }
 
 /// The records of a part for readers of other dialects. Damage inside a batch ends them early: its own consumers see it too.

@@ -3,7 +3,7 @@
 use super::produce::offset;
 use super::serve::{Context, Stages, Step, done};
 use crate::codec::generated::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use crate::refuse::{Code, refused};
+use crate::refuse::{Code, Fault, refused};
 use stele_model::op::Op;
 use stele_model::outcome::Done;
 
@@ -23,7 +23,7 @@ pub(super) fn init(
     };
     match (request.transactional_id.as_deref(), stages.first()) {
         (Some(""), _) => failed(Code::InvalidRequest),
-        (Some(_), _) => failed(Code::TransactionalIdAuthorizationFailed),
+        (Some(_), _) => failed(Fault::transactional().code),
         (None, None) => Step::Ask(vec![Op::NewProducer]),
         (None, Some(outcomes)) => match done(&outcomes[0]) {
             Ok(Done::Producer(id)) => Step::Answer(InitProducerIdResponse {
