@@ -15,7 +15,8 @@ use crate::wire::{
 use crate::writer;
 
 const SESSION_MS: i32 = 10_000;
-const REBALANCE_MS: i32 = 5_000;
+/// A member that left just before a kill is in the group again after it, and is waited for this long: shorter than most brokers of a run live.
+const REBALANCE_MS: i32 = 1_000;
 const BEAT: Duration = Duration::from_millis(200);
 const WAIT_MS: i32 = 100;
 /// One turn in so many is a member's last before it leaves.
