@@ -1,5 +1,5 @@
-//! What the disk alone can do, found by the command that measures the brokers: write bandwidth with a sync per megabyte, and the
-//! time of one small sync.
+//! What the disk alone can do, found by the command that measures the brokers: write bandwidth with a sync per megabyte, the time of one
+//! small sync, and read bandwidth.
 //!
 //! Written the way the fastest log would: `O_DIRECT|O_DSYNC` into a file that holds zeroes already; where the file system refuses
 //! `O_DIRECT`, write and `fdatasync`. The figures change by the hour on shared machines, so each round probes again.
@@ -7,6 +7,8 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -23,6 +25,8 @@ const SYNC_BYTES: usize = 4 << 10;
 const ALIGNMENT: usize = 4 << 10;
 const BANDWIDTH_TIME: Duration = Duration::from_millis(400);
 const SYNCS: u64 = 1_000;
+/// Reads under way at once.
+const READERS: usize = 4;
 
 /// What the disk reached in one probe.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +50,7 @@ impl Disk {
         let path = directory.join(format!("stele-bench-disk-{}", std::process::id()));
         let open = |flags: OFlags| {
             OpenOptions::new()
+                .read(true)
                 .write(true)
                 .create(true)
                 .truncate(false)
@@ -94,6 +99,31 @@ impl Disk {
         Ok(Ceiling { bytes_per_s, sync_p50_us: percentile(0.5), sync_p99_us: percentile(0.99) })
     }
 
+    /// Reads as fast as the disk gives, past the page cache, with several reads under way; bytes per second.
+    pub(crate) fn read_probe(&self) -> Result<f64> {
+        let (start, next) = (Instant::now(), AtomicU64::new(0));
+        let reader = || -> Result<u64> {
+            let mut buffer = vec![0; WRITE_BYTES + ALIGNMENT];
+            let skip = buffer.as_ptr().align_offset(ALIGNMENT);
+            let mut bytes = 0;
+            while start.elapsed() < BANDWIDTH_TIME {
+                let index = next.fetch_add(1, Relaxed) % FILE_WRITES;
+                let at = index * WRITE_BYTES as u64;
+                self.file.read_exact_at(&mut buffer[skip..skip + WRITE_BYTES], at)?;
+                bytes += WRITE_BYTES as u64;
+            }
+            Ok(bytes)
+        };
+        let bytes = thread::scope(|scope| {
+            let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(reader)).collect();
+            readers
+                .into_iter()
+                .map(|reader| reader.join().expect("a reader does not panic"))
+                .sum::<Result<u64>>()
+        })?;
+        Ok(bytes as f64 / start.elapsed().as_secs_f64())
+    }
+
     /// How the probe writes, for the report.
     pub(crate) fn method(&self) -> &'static str {
         if self.direct { "O_DIRECT|O_DSYNC" } else { "write + fdatasync" }
@@ -111,7 +141,10 @@ mod tests {
     #[test]
     fn a_probe_leaves_nothing_behind_and_gives_positive_figures() {
         let directory = tempfile::tempdir().unwrap();
-        let ceiling = Disk::open(directory.path()).unwrap().probe().unwrap();
+        let disk = Disk::open(directory.path()).unwrap();
+        let ceiling = disk.probe().unwrap();
+        assert!(disk.read_probe().unwrap() > 0.0);
+        drop(disk);
         assert!(
             ceiling.bytes_per_s > 0.0
                 && ceiling.sync_p50_us > 0.0

@@ -6,6 +6,7 @@
 mod batch;
 mod client;
 mod consume;
+mod incoming;
 mod mirror;
 mod perf;
 mod produce;
@@ -14,17 +15,16 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::disk::Disk;
 use crate::report::{Contender, Section, alternate};
 use crate::server::metrics::Metrics;
 use crate::server::proc::{self, Usage};
 use crate::server::{self, METRICS_PORT, Sample, Started};
 use client::Client;
-use consume::Reader;
 use scenario::{SCENARIOS, Settings};
 
 /// Where Stele speaks Kafka's protocol, without offset.
@@ -186,7 +186,9 @@ impl Brokers {
 /// All chosen scenarios on all brokers.
 pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
     let brokers = &options.brokers;
-    let settings = Settings { seconds: brokers.seconds, backlog: options.backlog, topics: options.topics };
+    let disk = Disk::open(&brokers.scratch())?;
+    let settings =
+        Settings { seconds: brokers.seconds, backlog: options.backlog, topics: options.topics, disk };
     if !brokers.json {
         let (load, cores) = (proc::load_average()?, std::thread::available_parallelism()?);
         println!(
@@ -213,16 +215,8 @@ pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
 
 /// How fast the generator reads a backlog that costs the broker nothing but to send it.
 pub(crate) fn generator() -> Result<()> {
-    const BACKLOG: u64 = 200_000;
-    const PASSES: u32 = 5;
     for partitions in [1, 12] {
-        let (address, ends) = mirror::start(partitions, BACKLOG / u64::from(partitions))?;
-        let start = Instant::now();
-        let mut records = 0;
-        for _ in 0..PASSES {
-            records += Reader::new(address, "backlog", partitions)?.catch_up(&ends)?.0;
-        }
-        let rate = records as f64 / start.elapsed().as_secs_f64() / 1e6;
+        let rate = mirror::ceiling(partitions)? / 1e6;
         println!(
             "kafka catch-up-{partitions}: {rate:.2} M records/s of 1 KB are read at most, one fetch under way"
         );

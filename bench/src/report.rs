@@ -39,6 +39,10 @@ pub(crate) enum Column {
     DiskCopies,
     DiskShare,
     Bandwidth,
+    ReadBandwidth,
+    ReadShare,
+    ClientRate,
+    ClientShare,
     SyncP50,
     SyncP99,
     SyncRatio,
@@ -80,6 +84,10 @@ impl Column {
             Self::DiskCopies => ("disk bytes per payload byte", "disk_bytes_per_payload_byte"),
             Self::DiskShare => ("share of the disk's ceiling", "disk_share"),
             Self::Bandwidth => ("the disk alone, MB/s", "disk_mb_per_s"),
+            Self::ReadBandwidth => ("reading the disk alone, MB/s", "disk_read_mb_per_s"),
+            Self::ReadShare => ("share of reading the disk alone", "disk_read_share"),
+            Self::ClientRate => ("the client alone, records/s", "client_records_per_s"),
+            Self::ClientShare => ("share of the client alone", "client_share"),
             Self::SyncP50 => ("one bare 4-KiB sync p50, µs", "sync_p50_us"),
             Self::SyncP99 => ("one bare 4-KiB sync p99, µs", "sync_p99_us"),
             Self::SyncRatio => ("confirm p50 / bare sync p50", "confirm_per_sync"),
@@ -93,7 +101,8 @@ impl Column {
 
     /// Rows that describe this machine and not a broker have no ratio.
     fn has_ratio(self) -> bool {
-        !matches!(self, Self::GeneratorCores | Self::Bandwidth | Self::SyncP50 | Self::SyncP99)
+        let machine = matches!(self, Self::Bandwidth | Self::ReadBandwidth | Self::SyncP50 | Self::SyncP99);
+        !machine && !matches!(self, Self::GeneratorCores | Self::ClientRate)
     }
 
     /// Whether more is better, where the peer's better queue type is chosen by this column.
@@ -179,10 +188,15 @@ pub(crate) struct Aim {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
     RatioAtLeast(f64),
+    /// Also met by who reaches [`LIMIT_SHARE`] of what is the limit for any broker, by this column.
+    RatioAtLeastOrLimit(f64, Column),
     RatioAtMost(f64),
     AtLeast(f64),
     AtMost(f64),
 }
+
+/// From this share of a limit on, it is the limit that is measured.
+const LIMIT_SHARE: f64 = 0.9;
 
 /// The verdict on one aim: the value it judges, and whether it is met.
 #[derive(Debug, PartialEq)]
@@ -198,6 +212,10 @@ impl Aim {
         let ratio = || Some(mine / peer?.get(self.column)?);
         let (value, met) = match self.bound {
             Bound::RatioAtLeast(bound) => ratio().map(|value| (value, value >= bound))?,
+            Bound::RatioAtLeastOrLimit(bound, limit) => {
+                let limited = stele.get(limit).is_some_and(|share| share >= LIMIT_SHARE);
+                ratio().map(|value| (value, value >= bound || limited))?
+            }
             Bound::RatioAtMost(bound) => ratio().map(|value| (value, value <= bound))?,
             Bound::AtLeast(bound) => (mine, mine >= bound),
             Bound::AtMost(bound) => (mine, mine <= bound),
@@ -210,6 +228,9 @@ impl Aim {
         let rounded = |bound: f64| (bound * 1e3).round() / 1e3;
         match self.bound {
             Bound::RatioAtLeast(bound) => format!("{title} ≥ {} ×", rounded(bound)),
+            Bound::RatioAtLeastOrLimit(bound, limit) => {
+                format!("{title} ≥ {} × or {} ≥ {LIMIT_SHARE}", rounded(bound), limit.names().0)
+            }
             Bound::RatioAtMost(bound) => format!("{title} ≤ {} ×", rounded(bound)),
             Bound::AtLeast(bound) => format!("{title} ≥ {}", rounded(bound)),
             Bound::AtMost(bound) => format!("{title} ≤ {}", rounded(bound)),
@@ -427,6 +448,19 @@ mod tests {
         let aim = Aim { column: Column::Cpu, bound: Bound::AtMost(2.5) };
         assert_eq!(aim.judge(&figures(&[(Column::Cpu, 2.5)]), None), Some(Verdict { value: 2.5, met: true }));
         assert_eq!(aim.judge(&figures(&[(Column::Rate, 1.0)]), None), None);
+    }
+
+    #[test]
+    fn who_reaches_the_limit_of_all_brokers_need_not_be_faster() {
+        let aim = Aim { column: Column::Rate, bound: Bound::RatioAtLeastOrLimit(1.5, Column::ClientShare) };
+        let peer = figures(&[(Column::Rate, 10.0)]);
+        let met = |rate, share| {
+            let stele = figures(&[(Column::Rate, rate), (Column::ClientShare, share)]);
+            aim.judge(&stele, Some(&peer)).unwrap().met
+        };
+        assert!(met(15.0, 0.5) && met(11.0, 0.9));
+        assert!(!met(14.0, 0.89));
+        assert_eq!(aim.text(), "records/s ≥ 1.5 × or share of the client alone ≥ 0.9");
     }
 
     #[test]

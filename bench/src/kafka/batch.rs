@@ -117,46 +117,54 @@ fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
-/// One batch of what was fetched.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Batch<'a> {
+/// What the beginning of a fetched batch tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
     pub base: u64,
     pub records: u32,
-    compressed: bool,
-    whole: &'a [u8],
+    /// Length of the whole batch.
+    pub bytes: usize,
 }
 
-impl<'a> Batch<'a> {
-    /// Takes the next whole batch off `records`; a last one may be cut.
-    pub(crate) fn next(records: &mut &'a [u8]) -> Result<Option<Self>> {
-        let mut head = Fields(records);
-        let (Ok(base), Ok(length)) = (head.i64(), head.i32()) else { return Ok(None) };
-        let length = 12 + usize::try_from(length).context("a batch of negative length")?;
-        let Some((whole, rest)) = records.split_at_checked(length) else { return Ok(None) };
-        ensure!(length >= HEAD_BYTES && whole[16] == 2, "a batch of another format");
-        *records = rest;
-        let records = u32::from_be_bytes(*whole[57..].first_chunk().expect("the head is there"));
-        let base = u64::try_from(base).context("a negative offset")?;
-        Ok(Some(Self { base, records, compressed: whole[22] & 7 != 0, whole }))
-    }
+impl Head {
+    /// How much of a batch is needed for it.
+    pub(crate) const BYTES: usize = HEAD_BYTES;
 
-    /// Compares the checksum, and the number in the first value with where it stands. Returns the stamp in that value.
-    pub(crate) fn check(&self) -> Result<u64> {
-        let crc = u32::from_be_bytes(*self.whole[17..].first_chunk().expect("the head is there"));
-        ensure!(crc == crc32c(&self.whole[COVERED_AT..]), "a mangled batch at offset {}", self.base);
-        if self.compressed {
-            return Ok(0);
-        }
-        let mut fields = Fields(&self.whole[HEAD_BYTES..]);
-        skip_varint(&mut fields)?; // length
-        fields.i8()?;
-        for _ in 0..4 {
-            skip_varint(&mut fields)?; // time, offset, no key, length of the value
-        }
-        let number = fields.i64()? as u64;
-        ensure!(number == self.base, "record {number} stands at offset {}", self.base);
-        Ok(fields.i64().unwrap_or(0) as u64)
+    /// Reads it.
+    pub(crate) fn read(head: &[u8]) -> Result<Self> {
+        let mut fields = Fields(head);
+        let (base, length) = (fields.i64()?, fields.i32()?);
+        fields.i32()?; // leader epoch
+        ensure!(fields.i8()? == 2, "a batch of another format");
+        fields.take(HEAD_BYTES - 12 - 4 - 1 - 4)?;
+        let base = u64::try_from(base).context("a negative offset")?;
+        let bytes = 12 + usize::try_from(length).context("a batch of negative length")?;
+        let records = u32::try_from(fields.i32()?).context("a negative number of records")?;
+        ensure!(bytes >= HEAD_BYTES, "a batch of {bytes} bytes");
+        Ok(Self { base, records, bytes })
     }
+}
+
+/// Compares a whole batch's checksum, and the number in the first value with where it stands. Returns the stamp in that value.
+pub(crate) fn check(whole: &[u8]) -> Result<u64> {
+    let mut head = Fields(whole);
+    let base = head.i64()?;
+    head.take(9)?; // length, leader epoch, format
+    let crc = head.i32()? as u32;
+    ensure!(crc == crc32c(head.0), "a mangled batch at offset {base}");
+    let compressed = head.i16()? & 7 != 0;
+    if compressed {
+        return Ok(0);
+    }
+    let mut fields = Fields(&whole[HEAD_BYTES..]);
+    skip_varint(&mut fields)?; // length
+    fields.i8()?;
+    for _ in 0..4 {
+        skip_varint(&mut fields)?; // time, offset, no key, length of the value
+    }
+    let number = fields.i64()?;
+    ensure!(number == base, "record {number} stands at offset {base}");
+    Ok(fields.i64().unwrap_or(0) as u64)
 }
 
 fn skip_varint(fields: &mut Fields<'_>) -> Result<()> {
@@ -209,22 +217,21 @@ mod tests {
     #[test]
     fn what_was_written_is_found_again() {
         let bytes = written(Codec::None);
-        let mut left = bytes.as_slice();
-        let batch = Batch::next(&mut left).unwrap().unwrap();
-        assert_eq!((batch.base, batch.records, batch.check().unwrap()), (6, 3, 42));
-        assert!(left.is_empty() && Batch::next(&mut left).unwrap().is_none());
-        assert!(Batch::next(&mut &bytes[..bytes.len() - 1]).unwrap().is_none());
+        let head = Head::read(&bytes[..Head::BYTES]).unwrap();
+        assert_eq!(head, Head { base: 6, records: 3, bytes: bytes.len() });
+        assert_eq!(check(&bytes).unwrap(), 42);
+        assert!(Head::read(&bytes[..Head::BYTES - 1]).is_err());
     }
 
     #[test]
     fn a_changed_byte_and_another_place_are_noticed() {
         let mut bytes = written(Codec::None);
         bytes[7] = 7;
-        assert!(Batch::next(&mut bytes.as_slice()).unwrap().unwrap().check().is_err());
+        assert!(check(&bytes).is_err());
         let mut bytes = written(Codec::Zstd);
-        assert_eq!(Batch::next(&mut bytes.as_slice()).unwrap().unwrap().check().unwrap(), 0);
+        assert_eq!(check(&bytes).unwrap(), 0);
         *bytes.last_mut().unwrap() ^= 1;
-        assert!(Batch::next(&mut bytes.as_slice()).unwrap().unwrap().check().is_err());
+        assert!(check(&bytes).is_err());
     }
 
     #[test]

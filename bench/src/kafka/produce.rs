@@ -18,6 +18,8 @@ use crate::latency::Histogram;
 
 /// The load fails when no answer comes for so long although some are due.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// Longest sleep of a load that nothing wakes.
+const PATIENCE: Duration = Duration::from_millis(5);
 const READ_BYTES: usize = 256 << 10;
 /// A broker that creates thousands of partitions needs a moment before it takes records for the last of them.
 const RETRIES_MAX: u32 = 200;
@@ -143,9 +145,9 @@ pub(crate) fn run<S>(plan: Plan<'_>, sample: impl Fn() -> Result<S>) -> Result<O
     Ok(Outcome { before, after, elapsed, records, total, times })
 }
 
-/// Until a socket can be read, or written where something is to be written; for a paced load not longer than its pace asks.
+/// Until a socket can be read, or written where something is to be written, or a paced lane is due.
 fn wait(lanes: &[Running], paced: bool) -> Result<()> {
-    let patience = if paced { Duration::from_micros(100) } else { Duration::from_millis(5) };
+    let patience = if paced { pause(lanes) } else { PATIENCE };
     let mut sockets: Vec<PollFd<'_>> = lanes
         .iter()
         .map(|lane| {
@@ -159,6 +161,15 @@ fn wait(lanes: &[Running], paced: bool) -> Result<()> {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error).context("poll"),
     }
+}
+
+/// How long a paced load may sleep. The last moment before it is due is waited for awake: a timer's lateness would count as the broker's.
+fn pause(lanes: &[Running]) -> Duration {
+    const LATENESS: Duration = Duration::from_micros(100);
+    let due = lanes.iter().filter(|lane| lane.under_way.len() < lane.lane.window).map(|lane| lane.due).min();
+    due.map_or(PATIENCE, |due| {
+        due.saturating_duration_since(Instant::now()).saturating_sub(LATENESS).min(PATIENCE)
+    })
 }
 
 impl Running {

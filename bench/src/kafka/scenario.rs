@@ -13,7 +13,8 @@ use super::batch::{Codec, Template};
 use super::client::Client;
 use super::consume::Reader;
 use super::produce::{self, Lane, Outcome, Plan};
-use super::{PeerSync, Target};
+use super::{PeerSync, Target, mirror};
+use crate::disk::{Ceiling, Disk};
 use crate::report::{Aim, Bound, Column, Figures};
 use crate::scenario::{at_least, at_most, value};
 use crate::server::Sample;
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub seconds: f64,
     pub backlog: u64,
     pub topics: u32,
+    /// Where a Stele started here keeps its data.
+    pub disk: Disk,
 }
 
 impl Settings {
@@ -91,8 +94,13 @@ const LARGE: Shape = Shape { records: 1000, ..PIPELINED };
 
 const UNSYNCED: &[Aim] = &[at_least(Column::Rate, 1.5), at_most(Column::ConfirmP99, 0.3334)];
 const SYNCED: &[Aim] = &[at_least(Column::Rate, 2.0)];
-const CATCH_UP: &[Aim] = &[at_least(Column::Rate, 1.5)];
+const CATCH_UP: &[Aim] = &[catch_up_aim(Column::ClientShare)];
+const CATCH_UP_DISK: &[Aim] = &[catch_up_aim(Column::ReadShare)];
 const COMPRESSED: &[Aim] = &[at_least(Column::Megabytes, 1.5)];
+
+const fn catch_up_aim(limit: Column) -> Aim {
+    Aim { column: Column::Rate, bound: Bound::RatioAtLeastOrLimit(1.5, limit) }
+}
 
 const fn scenario(
     name: &'static str,
@@ -203,14 +211,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario(
         "catch-up-1-disk",
         "1 partition, after the kernel's page cache was dropped (needs root)",
-        CATCH_UP,
+        CATCH_UP_DISK,
         PeerSync::Default,
         Kind::CatchUp { partitions: 1, from: Place::Disk },
     ),
     scenario(
         "catch-up-12-disk",
         "the same from 12 partitions",
-        CATCH_UP,
+        CATCH_UP_DISK,
         PeerSync::Default,
         Kind::CatchUp { partitions: 12, from: Place::Disk },
     ),
@@ -304,9 +312,21 @@ fn produce(shape: &Shape, target: &Target<'_>, settings: &Settings) -> Result<Fi
     let template = Template::new(shape.records, VALUE_BYTES, shape.codec)?;
     let mut topics = Topics::create(target, 1, shape.partitions)?;
     let plan = plan(target.server.address, lanes(shape, &topics.names[0]), &template, settings);
+    // What no broker with one synced record under way goes below.
+    let sync = (shape.window == 1).then(|| settings.disk.probe()).transpose()?;
     let outcome = produce::run(plan, || target.server.sample())
         .and_then(|outcome| all_there(&mut topics, shape.partitions, outcome));
-    Ok(figures(&topics.finish(outcome)?))
+    let outcome = topics.finish(outcome)?;
+    let mut figures = figures(&outcome);
+    if let Some(sync) = sync {
+        note_sync(&mut figures, sync);
+    }
+    Ok(figures)
+}
+
+fn note_sync(figures: &mut Figures, disk: Ceiling) {
+    figures.set(Column::SyncP50, disk.sync_p50_us);
+    figures.set(Column::SyncP99, disk.sync_p99_us);
 }
 
 /// As many records are there as were acknowledged.
@@ -350,6 +370,7 @@ fn used(before: &Sample, after: &Sample, seconds: f64, records: f64) -> Figures 
 
 fn end_to_end(target: &Target<'_>, settings: &Settings) -> Result<Figures> {
     let template = Template::new(1, VALUE_BYTES, Codec::None)?;
+    let sync = settings.disk.probe()?;
     let topics = Topics::create(target, 1, 1)?;
     let shape = Shape { window: WINDOW, ..LONE };
     let mut plan = plan(target.server.address, lanes(&shape, &topics.names[0]), &template, settings);
@@ -367,6 +388,7 @@ fn end_to_end(target: &Target<'_>, settings: &Settings) -> Result<Figures> {
     let mut figures = figures(&outcome);
     figures.set(Column::EndToEndP50, times.percentile_us(0.5));
     figures.set(Column::EndToEndP99, times.percentile_us(0.99));
+    note_sync(&mut figures, sync);
     Ok(figures)
 }
 
@@ -390,8 +412,13 @@ fn catch_up(partitions: u32, from: Place, target: &Target<'_>, settings: &Settin
         for partition in 0..partitions {
             ends.insert(partition, topics.client.end(&topics.names[0], partition)?);
         }
-        if from == Place::Disk {
-            drop_caches()?;
+        let mut limits = Figures::default();
+        match from {
+            Place::Memory => limits.set(Column::ClientRate, mirror::ceiling(partitions)?),
+            Place::Disk => {
+                limits.set(Column::ReadBandwidth, settings.disk.read_probe()? / 1e6);
+                drop_caches()?;
+            }
         }
         let before = target.server.sample()?;
         let start = Instant::now();
@@ -404,8 +431,16 @@ fn catch_up(partitions: u32, from: Place, target: &Target<'_>, settings: &Settin
         let seconds = start.elapsed().as_secs_f64();
         let after = target.server.sample()?;
         let mut figures = used(&before, &after, seconds, records as f64);
-        figures.set(Column::Rate, records as f64 / seconds);
-        figures.set(Column::Megabytes, bytes as f64 / seconds / 1e6);
+        let (rate, megabytes) = (records as f64 / seconds, bytes as f64 / seconds / 1e6);
+        figures.set(Column::Rate, rate);
+        figures.set(Column::Megabytes, megabytes);
+        for (limit, share, value) in [
+            (Column::ClientRate, Column::ClientShare, rate),
+            (Column::ReadBandwidth, Column::ReadShare, megabytes),
+        ] {
+            figures.set(limit, limits.get(limit));
+            figures.set(share, limits.get(limit).map(|limit| value / limit));
+        }
         Ok(figures)
     });
     topics.finish(result)

@@ -18,7 +18,7 @@ pub(crate) const DELETE_TOPICS: Api = Api(20, 3);
 pub(crate) const INIT_PRODUCER_ID: Api = Api(22, 1);
 
 /// An answer is never longer than this.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
+pub(crate) const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// Appends fields in network byte order.
 pub(crate) trait Put {
@@ -124,11 +124,6 @@ impl<'a> Fields<'a> {
     pub(crate) fn text(&mut self) -> Result<Option<&'a str>> {
         let Ok(bytes) = usize::try_from(self.i16()?) else { return Ok(None) };
         Ok(Some(std::str::from_utf8(self.take(bytes)?)?))
-    }
-
-    pub(crate) fn bytes(&mut self) -> Result<&'a [u8]> {
-        let Ok(bytes) = usize::try_from(self.i32()?) else { return Ok(&[]) };
-        self.take(bytes)
     }
 
     /// So many elements follow; -1 counts as none.
