@@ -102,6 +102,28 @@ fn a_fetch_waits_for_an_append_and_later_answers_wait_for_it() {
 }
 
 #[test]
+fn a_fetch_that_is_woken_reads_without_a_watch_and_watches_again_if_it_finds_nothing() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    let request = fetch_request(&run, 12, 0, (1, 500));
+    run.send(ApiKey::Fetch, 12, &request);
+    let asked = run.ops.len();
+    run.wake_for_nothing();
+    assert!(run.is_silent() && run.hub.is_watched());
+    let watches = run.ops[asked..].iter().map(|op| matches!(op, Op::Read(reads) if reads.watch.is_some()));
+    assert_eq!(watches.collect::<Vec<_>>(), [false, true]);
+    let asked = run.ops.len();
+    let records = batch(Codec::None, NOW, &["a"]);
+    run.send(ApiKey::Produce, 9, &crate::produce::request("t", Uuid::default(), -1, Some(&records)));
+    let (_, body) = run.answer(ApiKey::Fetch, 12).unwrap();
+    assert_eq!(partition(body, 12).records.map(<[u8]>::len), Some(records.len()));
+    assert!(
+        !run.ops[asked..].iter().any(|op| matches!(op, Op::Unwatch { .. })),
+        "there is nothing to take back"
+    );
+}
+
+#[test]
 fn a_fetch_is_answered_with_nothing_when_its_time_is_over() {
     let mut run = Run::new();
     topic(&mut run, "t", &[]);

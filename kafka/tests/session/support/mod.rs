@@ -140,6 +140,12 @@ impl Run {
         self.turn();
     }
 
+    /// Fetches that wait are woken although nothing came.
+    pub(crate) fn wake_for_nothing(&mut self) {
+        self.hub.wake_for_nothing();
+        self.turn();
+    }
+
     /// Driver and hub work until nothing is left to do.
     fn turn(&mut self) {
         for _ in 0..10_000 {

@@ -42,6 +42,11 @@ impl Toy {
         self.watches.remove(&watch);
     }
 
+    /// Wakes all that watch although nothing came.
+    pub(crate) fn wake_for_nothing(&mut self) {
+        self.woken.extend(std::mem::take(&mut self.watches).into_keys());
+    }
+
     /// Whether anything is watched.
     pub(crate) fn is_watched(&self) -> bool {
         !self.watches.is_empty()
