@@ -113,6 +113,12 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// All of another one.
+    pub fn merge(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+    }
+
     /// One more record.
     pub fn add(&mut self, bytes: u64) {
         self.records += 1;
@@ -131,9 +137,7 @@ impl FlowCounts {
     /// Adds `other` to this.
     pub fn merge(&mut self, other: &Self) {
         for (edge, flow) in &other.edges {
-            let sum = self.edges.entry(edge.clone()).or_default();
-            sum.records += flow.records;
-            sum.bytes += flow.bytes;
+            self.edges.entry(edge.clone()).or_default().merge(*flow);
         }
     }
 }

@@ -78,11 +78,9 @@ impl Flows {
         };
         let first = filter.split(|byte| *byte == b'.').next().unwrap_or_default();
         let by_first = [first, b".>"].concat();
-        let steps = [
-            (edge(filter, group), if first.starts_with(b"_") { 0 } else { FILTERS_MAX }),
-            (edge(&by_first, None), 2 * FILTERS_MAX),
-        ];
-        for (edge, count_max) in steps {
+        let steps = [(filter, group, FILTERS_MAX), (&by_first[..], None, 2 * FILTERS_MAX)];
+        for (filter, group, count_max) in steps.into_iter().skip(usize::from(first.starts_with(b"_"))) {
+            let edge = edge(filter, group);
             if let Some(number) = self.numbers.get(&edge) {
                 return *number;
             }

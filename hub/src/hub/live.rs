@@ -102,7 +102,8 @@ struct Publisher {
 /// What was published of a batch, but for what is stored: that is counted with its route.
 #[derive(Default)]
 struct Passed {
-    all: Flow,
+    /// What somebody heard.
+    reached: Flow,
     /// What nobody heard.
     unheard: Flow,
 }
@@ -161,9 +162,10 @@ impl Hub {
     pub(super) fn live_batch(&mut self, session: SessionId, batch: Arc<LiveBatch>, out: &mut HubOut) {
         let Some((namespace, slot)) = self.listener(session) else { return };
         let by = Publisher { namespace, slot: Some(slot), mute: false, now: Now::default() };
-        let Passed { all, .. } = self.hear_batch(by, batch, out);
+        let Passed { mut reached, unheard } = self.hear_batch(by, batch, out);
         // What a session says without having been asked is not missed if nobody hears it.
-        self.count_passed(session, &Passed { all, ..Passed::default() });
+        reached.merge(unheard);
+        self.count_passed(session, &Passed { reached, ..Passed::default() });
     }
 
     /// Lets whoever listens hear a batch; nothing of it is stored by this.
@@ -179,7 +181,9 @@ impl Hub {
 
     /// Counts what a session has published live.
     fn count_passed(&mut self, session: SessionId, passed: &Passed) {
-        if passed.all.records == 0 {
+        let mut all = passed.reached;
+        all.merge(passed.unheard);
+        if all.records == 0 {
             return;
         }
         let Self { sessions, snapshot, flows, .. } = self;
@@ -194,7 +198,7 @@ impl Hub {
                 *attached.live.insert(LiveEdges { published, unrouted })
             }
         };
-        flows.add(edges.published, passed.all.records, passed.all.bytes);
+        flows.add(edges.published, all.records, all.bytes);
         flows.add(edges.unrouted, passed.unheard.records, passed.unheard.bytes);
     }
 
@@ -246,8 +250,10 @@ impl Hub {
     ) {
         let Batch { view, terms } = batch;
         let mut last: Option<Goal<'_>> = None;
+        // Apart from `passed`, so that they stay in registers.
+        let (mut reached, mut unheard) = (Flow::default(), Flow::default());
         for n in items {
-            let Some(item) = view.item(n) else { return };
+            let Some(item) = view.item(n) else { break };
             let subject = view.slice(item.subject());
             let goal = match &last {
                 Some(goal) if goal.subject == subject => goal,
@@ -259,8 +265,7 @@ impl Hub {
             };
             let bytes = item.payload_bytes();
             if goal.is_nobody() {
-                passed.all.add(bytes);
-                passed.unheard.add(bytes);
+                unheard.add(bytes);
                 if !item.tell_unheard {
                     continue;
                 }
@@ -272,7 +277,7 @@ impl Hub {
                 self.store(by.now, shelves, goal.way, (view, item, terms))
             });
             if !is_stored && !goal.is_nobody() {
-                passed.all.add(bytes);
+                reached.add(bytes);
             }
             if item.tell_unheard && count == 0 && goal.reach.hubs.is_empty() && !is_stored {
                 let reply = view.slice(item.reply());
@@ -283,6 +288,8 @@ impl Hub {
                 last = None;
             }
         }
+        passed.reached.merge(reached);
+        passed.unheard.merge(unheard);
     }
 
     /// Lets whoever is in reach hear an item: how many of this hub and how many groups did, and whether a subscription has ended by it.

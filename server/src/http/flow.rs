@@ -209,7 +209,7 @@ impl Drawing<'_> {
             }
             Edge::Taken { stream, group, party } => {
                 let (sum, rates) = self.taken.entry((*stream, group.clone())).or_default();
-                *sum = Flow { records: sum.records + flow.records, bytes: sum.bytes + flow.bytes };
+                sum.merge(flow);
                 *rates = Rate { records: rates.records + rate.records, bytes: rates.bytes + rate.bytes };
                 Some(view("delivered", self.shared_group(*stream, group), self.party(party)))
             }
