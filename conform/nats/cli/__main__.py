@@ -47,7 +47,8 @@ class Rig:
     def ok(self, *words, text=""):
         code, output = self.run(*words, text=text)
         if code:
-            raise RuntimeError(f"nats {' '.join(words)} ended with {code}: {output[-400:]}")
+            said = f"nats {' '.join(words)} ended with {code}: {output[-400:]}"
+            raise RuntimeError(said.replace(self.stem, "NAME").replace(self.folder.name, "FOLDER"))
         return output
 
     def json(self, *words):

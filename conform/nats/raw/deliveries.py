@@ -1,5 +1,7 @@
 """Deliveries: pull requests and their statuses, push, filters, where a consumer starts."""
 
+import time
+
 from rig import bodies, case
 from wire import NUMBERS, until
 
@@ -7,6 +9,12 @@ from wire import NUMBERS, until
 def fill(rig, stream, count=5, subjects="a"):
     for number in range(count):
         rig.put(f"{stream}.{subjects[number % len(subjects)]}", str(number))
+
+
+def next_millisecond():
+    now = time.time_ns() // 10**6
+    while time.time_ns() // 10**6 == now:
+        pass
 
 
 def shown(message):
@@ -178,7 +186,10 @@ def max_ack_pending(rig):
 @case
 def start_policies(rig):
     stream = rig.stream()
-    fill(rig, stream, 6, "ab")
+    for number in range(6):
+        # Each in a millisecond of its own: nats-server tells those of one apart, and it is the only one that does.
+        next_millisecond()
+        rig.put(f"{stream}.{'ab'[number % 2]}", str(number))
     stamp = rig.api(f"STREAM.MSG.GET.{stream}", {"seq": 4})["message"]["time"]
 
     def read(name, **config):
