@@ -184,6 +184,9 @@ fn a_nats_client_too_many_is_told_so() {
     assert!(line.starts_with("INFO "), "{line}");
     line.clear();
     second.read_line(&mut line).unwrap();
+    assert!(line.starts_with("INFO "), "{line}");
+    line.clear();
+    second.read_line(&mut line).unwrap();
     assert_eq!(line, "-ERR 'maximum connections exceeded'\r\n");
     assert_eq!(broker.end(Signal::TERM).0, Some(0));
 }

@@ -40,6 +40,9 @@ impl Listener {
     }
 }
 
+/// What a client of a dialect is told for which there is no place; nothing where the dialect has no word for it.
+pub(crate) type Refusals = Box<dyn Fn(Dialect, SocketAddr) -> Vec<u8> + Send>;
+
 /// The running acceptor. Dropping it leaves it running; see [`Acceptor::stop`].
 pub(crate) struct Acceptor {
     stopping: Arc<AtomicBool>,
@@ -55,6 +58,7 @@ impl Acceptor {
         mut listeners: Vec<Listener>,
         hubs: Vec<Inbox<IoMessage>>,
         seats: Arc<Seats>,
+        refusals: Refusals,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
@@ -63,7 +67,7 @@ impl Acceptor {
         }
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
-        let door = Door { hubs, seats, next: 0, complaints: Complaints::default() };
+        let door = Door { hubs, seats, refusals, next: 0, complaints: Complaints::default() };
         thread::Builder::new()
             .name("acceptor".to_owned())
             .spawn(move || accept(poll, &listeners, door, &stop))?;
@@ -113,6 +117,7 @@ fn accept(mut poll: Poll, listeners: &[Listener], mut door: Door, stop: &AtomicB
 struct Door {
     hubs: Vec<Inbox<IoMessage>>,
     seats: Arc<Seats>,
+    refusals: Refusals,
     next: usize,
     complaints: Complaints,
 }
@@ -122,9 +127,9 @@ impl Door {
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, listener: &Listener) {
         let Some(seat) = self.seats.take() else {
             let connections_max = self.seats.max();
-            if listener.dialect == Dialect::Nats && !listener.security.is_tls_first() {
+            if !listener.security.is_tls_first() {
                 // Who does not take it at once is closed without it.
-                let _ = socket.write_all(b"-ERR 'maximum connections exceeded'\r\n");
+                let _ = socket.write_all(&(self.refusals)(listener.dialect, peer));
             }
             return self.complaints.about(&format!("refused a connection: there are {connections_max}"));
         };

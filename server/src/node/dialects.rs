@@ -1,5 +1,6 @@
 //! The sessions of new connections, by what their listener speaks. The only place that names the dialects' crates beside the settings.
 
+use super::acceptor::Refusals;
 use super::io::{Arrival, Dialect, Guests, NatsUser, Sessions};
 use super::start::{StartError, random};
 use crate::config::{Config, NatsTls, UserSetting};
@@ -13,7 +14,7 @@ use stele_amqp091::profile as amqp091;
 use stele_amqp091::session::Connection as Amqp091;
 use stele_hub::registry::PARTITIONS_MAX;
 use stele_model::id::Now;
-use stele_model::session::Session;
+use stele_model::session::{Outbox, Session};
 use stele_nats::jet::push::PushService;
 
 /// Largest message: a record is one piece, and a block holds 15.5 MiB, or a quarter of a segment if that is less.
@@ -36,7 +37,16 @@ pub(super) fn sessions(config: &Config) -> Result<Sessions, StartError> {
     Ok(Box::new(move |arrival: &Arrival, now| match arrival.dialect {
         Dialect::Amqp => Box::new(amqp(now)),
         Dialect::Kafka => Box::new(kafka.session(arrival, now)),
-        Dialect::Nats => Box::new(nats.session(arrival, now)),
+        Dialect::Nats => Box::new(nats.session(arrival.peer, now)),
+    }))
+}
+
+/// What a client is told for which there is no place.
+pub(super) fn refusals(config: &Config) -> Result<Refusals, StartError> {
+    let nats = Nats::new(config)?;
+    Ok(Box::new(move |dialect, peer| match dialect {
+        Dialect::Nats => nats.refusal(peer),
+        Dialect::Amqp | Dialect::Kafka => Vec::new(),
     }))
 }
 
@@ -191,12 +201,21 @@ impl Nats {
         Ok(Self { profile: Arc::new(profile), nonce })
     }
 
-    fn session(&self, arrival: &Arrival, now: Now) -> stele_nats::Connection {
+    /// Who speaks, as nats-server says it before anything else, and that there is no place.
+    fn refusal(&self, peer: SocketAddr) -> Vec<u8> {
+        let (mut out, mut bytes) = (Outbox::default(), Vec::new());
+        self.session(peer, Now::default()).greet(Now::default(), &mut out);
+        out.write.take(|piece| bytes.extend_from_slice(&piece));
+        bytes.extend_from_slice(b"-ERR 'maximum connections exceeded'\r\n");
+        bytes
+    }
+
+    fn session(&self, peer: SocketAddr, now: Now) -> stele_nats::Connection {
         let client_id = CLIENT_ID.fetch_add(1, Ordering::Relaxed) + 1;
         let nonce = self.nonce.wrapping_add(client_id.into());
         let arrival = stele_nats::Arrival {
             client_id,
-            ip: shown(arrival.peer.ip()),
+            ip: shown(peer.ip()),
             nonce: URL_SAFE_NO_PAD.encode(&nonce.to_le_bytes()[..NONCE_BYTES]),
         };
         stele_nats::Connection::new(Arc::clone(&self.profile), arrival, now)

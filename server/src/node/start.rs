@@ -229,7 +229,9 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     };
     watch.start().map_err(system("start the watch"))?;
     let seats = Seats::new(handles::amqp_connections_max(config.limits.connections_max as usize));
-    let acceptor = Acceptor::start(listeners, hubs.clone(), seats).map_err(system("start the acceptor"))?;
+    let refusals = dialects::refusals(config)?;
+    let acceptor =
+        Acceptor::start(listeners, hubs.clone(), seats, refusals).map_err(system("start the acceptor"))?;
     let threads = Mutex::new(threads);
     Ok(Arc::new(Node {
         stop,
