@@ -24,6 +24,9 @@ use bytes::Bytes;
 /// Time between two snapshots while the log has no room and something is still logged, milliseconds.
 const SNAPSHOT_FULL_MS: u64 = 1_000;
 
+/// Time between two questions to the log whether it has room, milliseconds: each may be a system call, and turns are many.
+const ROOM_ASK_MS: u64 = 100;
+
 /// How a runner behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -156,6 +159,8 @@ struct SnapshotState {
     trim_due: Option<Lsn>,
     bytes_since: u64,
     last_at: Now,
+    /// When the log was last asked whether it has room.
+    asked_at: Now,
 }
 
 impl<M: Machine, L: LogStore> Runner<M, L> {
@@ -500,10 +505,12 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
             return;
         }
         let waited = |ms: u64| state.last_at.plus_ms(ms) <= now;
-        // Only a snapshot lets the log give back what readers have drained. Somebody else may have stopped the publishers before it was full.
-        let due = state.bytes_since >= self.settings.snapshot_bytes
-            || waited(self.settings.snapshot_ms)
-            || (waited(SNAPSHOT_FULL_MS) && !self.log.has_room());
+        let mut due = state.bytes_since >= self.settings.snapshot_bytes || waited(self.settings.snapshot_ms);
+        if !due && waited(SNAPSHOT_FULL_MS) && state.asked_at.plus_ms(ROOM_ASK_MS) <= now {
+            // Only a snapshot lets the log give back what readers have drained. Somebody else may have stopped the publishers before it was full.
+            state.asked_at = now;
+            due = !self.log.has_room();
+        }
         if !due {
             return;
         }
