@@ -419,7 +419,11 @@ impl Session for Connection {
                 this.close_connection(now, &Exception::new(Code::ConnectionForced, reason), out);
             }
             // This dialect reads no streams by position and no shared groups, and watches no interest.
-            Wake::Appended { .. } | Wake::Interest { .. } | Wake::Shared(_) | Wake::Leaving => {}
+            Wake::Appended { .. }
+            | Wake::Interest { .. }
+            | Wake::Shared(_)
+            | Wake::Echo(_)
+            | Wake::Leaving => {}
             Wake::Drained => this.give_back(out),
         });
     }

@@ -281,6 +281,8 @@ impl Shard {
             ShardOp::TakerCredit { taker, bytes } => self.taker_credit(taker, bytes, turn),
             ShardOp::SettleShares(settles) => self.settle_shares(settles, turn),
             ShardOp::ShareListen { session, on } => self.share_listen(session, on),
+            ShardOp::EchoListen { session, namespace } => self.echo_listen(session, namespace),
+            ShardOp::EchoTaken { session, bytes } => self.echo_taken(session, bytes),
         }
     }
 

@@ -387,6 +387,7 @@ impl Hub {
             ToHub::Deliver { session, deliveries } => self.deliver(session, deliveries, out),
             ToHub::Cancelled { subscription } => self.cancelled(subscription, out),
             ToHub::Shared { session, news } => self.shared_news(session, news, out),
+            ToHub::Echo { session, echoes } => self.echoed(shard, session, echoes, out),
             ToHub::Woken { session, watch } => self.woken(shard, session, watch, out),
             ToHub::Appended { call, parts } => self.shared(call, Share::Appended(parts), out),
             ToHub::Read { call, parts } => self.shared(call, Share::Read(parts), out),

@@ -108,6 +108,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
         deny_purge: true,
         sealed: true,
         no_ack: true,
+        echo: None,
     };
     let by_record = StreamFact {
         settings: StreamSettings { records: Some(Box::new(records)), ..stream.settings.clone() },

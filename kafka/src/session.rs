@@ -318,7 +318,8 @@ impl Session for Connection {
             | Wake::Cancelled { .. }
             | Wake::Interest { .. }
             | Wake::Drained
-            | Wake::Shared(_) => {}
+            | Wake::Shared(_)
+            | Wake::Echo(_) => {}
         }
         self.settle(out);
     }

@@ -6,6 +6,7 @@ use crate::publish::Publishes;
 use crate::refusal::Refusal;
 use crate::registry::AccountInfo;
 use crate::share::{ShareAnswer, ShareNews, ShareRefusal};
+use crate::stream::echo::Echoes;
 use crate::stream::records::{RecordsAnswer, Stored};
 use crate::stream::{Appended, Ends, PartResult, ReadPart, Sought, StreamInfo};
 use bytes::Bytes;
@@ -192,6 +193,8 @@ pub enum Wake {
     },
     /// Something for a taker of a shared group, or for who listens to them.
     Shared(Box<ShareNews>),
+    /// A stream has stored records, and tells of them.
+    Echo(Box<Echoes>),
     /// Publishers must stop: why.
     Blocked(String),
     /// Publishers may go on.

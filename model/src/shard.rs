@@ -1,7 +1,9 @@
 //! What hubs and the registry ask of a shard, and what a shard has to tell them.
 
 use crate::group::{GroupRefusal, ShardGroup, ShardGroupAnswer};
-use crate::id::{Boot, Call, HubId, Place, Position, QueueId, Revision, SessionId, ShardId, SubscriptionId};
+use crate::id::{
+    Boot, Call, HubId, NamespaceId, Place, Position, QueueId, Revision, SessionId, ShardId, SubscriptionId,
+};
 use crate::op::Credit;
 use crate::outcome::Deliveries;
 use crate::publish::ShardPublish;
@@ -12,6 +14,7 @@ use crate::share::{
     ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer, ShareEffect, ShareMove, ShareNews,
     ShareRefusal,
 };
+use crate::stream::echo::{EchoAt, Echoes};
 use crate::stream::records::{RecordsAnswer, ShardRecords, ShardRecordsAnswer, ShardStored};
 use crate::stream::{
     Appended, Ends, FoundPart, FoundPosition, FoundRecords, PartResult, PartitionSpec, ReadPart, SeekBy,
@@ -226,6 +229,20 @@ pub enum ShardOp {
         /// Tell.
         on: bool,
     },
+    /// Tell this session of the records that streams of a namespace store and tell of, or of none any more. No answer.
+    EchoListen {
+        /// Which.
+        session: SessionId,
+        /// Of which namespace; `None`: of none.
+        namespace: Option<NamespaceId>,
+    },
+    /// From a hub: so much of what a session was told of has left the way to it. No answer.
+    EchoTaken {
+        /// Which.
+        session: SessionId,
+        /// Bytes of records.
+        bytes: u64,
+    },
     /// From the driver: the wall clock has jumped, or is trusted again (S28). What goes by age stays meanwhile. No answer; not logged,
     /// so it is said again after a restart.
     Clock {
@@ -370,6 +387,15 @@ pub enum ShardEffect {
         to: SubscriptionId,
         /// What.
         what: ShareEffect,
+    },
+    /// To a session: a stream has stored these. The runner fetches their bytes and sends them as [`ToHub::Echo`].
+    Echo {
+        /// Who listens.
+        session: SessionId,
+        /// The stream.
+        partition: Arc<PartitionSpec>,
+        /// What.
+        records: Vec<EchoAt>,
     },
     /// To a session: the subscription is ended by the server.
     Cancelled {
@@ -574,6 +600,13 @@ pub enum ToHub {
         session: SessionId,
         /// What.
         news: Box<ShareNews>,
+    },
+    /// See [`ShardEffect::Echo`].
+    Echo {
+        /// Which session.
+        session: SessionId,
+        /// What.
+        echoes: Box<Echoes>,
     },
     /// See [`ShardEffect::Cancelled`].
     Cancelled {

@@ -4,6 +4,8 @@
 //! keys are; what a client may write is its dialect's business. What must hold: `matches`, `covers` and `overlaps` agree with each other
 //! (property tests against a naive matcher). Not here: AMQP's topic patterns, whose `#` also matches nothing (hub's router).
 
+pub mod renaming;
+
 use bytes::Bytes;
 use std::fmt;
 

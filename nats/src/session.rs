@@ -337,7 +337,7 @@ impl Session for Connection {
                 self.jet.flush(out);
             }
             // A client's session watches nothing.
-            Wake::Interest { .. } => {}
+            Wake::Interest { .. } | Wake::Echo(_) => {}
         }
     }
 

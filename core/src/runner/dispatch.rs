@@ -12,12 +12,13 @@ mod share;
 use super::Fetches;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
-use stele_model::id::{HubId, Lsn, Place, ShardId, SubscriptionId};
+use stele_model::id::{HubId, Lsn, Place, SessionId, ShardId, SubscriptionId};
 use stele_model::log::ReadError;
 use stele_model::outcome::{Deliveries, Delivery};
 use stele_model::registry::RegistryOp;
 use stele_model::shard::{Grant, MoveOut, MoveRecords, ShardEffect, ShardOp, ToHub};
 use stele_model::share::ShareEffect;
+use stele_model::stream::echo::Echoes;
 
 /// Something for the driver to carry.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub struct Dispatch {
 enum Lane {
     Reader(SubscriptionId),
     Moves,
+    /// What a session is told of stored records.
+    Echo(SessionId),
     /// A read or a search: in no order with any other. Its number.
     Once(u64),
 }
@@ -106,6 +109,7 @@ impl Dispatch {
             ShardEffect::DeliverBatches { subscription, .. } => Lane::Reader(*subscription),
             ShardEffect::Shared { to, .. } => Lane::Reader(*to),
             ShardEffect::Move(_) => Lane::Moves,
+            ShardEffect::Echo { session, .. } => Lane::Echo(*session),
             ShardEffect::Read { session, call, parts } => {
                 if let Some(parts) = batches::read_from_memory(parts, &block) {
                     out.push(Out::Hub(session.hub, ToHub::Read { call: *call, parts }));
@@ -225,6 +229,11 @@ impl Dispatch {
             ShardEffect::Shared { to, what: ShareEffect::Say(news) } => {
                 Out::Hub(to.session.hub, ToHub::Shared { session: to.session, news: Box::new(news) })
             }
+            ShardEffect::Echo { session, partition, records } => {
+                let items = records.iter().map(|record| record.of).collect();
+                let echoes = Box::new(Echoes { partition, records: bytes, items });
+                Out::Hub(session.hub, ToHub::Echo { session, echoes })
+            }
             ShardEffect::Deliver { subscription, queue, records } => {
                 let items =
                     records.iter().enumerate().map(|(n, grant)| delivery(grant, n as u32, 0)).collect();
@@ -268,6 +277,9 @@ fn places(effect: &ShardEffect) -> Vec<(Place, u32)> {
             MoveOut::Queue { records, .. } => granted(records),
             MoveOut::Share(of) => of.records.iter().map(|of| (of.batch.place, of.batch.len)).collect(),
         },
+        ShardEffect::Echo { records, .. } => {
+            records.iter().map(|record| (record.place, record.len)).collect()
+        }
         ShardEffect::Read { parts, .. } => batches::places_of_read(parts),
         ShardEffect::Sought { parts, .. } => batches::places_of_search(parts),
         ShardEffect::Records { answer: Ok(answer), .. } => records::places(answer),
@@ -321,7 +333,7 @@ fn from_memory<'m>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stele_model::id::{Call, Now, Position, QueueId, SessionId};
+    use stele_model::id::{Call, Now, Position, QueueId};
     use stele_model::stream::{Ends, Format, Found, FoundPart};
 
     fn reader() -> SubscriptionId {

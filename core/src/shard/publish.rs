@@ -372,11 +372,13 @@ impl Shard {
             let kept = self.is_kept(target.queue) && place.lsn.0 & VOLATILE == 0;
             let place = if kept { turn.journal.keep(bytes) } else { place };
             let marks = to.marks().unwrap_or(Marks::NONE);
+            let echoes = self.echoes(target.queue, target.first, place, (bytes, &to.heads), time);
             if self.admit_run(target, place, (bytes, &to.heads), marks, time) {
                 to.streamed.push((target.queue, waited_for(place)));
                 for (n, item) in (0..).zip(run.items.clone()) {
                     to.stored(self, target.queue, item, (Position(target.first.0 + n), false));
                 }
+                self.echo(target.queue, echoes, turn);
             } else {
                 self.admit(target, place, time, &to.heads);
             }

@@ -7,6 +7,7 @@
 mod age;
 mod append;
 mod chores;
+mod echo;
 mod entry;
 pub(super) mod marks;
 mod push;
@@ -53,6 +54,8 @@ pub(super) struct Streams {
     chores: Chores,
     /// Purges under way.
     purges: VecDeque<Purging>,
+    /// Who is told of what is stored.
+    listeners: echo::Listeners,
 }
 
 /// What can be said of a partition without looking at its batches, for metrics.

@@ -137,6 +137,13 @@ impl Partition {
         }
     }
 
+    /// Where the last record of a subject is.
+    pub(crate) fn last_of(&self, subject: &[u8]) -> Option<Position> {
+        let subjects = &self.records.as_ref()?.subjects;
+        let last = subjects.find(subject).and_then(|number| subjects.positions(number).last());
+        last.filter(|last| *last >= self.start)
+    }
+
     /// Takes out one record; the same in replay. `false`: there is none at this position.
     pub(crate) fn let_go(&mut self, position: Position, mut gone: impl FnMut(&Stored)) -> bool {
         if position < self.start {

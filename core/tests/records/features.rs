@@ -1,10 +1,13 @@
 //! What the random runs leave out: memory, streams that acknowledge nothing, and what settings deny.
 
 use crate::world::{World, plain, refusal};
-use stele_model::id::Position;
+use stele_model::id::{NamespaceId, Position};
+use stele_model::stream::echo::{Echo, UNDERWAY_BYTES_MAX};
 use stele_model::stream::records::{
     PurgeOf, RecordRefusal, RecordSettings, RecordsAsk, ShardRecordsAnswer, Storage,
 };
+use stele_model::subject::Pattern;
+use stele_model::subject::renaming::{Piece, Renaming};
 
 #[test]
 fn a_stream_in_memory_logs_nothing_and_is_empty_after_a_restart() {
@@ -39,4 +42,44 @@ fn what_the_settings_deny_is_refused() {
     assert_eq!(world.publish_plain(&["a"]), []);
     assert_eq!(world.ask(delete()), Ok(Err(refusal(RecordRefusal::Sealed))));
     assert_eq!(world.state().records, 0);
+}
+
+fn telling(to: Vec<Piece>) -> RecordSettings {
+    let to = Renaming { from: Pattern::everything(), to };
+    RecordSettings { echo: Some(Echo { to, head_only: false }), per_subject_max: Some(1), ..plain() }
+}
+
+#[test]
+fn who_listens_is_told_of_each_record_and_of_the_one_before_it() {
+    let mut world = World::of(telling(vec![Piece::Rest]));
+    world.listen(1, Some(NamespaceId(1)));
+    world.listen(2, Some(NamespaceId(9)));
+    world.publish_plain(&["a", "b", "a"]);
+    // Those before are pushed out by then: only one of a subject stays.
+    assert_eq!(world.echoed(), [(1, 40, None), (1, 41, None), (1, 42, Some(40))]);
+    world.publish_plain(&["b"]);
+    assert_eq!(world.echoed(), [(1, 43, Some(41))]);
+    world.restart();
+    world.publish_plain(&["b"]);
+    assert_eq!(world.echoed(), [], "who listens says so again after a restart");
+}
+
+#[test]
+fn who_is_far_behind_is_told_of_nothing_until_it_has_caught_up() {
+    let mut world = World::of(telling(vec![Piece::Rest]));
+    world.listen(1, Some(NamespaceId(1)));
+    let one = world.publish_sized("a", 1 << 10);
+    let most = usize::try_from(UNDERWAY_BYTES_MAX / u64::from(one)).unwrap();
+    for _ in 1..most {
+        world.publish_sized("a", 1 << 10);
+        assert_eq!(world.echoed().len(), 1);
+    }
+    world.publish_sized("a", 1 << 10);
+    assert_eq!(world.echoed(), []);
+    world.taken(1, u64::from(one));
+    world.publish_sized("a", 1 << 10);
+    assert_eq!(world.echoed().len(), 1);
+    world.listen(1, None);
+    world.publish_plain(&["a"]);
+    assert_eq!(world.echoed(), []);
 }

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use stele_core::shard::{LoggedState, Mutant, Shard};
 use stele_core::testing::MemoryLog;
-use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, ShardId};
+use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, SessionId, ShardId};
 use stele_model::machine::{Journal, Machine};
 use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::refusal::Refusal;
@@ -302,6 +302,42 @@ impl World {
         });
         let stored = stored.expect("a publish is answered");
         stored.iter().map(|stored| (stored.position.0, stored.duplicate)).collect()
+    }
+
+    /// Publishes one record of this size; its length.
+    pub(crate) fn publish_sized(&mut self, subject: &str, body: usize) -> u32 {
+        self.effects.clear();
+        self.log.seal();
+        let (mut bytes, mut batch) = (BytesMut::new(), Publishes::default());
+        let len = record(subject, body, &mut bytes);
+        batch.items.push(published(0..len, subject));
+        batch.bytes = bytes.freeze();
+        self.take(ShardOp::Publish(routed(batch, true)));
+        len
+    }
+
+    /// A session wants to be told of what is stored, or does not any more.
+    pub(crate) fn listen(&mut self, session: u64, namespace: Option<NamespaceId>) {
+        self.take(ShardOp::EchoListen { session: SessionId { hub: HUB, number: session }, namespace });
+    }
+
+    /// What a session was told of has reached it.
+    pub(crate) fn taken(&mut self, session: u64, bytes: u64) {
+        self.take(ShardOp::EchoTaken { session: SessionId { hub: HUB, number: session }, bytes });
+    }
+
+    /// What sessions were told of the last publish: who, of which position, and which was before it.
+    pub(crate) fn echoed(&self) -> Vec<(u64, u64, Option<u64>)> {
+        let mut told = Vec::new();
+        for (after, effect) in &self.effects {
+            let ShardEffect::Echo { session, records, .. } = effect else { continue };
+            for record in records {
+                assert!(*after >= record.place.lsn, "nobody is told of what is not durable");
+                let before = record.of.before.map(|before| before.0);
+                told.push((session.number, record.of.position.0, before));
+            }
+        }
+        told
     }
 
     pub(crate) fn entries(&self) -> usize {

@@ -18,6 +18,7 @@ use stele_model::share::{
     Pull, Push, ShardSettle, ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer, ShareNews,
     ShareRef, ShareRequest, ShareSettles, ShareVerb, Take, TakerCredit,
 };
+use stele_model::stream::echo::Echoes;
 use stele_model::stream::{PartitionRef, StreamUuid};
 
 /// Where a taker takes.
@@ -166,11 +167,29 @@ impl Hub {
         }
     }
 
-    /// Every shard has groups that the session may want to hear of.
+    /// Every shard has groups, and streams that tell of their records, of which the session may want to hear.
     pub(super) fn listen_to_shared(&mut self, session: SessionId, on: bool, out: &mut HubOut) {
+        let attached = self.sessions.get(&session.number);
+        let namespace = attached.and_then(|of| of.namespace.as_ref()).map(|(id, _)| *id).filter(|_| on);
         for shard in (0..self.shards).map(ShardId) {
             self.touch(session, shard);
             out.shards.push((shard, ShardOp::ShareListen { session, on }));
+            out.shards.push((shard, ShardOp::EchoListen { session, namespace }));
+        }
+    }
+
+    /// A shard has stored records and tells of them. They have left its way to the session, which is told at once.
+    pub(super) fn echoed(
+        &mut self,
+        shard: ShardId,
+        session: SessionId,
+        echoes: Box<Echoes>,
+        out: &mut HubOut,
+    ) {
+        let bytes = echoes.records.iter().map(|record| record.len() as u64).sum();
+        out.shards.push((shard, ShardOp::EchoTaken { session, bytes }));
+        if self.sessions.contains_key(&session.number) {
+            out.wakes.push((session, Wake::Echo(echoes)));
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`Terms`], and each record that was awaited has an answer of its own, [`Stored`] or a [`RecordRefusal`].
 
 use crate::id::{Call, HubId, Now, Place, Position, QueueId};
+use crate::stream::echo::Echo;
 use crate::stream::{Ends, PartitionRef};
 use crate::subject::Pattern;
 use bytes::Bytes;
@@ -46,6 +47,8 @@ pub struct RecordSettings {
     pub sealed: bool,
     /// Publishers are not told where their records went.
     pub no_ack: bool,
+    /// Who listens is told of its records; `None`: nobody is.
+    pub echo: Option<Echo>,
 }
 
 impl Default for RecordSettings {
@@ -68,6 +71,7 @@ impl Default for RecordSettings {
             deny_purge: false,
             sealed: false,
             no_ack: false,
+            echo: None,
         }
     }
 }

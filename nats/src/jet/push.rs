@@ -1,4 +1,4 @@
-//! Push consumers and advisories: a session without a socket, one for each namespace of a node.
+//! Push consumers, advisories, and what streams publish again: a session without a socket, one for each namespace of a node.
 //!
 //! It listens to what happens to the shared groups of its namespace. A group that is read by push has a deliver subject; while somebody
 //! listens to it, the session is attached to the group and publishes its records there, by the live path. What must hold: records of a
@@ -17,6 +17,7 @@ use super::advisory::{self, Action, Advisory, Delivered};
 use super::consumer::ConsumerConfig;
 use super::outgoing::Outgoing;
 use super::pull::Status;
+use super::republish;
 use super::serve::{Named, render};
 use super::settings;
 use super::time::Time;
@@ -31,6 +32,7 @@ use stele_model::share::{
     Push, ShareAnswer, ShareEvent, ShareHappened, ShareInfo, ShareNews, ShareRecords, ShareRef, ShareRequest,
     ShareVerb, TakerCredit,
 };
+use stele_model::stream::echo::Echoes;
 use stele_model::stream::{PartitionRef, StreamRef};
 use stele_record::View;
 
@@ -340,6 +342,18 @@ impl PushService {
         self.forget_answered();
     }
 
+    /// Records were stored by a stream that publishes them again.
+    fn stored(&mut self, echoes: &Echoes) {
+        let mut block = Vec::new();
+        for (record, of) in echoes.records.iter().zip(&echoes.items) {
+            let Ok(view) = View::parse(record) else { continue };
+            let Some((subject, body)) = republish::message(&echoes.partition, &view, of, &mut block) else {
+                continue;
+            };
+            self.outgoing.put((&subject, b""), (&block, body));
+        }
+    }
+
     /// Nothing came for a while.
     fn idle(&mut self, taker: u64, consumer_seq: u64, stream_seq: u64) {
         let consumer = self.takers.get(&taker).and_then(|key| self.consumers.get(key));
@@ -458,6 +472,7 @@ impl Session for PushService {
                 ShareNews::Ended { taker, .. } => self.detached(taker),
                 ShareNews::Event(event) => self.happened(&event, out),
             },
+            Wake::Echo(echoes) => self.stored(&echoes),
             Wake::Cancelled { .. }
             | Wake::Appended { .. }
             | Wake::Blocked(_)

@@ -4,13 +4,15 @@
 //! What must hold: a configuration that passed the checks has settings; sequence = position + 1 (S23).
 
 use super::consumer::{AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, ReplayPolicy, SequenceInfo};
-use super::stream::{Discard, Retention, Storage, StreamConfig, StreamInfo, StreamState};
+use super::mapping;
+use super::stream::{Discard, Republish, Retention, Storage, StreamConfig, StreamInfo, StreamState};
 use super::time::{MILLISECOND, Time};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use stele_model::id::{Now, Position};
 use stele_model::queue::DeadLetter;
 use stele_model::share::{Pace, PushSettings, Reached, SettlePolicy, ShareInfo, ShareSettings, ShareStart};
+use stele_model::stream::echo::Echo;
 use stele_model::stream::records::{self, RecordSettings};
 use stele_model::stream::{self, StreamSettings, TimeKind};
 use stele_model::subject::Pattern;
@@ -81,6 +83,7 @@ pub fn of_stream(config: &StreamConfig) -> StreamSettings {
         deny_purge: config.deny_purge,
         sealed: config.sealed,
         no_ack: config.no_ack,
+        echo: config.republish.as_ref().and_then(echo),
     };
     let defaults = StreamSettings::default();
     StreamSettings {
@@ -91,6 +94,11 @@ pub fn of_stream(config: &StreamConfig) -> StreamSettings {
         records: Some(Box::new(records)),
         ..defaults
     }
+}
+
+fn echo(of: &Republish) -> Option<Echo> {
+    let to = mapping::parse(&of.src, &of.dest).ok().flatten()?;
+    Some(Echo { to, head_only: of.headers_only })
 }
 
 /// What is kept beside a stream's settings. `created`: when it was made.

@@ -4,7 +4,8 @@
 //! is the registry's to say. What this server does not do is refused here as well ([`unsupported`]), or told not to be given; never passed over.
 
 use super::error::{ApiError, Code};
-use super::stream::{Discard, PersistMode, Placement, Retention, Storage, StreamConfig};
+use super::mapping;
+use super::stream::{Discard, PersistMode, Placement, Republish, Retention, Storage, StreamConfig};
 use super::subject::{NAME_BYTES_MAX, collide, contains, is_name, is_valid};
 use super::time::{MILLISECOND, SECOND};
 use super::versions;
@@ -150,6 +151,7 @@ fn check(mut config: StreamConfig) -> Result<StreamConfig, ApiError> {
     combinations(&mut config)?;
     persistence(&config)?;
     subjects(&mut config)?;
+    republish(&mut config)?;
     if config.placement == Some(Placement::default()) {
         config.placement = None;
     }
@@ -317,6 +319,27 @@ fn may_acknowledge(subject: &str) -> Result<(), ApiError> {
     refuse_if(system, "subjects that overlap with system api require no-ack to be true")
 }
 
+/// What is published again is not stored again by the same stream.
+fn republish(config: &mut StreamConfig) -> Result<(), ApiError> {
+    let strict = config.pedantic;
+    let Some(of) = &mut config.republish else { return Ok(()) };
+    if of.src.is_empty() {
+        if strict {
+            return Err(pedantic("republish source can not be empty"));
+        }
+        ">".clone_into(&mut of.src);
+    }
+    let cycle = !of.dest.is_empty() && config.subjects.iter().any(|subject| collide(&of.dest, subject));
+    refuse_if(cycle, "stream configuration for republish destination forms a cycle")?;
+    mapping::parse(&of.src, &of.dest).map_err(|_| {
+        let Republish { src, dest, .. } = of;
+        invalid(format_args!(
+            "stream configuration for republish with transform from '{src}' to '{dest}' not valid"
+        ))
+    })?;
+    Ok(())
+}
+
 /// What nats-server does and this server does not (docs/dialects/nats.md). Better refused than passed over.
 ///
 /// # Errors
@@ -326,7 +349,6 @@ pub fn unsupported(config: &StreamConfig) -> Result<(), ApiError> {
         (config.mirror.is_some(), "mirror"),
         (!config.sources.is_empty(), "sources"),
         (config.subject_transform.is_some(), "subject_transform"),
-        (config.republish.is_some(), "republish"),
         (config.allow_msg_counter, "allow_msg_counter"),
         (config.allow_msg_schedules, "allow_msg_schedules"),
     ];

@@ -168,6 +168,7 @@ fn is_little(message: &ToHub) -> bool {
         ToHub::Records { .. }
         | ToHub::Got { .. }
         | ToHub::Shared { .. }
+        | ToHub::Echo { .. }
         | ToHub::Move(_)
         | ToHub::Sought { .. } => false,
     }

@@ -27,7 +27,10 @@ impl Client {
             }
             Heard::Wake(_, Wake::Close(_)) => self.disconnect(desk),
             Heard::Wake(_, Wake::Blocked(_) | Wake::Unblocked | Wake::Drained | Wake::Leaving) => {}
-            Heard::Wake(_, Wake::Appended { .. } | Wake::Interest { .. } | Wake::Shared(_)) => {}
+            Heard::Wake(
+                _,
+                Wake::Appended { .. } | Wake::Interest { .. } | Wake::Shared(_) | Wake::Echo(_),
+            ) => {}
         }
         if self.link == Link::Up && self.rng.chance(1, 2) {
             self.give_credit_back();

@@ -82,6 +82,9 @@ fn may_be_awaited(op: &ShardOp) -> bool {
         ShardOp::Share(_) => true,
         ShardOp::SettleShares(settles) => settles.answer.is_some(),
         ShardOp::Shares(_) | ShardOp::Take(_) | ShardOp::Untake { .. } => false,
-        ShardOp::TakerCredit { .. } | ShardOp::ShareListen { .. } => false,
+        ShardOp::TakerCredit { .. }
+        | ShardOp::ShareListen { .. }
+        | ShardOp::EchoListen { .. }
+        | ShardOp::EchoTaken { .. } => false,
     }
 }

@@ -115,6 +115,7 @@ impl Shard {
 
     pub(in crate::shard) fn share_session_gone(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         self.shares.listeners.remove(&session);
+        self.echo_listen(session, None);
         let from = SubscriptionId { session, number: 0 };
         let to = SubscriptionId { session, number: u64::MAX };
         let takers: Vec<SubscriptionId> = self.shares.takers.range(from..=to).map(|(id, _)| *id).collect();

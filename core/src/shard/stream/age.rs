@@ -84,7 +84,9 @@ impl Shard {
         };
         let (time, mut heads) = (turn.now(), Vec::new());
         read_heads(&record, 1, &mut heads).expect("I20: a marker is a whole record");
+        let echoes = self.echoes(id, target.first, place, (&record, &heads), time);
         self.admit_singles(&target, place, (&record, &heads), marks, time);
+        self.echo(id, echoes, turn);
         self.came_to(id, crate::stream::waited_for(place), turn);
     }
 }

@@ -3,11 +3,14 @@
 use super::entry::{StreamEntry, put_put_partition, put_records_gone};
 use crate::shard::entry::{Entry, Target, begin_publish, put_marks, put_publish_run};
 use crate::stream::records::Marks;
+use bytes::Bytes;
 use stele_model::id::{NamespaceId, Position, QueueId, Revision};
 use stele_model::settle::Run;
+use stele_model::stream::echo::Echo;
 use stele_model::stream::records::{Discard, RecordSettings, Retention, Rollup, Storage, Ttl};
 use stele_model::stream::{PartitionSpec, StreamSettings};
 use stele_model::subject::Pattern;
+use stele_model::subject::renaming::{Measure, Piece, Renaming};
 
 const GOLDEN: &str = include_str!("../../../../docs/golden/record-entries-v1.txt");
 const PARTITION: QueueId = QueueId(0x0102);
@@ -32,15 +35,33 @@ fn spec() -> PartitionSpec {
         deny_purge: true,
         sealed: true,
         no_ack: true,
+        echo: None,
     };
     let settings = StreamSettings { records: Some(Box::new(records)), ..StreamSettings::default() };
     let (namespace, stream) = (NamespaceId(9), "orders".to_owned());
     PartitionSpec { id: PARTITION, namespace, stream, index: 7, settings }
 }
 
-fn entries() -> [(&'static str, Vec<u8>); 3] {
-    let mut all: [Vec<u8>; 3] = Default::default();
-    let [gone, marked, put] = &mut all;
+/// With what came later.
+fn telling() -> PartitionSpec {
+    let mut spec = spec();
+    let pieces = vec![
+        Piece::Text(Bytes::from_static(b"x")),
+        Piece::Word(1),
+        Piece::Hash { words: vec![1, 2], of: 9 },
+        Piece::Split { word: 1, by: Bytes::from_static(b"-") },
+        Piece::Cut(Measure { word: 2, bytes: 3, from_end: true }),
+        Piece::Rest,
+    ];
+    let to = Renaming { from: Pattern::new("a.*.*.>").expect("it is well formed"), to: pieces };
+    let records = spec.settings.records.as_mut().expect("it tells its records apart");
+    records.echo = Some(Echo { to, head_only: true });
+    spec
+}
+
+fn entries() -> [(&'static str, Vec<u8>); 4] {
+    let mut all: [Vec<u8>; 4] = Default::default();
+    let [gone, marked, put, put_telling] = &mut all;
     let run = |first, count| Run { first: Position(first), count };
     put_records_gone(gone, PARTITION, &[run(5, 3), run(9, 1)]);
     begin_publish(marked, None, 1);
@@ -48,8 +69,14 @@ fn entries() -> [(&'static str, Vec<u8>); 3] {
     put_marks(marked, &MARKS);
     marked.extend_from_slice(b"abc");
     put_put_partition(put, Revision(4), &spec());
-    let [gone, marked, put] = all;
-    [("records-gone", gone), ("publish-marked", marked), ("put-partition-records", put)]
+    put_put_partition(put_telling, Revision(4), &telling());
+    let [gone, marked, put, put_telling] = all;
+    [
+        ("records-gone", gone),
+        ("publish-marked", marked),
+        ("put-partition-records", put),
+        ("put-partition-telling", put_telling),
+    ]
 }
 
 #[test]
@@ -62,12 +89,14 @@ fn entries_are_the_golden_bytes() {
 
 #[test]
 fn terms_and_settings_read_back() {
-    let [_, (_, marked), (_, put)] = entries();
+    let [_, (_, marked), (_, put), (_, put_telling)] = entries();
     let Ok(Entry::Publish(publish)) = Entry::parse(&marked) else { panic!("a publish") };
     assert_eq!(publish.marks, Some(MARKS));
     assert_eq!(&marked[publish.records_at as usize..], b"abc");
     let expected = StreamEntry::PutPartition { revision: Revision(4), spec: Box::new(spec()) };
     assert_eq!(Entry::parse(&put), Ok(Entry::Stream(expected)));
+    let expected = StreamEntry::PutPartition { revision: Revision(4), spec: Box::new(telling()) };
+    assert_eq!(Entry::parse(&put_telling), Ok(Entry::Stream(expected)));
 }
 
 #[test]

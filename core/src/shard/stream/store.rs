@@ -149,7 +149,7 @@ fn check_terms(
     if let Some(LastOf { subjects, position }) = &terms.last {
         let last = match subjects {
             Some(subjects) => partition.last(std::slice::from_ref(subjects)),
-            None => records.subjects.find(subject).and_then(|id| records.subjects.positions(id).last()),
+            None => partition.last_of(subject),
         };
         let is = last.filter(|last| *last >= partition.start);
         if is != *position {

@@ -2,8 +2,10 @@
 
 use super::super::bytes::{Reader, Writer, Wrong};
 use stele_model::id::Position;
+use stele_model::stream::echo::Echo;
 use stele_model::stream::records::{Discard, RecordSettings, Retention, Storage};
 use stele_model::subject::Pattern;
+use stele_model::subject::renaming::Renaming;
 
 const ROLLUP: u16 = 1;
 const RECORD_TTL: u16 = 2;
@@ -11,7 +13,8 @@ const DENY_DELETE: u16 = 4;
 const DENY_PURGE: u16 = 8;
 const SEALED: u16 = 16;
 const NO_ACK: u16 = 32;
-const ALL: u16 = 63;
+const ECHO: u16 = 64;
+const ALL: u16 = 127;
 
 pub(super) fn write(out: &mut Writer, of: &RecordSettings) {
     out.count(of.subjects.len());
@@ -43,8 +46,13 @@ pub(super) fn write(out: &mut Writer, of: &RecordSettings) {
             | flag(of.deny_delete, DENY_DELETE)
             | flag(of.deny_purge, DENY_PURGE)
             | flag(of.sealed, SEALED)
-            | flag(of.no_ack, NO_ACK),
+            | flag(of.no_ack, NO_ACK)
+            | flag(of.echo.is_some(), ECHO),
     );
+    if let Some(Echo { to, head_only }) = &of.echo {
+        out.bool(*head_only);
+        renaming(out, to);
+    }
 }
 
 pub(super) fn read(input: &mut Reader<'_>) -> Result<RecordSettings, Wrong> {
@@ -77,6 +85,12 @@ pub(super) fn read(input: &mut Reader<'_>) -> Result<RecordSettings, Wrong> {
     if flags & !ALL != 0 {
         return Err(format!("settings {flags:#x} of a stream's records are unknown"));
     }
+    let echo = if flags & ECHO != 0 {
+        let head_only = input.bool()?;
+        Some(Echo { to: read_renaming(input)?, head_only })
+    } else {
+        None
+    };
     Ok(RecordSettings {
         subjects,
         records_max,
@@ -94,7 +108,18 @@ pub(super) fn read(input: &mut Reader<'_>) -> Result<RecordSettings, Wrong> {
         deny_purge: flags & DENY_PURGE != 0,
         sealed: flags & SEALED != 0,
         no_ack: flags & NO_ACK != 0,
+        echo,
     })
+}
+
+fn renaming(out: &mut Writer, of: &Renaming) {
+    let mut bytes = Vec::new();
+    of.write(&mut bytes);
+    out.bytes(&bytes);
+}
+
+fn read_renaming(input: &mut Reader<'_>) -> Result<Renaming, Wrong> {
+    Renaming::read(&input.bytes()?).ok_or_else(|| "a renaming of subjects is malformed".to_owned())
 }
 
 fn pattern(input: &mut Reader<'_>) -> Result<Pattern, Wrong> {

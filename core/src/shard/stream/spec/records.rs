@@ -3,8 +3,10 @@
 use crate::shard::bytes::Input;
 use bytes::{BufMut, Bytes};
 use stele_model::id::Position;
+use stele_model::stream::echo::Echo;
 use stele_model::stream::records::{Discard, RecordSettings, Retention, Storage};
 use stele_model::subject::Pattern;
+use stele_model::subject::renaming::Renaming;
 
 const ROLLUP: u16 = 1;
 const RECORD_TTL: u16 = 2;
@@ -16,7 +18,8 @@ const RECORDS_MAX: u16 = 64;
 const PER_SUBJECT_MAX: u16 = 128;
 const GROUPS_MAX: u16 = 256;
 const MARKER_TTL: u16 = 512;
-const ALL: u16 = 1023;
+const ECHO: u16 = 1024;
+const ALL: u16 = 2047;
 
 pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
     let flag = |is: bool, bit: u16| if is { bit } else { 0 };
@@ -30,7 +33,8 @@ pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
             | flag(of.records_max.is_some(), RECORDS_MAX)
             | flag(of.per_subject_max.is_some(), PER_SUBJECT_MAX)
             | flag(of.groups_max.is_some(), GROUPS_MAX)
-            | flag(of.marker_ttl_ms.is_some(), MARKER_TTL),
+            | flag(of.marker_ttl_ms.is_some(), MARKER_TTL)
+            | flag(of.echo.is_some(), ECHO),
     );
     out.put_u8(match of.discard {
         Discard::Old => 1,
@@ -57,6 +61,23 @@ pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
         out.put_u16_le(pattern.as_bytes().len() as u16);
         out.put_slice(pattern.as_bytes());
     }
+    if let Some(Echo { to, head_only }) = &of.echo {
+        out.put_u8(u8::from(*head_only));
+        put_renaming(out, to);
+    }
+}
+
+fn put_renaming(out: &mut Vec<u8>, of: &Renaming) {
+    let mut bytes = Vec::new();
+    of.write(&mut bytes);
+    out.put_u32_le(bytes.len() as u32);
+    out.put_slice(&bytes);
+}
+
+fn read_renaming(input: &mut Input<'_>) -> Result<Renaming, String> {
+    let len = input.u32("renaming")? as usize;
+    let bytes = input.bytes(len, "renaming")?;
+    Renaming::read(bytes).ok_or_else(|| "a partition has a malformed renaming of subjects".to_owned())
 }
 
 pub(super) fn read(input: &mut Input<'_>) -> Result<RecordSettings, String> {
@@ -95,6 +116,16 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<RecordSettings, String> {
         let text = Bytes::copy_from_slice(input.bytes(len, "subject")?);
         subjects.push(Pattern::new(text).ok_or("a partition has a malformed pattern of subjects")?);
     }
+    let echo = if has(ECHO) {
+        let head_only = match input.u8("echo")? {
+            0 => false,
+            1 => true,
+            other => return Err(format!("an echo of kind {other} is unknown")),
+        };
+        Some(Echo { to: read_renaming(input)?, head_only })
+    } else {
+        None
+    };
     Ok(RecordSettings {
         subjects,
         records_max,
@@ -112,5 +143,6 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<RecordSettings, String> {
         deny_purge: has(DENY_PURGE),
         sealed: has(SEALED),
         no_ack: has(NO_ACK),
+        echo,
     })
 }

@@ -1,0 +1,327 @@
+//! Batches of records that are stored whole or not at all.
+//!
+//! Called by [`super::super::publish`] for each record that its publisher puts into a batch. Records of a batch wait in memory until it ends;
+//! then all are decided on together, and stored by one entry, or none is. What must hold: nothing of a batch that waits is logged, so a crash
+//! is its end (S1); what is decided on at its end is the state then, with the batch's own records in it; what waits is bounded
+//! ([`BATCHES_MAX`], [`WAITING_BYTES_MAX`]), and nothing waits longer than [`IDLE_MS_MAX`] for the next record.
+
+use super::Shard;
+use crate::shard::Mutant;
+use crate::stream::Partition;
+use crate::stream::dedupe::ID_BYTES_MAX;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use stele_model::id::{Now, Position, QueueId};
+use stele_model::publish::Publishes;
+use stele_model::refusal::Refusal;
+use stele_model::stream::StreamRefusal;
+use stele_model::stream::records::{
+    BatchEnd, BatchTerms, Discard, LastOf, RecordRefusal, RecordSettings, Rollup, Terms, Ttl,
+};
+use stele_record::View;
+
+/// Records of one batch.
+pub(in crate::shard) const RECORDS_MAX: u32 = 1000;
+/// Batches that wait in one partition.
+const OF_PARTITION_MAX: usize = 50;
+/// Batches that wait in a shard.
+const BATCHES_MAX: usize = 1000;
+/// Bytes of all records that wait in a shard.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Longest name of a batch, bytes.
+const ID_MAX: usize = 64;
+/// Longest wait for the next record of a batch, ms.
+const IDLE_MS_MAX: u64 = 10_000;
+
+/// What waits for the end of its batch.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Batches {
+    waiting: BTreeMap<(QueueId, Bytes), Waiting>,
+    /// Bytes of all of them.
+    bytes: usize,
+    /// No batch is over before this; `None`: there is none.
+    due: Option<Now>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    records: Vec<BatchRecord>,
+    bytes: usize,
+    due: Now,
+}
+
+/// A record of a batch.
+#[derive(Debug)]
+pub(in crate::shard) struct BatchRecord {
+    pub(in crate::shard) record: Bytes,
+    pub(in crate::shard) terms: Terms,
+}
+
+/// What came of a record of a batch.
+#[derive(Debug)]
+pub(in crate::shard) enum Batched {
+    /// It waits for the others.
+    Waits,
+    /// It ends its batch, which is to be stored: these.
+    Ends(Vec<BatchRecord>),
+    /// The batch is no more, if there was one.
+    Refused(Refusal),
+}
+
+impl Batches {
+    fn take(&mut self, key: &(QueueId, Bytes)) -> Option<Waiting> {
+        let waiting = self.waiting.remove(key)?;
+        self.bytes -= waiting.bytes;
+        Some(waiting)
+    }
+
+    pub(in crate::shard) fn deadline(&self) -> Option<Now> {
+        self.due
+    }
+
+    /// Forgets batches that nobody goes on with.
+    pub(in crate::shard) fn expire(&mut self, now: Now) {
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.waiting.retain(|_, waiting| waiting.due > now);
+        self.due = self.waiting.values().map(|waiting| waiting.due).min();
+        self.bytes = self.waiting.values().map(|waiting| waiting.bytes).sum();
+    }
+
+    /// A partition is gone, or takes no batches any more.
+    pub(in crate::shard) fn forget(&mut self, partition: QueueId) {
+        self.waiting.retain(|(of, _), _| *of != partition);
+        self.bytes = self.waiting.values().map(|waiting| waiting.bytes).sum();
+    }
+
+    fn of_partition(&self, id: QueueId) -> usize {
+        self.waiting.range((id, Bytes::new())..).take_while(|((of, _), _)| *of == id).count()
+    }
+}
+
+impl Shard {
+    /// Takes up a record of a batch; `bytes_max`: what one entry can hold of them.
+    pub(in crate::shard) fn batch(
+        &mut self,
+        id: QueueId,
+        (batch, item): (&Publishes, u32),
+        terms: &Terms,
+        bytes_max: usize,
+        now: Now,
+    ) -> Batched {
+        let is_half = self.makes(Mutant::HalfBatch);
+        let Some(partition) = self.streams.partitions.get(&id) else { return Batched::Waits };
+        let Some(settings) = partition.by_record() else { return Batched::Waits };
+        let batches = &mut self.streams.batches;
+        batches.expire(now);
+        let of = Joining { partition, settings, terms, bytes_max, now };
+        let record = batch.bytes.slice_ref(batch.record(item));
+        let ended = of.join(batches, record).and_then(|ended| match ended {
+            Some(mut records) => {
+                if is_half {
+                    records.pop();
+                }
+                check(partition, settings, &records, now).map(|()| Batched::Ends(records))
+            }
+            None => Ok(Batched::Waits),
+        });
+        ended.unwrap_or_else(|why| {
+            let stream = partition.spec.stream.clone();
+            Batched::Refused(Refusal::Stream(StreamRefusal::Record { stream, why }))
+        })
+    }
+}
+
+/// A record that joins its batch.
+struct Joining<'a> {
+    partition: &'a Partition,
+    settings: &'a RecordSettings,
+    terms: &'a Terms,
+    bytes_max: usize,
+    now: Now,
+}
+
+impl Joining<'_> {
+    /// The whole batch, if the record ends it.
+    fn join(&self, batches: &mut Batches, record: Bytes) -> Result<Option<Vec<BatchRecord>>, RecordRefusal> {
+        let Some(BatchTerms { id, sequence, end }) = &self.terms.batch else { return Ok(None) };
+        self.check_single(&record)?;
+        if !self.settings.batches {
+            return Err(RecordRefusal::NoBatches);
+        }
+        if id.len() > ID_MAX {
+            return Err(RecordRefusal::BatchId);
+        }
+        let sequence = sequence.ok_or(RecordRefusal::BatchSequence)?;
+        let key = (self.partition.spec.id, id.clone());
+        let size = sequence.saturating_sub(u64::from(*end == BatchEnd::Before));
+        let is_large = size > u64::from(RECORDS_MAX);
+        let too_large = || RecordRefusal::BatchTooLarge { max: RECORDS_MAX };
+        if !batches.waiting.contains_key(&key) {
+            if sequence != 1 {
+                return Err(if is_large { too_large() } else { RecordRefusal::BatchIncomplete });
+            }
+            let is_full = batches.waiting.len() >= BATCHES_MAX || batches.bytes >= WAITING_BYTES_MAX;
+            if is_full || batches.of_partition(key.0) >= OF_PARTITION_MAX {
+                return Err(RecordRefusal::BatchesMax);
+            }
+        }
+        // Whatever goes wrong from here on is the batch's end: so it is taken, and put back.
+        let mut waiting = batches.take(&key).unwrap_or_default();
+        if *end == BatchEnd::Unknown {
+            return Err(RecordRefusal::BatchEnd);
+        }
+        let is_next = sequence == waiting.records.len() as u64 + 1;
+        if !is_next || (sequence == 1 && *end == BatchEnd::Before) {
+            return Err(RecordRefusal::BatchIncomplete);
+        }
+        if is_large {
+            return Err(too_large());
+        }
+        if self.terms.impossible {
+            return Err(RecordRefusal::Impossible);
+        }
+        if *end != BatchEnd::Before {
+            waiting.bytes += record.len();
+            let bytes_max = self.bytes_max.min(WAITING_BYTES_MAX.saturating_sub(batches.bytes));
+            if waiting.bytes > bytes_max {
+                return Err(RecordRefusal::BatchTooLarge { max: u32::try_from(bytes_max).unwrap_or(u32::MAX) });
+            }
+            let terms = Terms { batch: None, ..self.terms.clone() };
+            // A copy: else what waits would hold all that came with it.
+            waiting.records.push(BatchRecord { record: Bytes::copy_from_slice(&record), terms });
+        }
+        if *end != BatchEnd::More {
+            return Ok(Some(waiting.records));
+        }
+        waiting.due = self.now.plus_ms(IDLE_MS_MAX);
+        batches.due = Some(batches.due.map_or(waiting.due, |due| due.min(waiting.due)));
+        batches.bytes += waiting.bytes;
+        batches.waiting.insert(key, waiting);
+        Ok(None)
+    }
+
+    /// What is refused of a single record, whatever batch it is in.
+    fn check_single(&self, record: &[u8]) -> Result<(), RecordRefusal> {
+        if self.settings.sealed {
+            return Err(RecordRefusal::Sealed);
+        }
+        let max = self.partition.spec.settings.batch_bytes_max;
+        let content = View::parse(record).map_or(record.len(), |view| view.content_bytes());
+        if content > max as usize { Err(RecordRefusal::TooLarge { max }) } else { Ok(()) }
+    }
+}
+
+/// Whether a whole batch may be stored: each record on the state with those before it in.
+fn check(
+    partition: &Partition,
+    settings: &RecordSettings,
+    batch: &[BatchRecord],
+    now: Now,
+) -> Result<(), RecordRefusal> {
+    let mut before = Before::default();
+    for (n, BatchRecord { record, terms }) in (0..).zip(batch) {
+        let subject = View::parse(record).map_or(&[][..], |view| view.key());
+        check_terms(partition, settings, (terms, subject), (n, &mut before), now)?;
+        *before.subjects.entry(subject).or_default() += 1;
+        before.bytes += record.len() as u64;
+        check_room(partition, settings, (terms, subject), n + 1, &before)?;
+    }
+    Ok(())
+}
+
+/// What of a batch comes before a record.
+#[derive(Default)]
+struct Before<'a> {
+    /// How many of each subject.
+    subjects: BTreeMap<&'a [u8], u64>,
+    ids: BTreeSet<&'a [u8]>,
+    bytes: u64,
+}
+
+fn check_terms<'a>(
+    partition: &Partition,
+    settings: &RecordSettings,
+    (terms, subject): (&'a Terms, &[u8]),
+    (n, before): (u64, &mut Before<'a>),
+    now: Now,
+) -> Result<(), RecordRefusal> {
+    let Some(records) = &partition.records else { return Ok(()) };
+    if terms.last_id.is_some() {
+        return Err(RecordRefusal::BatchLastId);
+    }
+    if terms.stream.as_ref().is_some_and(|stream| *stream != partition.spec.stream) {
+        return Err(RecordRefusal::OtherStream);
+    }
+    if terms.ttl != Ttl::Stream && !settings.record_ttl {
+        return Err(RecordRefusal::NoTtl);
+    }
+    if let Some(id) = &terms.id {
+        let now_ms = now.ms().max(records.last_ms);
+        let is_known = || records.dedupe.get(id, now_ms, settings.dedupe_ms).is_some();
+        let is_there = settings.dedupe_ms > 0 && is_known();
+        if id.len() > ID_BYTES_MAX || is_there || !before.ids.insert(id) {
+            return Err(RecordRefusal::BatchDuplicate);
+        }
+    }
+    if let Some(end) = terms.end {
+        let is = Position(partition.end.0 + n);
+        if end != is {
+            return Err(RecordRefusal::WrongEnd { is });
+        }
+        if n > 0 {
+            return Err(RecordRefusal::BatchCondition);
+        }
+    }
+    if let Some(LastOf { subjects, position }) = &terms.last {
+        let of = subjects.as_ref().map_or(subject, |pattern| pattern.as_bytes());
+        if before.subjects.contains_key(of) {
+            return Err(RecordRefusal::BatchCondition);
+        }
+        let last = match subjects {
+            Some(subjects) => partition.last(std::slice::from_ref(subjects)),
+            None => partition.last_of(subject),
+        };
+        let is = last.filter(|last| *last >= partition.start);
+        if is != *position {
+            return Err(RecordRefusal::WrongLast { is });
+        }
+    }
+    match terms.rollup {
+        Some(_) if !settings.rollup || settings.deny_purge => Err(RecordRefusal::NoRollup),
+        Some(Rollup::Subject) if before.subjects.contains_key(subject) => {
+            Err(RecordRefusal::BatchRollup(Rollup::Subject))
+        }
+        Some(Rollup::All) if n > 0 => Err(RecordRefusal::BatchRollup(Rollup::All)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a stream that refuses what it has no room for has room for so many records of a batch.
+fn check_room(
+    partition: &Partition,
+    settings: &RecordSettings,
+    (terms, subject): (&Terms, &[u8]),
+    count: u64,
+    with: &Before<'_>,
+) -> Result<(), RecordRefusal> {
+    let Discard::New { per_subject } = settings.discard else { return Ok(()) };
+    let Some(records) = &partition.records else { return Ok(()) };
+    if settings.records_max.is_some_and(|max| partition.count() + count > max) {
+        return Err(RecordRefusal::RecordsMax);
+    }
+    let bytes_max = partition.spec.settings.retention_bytes;
+    if bytes_max.is_some_and(|max| partition.bytes + with.bytes > max) {
+        return Err(RecordRefusal::BytesMax);
+    }
+    let there = || {
+        let number = records.subjects.find(subject);
+        number.map_or(0, |number| records.subjects.positions(number).count_from(partition.start))
+    };
+    let of_subject = || there() + with.subjects.get(subject).copied().unwrap_or(0);
+    let is_full = per_subject
+        && terms.rollup.is_none()
+        && settings.per_subject_max.is_some_and(|max| of_subject() > max);
+    if is_full { Err(RecordRefusal::PerSubjectMax) } else { Ok(()) }
+}
