@@ -75,6 +75,7 @@ type Targets = SmallVec<[Target; 2]>;
 
 impl Shard {
     pub(super) fn publish(&mut self, publish: ShardPublish, turn: &mut Turn<'_>) {
+        let (publish, renamed) = self.rename(publish);
         let ShardPublish { hub, call, awaited, link, batch, runs, routes } = publish;
         if link.is_some_and(|link| self.links.is_repeat(link)) && !self.makes(Mutant::TakenTwice) {
             turn.say_present(ShardEffect::Published {
@@ -97,7 +98,9 @@ impl Shard {
             storing.link = None;
         }
         self.append(&mut storing, true, turn);
-        let Storing { mut after, refused, gone, mut touched, diverted, streamed, stored, .. } = storing;
+        let Storing { mut after, mut refused, mut gone, mut touched, diverted, streamed, mut stored, .. } =
+            storing;
+        renamed.put_right(&mut refused, &mut gone, &mut stored);
         if !refused.is_empty() || !gone.is_empty() || stored.iter().any(|stored| stored.duplicate) {
             after = after.max(turn.journal.tail());
         }

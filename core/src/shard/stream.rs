@@ -15,6 +15,7 @@ mod read;
 #[cfg(test)]
 mod record_entry_tests;
 mod records;
+mod rename;
 mod replay;
 mod retain;
 mod snapshot;

@@ -4,7 +4,7 @@ use crate::world::{World, plain, refusal};
 use stele_model::id::{NamespaceId, Position};
 use stele_model::stream::echo::{Echo, UNDERWAY_BYTES_MAX};
 use stele_model::stream::records::{
-    PurgeOf, RecordRefusal, RecordSettings, RecordsAsk, ShardRecordsAnswer, Storage,
+    PurgeOf, RecordRefusal, RecordSettings, RecordsAsk, ShardRecordsAnswer, StateOf, Storage, SubjectsOf,
 };
 use stele_model::subject::Pattern;
 use stele_model::subject::renaming::{Piece, Renaming};
@@ -82,4 +82,43 @@ fn who_is_far_behind_is_told_of_nothing_until_it_has_caught_up() {
     world.listen(1, None);
     world.publish_plain(&["a"]);
     assert_eq!(world.echoed(), []);
+}
+
+#[test]
+fn records_are_stored_under_the_subjects_that_their_stream_gives_them() {
+    let from = Pattern::new("a.*").unwrap();
+    let to = vec![Piece::Text("z".into()), Piece::Word(1)];
+    let settings = || RecordSettings {
+        rename: Some(Renaming { from: from.clone(), to: to.clone() }),
+        per_subject_max: Some(1),
+        ..plain()
+    };
+    let mut world = World::of(settings());
+    // Also in front of, between, and behind what is not renamed.
+    assert_eq!(
+        world.publish_plain(&["a.b", "b", "a.c", "a.b"]),
+        [(40, false), (41, false), (42, false), (43, false)]
+    );
+    let lasts = |world: &mut World| {
+        let state = RecordsAsk::State(StateOf { subjects: Some(all_subjects()), holes_max: None });
+        match world.ask(state) {
+            Ok(Ok(ShardRecordsAnswer::State(state))) => state.counted.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let expected = [("b".into(), 1), ("z.b".into(), 1), ("z.c".into(), 1)];
+    assert_eq!(lasts(&mut world), expected);
+    world.restart();
+    assert_eq!(lasts(&mut world), expected);
+    let long = vec![Piece::Word(1); 1024];
+    let mut world = World::of(RecordSettings { rename: Some(Renaming { from, to: long }), ..plain() });
+    world.publish_plain(&["a.b", "b"]);
+    assert_eq!(world.state().records, 2, "long, but not too long");
+    let name = format!("a.{}", "x".repeat(20));
+    assert_eq!(world.publish_plain(&[&name]), [], "it would be 21 503 bytes long");
+    assert_eq!(world.state().records, 2);
+}
+
+fn all_subjects() -> SubjectsOf {
+    SubjectsOf { pattern: Pattern::everything(), offset: 0, count_max: 100 }
 }

@@ -8,6 +8,7 @@ use crate::id::{Call, HubId, Now, Place, Position, QueueId};
 use crate::stream::echo::Echo;
 use crate::stream::{Ends, PartitionRef};
 use crate::subject::Pattern;
+use crate::subject::renaming::Renaming;
 use bytes::Bytes;
 
 /// What a stream does with its records one by one. `None` stands for "no limit". Age and bytes stand in
@@ -47,6 +48,8 @@ pub struct RecordSettings {
     pub sealed: bool,
     /// Publishers are not told where their records went.
     pub no_ack: bool,
+    /// Records are stored under these other subjects; what this is not for, under its own.
+    pub rename: Option<Renaming>,
     /// Who listens is told of its records; `None`: nobody is.
     pub echo: Option<Echo>,
 }
@@ -71,6 +74,7 @@ impl Default for RecordSettings {
             deny_purge: false,
             sealed: false,
             no_ack: false,
+            rename: None,
             echo: None,
         }
     }

@@ -154,6 +154,8 @@ errors! {
     StreamStoreFailed = 10077, 503, "{}";
     StreamSubjectOverlap = 10065, 400, "subjects overlap with an existing stream";
     StreamUpdate = 10069, 500, "{}";
+    StreamTransformInvalidDestination = 10156, 400, "stream transform: {}";
+    StreamTransformInvalidSource = 10155, 400, "stream transform source: {}";
     StreamWrongLastMsgId = 10070, 400, "wrong last msg ID: {}";
     StreamWrongLastSequence = 10071, 400, "wrong last sequence: {}";
 }

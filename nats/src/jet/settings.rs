@@ -5,7 +5,9 @@
 
 use super::consumer::{AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, ReplayPolicy, SequenceInfo};
 use super::mapping;
-use super::stream::{Discard, Republish, Retention, Storage, StreamConfig, StreamInfo, StreamState};
+use super::stream::{
+    Discard, Republish, Retention, Storage, StreamConfig, StreamInfo, StreamState, SubjectTransform,
+};
 use super::time::{MILLISECOND, Time};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use stele_model::stream::echo::Echo;
 use stele_model::stream::records::{self, RecordSettings};
 use stele_model::stream::{self, StreamSettings, TimeKind};
 use stele_model::subject::Pattern;
+use stele_model::subject::renaming::Renaming;
 use stele_model::value::{Arguments, Value};
 
 /// The argument of a stream that holds its configuration.
@@ -83,6 +86,7 @@ pub fn of_stream(config: &StreamConfig) -> StreamSettings {
         deny_purge: config.deny_purge,
         sealed: config.sealed,
         no_ack: config.no_ack,
+        rename: config.subject_transform.as_ref().and_then(rename),
         echo: config.republish.as_ref().and_then(echo),
     };
     let defaults = StreamSettings::default();
@@ -94,6 +98,10 @@ pub fn of_stream(config: &StreamConfig) -> StreamSettings {
         records: Some(Box::new(records)),
         ..defaults
     }
+}
+
+fn rename(of: &SubjectTransform) -> Option<Renaming> {
+    mapping::parse(&of.src, &of.dest).ok().flatten()
 }
 
 fn echo(of: &Republish) -> Option<Echo> {

@@ -5,7 +5,9 @@
 
 use super::error::{ApiError, Code};
 use super::mapping;
-use super::stream::{Discard, PersistMode, Placement, Republish, Retention, Storage, StreamConfig};
+use super::stream::{
+    Discard, PersistMode, Placement, Republish, Retention, Storage, StreamConfig, SubjectTransform,
+};
 use super::subject::{NAME_BYTES_MAX, collide, contains, is_name, is_valid};
 use super::time::{MILLISECOND, SECOND};
 use super::versions;
@@ -151,6 +153,7 @@ fn check(mut config: StreamConfig) -> Result<StreamConfig, ApiError> {
     combinations(&mut config)?;
     persistence(&config)?;
     subjects(&mut config)?;
+    transform(&config)?;
     republish(&mut config)?;
     if config.placement == Some(Placement::default()) {
         config.placement = None;
@@ -319,6 +322,15 @@ fn may_acknowledge(subject: &str) -> Result<(), ApiError> {
     refuse_if(system, "subjects that overlap with system api require no-ack to be true")
 }
 
+fn transform(config: &StreamConfig) -> Result<(), ApiError> {
+    let Some(SubjectTransform { src, dest }) = &config.subject_transform else { return Ok(()) };
+    if !src.is_empty() && !is_valid(src) {
+        return Err(Code::StreamTransformInvalidSource.with(format_args!("invalid subject {src}")));
+    }
+    let wrong = |why| Code::StreamTransformInvalidDestination.with(why);
+    mapping::parse_strictly(src, dest).map(drop).map_err(wrong)
+}
+
 /// What is published again is not stored again by the same stream.
 fn republish(config: &mut StreamConfig) -> Result<(), ApiError> {
     let strict = config.pedantic;
@@ -328,6 +340,16 @@ fn republish(config: &mut StreamConfig) -> Result<(), ApiError> {
             return Err(pedantic("republish source can not be empty"));
         }
         ">".clone_into(&mut of.src);
+    }
+    // Everything under the subject that it was stored by: that is no circle, if all is stored by another.
+    if let (">", ">", Some(transform), [subject]) =
+        (&*of.src, &*of.dest, &config.subject_transform, &config.subjects[..])
+        && transform.src == *subject
+    {
+        if strict {
+            return Err(pedantic("implicit republish based on subject transform"));
+        }
+        (of.src, of.dest) = (transform.dest.clone(), transform.dest.clone());
     }
     let cycle = !of.dest.is_empty() && config.subjects.iter().any(|subject| collide(&of.dest, subject));
     refuse_if(cycle, "stream configuration for republish destination forms a cycle")?;
@@ -348,7 +370,6 @@ pub fn unsupported(config: &StreamConfig) -> Result<(), ApiError> {
     let asked = [
         (config.mirror.is_some(), "mirror"),
         (!config.sources.is_empty(), "sources"),
-        (config.subject_transform.is_some(), "subject_transform"),
         (config.allow_msg_counter, "allow_msg_counter"),
         (config.allow_msg_schedules, "allow_msg_schedules"),
     ];

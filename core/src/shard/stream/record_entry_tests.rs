@@ -35,6 +35,7 @@ fn spec() -> PartitionSpec {
         deny_purge: true,
         sealed: true,
         no_ack: true,
+        rename: None,
         echo: None,
     };
     let settings = StreamSettings { records: Some(Box::new(records)), ..StreamSettings::default() };
@@ -55,6 +56,7 @@ fn telling() -> PartitionSpec {
     ];
     let to = Renaming { from: Pattern::new("a.*.*.>").expect("it is well formed"), to: pieces };
     let records = spec.settings.records.as_mut().expect("it tells its records apart");
+    records.rename = Some(to.clone());
     records.echo = Some(Echo { to, head_only: true });
     spec
 }

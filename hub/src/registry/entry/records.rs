@@ -14,7 +14,8 @@ const DENY_PURGE: u16 = 8;
 const SEALED: u16 = 16;
 const NO_ACK: u16 = 32;
 const ECHO: u16 = 64;
-const ALL: u16 = 127;
+const RENAME: u16 = 128;
+const ALL: u16 = 255;
 
 pub(super) fn write(out: &mut Writer, of: &RecordSettings) {
     out.count(of.subjects.len());
@@ -47,10 +48,14 @@ pub(super) fn write(out: &mut Writer, of: &RecordSettings) {
             | flag(of.deny_purge, DENY_PURGE)
             | flag(of.sealed, SEALED)
             | flag(of.no_ack, NO_ACK)
-            | flag(of.echo.is_some(), ECHO),
+            | flag(of.echo.is_some(), ECHO)
+            | flag(of.rename.is_some(), RENAME),
     );
     if let Some(Echo { to, head_only }) = &of.echo {
         out.bool(*head_only);
+        renaming(out, to);
+    }
+    if let Some(to) = &of.rename {
         renaming(out, to);
     }
 }
@@ -91,6 +96,7 @@ pub(super) fn read(input: &mut Reader<'_>) -> Result<RecordSettings, Wrong> {
     } else {
         None
     };
+    let rename = if flags & RENAME != 0 { Some(read_renaming(input)?) } else { None };
     Ok(RecordSettings {
         subjects,
         records_max,
@@ -108,6 +114,7 @@ pub(super) fn read(input: &mut Reader<'_>) -> Result<RecordSettings, Wrong> {
         deny_purge: flags & DENY_PURGE != 0,
         sealed: flags & SEALED != 0,
         no_ack: flags & NO_ACK != 0,
+        rename,
         echo,
     })
 }

@@ -19,7 +19,8 @@ const PER_SUBJECT_MAX: u16 = 128;
 const GROUPS_MAX: u16 = 256;
 const MARKER_TTL: u16 = 512;
 const ECHO: u16 = 1024;
-const ALL: u16 = 2047;
+const RENAME: u16 = 2048;
+const ALL: u16 = 4095;
 
 pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
     let flag = |is: bool, bit: u16| if is { bit } else { 0 };
@@ -34,7 +35,8 @@ pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
             | flag(of.per_subject_max.is_some(), PER_SUBJECT_MAX)
             | flag(of.groups_max.is_some(), GROUPS_MAX)
             | flag(of.marker_ttl_ms.is_some(), MARKER_TTL)
-            | flag(of.echo.is_some(), ECHO),
+            | flag(of.echo.is_some(), ECHO)
+            | flag(of.rename.is_some(), RENAME),
     );
     out.put_u8(match of.discard {
         Discard::Old => 1,
@@ -63,6 +65,9 @@ pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
     }
     if let Some(Echo { to, head_only }) = &of.echo {
         out.put_u8(u8::from(*head_only));
+        put_renaming(out, to);
+    }
+    if let Some(to) = &of.rename {
         put_renaming(out, to);
     }
 }
@@ -126,6 +131,7 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<RecordSettings, String> {
     } else {
         None
     };
+    let rename = if has(RENAME) { Some(read_renaming(input)?) } else { None };
     Ok(RecordSettings {
         subjects,
         records_max,
@@ -143,6 +149,7 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<RecordSettings, String> {
         deny_purge: has(DENY_PURGE),
         sealed: has(SEALED),
         no_ack: has(NO_ACK),
+        rename,
         echo,
     })
 }
