@@ -153,6 +153,7 @@ fn record_refused(why: &RecordRefusal) -> &'static str {
         | RecordRefusal::WrongLastId { .. } => "a condition does not hold",
         RecordRefusal::NoRollup
         | RecordRefusal::Impossible
+        | RecordRefusal::Bundle(_)
         | RecordRefusal::NoTtl
         | RecordRefusal::NoDelete
         | RecordRefusal::NoPurge

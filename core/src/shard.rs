@@ -138,6 +138,8 @@ pub enum Mutant {
     UnloggedDelivery,
     /// Settles of shared groups are not logged (S1).
     UnloggedSettle,
+    /// A bundle is stored without its last record.
+    HalfBundle,
     /// Rests of released records are not logged (S1).
     UnloggedRest,
     /// Shared groups give out what is not durable (S2).

@@ -108,6 +108,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
         deny_purge: true,
         sealed: true,
         no_ack: true,
+        bundles: false,
         rename: None,
         echo: None,
     };

@@ -258,6 +258,7 @@ fn record_refused(topic: &str, why: &RecordRefusal) -> Fault {
         | RecordRefusal::NoPurge
         | RecordRefusal::NoRollup
         | RecordRefusal::Impossible
+        | RecordRefusal::Bundle(_)
         | RecordRefusal::NoTtl => (Code::PolicyViolation, "its settings do not allow this"),
         RecordRefusal::OtherStream
         | RecordRefusal::WrongEnd { .. }

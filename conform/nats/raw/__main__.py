@@ -12,6 +12,7 @@ import time
 sys.path.append(str(pathlib.Path(__file__).parent.parent))
 
 import acks  # noqa: F401 each of these registers its cases
+import batches  # noqa: F401
 import consumers  # noqa: F401
 import core  # noqa: F401
 import dead  # noqa: F401

@@ -104,6 +104,10 @@ impl Shard {
                     if target.first != partition.end || run.count == 0 {
                         return Err(format!("appends at {} of partition {}", target.first, target.queue));
                     }
+                    if let Some(bundle) = &publish.bundle {
+                        self.admit_bundle(&target, run_place, (run.records, &heads), bundle, time);
+                        continue;
+                    }
                     let marks = publish.marks.unwrap_or(Marks::NONE);
                     self.admit_run(&target, run_place, (run.records, &heads), marks, time);
                     continue;

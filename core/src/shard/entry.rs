@@ -40,6 +40,7 @@ const DIVERTED: u64 = 1 << 63;
 /// Flags of a publish entry.
 const LINKED: u8 = 1;
 const MARKED: u8 = 2;
+const BUNDLE: u8 = 4;
 /// Bytes of a run's head and of each of its targets in a publish entry.
 pub(crate) const PUBLISH_RUN_BYTES: usize = 12;
 /// See [`PUBLISH_RUN_BYTES`].
@@ -87,6 +88,8 @@ pub(crate) struct Publish<'a> {
     pub(crate) link: Option<LinkNumber>,
     /// Terms of its only record.
     pub(crate) marks: Option<Marks<'a>>,
+    /// Terms of each record of its only run: a bundle.
+    pub(crate) bundle: Option<Vec<Marks<'a>>>,
     runs: Vec<PublishRun<'a>>,
     /// Offset of the first record in the entry.
     pub(crate) records_at: u32,
@@ -152,6 +155,14 @@ pub(crate) fn put_publish_run(out: &mut Vec<u8>, count: u32, bytes: u32, targets
         out.put_u64_le(target.queue.0);
         out.put_u64_le(target.first.0 | if target.diverted { DIVERTED } else { 0 });
     }
+}
+
+/// Appends the terms of each record of a bundle, behind the only run of a publish entry.
+pub(crate) fn put_bundle<'a>(out: &mut Vec<u8>, of: impl Iterator<Item = Marks<'a>>) {
+    if let Some(flags) = out.get_mut(2) {
+        *flags |= BUNDLE;
+    }
+    of.for_each(|of| marks::put(out, &of));
 }
 
 /// Appends the terms of the only record of a publish entry, behind its run.
@@ -322,7 +333,7 @@ impl<'a> Entry<'a> {
 }
 
 fn publish(len: usize, flags: u8, mut input: Input<'_>) -> Result<Entry<'_>, String> {
-    if flags & !(LINKED | MARKED) != 0 {
+    if flags & !(LINKED | MARKED | BUNDLE) != 0 {
         return Err(format!("has publish flags {flags}"));
     }
     let count = input.u32("runs")?;
@@ -340,13 +351,19 @@ fn publish(len: usize, flags: u8, mut input: Input<'_>) -> Result<Entry<'_>, Str
         heads.push((records, bytes, targets));
     }
     let marks = if flags & MARKED != 0 { Some(marks::read(&mut input)?) } else { None };
+    let bundle = if flags & BUNDLE != 0 {
+        let &[(records, ..)] = &heads[..] else { return Err("has a bundle of several runs".to_owned()) };
+        Some((0..records).map(|_| marks::read(&mut input)).collect::<Result<_, _>>()?)
+    } else {
+        None
+    };
     let records_at = (len - input.0.len()) as u32;
     let mut runs = Vec::with_capacity(heads.len());
     for (count, bytes, targets) in heads {
         runs.push(PublishRun { count, records: input.bytes(bytes as usize, "records")?, targets });
     }
     input.end()?;
-    Ok(Entry::Publish(Publish { link, marks, runs, records_at }))
+    Ok(Entry::Publish(Publish { link, marks, bundle, runs, records_at }))
 }
 
 fn how(detail: u8) -> Result<How, String> {

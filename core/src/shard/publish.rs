@@ -7,6 +7,7 @@
 
 use super::effect::Turn;
 use super::entry::{self, Target};
+use super::stream::bundle::Joined;
 use super::stream::marks::MARKS_BYTES_MAX;
 use super::stream::store::Decided;
 use super::{Mutant, Shard};
@@ -22,7 +23,7 @@ use stele_model::publish::{LinkNumber, Publishes, RoutedRun, ShardPublish};
 use stele_model::queue::Overflow;
 use stele_model::refusal::Refusal;
 use stele_model::shard::{DeathReason, ShardEffect};
-use stele_model::stream::records::ShardStored;
+use stele_model::stream::records::{Bundled, ShardStored, Terms};
 use stele_record::{HEAD_BYTES, TTL_NONE};
 
 /// What the index needs of one record, read from its head.
@@ -179,6 +180,10 @@ impl Shard {
         for id in route {
             if let Some(partition) = self.streams.partitions.get(id) {
                 if partition.records.is_some() {
+                    if let Some(terms) = to.batch.terms(item).filter(|terms| terms.bundle.is_some()) {
+                        self.bundle_item(to, *id, (item, terms), turn);
+                        continue;
+                    }
                     match self.decide_record(*id, to.batch, item, turn.now()) {
                         Decided::Take => taking.push(*id),
                         Decided::Duplicate(position) => to.stored(self, *id, item, (position, true)),
@@ -216,6 +221,49 @@ impl Shard {
             self.append(to, false, turn);
             to.marked = None;
         }
+    }
+
+    /// A record of a bundle: if it ends it, all of it is stored now, by an entry of its own.
+    fn bundle_item(
+        &mut self,
+        to: &mut Storing<'_>,
+        id: QueueId,
+        (item, terms): (u32, &Terms),
+        turn: &mut Turn<'_>,
+    ) {
+        let most = turn.journal.entry_bytes_max();
+        let head = entry::PUBLISH_HEAD_BYTES + entry::PUBLISH_RUN_BYTES + entry::PUBLISH_TARGET_BYTES;
+        let most = most.saturating_sub(head);
+        let records = match self.bundle(id, (to.batch, item), terms, most, turn.now()) {
+            Joined::Waits => return to.took(self, id, item, (Position(0), false, Bundled::Waits)),
+            Joined::Refused(refusal) => return to.refuse(item, refusal),
+            Joined::Ends(records) => records,
+        };
+        let Some(partition) = self.streams.partitions.get_mut(&id) else { return };
+        let bytes: Vec<u8> = records.iter().flat_map(|of| &of.record[..]).copied().collect();
+        let count = records.len() as u32;
+        let target = Target { queue: id, first: partition.next, diverted: false };
+        partition.next.0 += u64::from(count);
+        let marks: Vec<Marks<'_>> = records.iter().map(|of| Marks::of(&of.terms)).collect();
+        let place = if partition.is_volatile() {
+            turn.journal.keep(&bytes)
+        } else {
+            entry::begin_publish(turn.scratch, None, 1);
+            entry::put_publish_run(turn.scratch, count, bytes.len() as u32, &[target]);
+            entry::put_bundle(turn.scratch, marks.iter().copied());
+            let head_len = turn.scratch.len() as u32;
+            let place = turn.journal.append(to.urgency, &[turn.scratch, &bytes]);
+            to.after = to.after.max(place.lsn);
+            Place { at: place.at + head_len, ..place }
+        };
+        let (time, mut heads) = (turn.now(), Vec::new());
+        read_heads(&bytes, count, &mut heads).expect("I20: a dialect writes whole records");
+        let echoes = self.echoes(id, target.first, place, (&bytes, &heads), time);
+        self.admit_bundle(&target, place, (&bytes, &heads), &marks, time);
+        to.streamed.push((id, waited_for(place)));
+        let last = Position((target.first.0 + u64::from(count)).saturating_sub(1));
+        to.took(self, id, item, (last, false, Bundled::Ends(count)));
+        self.echo(id, echoes, turn);
     }
 
     fn any_full(&self, route: &[QueueId], body: u64) -> bool {
@@ -476,10 +524,21 @@ impl<'a> Storing<'a> {
         item: u32,
         (position, duplicate): (Position, bool),
     ) {
+        self.took(shard, partition, item, (position, duplicate, Bundled::No));
+    }
+
+    /// The same of any record, also of one that waits for the end of its bundle.
+    fn took(
+        &mut self,
+        shard: &Shard,
+        partition: QueueId,
+        item: u32,
+        (position, duplicate, bundle): (Position, bool, Bundled),
+    ) {
         let awaited = self.batch.items.get(item as usize).is_some_and(|of| of.awaited);
         let of = shard.streams.partitions.get(&partition).and_then(|partition| partition.by_record());
         if awaited && of.is_some_and(|settings| !settings.no_ack) {
-            self.stored.push(ShardStored { item, partition, position, duplicate });
+            self.stored.push(ShardStored { item, partition, position, duplicate, bundle });
         }
     }
 

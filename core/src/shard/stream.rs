@@ -6,6 +6,7 @@
 
 mod age;
 mod append;
+pub(super) mod bundle;
 mod chores;
 mod echo;
 mod entry;
@@ -57,6 +58,8 @@ pub(super) struct Streams {
     purges: VecDeque<Purging>,
     /// Who is told of what is stored.
     listeners: echo::Listeners,
+    /// Bundles that are not whole yet.
+    bundles: bundle::Bundles,
 }
 
 /// What can be said of a partition without looking at its batches, for metrics.
@@ -133,6 +136,7 @@ impl Shard {
     /// Forgets a partition and all it holds, the same in replay. `false`: there is none.
     pub(super) fn remove_partition(&mut self, id: QueueId) -> bool {
         let Some(partition) = self.streams.partitions.remove(&id) else { return false };
+        self.streams.bundles.forget(id);
         self.remove_shares(id);
         self.shares.swept.remove(&id);
         self.shares.sweeps.remove(&id);

@@ -35,6 +35,7 @@ fn the_model_catches_each_mutant() {
         (Mutant::ForgottenId, "duplicates"),
         (Mutant::LooseCondition, "refused"),
         (Mutant::UnloggedTerms, "replay: "),
+        (Mutant::HalfBundle, "is "),
     ];
     judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
 }

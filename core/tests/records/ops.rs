@@ -20,18 +20,45 @@ pub(crate) struct Sent {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Publish { sent: Vec<Sent>, awaited: bool },
+    Publish {
+        sent: Vec<Sent>,
+        awaited: bool,
+    },
+    /// A bundle that ends so: 0 not at all, 1 with its last record, 2 behind it, 3 with one missing before the last.
+    Bundle {
+        sent: Vec<Sent>,
+        end: u8,
+    },
     Delete(u8),
-    Purge { pattern: Option<u8>, below: Option<u8>, keep: Option<u8> },
-    Get { at: u8, pattern: u8 },
-    Scan { pattern: u8, from: u8, count: u8 },
-    Lasts { pattern: u8, as_of: Option<u8> },
-    Put { settings: Settings },
+    Purge {
+        pattern: Option<u8>,
+        below: Option<u8>,
+        keep: Option<u8>,
+    },
+    Get {
+        at: u8,
+        pattern: u8,
+    },
+    Scan {
+        pattern: u8,
+        from: u8,
+        count: u8,
+    },
+    Lasts {
+        pattern: u8,
+        as_of: Option<u8>,
+    },
+    Put {
+        settings: Settings,
+    },
     Clock(bool),
     Pass(u16),
     Seal,
     Snapshot,
-    Crash { back: u8, from_snapshot: bool },
+    Crash {
+        back: u8,
+        from_snapshot: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +128,7 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         12 => (prop::collection::vec(sent(), 1..8), any::<bool>())
             .prop_map(|(sent, awaited)| Op::Publish { sent, awaited }),
+        6 => (prop::collection::vec(sent(), 1..8), 0..4u8).prop_map(|(sent, end)| Op::Bundle { sent, end }),
         3 => any::<u8>().prop_map(Op::Delete),
         2 => (prop::option::of(0..6u8), prop::option::of(any::<u8>()), prop::option::of(0..4u8))
             .prop_map(|(pattern, below, keep)| Op::Purge { pattern, below, keep }),

@@ -14,8 +14,9 @@ use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::refusal::Refusal;
 use stele_model::shard::{ShardEffect, ShardOp};
 use stele_model::stream::records::{
-    Discard, From, LastOf, LastsOf, PurgeOf, RecordRefusal, RecordSettings, RecordsAsk, ScanOf, ShardRecords,
-    ShardRecordsAnswer, ShardStored, StateOf, StreamState, SubjectsOf, Terms, Wanted,
+    BundleEnd, BundleTerms, Bundled, Discard, From, LastOf, LastsOf, PurgeOf, RecordRefusal, RecordSettings,
+    RecordsAsk, ScanOf, ShardRecords, ShardRecordsAnswer, ShardStored, StateOf, StreamState, SubjectsOf,
+    Terms, Wanted,
 };
 use stele_model::stream::{PartitionSpec, StreamRefusal, StreamSettings};
 use stele_model::subject::Pattern;
@@ -35,6 +36,8 @@ pub(crate) struct World {
     model: Model,
     clock_jumped: bool,
     revision: u64,
+    /// Bundles that were begun.
+    bundles: u64,
     /// The live state at the end of each block, and the model's.
     states: BTreeMap<Lsn, (LoggedState, Model)>,
     snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
@@ -60,6 +63,7 @@ fn settings(of: Settings) -> StreamSettings {
         dedupe_ms: 1500,
         first: Position(FIRST),
         rollup: true,
+        bundles: true,
         record_ttl: true,
         marker_ttl_ms: of.marker_ttl_ms.map(u64::from),
         ..RecordSettings::default()
@@ -137,6 +141,7 @@ impl World {
             model,
             clock_jumped: false,
             revision: 0,
+            bundles: 0,
             states: BTreeMap::new(),
             snapshot: None,
             begun: None,
@@ -153,6 +158,7 @@ impl World {
         self.effects.clear();
         match op {
             Op::Publish { sent, awaited } => self.publish(sent, *awaited)?,
+            Op::Bundle { sent, end } => self.bundle(sent, *end)?,
             Op::Delete(at) => self.delete(*at)?,
             Op::Purge { pattern, below, keep } => self.purge(*pattern, *below, *keep)?,
             Op::Get { at, pattern } => self.get(*at, *pattern)?,
@@ -277,12 +283,86 @@ impl World {
             partition,
             position: Position(position),
             duplicate,
+            bundle: Bundled::No,
         };
         let mut should: Vec<_> = stored.into_iter().filter(|_| awaited).map(named).collect();
         should.sort_by_key(|stored| stored.item);
         let mut is_stored = is_stored;
         is_stored.sort_by_key(|stored| stored.item);
         same(&(is_stored, is_refused), &(should, refused), "stored, duplicates and refused")
+    }
+
+    /// A bundle is stored whole, or nothing of it is.
+    fn bundle(&mut self, sent: &[Sent], end: u8) -> Check {
+        let now_ms = self.now_ms();
+        self.bundles += 1;
+        let (mut bytes, mut batch) = (BytesMut::new(), Publishes::default());
+        let mut all = Vec::new();
+        let count = sent.len() as u32;
+        for (item, sent) in (0..).zip(sent.iter().chain(sent.last().filter(|_| end == 2))) {
+            let (at, name) = (bytes.len() as u32, subject(sent.subject));
+            let len = record(name, sent.len.into(), &mut bytes);
+            batch.items.push(Publish { awaited: true, ..published(at..at + len, name) });
+            let is_last = item + 1 == if end == 2 { count + 1 } else { count };
+            let of_bundle = BundleTerms {
+                id: self.bundles.to_string().into_bytes().into(),
+                sequence: Some(u64::from(item) + 1 + u64::from(is_last && end == 3)),
+                end: match end {
+                    1 | 3 if is_last => BundleEnd::Here,
+                    2 if is_last => BundleEnd::Before,
+                    _ => BundleEnd::More,
+                },
+            };
+            let terms = self.terms(sent, &self.model).unwrap_or_default();
+            batch.terms.push((item, Terms { bundle: Some(of_bundle), ..terms.clone() }));
+            all.push((name, u64::from(len), terms));
+        }
+        all.truncate(sent.len());
+        batch.bytes = bytes.freeze();
+        let last = batch.items.len() as u32 - 1;
+        let entries = self.entries();
+        self.take(ShardOp::Publish(routed(batch, true)));
+        let told = self.effects.iter().find_map(|(after, effect)| match effect {
+            ShardEffect::Published { refused, stored, .. } => Some((*after, refused.clone(), stored.clone())),
+            _ => None,
+        });
+        let (after, refused, stored) = told.ok_or("a bundle is answered")?;
+        let of_last = stored.iter().find(|stored| stored.item == last).map(|stored| stored.bundle);
+        let is_plain = self.model.settings.records.as_ref().is_some_and(|of| of.discard == Discard::Old)
+            && sent.iter().all(|sent| sent.plain);
+        match (of_last, end) {
+            (Some(Bundled::Waits), 0) => {}
+            (Some(Bundled::Ends(ended)), 1 | 2) => {
+                let mut model = self.model.clone();
+                for (name, len, terms) in &all {
+                    // What a subject's last record is was settled before the bundle; all else with those of the bundle before it.
+                    let Terms { last, last_id, .. } = terms.clone();
+                    let before = Terms { last, last_id, ..Terms::default() };
+                    let with = Terms { last: None, last_id: None, ..terms.clone() };
+                    for (model, terms) in [(&self.model, before), (&model, with)] {
+                        match model.decide(name.as_bytes(), *len, Some(&terms), now_ms) {
+                            Ok(None)
+                            | Err(
+                                RecordRefusal::RecordsMax
+                                | RecordRefusal::BytesMax
+                                | RecordRefusal::PerSubjectMax,
+                            ) => {}
+                            other => return Err(format!("a bundle was stored of which one is {other:?}")),
+                        }
+                    }
+                    model.append(name.as_bytes(), *len, Some(terms), now_ms);
+                }
+                self.model = model;
+                same(&ended, &count, "records of a bundle")?;
+                if self.entries() != entries + 1 || after < self.log.tail() {
+                    return Err("a bundle is one entry, and its answer waits for it".to_owned());
+                }
+            }
+            (None, 1 | 2) if is_plain => return Err(format!("a plain bundle is refused: {refused:?}")),
+            (None, 1..=3) if refused.iter().any(|(item, _)| *item == last) => {}
+            other => return Err(format!("the end of a bundle is answered by {other:?}")),
+        }
+        Ok(())
     }
 
     /// Publishes to these subjects, awaited; where the records went, and whether they were there.

@@ -50,8 +50,8 @@ impl Hub {
     pub(super) fn name_stored(&self, published: &mut Published, stored: &[ShardStored]) {
         published.stored.extend(stored.iter().filter_map(|of| {
             let (stream, _) = self.snapshot.partition(of.partition)?;
-            let (position, duplicate) = (of.position, of.duplicate);
-            Some(Stored { item: of.item, stream: stream.name.to_string(), position, duplicate })
+            let ShardStored { item, position, duplicate, bundle, .. } = *of;
+            Some(Stored { item, stream: stream.name.to_string(), position, duplicate, bundle })
         }));
     }
 }

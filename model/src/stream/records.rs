@@ -48,6 +48,8 @@ pub struct RecordSettings {
     pub sealed: bool,
     /// Publishers are not told where their records went.
     pub no_ack: bool,
+    /// It takes bundles, which are stored whole or not at all ([`Terms::bundle`]).
+    pub bundles: bool,
     /// Records are stored under these other subjects; what this is not for, under its own.
     pub rename: Option<Renaming>,
     /// Who listens is told of its records; `None`: nobody is.
@@ -74,6 +76,7 @@ impl Default for RecordSettings {
             deny_purge: false,
             sealed: false,
             no_ack: false,
+            bundles: false,
             rename: None,
             echo: None,
         }
@@ -134,9 +137,49 @@ pub struct Terms {
     pub ttl: Ttl,
     /// It says that its subject has ended: when it goes by time, no marker takes its place.
     pub marker: bool,
+    /// It is one of a bundle, which is stored whole or not at all. It waits, at most 10 s for the next one, and is lost with the process; what
+    /// else its terms say is decided when the bundle ends.
+    pub bundle: Option<BundleTerms>,
     /// Its publisher asks for what no stream can do: refuse, as [`RecordRefusal::Impossible`]. What it is stands in the record, in the words of
     /// its dialect.
     pub impossible: bool,
+}
+
+/// A record's place in a bundle. Bundles of one stream have different names as long as they wait; records of several publishers may be in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleTerms {
+    /// The bundle's name, at most 64 bytes.
+    pub id: Bytes,
+    /// The record's number in it, from 1, at most 1000; `None`: its publisher did not say.
+    pub sequence: Option<u64>,
+    /// Whether the bundle ends.
+    pub end: BundleEnd,
+}
+
+/// Whether a bundle ends with a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BundleEnd {
+    /// There is more.
+    #[default]
+    More,
+    /// It is the last one.
+    Here,
+    /// The one before was the last; this one is not stored.
+    Before,
+    /// Its publisher says something else: the bundle is given up.
+    Unknown,
+}
+
+/// What a record has to do with a bundle, where it is told that it was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bundled {
+    /// Nothing.
+    #[default]
+    No,
+    /// It waits for the end of its bundle; it has no position.
+    Waits,
+    /// It ended a bundle of so many records; the position is that of the last.
+    Ends(u32),
 }
 
 /// A condition on the last record of a subject.
@@ -180,6 +223,8 @@ pub struct Stored {
     pub position: Position,
     /// It was there already, by its id: this is where.
     pub duplicate: bool,
+    /// What it has to do with a bundle.
+    pub bundle: Bundled,
 }
 
 /// Where an awaited record was stored, as the shard says it.
@@ -193,6 +238,8 @@ pub struct ShardStored {
     pub position: Position,
     /// See [`Stored::duplicate`].
     pub duplicate: bool,
+    /// See [`Stored::bundle`].
+    pub bundle: Bundled,
 }
 
 /// Why a stream does not do something with one record.
@@ -228,6 +275,8 @@ pub enum RecordRefusal {
     },
     /// What is asked for makes no sense.
     Impossible,
+    /// Of a bundle.
+    Bundle(BundleRefusal),
     /// The stream does not allow a rollup.
     NoRollup,
     /// The stream does not allow a time to live of the record's own.
@@ -246,6 +295,36 @@ pub enum RecordRefusal {
     NotSingle,
     /// That stream captures some of the subjects already.
     SubjectsOverlap,
+}
+
+/// Why a stream does not take a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BundleRefusal {
+    /// It takes none.
+    Disabled,
+    /// A bundle cannot be called so.
+    Id,
+    /// A record of it has no number.
+    NoSequence,
+    /// A record of it is missing.
+    Incomplete,
+    /// Whether it ends is said in a way that means nothing.
+    End,
+    /// It is too large.
+    TooLarge {
+        /// The bound: records, or bytes where that is reached first.
+        max: u32,
+    },
+    /// Too many wait.
+    TooMany,
+    /// A record of it cannot ask for an id before it.
+    LastId,
+    /// An id is there already, or twice in it.
+    Duplicate,
+    /// A condition on what it changes itself.
+    Condition,
+    /// A rollup of what it stores itself.
+    Rollup(Rollup),
 }
 
 /// Work on the records of one stream.

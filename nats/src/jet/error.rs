@@ -49,7 +49,15 @@ macro_rules! errors {
 }
 
 errors! {
+    AtomicPublishContainsDuplicateMessage = 10201, 400, "atomic publish batch contains duplicate message id";
     AtomicPublishDisabled = 10174, 400, "atomic publish is disabled";
+    AtomicPublishIncompleteBatch = 10176, 400, "atomic publish batch is incomplete";
+    AtomicPublishInvalidBatchCommit = 10200, 400, "atomic publish batch commit is invalid";
+    AtomicPublishInvalidBatchId = 10179, 400, "atomic publish batch ID is invalid";
+    AtomicPublishMissingSeq = 10175, 400, "atomic publish sequence is missing";
+    AtomicPublishTooLargeBatch = 10199, 400, "atomic publish batch is too large: {}";
+    AtomicPublishTooManyInflight = 10210, 429, "atomic publish too many inflight";
+    AtomicPublishUnsupportedHeaderBatch = 10177, 400, "atomic publish unsupported header used: {}";
     BadRequest = 10003, 400, "bad request";
     BatchPublishDisabled = 10205, 400, "batch publish is disabled";
     ClusterRequired = 10010, 503, "JetStream clustering support required";
@@ -157,6 +165,7 @@ errors! {
     StreamTransformInvalidDestination = 10156, 400, "stream transform: {}";
     StreamTransformInvalidSource = 10155, 400, "stream transform source: {}";
     StreamWrongLastMsgId = 10070, 400, "wrong last msg ID: {}";
+    StreamWrongLastSequenceConstant = 10164, 400, "wrong last sequence";
     StreamWrongLastSequence = 10071, 400, "wrong last sequence: {}";
 }
 

@@ -38,6 +38,19 @@ pub struct Wishes<'a> {
     pub rollup: Option<Rollup>,
     /// How long it lives.
     pub ttl: Option<Ttl>,
+    /// It is one of a batch.
+    pub batch: Option<Batch<'a>>,
+}
+
+/// A message's place in an atomic batch (ADR-50).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch<'a> {
+    /// Which batch.
+    pub id: &'a str,
+    /// Its number in it; `None`: it has none.
+    pub sequence: Option<u64>,
+    /// Whether the batch ends, as it was said.
+    pub commit: Option<&'a str>,
 }
 
 /// What a publish replaces.
@@ -83,6 +96,7 @@ impl<'a> Wishes<'a> {
             last_id: get("Nats-Expected-Last-Msg-Id"),
             rollup: get("Nats-Rollup").map(|text| rollup(text, allows)).transpose()?,
             ttl: get("Nats-TTL").map(|text| ttl(text, allows)).transpose()?,
+            batch: batch(block),
         };
         if wishes.last_subject.is_some() && wishes.last_subject_seq.is_none() {
             return Err(Code::StreamExpectedLastSeqPerSubjectInvalid.error());
@@ -98,6 +112,15 @@ pub struct Allows {
     pub rollup: bool,
     /// `allow_msg_ttl`.
     pub ttl: bool,
+}
+
+/// The batch that a message is in, as far as it says.
+#[must_use]
+pub fn batch(block: &[u8]) -> Option<Batch<'_>> {
+    let id = header(block, "Nats-Batch-Id").filter(|id| !id.is_empty())?;
+    let number = header(block, "Nats-Batch-Sequence").map(sequence);
+    let sequence = number.filter(|number| *number != u64::MAX);
+    Some(Batch { id, sequence, commit: header(block, "Nats-Batch-Commit") })
 }
 
 /// What is no number is a sequence that no message has: the condition does not hold.
@@ -138,11 +161,7 @@ fn whole_seconds(text: &str) -> Result<i64, time::NotATime> {
 
 /// Headers that ask for what this server does not do: a publish that was stored without it would be a lie.
 fn unsupported(block: &[u8]) -> Result<(), ApiError> {
-    let asked = [
-        ("Nats-Incr", Code::MessageIncrDisabled),
-        ("Nats-Batch-Id", Code::AtomicPublishDisabled),
-        ("Nats-Schedule", Code::MessageSchedulesDisabled),
-    ];
+    let asked = [("Nats-Incr", Code::MessageIncrDisabled), ("Nats-Schedule", Code::MessageSchedulesDisabled)];
     match asked.into_iter().find(|(name, _)| header(block, name).is_some()) {
         Some((_, code)) => Err(code.error()),
         None => Ok(()),
@@ -162,6 +181,12 @@ pub struct PubAck {
     /// It was stored before.
     #[serde(default, skip_serializing_if = "super::stream::is_false")]
     pub duplicate: bool,
+    /// The batch that it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// How many messages the batch had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
 }
 
 #[cfg(test)]
@@ -211,7 +236,6 @@ mod tests {
         assert_eq!(error("Nats-TTL", "10ms", ALL), 10165);
         assert_eq!(error("Nats-TTL", "soon", ALL), 10165);
         assert_eq!(error("Nats-Incr", "1", ALL), 10168);
-        assert_eq!(error("Nats-Batch-Id", "b", ALL), 10174);
         assert_eq!(error("Nats-Schedule", "@every 1m", ALL), 10188);
         assert_eq!(error("Nats-Expected-Last-Subject-Sequence-Subject", "a", ALL), 10193);
         assert_eq!(error("Nats-TTL", "0", none), 10165);

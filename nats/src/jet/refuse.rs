@@ -7,7 +7,7 @@ use stele_model::id::Position;
 use stele_model::refusal::{Object, Refusal};
 use stele_model::share::ShareRefusal;
 use stele_model::stream::StreamRefusal;
-use stele_model::stream::records::RecordRefusal;
+use stele_model::stream::records::{BundleRefusal, RecordRefusal, Rollup};
 
 /// The error of a refusal.
 #[must_use]
@@ -85,6 +85,7 @@ fn record_refused(refusal: &RecordRefusal) -> ApiError {
         RecordRefusal::BytesMax => Code::StreamStoreFailed.with("maximum bytes exceeded"),
         RecordRefusal::PerSubjectMax => Code::StreamStoreFailed.with("maximum messages per subject exceeded"),
         RecordRefusal::TooLarge { .. } => Code::StreamMessageExceedsMaximum.error(),
+        RecordRefusal::Bundle(refusal) => batch_refused(refusal),
         // Who knows the record says more.
         RecordRefusal::Impossible => Code::BadRequest.error(),
         RecordRefusal::NoRollup => Code::StreamRollupFailed.with("rollup not permitted"),
@@ -95,6 +96,23 @@ fn record_refused(refusal: &RecordRefusal) -> ApiError {
         RecordRefusal::NoRecord => Code::NoMessageFound.error(),
         RecordRefusal::SubjectsOverlap => Code::StreamSubjectOverlap.error(),
         RecordRefusal::NotByRecord | RecordRefusal::NotSingle => Code::StreamNotFound.error(),
+    }
+}
+
+fn batch_refused(refusal: &BundleRefusal) -> ApiError {
+    match refusal {
+        BundleRefusal::Disabled => Code::AtomicPublishDisabled.error(),
+        BundleRefusal::Id => Code::AtomicPublishInvalidBatchId.error(),
+        BundleRefusal::NoSequence => Code::AtomicPublishMissingSeq.error(),
+        BundleRefusal::Incomplete => Code::AtomicPublishIncompleteBatch.error(),
+        BundleRefusal::End => Code::AtomicPublishInvalidBatchCommit.error(),
+        BundleRefusal::TooLarge { max } => Code::AtomicPublishTooLargeBatch.with(max),
+        BundleRefusal::TooMany => Code::AtomicPublishTooManyInflight.error(),
+        BundleRefusal::LastId => Code::AtomicPublishUnsupportedHeaderBatch.with("Nats-Expected-Last-Msg-Id"),
+        BundleRefusal::Duplicate => Code::AtomicPublishContainsDuplicateMessage.error(),
+        BundleRefusal::Condition => Code::StreamWrongLastSequenceConstant.error(),
+        BundleRefusal::Rollup(Rollup::Subject) => Code::StreamRollupFailed.with("batch rollup sub invalid"),
+        BundleRefusal::Rollup(Rollup::All) => Code::StreamRollupFailed.with("batch rollup all invalid"),
     }
 }
 

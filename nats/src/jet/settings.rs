@@ -86,6 +86,7 @@ pub fn of_stream(config: &StreamConfig) -> StreamSettings {
         deny_purge: config.deny_purge,
         sealed: config.sealed,
         no_ack: config.no_ack,
+        bundles: config.allow_atomic,
         rename: config.subject_transform.as_ref().and_then(rename),
         echo: config.republish.as_ref().and_then(echo),
     };
@@ -175,6 +176,7 @@ fn from_settings(name: &str, settings: &StreamSettings, records: &RecordSettings
         deny_purge: records.deny_purge,
         allow_rollup_hdrs: records.rollup,
         allow_msg_ttl: records.record_ttl,
+        allow_atomic: records.bundles,
         subject_delete_marker_ttl: nanos(records.marker_ttl_ms),
         ..StreamConfig::default()
     }

@@ -118,16 +118,16 @@ pub fn update_from(old: &StreamConfig, mut new: StreamConfig) -> Result<StreamCo
     without_batches(new)
 }
 
-/// Publishes in batches are allowed by nobody here, and the answer says so: tools ask for them whether they send any or not, and a batch that is
-/// sent is refused by itself. Who wants no change of what it asked for is refused.
+/// Batches that are answered now and then (fast ones) are allowed by nobody here, and the answer says so: tools ask for them whether they send
+/// any or not. Who wants no change of what it asked for is refused.
 fn without_batches(mut config: StreamConfig) -> Result<StreamConfig, ApiError> {
-    if !config.allow_atomic && !config.allow_batched {
+    if !config.allow_batched {
         return Ok(config);
     }
     if config.pedantic {
-        return Err(pedantic("batches of publishes are not supported by this server"));
+        return Err(pedantic("fast batches of publishes are not supported by this server"));
     }
-    (config.allow_atomic, config.allow_batched) = (false, false);
+    config.allow_batched = false;
     versions::stamp_stream(&mut config);
     Ok(config)
 }
@@ -384,10 +384,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_that_were_asked_for_are_told_not_to_be_allowed() {
+    fn fast_batches_that_were_asked_for_are_told_not_to_be_allowed() {
         let asked = |pedantic| StreamConfig {
             name: "s".to_owned(),
-            allow_atomic: true,
             allow_batched: true,
             pedantic,
             ..StreamConfig::default()
@@ -395,7 +394,7 @@ mod tests {
         let plain = create(StreamConfig { name: "s".to_owned(), ..StreamConfig::default() }, "s").unwrap();
         assert_eq!(create(asked(false), "s"), Ok(plain.clone()));
         let changed = update_from(&plain, update(asked(false), "s").unwrap()).unwrap();
-        assert_eq!((changed.allow_atomic, changed.allow_batched), (false, false));
+        assert!(!changed.allow_batched);
         assert_eq!(create(asked(true), "s").unwrap_err().err_code, 10157);
     }
 }

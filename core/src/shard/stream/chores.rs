@@ -87,7 +87,11 @@ impl Chores {
 
 impl Shard {
     pub(in crate::shard) fn streams_deadline(&self) -> Option<Now> {
-        if self.streams.purges.is_empty() { self.streams.chores.deadline() } else { Some(Now(0)) }
+        if !self.streams.purges.is_empty() {
+            return Some(Now(0));
+        }
+        let due = [self.streams.chores.deadline(), self.streams.bundles.deadline()];
+        due.into_iter().flatten().min()
     }
 
     /// After a start, or when the clock is trusted again: everything may have become due meanwhile.
@@ -101,6 +105,7 @@ impl Shard {
     pub(in crate::shard) fn step_streams(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now();
         self.sweep();
+        self.streams.bundles.expire(now);
         for _ in 0..PARTITIONS_MAX {
             let Some(&(at, id)) = self.streams.chores.timers.first().filter(|(at, _)| *at <= now) else {
                 break;

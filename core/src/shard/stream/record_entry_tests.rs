@@ -1,7 +1,7 @@
 //! Golden bytes of what streams log that tell their records apart, and that what was cut is refused.
 
 use super::entry::{StreamEntry, put_put_partition, put_records_gone};
-use crate::shard::entry::{Entry, Target, begin_publish, put_marks, put_publish_run};
+use crate::shard::entry::{Entry, Target, begin_publish, put_bundle, put_marks, put_publish_run};
 use crate::stream::records::Marks;
 use bytes::Bytes;
 use stele_model::id::{NamespaceId, Position, QueueId, Revision};
@@ -35,6 +35,7 @@ fn spec() -> PartitionSpec {
         deny_purge: true,
         sealed: true,
         no_ack: true,
+        bundles: false,
         rename: None,
         echo: None,
     };
@@ -56,14 +57,15 @@ fn telling() -> PartitionSpec {
     ];
     let to = Renaming { from: Pattern::new("a.*.*.>").expect("it is well formed"), to: pieces };
     let records = spec.settings.records.as_mut().expect("it tells its records apart");
+    records.bundles = true;
     records.rename = Some(to.clone());
     records.echo = Some(Echo { to, head_only: true });
     spec
 }
 
-fn entries() -> [(&'static str, Vec<u8>); 4] {
-    let mut all: [Vec<u8>; 4] = Default::default();
-    let [gone, marked, put, put_telling] = &mut all;
+fn entries() -> [(&'static str, Vec<u8>); 5] {
+    let mut all: [Vec<u8>; 5] = Default::default();
+    let [gone, marked, put, put_telling, bundle] = &mut all;
     let run = |first, count| Run { first: Position(first), count };
     put_records_gone(gone, PARTITION, &[run(5, 3), run(9, 1)]);
     begin_publish(marked, None, 1);
@@ -72,12 +74,17 @@ fn entries() -> [(&'static str, Vec<u8>); 4] {
     marked.extend_from_slice(b"abc");
     put_put_partition(put, Revision(4), &spec());
     put_put_partition(put_telling, Revision(4), &telling());
-    let [gone, marked, put, put_telling] = all;
+    begin_publish(bundle, None, 1);
+    put_publish_run(bundle, 2, 6, &[Target { queue: PARTITION, first: Position(40), diverted: false }]);
+    put_bundle(bundle, [MARKS, Marks::NONE].into_iter());
+    bundle.extend_from_slice(b"abcdef");
+    let [gone, marked, put, put_telling, bundle] = all;
     [
         ("records-gone", gone),
         ("publish-marked", marked),
         ("put-partition-records", put),
         ("put-partition-telling", put_telling),
+        ("publish-bundle", bundle),
     ]
 }
 
@@ -91,7 +98,10 @@ fn entries_are_the_golden_bytes() {
 
 #[test]
 fn terms_and_settings_read_back() {
-    let [_, (_, marked), (_, put), (_, put_telling)] = entries();
+    let [_, (_, marked), (_, put), (_, put_telling), (_, bundle)] = entries();
+    let Ok(Entry::Publish(publish)) = Entry::parse(&bundle) else { panic!("a publish") };
+    assert_eq!((publish.bundle, publish.marks), (Some(vec![MARKS, Marks::NONE]), None));
+    assert_eq!(&bundle[publish.records_at as usize..], b"abcdef");
     let Ok(Entry::Publish(publish)) = Entry::parse(&marked) else { panic!("a publish") };
     assert_eq!(publish.marks, Some(MARKS));
     assert_eq!(&marked[publish.records_at as usize..], b"abc");

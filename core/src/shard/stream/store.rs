@@ -90,6 +90,21 @@ impl Shard {
         }
     }
 
+    /// Puts the records of a bundle into a partition, each with its own terms, the same in replay.
+    pub(in crate::shard) fn admit_bundle(
+        &mut self,
+        target: &Target,
+        place: Place,
+        (bytes, heads): (&[u8], &[Head]),
+        marks: &[Marks<'_>],
+        time: Now,
+    ) {
+        for ((n, head), marks) in (0..).zip(heads).zip(marks) {
+            let target = Target { first: Position(target.first.0 + n), ..*target };
+            self.admit_singles(&target, place, (bytes, std::slice::from_ref(head)), *marks, time);
+        }
+    }
+
     /// Puts records into a partition that tells them apart, the same in replay.
     pub(in crate::shard) fn admit_singles(
         &mut self,

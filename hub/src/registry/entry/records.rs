@@ -15,7 +15,8 @@ const SEALED: u16 = 16;
 const NO_ACK: u16 = 32;
 const ECHO: u16 = 64;
 const RENAME: u16 = 128;
-const ALL: u16 = 255;
+const BUNDLES: u16 = 256;
+const ALL: u16 = 511;
 
 pub(super) fn write(out: &mut Writer, of: &RecordSettings) {
     out.count(of.subjects.len());
@@ -49,7 +50,8 @@ pub(super) fn write(out: &mut Writer, of: &RecordSettings) {
             | flag(of.sealed, SEALED)
             | flag(of.no_ack, NO_ACK)
             | flag(of.echo.is_some(), ECHO)
-            | flag(of.rename.is_some(), RENAME),
+            | flag(of.rename.is_some(), RENAME)
+            | flag(of.bundles, BUNDLES),
     );
     if let Some(Echo { to, head_only }) = &of.echo {
         out.bool(*head_only);
@@ -114,6 +116,7 @@ pub(super) fn read(input: &mut Reader<'_>) -> Result<RecordSettings, Wrong> {
         deny_purge: flags & DENY_PURGE != 0,
         sealed: flags & SEALED != 0,
         no_ack: flags & NO_ACK != 0,
+        bundles: flags & BUNDLES != 0,
         rename,
         echo,
     })

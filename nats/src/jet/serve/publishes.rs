@@ -4,7 +4,7 @@
 
 use super::Jet;
 use crate::jet::error::ApiError;
-use crate::jet::publish::{Allows, PubAck, Rollup, Ttl, Wishes, header};
+use crate::jet::publish::{self, Allows, Batch, PubAck, Rollup, Ttl, Wishes, header};
 use crate::jet::refuse::refused;
 use crate::jet::stored::Message;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use stele_model::id::{Position, Ticket};
 use stele_model::outcome::Published;
 use stele_model::refusal::Refusal;
 use stele_model::stream::StreamRefusal;
-use stele_model::stream::records::{self, LastOf, Terms};
+use stele_model::stream::records::{self, BundleEnd, BundleTerms, Bundled, LastOf, Terms};
 use stele_model::subject::Pattern;
 use stele_record::View;
 use stele_record::nats::Parts;
@@ -55,8 +55,19 @@ fn terms(wishes: &Wishes<'_>, marker: bool) -> Terms {
             Some(Ttl::Seconds(seconds)) => records::Ttl::Ms(seconds.saturating_mul(1000)),
         },
         marker,
+        bundle: wishes.batch.map(bundle),
         impossible: false,
     }
+}
+
+fn bundle(of: Batch<'_>) -> BundleTerms {
+    let end = match of.commit {
+        None => BundleEnd::More,
+        Some("1") => BundleEnd::Here,
+        Some("eob") => BundleEnd::Before,
+        Some(_) => BundleEnd::Unknown,
+    };
+    BundleTerms { id: Bytes::copy_from_slice(of.id.as_bytes()), sequence: of.sequence, end }
 }
 
 impl Jet {
@@ -74,7 +85,10 @@ impl Jet {
         }
         let terms = match wishes(message.headers) {
             Ok(wishes) => terms(&wishes, is_marker(message.headers)),
-            Err(_) => Terms { impossible: true, ..Terms::default() },
+            Err(_) => {
+                let bundle = publish::batch(message.headers).map(bundle);
+                Terms { impossible: true, bundle, ..Terms::default() }
+            }
         };
         (terms != Terms::default()).then_some(terms)
     }
@@ -85,8 +99,20 @@ impl Jet {
             if !item.awaited {
                 continue;
             }
-            let Some(mut ack) = ack(published, n) else { continue };
+            let Some(Answer { mut ack, batch }) = ack(published, n) else { continue };
             let Ok(view) = View::parse(published.batch.record(n)) else { continue };
+            match batch {
+                Bundled::No => {}
+                // It is known that it came, and no more.
+                Bundled::Waits => {
+                    self.desk.say(Parts::of(&view).reply, b"", b"");
+                    continue;
+                }
+                Bundled::Ends(count) => {
+                    ack.batch = publish::batch(Parts::of(&view).block).map(|batch| batch.id.to_owned());
+                    ack.count = Some(count);
+                }
+            }
             if ack.error.is_some() {
                 // What cannot be read was refused without a word on what it is.
                 ack.error = wishes(Parts::of(&view).block).err().or(ack.error);
@@ -101,13 +127,20 @@ impl Jet {
     }
 }
 
+/// What is said of an item.
+struct Answer {
+    ack: PubAck,
+    batch: Bundled,
+}
+
 /// The answer to an item; `None`: no stream took it and none refused it, or none that acknowledges.
-fn ack(published: &Published, item: u32) -> Option<PubAck> {
+fn ack(published: &Published, item: u32) -> Option<Answer> {
     if let Ok(at) = published.stored.binary_search_by_key(&item, |stored| stored.item)
         && let Some(stored) = published.stored.get(at)
     {
         let (stream, seq) = (stored.stream.clone(), stored.position.0 + 1);
-        return Some(PubAck { error: None, stream, seq, duplicate: stored.duplicate });
+        let ack = PubAck { stream, seq, duplicate: stored.duplicate, ..PubAck::default() };
+        return Some(Answer { ack, batch: stored.bundle });
     }
     let at = published.refused.binary_search_by_key(&item, |(item, _)| *item).ok()?;
     let (_, refusal) = published.refused.get(at)?;
@@ -116,7 +149,8 @@ fn ack(published: &Published, item: u32) -> Option<PubAck> {
         // A queue's refusal is its publisher's alone.
         _ => return None,
     };
-    Some(PubAck { error: Some(refused(refusal)), stream, ..PubAck::default() })
+    let ack = PubAck { error: Some(refused(refusal)), stream, ..PubAck::default() };
+    Some(Answer { ack, batch: Bundled::No })
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //!
 //! `cargo run --release -p stele-testkit --bin nats-loop -- --kills 20 [--seed N]` starts the release binary; with `--address` and `--restart`
 //! the same judge sits over any other server. Writers send again under its id what was not acknowledged, readers settle what they are
-//! given, clients put, update and get keys; all note in a history what they saw (`history.rs` says what must hold of a stream, `register.rs`
+//! given, clients put, update and get keys, others publish batches; all note in a history what they saw (`history.rs` says what must hold of a stream, `register.rs`
 //! of a key). Ends with 1 if a promise was broken.
 #![expect(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 
+mod batches;
 mod history;
 mod keys;
 mod reader;
@@ -22,7 +23,7 @@ use clap::Parser;
 use stele_testkit::kills::{self, Kills};
 use stele_testkit::random::Random;
 
-use crate::run::{CLIENTS, READERS, Shared, WRITERS};
+use crate::run::{BATCHERS, CLIENTS, READERS, Shared, WRITERS};
 
 /// The shortest and the longest time between the start of the server and the kill.
 const LOAD_MS: std::ops::Range<u64> = 200..2_000;
@@ -63,6 +64,10 @@ fn run(Arguments { kills, address }: &Arguments) -> Result<()> {
             let seed = random.any();
             scope.spawn(move || keys::work(shared, client, seed));
         }
+        for client in 0..BATCHERS {
+            let seed = random.any();
+            scope.spawn(move || batches::publish(shared, client, seed));
+        }
         scope.spawn(move || reader::observe(shared));
         let killed = kills.all(&mut victim, LOAD_MS, &mut random, || progress(shared));
         shared.stop(); // writers end when all is acknowledged, readers when all is settled
@@ -97,16 +102,20 @@ fn judge(kills: &Kills, shared: &Shared) -> Result<()> {
         history.reads,
         keys.len()
     );
+    let (batched, batches) = (batches::everything(shared)?, shared.batches());
+    println!("{} batches acknowledged, {} messages of batches stored", batches.len(), batched.len());
     let mut verdict = history.verdict(&stored);
+    verdict.extend(batches::verdict(&batched, &batches));
     for (key, operations) in keys.iter().enumerate() {
         verdict.extend(
             register::violation(operations).map(|text| format!("key {key} is not linearizable: {text}")),
         );
     }
     kills.judge(&verdict)?;
-    ensure!(acknowledged > 0 && settled > 0 && operations > 0, "nothing was proven");
+    let proven = acknowledged > 0 && settled > 0 && operations > 0 && !batches.is_empty();
+    ensure!(proven, "nothing was proven");
     println!(
-        "no acknowledged message lost or doubled, no settled one given again, the floor never back, keys linearizable"
+        "no acknowledged message lost or doubled, no batch torn, no settled one given again, the floor never back, keys linearizable"
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What all clients of a run share, what they need on the server, and the reading of everything at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use stele_testkit::nats::{self, Connection, Message};
 
+use crate::batches::{Batch, STREAM as BATCHES};
 use crate::history::{History, Position, Record};
 use crate::register::Operation;
 
@@ -19,6 +20,7 @@ pub(crate) const WRITERS: u32 = 6;
 pub(crate) const READERS: u32 = 2;
 pub(crate) const CLIENTS: u64 = 6;
 pub(crate) const KEYS: usize = 4;
+pub(crate) const BATCHERS: u64 = 2;
 
 /// How long a server that answers may need to be ready for streams again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,13 +33,16 @@ pub(crate) struct Shared {
     history: Mutex<History>,
     /// What was done to each key.
     keys: Mutex<Vec<Vec<Operation>>>,
+    /// Batches that were acknowledged.
+    batches: Mutex<BTreeSet<Batch>>,
     stop: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let keys = Mutex::new(vec![Vec::new(); KEYS]);
-        Self { address, history: Mutex::default(), keys, stop: AtomicBool::new(false) }
+        let (history, batches) = (Mutex::default(), Mutex::default());
+        Self { address, history, keys, batches, stop: AtomicBool::new(false) }
     }
 
     /// Also after a thread that held it has panicked: the panic is reported by its own thread.
@@ -47,6 +52,10 @@ impl Shared {
 
     pub(crate) fn keys(&self) -> MutexGuard<'_, Vec<Vec<Operation>>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn batches(&self) -> MutexGuard<'_, BTreeSet<Batch>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn stop(&self) {
@@ -71,7 +80,7 @@ impl Shared {
     }
 }
 
-/// Make the stream, its consumer and the bucket.
+/// Make the streams, the consumer and the bucket.
 pub(crate) fn create(address: SocketAddr) -> Result<()> {
     let mut connection = Connection::open(address)?;
     let hour = 3_600_000_000_000u64;
@@ -86,7 +95,9 @@ pub(crate) fn create(address: SocketAddr) -> Result<()> {
         "{{\"stream_name\":\"{STREAM}\",\"config\":{{\"durable_name\":\"{CONSUMER}\",\"ack_policy\":\"explicit\",\
          \"ack_wait\":2000000000,\"max_ack_pending\":500}}}}"
     );
+    let batches = format!("{{\"name\":\"{BATCHES}\",\"subjects\":[\"{BATCHES}.>\"],\"allow_atomic\":true}}");
     let asked = [
+        (format!("STREAM.CREATE.{BATCHES}"), batches),
         (format!("STREAM.CREATE.{STREAM}"), stream),
         (format!("STREAM.CREATE.{BUCKET}"), bucket),
         (format!("CONSUMER.CREATE.{STREAM}.{CONSUMER}"), consumer),

@@ -20,7 +20,8 @@ const GROUPS_MAX: u16 = 256;
 const MARKER_TTL: u16 = 512;
 const ECHO: u16 = 1024;
 const RENAME: u16 = 2048;
-const ALL: u16 = 4095;
+const BUNDLES: u16 = 4096;
+const ALL: u16 = 8191;
 
 pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
     let flag = |is: bool, bit: u16| if is { bit } else { 0 };
@@ -36,7 +37,8 @@ pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
             | flag(of.groups_max.is_some(), GROUPS_MAX)
             | flag(of.marker_ttl_ms.is_some(), MARKER_TTL)
             | flag(of.echo.is_some(), ECHO)
-            | flag(of.rename.is_some(), RENAME),
+            | flag(of.rename.is_some(), RENAME)
+            | flag(of.bundles, BUNDLES),
     );
     out.put_u8(match of.discard {
         Discard::Old => 1,
@@ -149,6 +151,7 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<RecordSettings, String> {
         deny_purge: has(DENY_PURGE),
         sealed: has(SEALED),
         no_ack: has(NO_ACK),
+        bundles: has(BUNDLES),
         rename,
         echo,
     })

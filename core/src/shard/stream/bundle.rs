@@ -1,11 +1,12 @@
-//! Batches of records that are stored whole or not at all.
+//! Bundles of records that are stored whole or not at all.
 //!
-//! Called by [`super::super::publish`] for each record that its publisher puts into a batch. Records of a batch wait in memory until it ends;
-//! then all are decided on together, and stored by one entry, or none is. What must hold: nothing of a batch that waits is logged, so a crash
-//! is its end (S1); what is decided on at its end is the state then, with the batch's own records in it; what waits is bounded
-//! ([`BATCHES_MAX`], [`WAITING_BYTES_MAX`]), and nothing waits longer than [`IDLE_MS_MAX`] for the next record.
+//! Called by [`super::super::publish`] for each record that its publisher puts into a bundle. Records of a bundle wait in memory until it ends;
+//! then all are decided on together, and stored by one entry, or none is. What must hold: nothing of a bundle that waits is logged, so a crash
+//! is its end (S1); what is decided on at its end is the state then, with the bundle's own records in it; what waits is bounded
+//! ([`BUNDLES_MAX`], [`WAITING_BYTES_MAX`]), and nothing waits longer than [`IDLE_MS_MAX`] for the next record.
 
 use super::Shard;
+use super::marks::MARKS_BYTES_MAX;
 use crate::shard::Mutant;
 use crate::stream::Partition;
 use crate::stream::dedupe::ID_BYTES_MAX;
@@ -16,59 +17,60 @@ use stele_model::publish::Publishes;
 use stele_model::refusal::Refusal;
 use stele_model::stream::StreamRefusal;
 use stele_model::stream::records::{
-    BatchEnd, BatchTerms, Discard, LastOf, RecordRefusal, RecordSettings, Rollup, Terms, Ttl,
+    BundleEnd, BundleRefusal, BundleTerms, Discard, LastOf, RecordRefusal, RecordSettings, Rollup, Terms, Ttl,
 };
 use stele_record::View;
 
-/// Records of one batch.
-pub(in crate::shard) const RECORDS_MAX: u32 = 1000;
-/// Batches that wait in one partition.
+/// Records of one bundle.
+const RECORDS_MAX: u32 = 1000;
+/// Bundles that wait in one partition.
 const OF_PARTITION_MAX: usize = 50;
-/// Batches that wait in a shard.
-const BATCHES_MAX: usize = 1000;
+/// Bundles that wait in a shard.
+const BUNDLES_MAX: usize = 1000;
 /// Bytes of all records that wait in a shard.
 const WAITING_BYTES_MAX: usize = 64 << 20;
-/// Longest name of a batch, bytes.
+/// Longest name of a bundle, bytes.
 const ID_MAX: usize = 64;
-/// Longest wait for the next record of a batch, ms.
+/// Longest wait for the next record of a bundle, ms.
 const IDLE_MS_MAX: u64 = 10_000;
 
-/// What waits for the end of its batch.
+/// What waits for the end of its bundle.
 #[derive(Debug, Default)]
-pub(in crate::shard) struct Batches {
+pub(in crate::shard) struct Bundles {
     waiting: BTreeMap<(QueueId, Bytes), Waiting>,
     /// Bytes of all of them.
     bytes: usize,
-    /// No batch is over before this; `None`: there is none.
+    /// No bundle is over before this; `None`: there is none.
     due: Option<Now>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    records: Vec<BatchRecord>,
+    records: Vec<BundleRecord>,
+    /// Bytes that they take in an entry.
     bytes: usize,
     due: Now,
 }
 
-/// A record of a batch.
+/// A record of a bundle.
 #[derive(Debug)]
-pub(in crate::shard) struct BatchRecord {
+pub(in crate::shard) struct BundleRecord {
     pub(in crate::shard) record: Bytes,
     pub(in crate::shard) terms: Terms,
 }
 
-/// What came of a record of a batch.
+/// What came of a record of a bundle.
 #[derive(Debug)]
-pub(in crate::shard) enum Batched {
+pub(in crate::shard) enum Joined {
     /// It waits for the others.
     Waits,
-    /// It ends its batch, which is to be stored: these.
-    Ends(Vec<BatchRecord>),
-    /// The batch is no more, if there was one.
+    /// It ends its bundle, which is to be stored: these.
+    Ends(Vec<BundleRecord>),
+    /// The bundle is no more, if there was one.
     Refused(Refusal),
 }
 
-impl Batches {
+impl Bundles {
     fn take(&mut self, key: &(QueueId, Bytes)) -> Option<Waiting> {
         let waiting = self.waiting.remove(key)?;
         self.bytes -= waiting.bytes;
@@ -79,7 +81,7 @@ impl Batches {
         self.due
     }
 
-    /// Forgets batches that nobody goes on with.
+    /// Forgets bundles that nobody goes on with.
     pub(in crate::shard) fn expire(&mut self, now: Now) {
         if self.due.is_none_or(|due| due > now) {
             return;
@@ -89,7 +91,7 @@ impl Batches {
         self.bytes = self.waiting.values().map(|waiting| waiting.bytes).sum();
     }
 
-    /// A partition is gone, or takes no batches any more.
+    /// A partition is gone.
     pub(in crate::shard) fn forget(&mut self, partition: QueueId) {
         self.waiting.retain(|(of, _), _| *of != partition);
         self.bytes = self.waiting.values().map(|waiting| waiting.bytes).sum();
@@ -101,39 +103,38 @@ impl Batches {
 }
 
 impl Shard {
-    /// Takes up a record of a batch; `bytes_max`: what one entry can hold of them.
-    pub(in crate::shard) fn batch(
+    /// Takes up a record of a bundle; `bytes_max`: what one entry can hold of them.
+    pub(in crate::shard) fn bundle(
         &mut self,
         id: QueueId,
         (batch, item): (&Publishes, u32),
         terms: &Terms,
         bytes_max: usize,
         now: Now,
-    ) -> Batched {
-        let is_half = self.makes(Mutant::HalfBatch);
-        let Some(partition) = self.streams.partitions.get(&id) else { return Batched::Waits };
-        let Some(settings) = partition.by_record() else { return Batched::Waits };
-        let batches = &mut self.streams.batches;
-        batches.expire(now);
+    ) -> Joined {
+        let is_half = self.makes(Mutant::HalfBundle);
+        let Some(partition) = self.streams.partitions.get(&id) else { return Joined::Waits };
+        let Some(settings) = partition.by_record() else { return Joined::Waits };
+        let bundles = &mut self.streams.bundles;
+        bundles.expire(now);
         let of = Joining { partition, settings, terms, bytes_max, now };
-        let record = batch.bytes.slice_ref(batch.record(item));
-        let ended = of.join(batches, record).and_then(|ended| match ended {
+        let ended = of.join(bundles, batch.record(item)).and_then(|ended| match ended {
             Some(mut records) => {
                 if is_half {
                     records.pop();
                 }
-                check(partition, settings, &records, now).map(|()| Batched::Ends(records))
+                check(partition, settings, &records, now).map(|()| Joined::Ends(records))
             }
-            None => Ok(Batched::Waits),
+            None => Ok(Joined::Waits),
         });
         ended.unwrap_or_else(|why| {
             let stream = partition.spec.stream.clone();
-            Batched::Refused(Refusal::Stream(StreamRefusal::Record { stream, why }))
+            Joined::Refused(Refusal::Stream(StreamRefusal::Record { stream, why }))
         })
     }
 }
 
-/// A record that joins its batch.
+/// A record that joins its bundle.
 struct Joining<'a> {
     partition: &'a Partition,
     settings: &'a RecordSettings,
@@ -143,38 +144,42 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// The whole batch, if the record ends it.
-    fn join(&self, batches: &mut Batches, record: Bytes) -> Result<Option<Vec<BatchRecord>>, RecordRefusal> {
-        let Some(BatchTerms { id, sequence, end }) = &self.terms.batch else { return Ok(None) };
-        self.check_single(&record)?;
-        if !self.settings.batches {
-            return Err(RecordRefusal::NoBatches);
+    /// The whole bundle, if the record ends it.
+    fn join(&self, bundles: &mut Bundles, record: &[u8]) -> Result<Option<Vec<BundleRecord>>, RecordRefusal> {
+        let Some(BundleTerms { id, sequence, end }) = &self.terms.bundle else { return Ok(None) };
+        self.check_single(record)?;
+        if !self.settings.bundles {
+            return Err(RecordRefusal::Bundle(BundleRefusal::Disabled));
         }
         if id.len() > ID_MAX {
-            return Err(RecordRefusal::BatchId);
+            return Err(RecordRefusal::Bundle(BundleRefusal::Id));
         }
-        let sequence = sequence.ok_or(RecordRefusal::BatchSequence)?;
+        let sequence = sequence.ok_or(RecordRefusal::Bundle(BundleRefusal::NoSequence))?;
         let key = (self.partition.spec.id, id.clone());
-        let size = sequence.saturating_sub(u64::from(*end == BatchEnd::Before));
+        let size = sequence.saturating_sub(u64::from(*end == BundleEnd::Before));
         let is_large = size > u64::from(RECORDS_MAX);
-        let too_large = || RecordRefusal::BatchTooLarge { max: RECORDS_MAX };
-        if !batches.waiting.contains_key(&key) {
+        let too_large = || RecordRefusal::Bundle(BundleRefusal::TooLarge { max: RECORDS_MAX });
+        if !bundles.waiting.contains_key(&key) {
             if sequence != 1 {
-                return Err(if is_large { too_large() } else { RecordRefusal::BatchIncomplete });
+                return Err(if is_large {
+                    too_large()
+                } else {
+                    RecordRefusal::Bundle(BundleRefusal::Incomplete)
+                });
             }
-            let is_full = batches.waiting.len() >= BATCHES_MAX || batches.bytes >= WAITING_BYTES_MAX;
-            if is_full || batches.of_partition(key.0) >= OF_PARTITION_MAX {
-                return Err(RecordRefusal::BatchesMax);
+            let is_full = bundles.waiting.len() >= BUNDLES_MAX || bundles.bytes >= WAITING_BYTES_MAX;
+            if is_full || bundles.of_partition(key.0) >= OF_PARTITION_MAX {
+                return Err(RecordRefusal::Bundle(BundleRefusal::TooMany));
             }
         }
-        // Whatever goes wrong from here on is the batch's end: so it is taken, and put back.
-        let mut waiting = batches.take(&key).unwrap_or_default();
-        if *end == BatchEnd::Unknown {
-            return Err(RecordRefusal::BatchEnd);
+        // Whatever goes wrong from here on is the bundle's end: so it is taken, and put back.
+        let mut waiting = bundles.take(&key).unwrap_or_default();
+        if *end == BundleEnd::Unknown {
+            return Err(RecordRefusal::Bundle(BundleRefusal::End));
         }
         let is_next = sequence == waiting.records.len() as u64 + 1;
-        if !is_next || (sequence == 1 && *end == BatchEnd::Before) {
-            return Err(RecordRefusal::BatchIncomplete);
+        if !is_next || (sequence == 1 && *end == BundleEnd::Before) {
+            return Err(RecordRefusal::Bundle(BundleRefusal::Incomplete));
         }
         if is_large {
             return Err(too_large());
@@ -182,27 +187,30 @@ impl Joining<'_> {
         if self.terms.impossible {
             return Err(RecordRefusal::Impossible);
         }
-        if *end != BatchEnd::Before {
-            waiting.bytes += record.len();
-            let bytes_max = self.bytes_max.min(WAITING_BYTES_MAX.saturating_sub(batches.bytes));
+        if *end != BundleEnd::Before {
+            let id = self.terms.id.as_ref().map_or(0, Bytes::len);
+            waiting.bytes += record.len() + MARKS_BYTES_MAX + id;
+            let bytes_max = self.bytes_max.min(WAITING_BYTES_MAX.saturating_sub(bundles.bytes));
             if waiting.bytes > bytes_max {
-                return Err(RecordRefusal::BatchTooLarge { max: u32::try_from(bytes_max).unwrap_or(u32::MAX) });
+                return Err(RecordRefusal::Bundle(BundleRefusal::TooLarge {
+                    max: u32::try_from(bytes_max).unwrap_or(u32::MAX),
+                }));
             }
-            let terms = Terms { batch: None, ..self.terms.clone() };
+            let terms = Terms { bundle: None, ..self.terms.clone() };
             // A copy: else what waits would hold all that came with it.
-            waiting.records.push(BatchRecord { record: Bytes::copy_from_slice(&record), terms });
+            waiting.records.push(BundleRecord { record: Bytes::copy_from_slice(record), terms });
         }
-        if *end != BatchEnd::More {
+        if *end != BundleEnd::More {
             return Ok(Some(waiting.records));
         }
         waiting.due = self.now.plus_ms(IDLE_MS_MAX);
-        batches.due = Some(batches.due.map_or(waiting.due, |due| due.min(waiting.due)));
-        batches.bytes += waiting.bytes;
-        batches.waiting.insert(key, waiting);
+        bundles.due = Some(bundles.due.map_or(waiting.due, |due| due.min(waiting.due)));
+        bundles.bytes += waiting.bytes;
+        bundles.waiting.insert(key, waiting);
         Ok(None)
     }
 
-    /// What is refused of a single record, whatever batch it is in.
+    /// What is refused of a single record, whatever bundle it is in.
     fn check_single(&self, record: &[u8]) -> Result<(), RecordRefusal> {
         if self.settings.sealed {
             return Err(RecordRefusal::Sealed);
@@ -213,15 +221,15 @@ impl Joining<'_> {
     }
 }
 
-/// Whether a whole batch may be stored: each record on the state with those before it in.
+/// Whether a whole bundle may be stored: each record on the state with those before it in.
 fn check(
     partition: &Partition,
     settings: &RecordSettings,
-    batch: &[BatchRecord],
+    bundle: &[BundleRecord],
     now: Now,
 ) -> Result<(), RecordRefusal> {
     let mut before = Before::default();
-    for (n, BatchRecord { record, terms }) in (0..).zip(batch) {
+    for (n, BundleRecord { record, terms }) in (0..).zip(bundle) {
         let subject = View::parse(record).map_or(&[][..], |view| view.key());
         check_terms(partition, settings, (terms, subject), (n, &mut before), now)?;
         *before.subjects.entry(subject).or_default() += 1;
@@ -231,7 +239,7 @@ fn check(
     Ok(())
 }
 
-/// What of a batch comes before a record.
+/// What of a bundle comes before a record.
 #[derive(Default)]
 struct Before<'a> {
     /// How many of each subject.
@@ -249,7 +257,7 @@ fn check_terms<'a>(
 ) -> Result<(), RecordRefusal> {
     let Some(records) = &partition.records else { return Ok(()) };
     if terms.last_id.is_some() {
-        return Err(RecordRefusal::BatchLastId);
+        return Err(RecordRefusal::Bundle(BundleRefusal::LastId));
     }
     if terms.stream.as_ref().is_some_and(|stream| *stream != partition.spec.stream) {
         return Err(RecordRefusal::OtherStream);
@@ -262,7 +270,7 @@ fn check_terms<'a>(
         let is_known = || records.dedupe.get(id, now_ms, settings.dedupe_ms).is_some();
         let is_there = settings.dedupe_ms > 0 && is_known();
         if id.len() > ID_BYTES_MAX || is_there || !before.ids.insert(id) {
-            return Err(RecordRefusal::BatchDuplicate);
+            return Err(RecordRefusal::Bundle(BundleRefusal::Duplicate));
         }
     }
     if let Some(end) = terms.end {
@@ -271,13 +279,13 @@ fn check_terms<'a>(
             return Err(RecordRefusal::WrongEnd { is });
         }
         if n > 0 {
-            return Err(RecordRefusal::BatchCondition);
+            return Err(RecordRefusal::Bundle(BundleRefusal::Condition));
         }
     }
     if let Some(LastOf { subjects, position }) = &terms.last {
         let of = subjects.as_ref().map_or(subject, |pattern| pattern.as_bytes());
         if before.subjects.contains_key(of) {
-            return Err(RecordRefusal::BatchCondition);
+            return Err(RecordRefusal::Bundle(BundleRefusal::Condition));
         }
         let last = match subjects {
             Some(subjects) => partition.last(std::slice::from_ref(subjects)),
@@ -291,14 +299,14 @@ fn check_terms<'a>(
     match terms.rollup {
         Some(_) if !settings.rollup || settings.deny_purge => Err(RecordRefusal::NoRollup),
         Some(Rollup::Subject) if before.subjects.contains_key(subject) => {
-            Err(RecordRefusal::BatchRollup(Rollup::Subject))
+            Err(RecordRefusal::Bundle(BundleRefusal::Rollup(Rollup::Subject)))
         }
-        Some(Rollup::All) if n > 0 => Err(RecordRefusal::BatchRollup(Rollup::All)),
+        Some(Rollup::All) if n > 0 => Err(RecordRefusal::Bundle(BundleRefusal::Rollup(Rollup::All))),
         _ => Ok(()),
     }
 }
 
-/// Whether a stream that refuses what it has no room for has room for so many records of a batch.
+/// Whether a stream that refuses what it has no room for has room for so many records of a bundle.
 fn check_room(
     partition: &Partition,
     settings: &RecordSettings,
