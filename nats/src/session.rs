@@ -14,6 +14,7 @@ mod partial;
 mod permissions;
 mod pings;
 mod publish;
+mod repeat;
 mod subscribe;
 
 use crate::codec::options::Options;
@@ -250,7 +251,7 @@ impl Session for Connection {
                 && let Some((publish, len)) = plain_publish(&input[used..], &self.profile.limits)
             {
                 self.publish(now, (input, used), &publish, out);
-                used += len;
+                used += len + self.repeat((input, used), (&publish, len), out);
                 continue;
             }
             match parse(&input[used..], &self.profile.limits) {

@@ -39,6 +39,11 @@ impl Permissions {
         self.last.1 || self.may_answer(now, subject)
     }
 
+    /// Whether what [`Self::may_publish`] has just said of a subject holds for the next publish, too: it was not an answer that counts.
+    pub(super) fn holds_for(&self, subject: &[u8]) -> bool {
+        self.grants.is_none() || (self.last.1 && self.last.0 == subject)
+    }
+
     fn may_answer(&mut self, now: Now, subject: &[u8]) -> bool {
         let Some((left, until)) = self.requests.get_mut(subject) else { return false };
         let may = now < *until && *left > 0;

@@ -123,6 +123,31 @@ fn subjects_that_cannot_be_are_refused_and_the_connection_stays() {
 }
 
 #[test]
+fn messages_that_repeat_a_line_are_told_apart_from_those_that_do_not() {
+    check(
+        "a> SUB foo 1
+         a> SUB fob 2
+         b> PUB foo 1|x|PUB foo 1|y|PUB foo 1|z|PUB fob 1|q|PUB foo 2|ab|PUB foo 2|PI|PING
+         a< MSG foo 1 1|x|MSG foo 1 1|y|MSG foo 1 1|z|MSG fob 2 1|q|MSG foo 1 2|ab|MSG foo 1 2|PI
+         b< PONG|INFO
+         b> PUB foo 1|x|PUB foo 1|yz|PING
+         a< MSG foo 1 1|x
+         b< -ERR 'Unknown Protocol Operation'|closed",
+    );
+    check(
+        "! v verbose
+         v> PUB foo 1|x|PUB foo 1|y
+         v< +OK|+OK
+         ! p pedantic
+         p> PUB foo.* 1|x|PUB foo.* 1|y
+         p< -ERR 'Invalid Publish Subject'|-ERR 'Invalid Publish Subject'
+         ! r restricted
+         r> PUB secret 1|x|PUB secret 1|y
+         r< -ERR 'Permissions Violation for Publish to \"secret\"'|-ERR 'Permissions Violation for Publish to \"secret\"'",
+    );
+}
+
+#[test]
 fn what_is_no_command_ends_the_connection() {
     check(
         "a> NONSENSE
