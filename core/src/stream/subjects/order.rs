@@ -105,20 +105,30 @@ impl Order {
             moved(id, number);
             return;
         };
-        let page = &mut self.pages[number as usize];
-        page.ids.insert(at.n, id);
-        moved(id, number);
-        if page.ids.len() <= PAGE_MAX {
-            return;
+        let mut here = (number, at.n);
+        if self.pages[number as usize].ids.len() == PAGE_MAX {
+            // Names that grow fill pages to the brim; others leave them half full.
+            let cut = if at.n == PAGE_MAX { PAGE_MAX } else { PAGE_MAX / 2 };
+            let other = self.split(at.page, cut, &mut moved);
+            if at.n >= cut {
+                here = (other, at.n - cut);
+            }
         }
-        // Names that grow fill pages to the brim; others leave them half full.
-        let cut = if at.n + 1 == page.ids.len() { PAGE_MAX } else { PAGE_MAX / 2 };
-        let upper: Vec<u32> = page.ids.split_off(cut);
+        let (page, n) = here;
+        self.pages[page as usize].ids.insert(n, id);
+        moved(id, page);
+    }
+
+    /// Cuts a page in two; the new one is the number of the upper part.
+    fn split(&mut self, page: usize, cut: usize, mut moved: impl FnMut(u32, u32) -> u64) -> u32 {
         let other = self.begin();
-        let records = upper.iter().map(|id| moved(*id, other)).sum();
-        self.pages[number as usize].records -= records;
-        self.pages[other as usize] = Page { ids: upper, records };
-        self.order.insert(at.page + 1, other);
+        let lower = &mut self.pages[self.order[page] as usize];
+        let ids = lower.ids.split_off(cut);
+        let records = ids.iter().map(|id| moved(*id, other)).sum();
+        lower.records -= records;
+        self.pages[other as usize] = Page { ids, records };
+        self.order.insert(page + 1, other);
+        other
     }
 
     /// Takes out the subject at a place.

@@ -99,7 +99,7 @@ proptest! {
 }
 
 #[test]
-fn a_key_with_one_record_costs_at_most_110_bytes() {
+fn a_key_with_one_record_costs_at_most_80_bytes() {
     let mut subjects = Subjects::default();
     for n in 0..1_000_000u64 {
         let id =
@@ -108,7 +108,7 @@ fn a_key_with_one_record_costs_at_most_110_bytes() {
     }
     assert_eq!(subjects.count(), 1_000_000);
     let bytes = subjects.memory();
-    assert!(bytes <= 110_000_000, "{bytes}");
+    assert!(bytes <= 80_000_000, "{bytes}");
 }
 
 #[test]
