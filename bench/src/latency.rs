@@ -25,6 +25,12 @@ impl Histogram {
         self.total += 1;
     }
 
+    /// Adds what another one has counted.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        self.total += other.total;
+    }
+
     /// The value, in microseconds, that `share` (0 to 1) of all are not above; `None` when nothing was counted.
     pub(crate) fn percentile_us(&self, share: f64) -> Option<f64> {
         let rank = ((self.total as f64 * share).ceil() as u64).max(1);

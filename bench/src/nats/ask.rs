@@ -1,4 +1,4 @@
-//! Requesters: every connection keeps a window of requests under way, one thread drives them all with non-blocking sockets and `poll`.
+//! Requesters: every connection keeps a window of requests under way; a thread or two drive them with non-blocking sockets and `poll`.
 //!
 //! A publish that a stream acknowledges, a KV put and a direct get are requests too. Latency is from handing a request to the socket's
 //! buffer until its answer was read.
@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,11 +22,17 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 const READ_BYTES: usize = 256 << 10;
 /// A connection is not given more while so much is not written.
 const OUT_BYTES_MAX: usize = 64 << 10;
+/// Connections for which one thread is enough.
+const CREW: usize = 16;
+/// Threads at most: the server needs cores, too.
+const CREWS_MAX: usize = 2;
+/// How soon it is noticed that all threads have ended.
+const TICK: Duration = Duration::from_millis(2);
 
 /// Writes a request with a number, to be answered at a reply subject.
-pub(crate) type Request<'a> = dyn Fn(&mut Vec<u8>, u64, &[u8]) + 'a;
+pub(crate) type Request<'a> = dyn Fn(&mut Vec<u8>, u64, &[u8]) + Sync + 'a;
 /// Whether an answer is a good one.
-pub(crate) type Check<'a> = dyn Fn(&Message<'_>) -> Result<()> + 'a;
+pub(crate) type Check<'a> = dyn Fn(&Message<'_>) -> Result<()> + Sync + 'a;
 
 /// What all connections together ask, and until when.
 pub(crate) struct Plan<'a> {
@@ -61,61 +69,120 @@ struct Lane {
     input: Vec<u8>,
 }
 
+/// What the threads have in common.
+#[derive(Default)]
+struct Control {
+    /// Number of the next request.
+    next: AtomicU64,
+    /// Answers count.
+    measures: AtomicBool,
+    /// No more requests.
+    over: AtomicBool,
+    /// Threads that have ended, well or not.
+    ended: AtomicUsize,
+}
+
+/// What one thread has counted.
+struct Tally {
+    records: u64,
+    total: u64,
+    times: Histogram,
+}
+
 /// Runs the load and calls `sample` at both ends of the measured window.
 pub(crate) fn run<S>(plan: &Plan<'_>, sample: impl Fn() -> Result<S>) -> Result<Outcome<S>> {
-    let mut lanes = (0..plan.connections).map(|_| Lane::open(plan.address)).collect::<Result<Vec<_>>>()?;
-    let (begin, mut opened, mut outcome) = (Instant::now() + plan.warm_up, None, None);
-    let end = begin + plan.time;
-    let mut times = Histogram::new();
-    let (mut records, mut total, mut sent) = (0, 0, 0);
+    let crews = plan.connections.div_ceil(CREW).min(CREWS_MAX);
+    let control = Control::default();
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for crew in 0..crews {
+            let lanes = (crew..plan.connections).step_by(crews).map(|_| Lane::open(plan.address));
+            let lanes =
+                lanes.collect::<Result<Vec<_>>>().inspect_err(|_| control.over.store(true, Relaxed))?;
+            let control = &control;
+            threads.push(scope.spawn(move || {
+                let tally = drive(plan, lanes, control);
+                control.ended.fetch_add(1, Relaxed);
+                tally
+            }));
+        }
+        let window = measure(plan, &control, crews, sample);
+        control.over.store(true, Relaxed);
+        let mut sum = Tally { records: 0, total: 0, times: Histogram::new() };
+        for thread in threads {
+            let tally = thread.join().expect("a requester does not panic")?;
+            sum.records += tally.records;
+            sum.total += tally.total;
+            sum.times.merge(&tally.times);
+        }
+        let (before, after, elapsed) = window?;
+        Ok(Outcome { before, after, elapsed, records: sum.records, total: sum.total, times: sum.times })
+    })
+}
+
+/// The window, and the samples at its ends. It ends early when all threads have.
+fn measure<S>(
+    plan: &Plan<'_>,
+    control: &Control,
+    crews: usize,
+    sample: impl Fn() -> Result<S>,
+) -> Result<(S, S, Duration)> {
+    let wait = |time: Duration| {
+        let end = Instant::now() + time;
+        while Instant::now() < end && control.ended.load(Relaxed) < crews {
+            thread::sleep(TICK.min(end.saturating_duration_since(Instant::now())));
+        }
+    };
+    wait(plan.warm_up);
+    let (before, begin) = (sample()?, Instant::now());
+    control.measures.store(true, Relaxed);
+    wait(plan.time);
+    control.measures.store(false, Relaxed);
+    let elapsed = begin.elapsed();
+    Ok((before, sample()?, elapsed))
+}
+
+/// Drives some of the connections until it is over and all is answered.
+fn drive(plan: &Plan<'_>, mut lanes: Vec<Lane>, control: &Control) -> Result<Tally> {
+    let mut tally = Tally { records: 0, total: 0, times: Histogram::new() };
     let mut last_answer = Instant::now();
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let now = Instant::now();
-        let over = now >= end || sent >= plan.count_max;
-        if opened.is_none() && outcome.is_none() && (now >= begin || over) {
-            opened = Some((sample()?, now));
-        }
-        if now >= end
-            && let Some((before, from)) = opened.take()
-        {
-            outcome = Some((before, sample()?, from.elapsed()));
-        }
         for lane in &mut lanes {
-            while !over && sent < plan.count_max && lane.has_room(plan.window) {
+            while lane.has_room(plan.window) && !control.over.load(Relaxed) {
+                let number = control.next.fetch_add(1, Relaxed);
+                if number >= plan.count_max {
+                    control.over.store(true, Relaxed);
+                    break;
+                }
                 lane.under_way.push_back(now);
-                (plan.request)(&mut lane.out, sent, &lane.reply);
-                sent += 1;
+                (plan.request)(&mut lane.out, number, &lane.reply);
             }
             lane.flush()?;
         }
-        if over && lanes.iter().all(|lane| lane.under_way.is_empty()) {
-            if let Some((before, from)) = opened.take() {
-                outcome = Some((before, sample()?, from.elapsed()));
-            }
-            break;
+        if control.over.load(Relaxed) && lanes.iter().all(|lane| lane.under_way.is_empty()) {
+            return Ok(tally);
         }
         ensure!(last_answer.elapsed() < STALL_MAX, "no answer for {STALL_MAX:?}");
-        wait(&lanes)?;
-        for lane in &mut lanes {
-            let answered = lane.receive(&mut buffer, plan.check, |elapsed_ns| {
-                if opened.is_some() {
-                    times.add(elapsed_ns);
-                    records += 1;
+        for n in ready(&lanes)? {
+            let measures = control.measures.load(Relaxed);
+            let answered = lanes[n].receive(&mut buffer, plan.check, |elapsed_ns| {
+                if measures {
+                    tally.times.add(elapsed_ns);
+                    tally.records += 1;
                 }
             })?;
-            total += answered;
+            tally.total += answered;
             if answered > 0 {
                 last_answer = Instant::now();
             }
         }
     }
-    let (before, after, elapsed) = outcome.context("a window that never ended")?;
-    Ok(Outcome { before, after, elapsed, records, total, times })
 }
 
-/// Until a socket can be read, or written where something is to be written.
-fn wait(lanes: &[Lane]) -> Result<()> {
+/// Waits until a socket can be read, or written where something is to be written; those that can be read.
+fn ready(lanes: &[Lane]) -> Result<Vec<usize>> {
     let mut sockets: Vec<PollFd<'_>> = lanes
         .iter()
         .map(|lane| {
@@ -124,9 +191,13 @@ fn wait(lanes: &[Lane]) -> Result<()> {
         })
         .collect();
     match rustix::event::poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 20_000_000 })) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error).context("poll"),
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
+        Err(error) => return Err(error).context("poll"),
     }
+    // Whatever else is told of a socket, its read tells more of.
+    let is_ready = |socket: &PollFd<'_>| socket.revents().intersects(!PollFlags::OUT);
+    Ok(sockets.iter().enumerate().filter(|(_, socket)| is_ready(socket)).map(|(n, _)| n).collect())
 }
 
 impl Lane {
