@@ -3,7 +3,7 @@
 use super::acceptor::{Acceptor, Listener};
 use super::clock::Clock;
 use super::inbox::Inbox;
-use super::io::{self, Dialect, IoMessage, Patience, Rules, Security, Silence, TimedTls};
+use super::io::{self, Dialect, IoMessage, Lookouts, Patience, Rules, Security, Silence, TimedTls};
 use super::logins::Logins;
 use super::memory::Memory;
 use super::readers::Readers;
@@ -18,6 +18,7 @@ use crate::handles;
 use crate::tls::{Tls, TlsError};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -195,6 +196,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     let unfinished = Arc::new(io::Budget::new(config.limits.unfinished_bytes_max as usize));
     let logins =
         Logins::start(default_threads()).map_err(system("start the threads that check passwords"))?;
+    let lookouts = Lookouts::new(cores() / 2);
     for (n, poll) in polls.into_iter().enumerate() {
         let wiring = io::Wiring {
             hub: HubId(n as u16),
@@ -207,6 +209,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             stop: stop.clone(),
             rules: Rules { sessions: dialects::sessions(config)?, guests: Arc::clone(&guests) },
             logins: logins.clone(),
+            lookouts: lookouts.clone(),
             patience: Patience {
                 pending_bytes_max: usize::try_from(config.nats.pending_bytes_max).unwrap_or(usize::MAX),
                 write_deadline_ms: config.nats.write_deadline_ms,
@@ -278,7 +281,11 @@ fn spawn(
 }
 
 fn default_threads() -> usize {
-    thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+    (cores() / 2).max(1)
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// As many as the data directory was made with, else as configured, else by the machine.

@@ -6,6 +6,7 @@
 
 use super::Io;
 use super::message::{IoMessage, Wiring};
+use super::rest::Rest;
 use crate::node::inbox::Inbox;
 use mio::{Events, Poll};
 use std::io;
@@ -68,6 +69,7 @@ impl Door {
     /// Turns the machine of this door until it is told to stop.
     pub(super) fn run(&self, mut poll: Poll, wiring: Wiring) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
+        let mut rest = Rest::new(wiring.lookouts.clone());
         *self.lock() = Some(Io::new(poll.registry().try_clone()?, wiring)?);
         let ended = loop {
             let timeout = match self.lock().as_mut().map(|io| io.turn(&events)) {
@@ -75,10 +77,10 @@ impl Door {
                 Some(Err(error)) => break Err(error),
                 Some(Ok(None)) | None => break Ok(()),
             };
-            match poll.poll(&mut events, timeout.0) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => break Err(error),
-                _ => self.inbox.awake(),
+            if let Err(error) = rest.wait(&mut poll, &mut events, timeout.0) {
+                break Err(error);
             }
+            self.inbox.awake();
         };
         *self.lock() = None;
         ended
@@ -148,6 +150,7 @@ fn is_little(bytes: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::message::{Arrival, Dialect, Guests, Patience, Rules};
+    use super::super::rest::Lookouts;
     use super::super::transport::Security;
     use super::*;
     use crate::node::clock::{Clock, Machine};
@@ -217,6 +220,7 @@ mod tests {
                     guests: Arc::new(Guests::default()),
                 },
                 logins: Logins::start(1).unwrap(),
+                lookouts: Lookouts::new(0),
                 service: |_| Box::new(Greeter),
                 unfinished: Arc::new(super::super::unfinished::Budget::new(usize::MAX)),
                 frame_bytes_max: 1024,

@@ -1,6 +1,7 @@
 //! What an IO thread is sent, what it tells, and what it is wired to.
 
 use super::leave::Farewell;
+use super::rest::Lookouts;
 use super::services::Inquiry;
 use super::transport::Security;
 use super::unfinished::Budget;
@@ -211,6 +212,8 @@ pub(crate) struct Wiring {
     pub rules: Rules,
     /// Checks passwords where that takes long.
     pub logins: Logins,
+    /// Which IO threads may look for events before they sleep.
+    pub lookouts: Lookouts,
     /// Makes the server's own session for a namespace.
     pub service: fn(&str) -> Box<dyn Session + Send>,
     /// What all connections may have begun to send and not finished.
