@@ -52,7 +52,12 @@ impl Stream {
     }
 
     /// Publishes `count` messages, number n to the subject that `tail` gives.
-    pub(crate) fn fill(&mut self, count: u64, body_bytes: usize, tail: &dyn Fn(u64) -> String) -> Result<()> {
+    pub(crate) fn fill(
+        &mut self,
+        count: u64,
+        body_bytes: usize,
+        tail: &(dyn Fn(u64) -> String + Sync),
+    ) -> Result<()> {
         let body = vec![b'x'; body_bytes];
         let request = |out: &mut Vec<u8>, number: u64, reply: &[u8]| {
             wire::publish(out, format!("{}.{}", self.stem, tail(number)).as_bytes(), reply, &body);
