@@ -1,5 +1,5 @@
 //! How an IO thread waits: it sleeps in its poll, but where the next event has lately come at once each time it looks for it a moment first
-//! (ADR 0012).
+//! (ADR 0013).
 //!
 //! Waking a thread whose core has gone idle costs 5 to 20 µs, as much as all the rest of a lone request. What must hold: a thread that is
 //! told nothing within the moment sleeps; few threads look at a time; whoever else wants the core gets it.
