@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use stele_model::op::Op;
 use stele_model::stream::{Append, Appended, Appends, Batch, Format, PartResult, Producer as Numbers};
 
-/// Batches of one partition without an answer, at most; the shard remembers five.
-const OPEN_MAX: usize = 4;
+/// Batches of one partition from the oldest without an answer on, at most; the shard remembers five.
+const OPEN_MAX: u64 = 4;
 
 #[derive(Debug)]
 pub(super) struct Producer {
@@ -24,7 +24,10 @@ pub(super) struct Producer {
 #[derive(Debug, Default)]
 struct Line {
     sequence: u32,
-    open: VecDeque<(BatchId, Append)>,
+    /// Batches ever.
+    made: u64,
+    /// Those without an answer, with how many were made before.
+    open: VecDeque<(u64, BatchId, Append)>,
 }
 
 impl Producer {
@@ -60,7 +63,8 @@ impl Streamer {
     fn batch(&mut self, desk: &mut Desk, part: Part) -> Option<(BatchId, Append)> {
         let producer = self.producer.as_mut()?;
         let line = producer.parts.entry(part).or_default();
-        if line.open.len() >= OPEN_MAX {
+        // A later one may have been answered: what counts is how far back the shard has to remember.
+        if line.open.front().is_some_and(|(before, ..)| line.made - before >= OPEN_MAX) {
             return None;
         }
         let (batch, count) = (desk.next_batch(), self.rng.between(1, 5) as u32);
@@ -81,8 +85,9 @@ impl Streamer {
             },
         };
         if producer.numbers {
-            line.open.push_back((batch, append.clone()));
+            line.open.push_back((line.made, batch, append.clone()));
         }
+        line.made += 1;
         let producer = producer.number;
         desk.event(&Event::Stream(StreamEvent::Appended { batch, part, count, producer }));
         Some((batch, append))
@@ -99,8 +104,8 @@ impl Streamer {
     /// A new session: what was not answered is sent again.
     pub(super) fn append_again(&mut self) {
         let Some(producer) = &self.producer else { return };
-        let open: Vec<_> = producer.parts.values().flat_map(|line| line.open.iter().cloned()).collect();
-        self.append(open);
+        let open = producer.parts.values().flat_map(|line| &line.open);
+        self.append(open.map(|(_, batch, append)| (*batch, append.clone())).collect());
     }
 
     pub(super) fn numbered(&mut self, number: u64) {
@@ -131,7 +136,7 @@ impl Streamer {
                 }
             }
             for line in self.producer.iter_mut().flat_map(|producer| producer.parts.values_mut()) {
-                line.open.retain(|(open, _)| *open != batch);
+                line.open.retain(|(_, open, _)| *open != batch);
             }
         }
     }
