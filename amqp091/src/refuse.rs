@@ -154,6 +154,8 @@ fn record_refused(why: &RecordRefusal) -> &'static str {
         RecordRefusal::NoRollup
         | RecordRefusal::Impossible
         | RecordRefusal::Bundle(_)
+        | RecordRefusal::NoDue
+        | RecordRefusal::WrongDue
         | RecordRefusal::NoTtl
         | RecordRefusal::NoDelete
         | RecordRefusal::NoPurge

@@ -25,7 +25,8 @@ mod work;
 
 pub use group::{LoggedGroup, LoggedGroups, LoggedPosition};
 pub use logged::{
-    LoggedBatch, LoggedPartition, LoggedProducer, LoggedQueue, LoggedRecord, LoggedState, LoggedSubjects,
+    LoggedBatch, LoggedPartition, LoggedProducer, LoggedQueue, LoggedRecord, LoggedSingle, LoggedState,
+    LoggedSubjects,
 };
 pub use share::{LoggedPending, LoggedShare};
 pub use stream::PartitionCounts;

@@ -103,6 +103,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
         groups_max: Some(5),
         rollup: true,
         record_ttl: true,
+        due: false,
         marker_ttl_ms: Some(6),
         deny_delete: true,
         deny_purge: true,
@@ -111,6 +112,11 @@ fn facts() -> Vec<(&'static str, Fact)> {
         bundles: false,
         rename: None,
         echo: None,
+    };
+    let due = RecordSettings { due: true, ..RecordSettings::default() };
+    let of_due = StreamFact {
+        settings: StreamSettings { records: Some(Box::new(due)), ..stream.settings.clone() },
+        ..stream.clone()
     };
     let by_record = StreamFact {
         settings: StreamSettings { records: Some(Box::new(records)), ..stream.settings.clone() },
@@ -187,6 +193,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ),
         ("review due", Fact::ReviewDue(NamespaceId(1), Looked::default())),
         ("reviewed", Fact::Reviewed(NamespaceId(1), Looked { exchange: ExchangeId(8), queue: QueueId(3) })),
+        ("stream of due records", Fact::Stream(of_due)),
     ]
 }
 

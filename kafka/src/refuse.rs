@@ -259,6 +259,8 @@ fn record_refused(topic: &str, why: &RecordRefusal) -> Fault {
         | RecordRefusal::NoRollup
         | RecordRefusal::Impossible
         | RecordRefusal::Bundle(_)
+        | RecordRefusal::NoDue
+        | RecordRefusal::WrongDue
         | RecordRefusal::NoTtl => (Code::PolicyViolation, "its settings do not allow this"),
         RecordRefusal::OtherStream
         | RecordRefusal::WrongEnd { .. }

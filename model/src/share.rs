@@ -663,7 +663,7 @@ pub struct ShardSettle {
     pub delivery: u32,
 }
 
-/// Records that a shared group gave up or was told to forget, on the move to its dead letters (S6).
+/// Records on the move out of a stream (S6): a shared group gave them up or was told to forget them, or their own time has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareMove {
     /// Of which partition they are records.
@@ -672,7 +672,7 @@ pub struct ShareMove {
     pub namespace: NamespaceId,
     /// The stream's name.
     pub stream: String,
-    /// The group's name.
+    /// The group's name; empty: the stream let them go itself.
     pub group: String,
     /// Where they go.
     pub target: DeadLetter,
@@ -687,6 +687,8 @@ pub struct ShareMove {
 pub enum ShareDeath {
     /// It was delivered as often as may be.
     Exhausted,
+    /// No group did it: its own time has come ([`crate::stream::records::Terms::due`]).
+    Due,
     /// A taker has terminated it.
     Terminated {
         /// The taker's words, at most [`REASON_BYTES_MAX`]; may be empty.

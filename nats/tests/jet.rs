@@ -312,7 +312,7 @@ fn infos_are_read_and_written_as_nats_server_writes_them() {
 
 #[test]
 fn publish_headers_are_refused_as_nats_server_refuses_them() {
-    let allows = publish::Allows { rollup: false, ttl: false };
+    let allows = publish::Allows { rollup: false, ttl: false, schedules: false };
     // What is compared with stored messages, or decided by the stream alone.
     let with_messages = [10054, 10060, 10070, 10071, 10109, 10174];
     for entry in

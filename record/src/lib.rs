@@ -35,6 +35,7 @@ pub mod batch;
 mod damage;
 pub mod dead;
 mod draft;
+pub mod due;
 pub mod history;
 pub mod nats;
 pub mod properties;

@@ -7,10 +7,12 @@
 use crate::rng::Rng;
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use stele_core::shard::Mutant as Inside;
 use stele_model::group::GroupVerb;
 use stele_model::id::{Lsn, Now, Place, Position, QueueId};
 use stele_model::machine::{Effects, Journal, Machine, Urgency};
+use stele_model::publish::ShardPublish;
 use stele_model::shard::{Answer, MoveOut, ShardEffect, ShardOp};
 use stele_model::share::{ShareAnswer, ShareEffect, ShareVerb};
 use stele_model::subject::Pattern;
@@ -68,6 +70,8 @@ pub enum Mutant {
     PendingIgnored,
     /// Dead letters of shared groups are not told to any hub.
     BurialsLost,
+    /// Records do not leave when their time has come.
+    DuesForgotten,
     /// A shared group wants one subject of its stream only.
     FilterNarrowed,
     /// A taker is told another place of a record now and then.
@@ -82,8 +86,8 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("confirm-early", Mutant::ConfirmEarly, &["W1"]),
     ("settle-commits", Mutant::SettleCommits, &["W15"]),
     ("forget-assign", Mutant::ForgetAssign, &["W6"]),
-    ("no-link-numbers", Mutant::NoLinkNumbers, &["W9", "W47"]),
-    ("moves-not-resent", Mutant::MovesNotResent, &["W1", "W47"]),
+    ("no-link-numbers", Mutant::NoLinkNumbers, &["W9", "W47", "W48"]),
+    ("moves-not-resent", Mutant::MovesNotResent, &["W1", "W47", "W48"]),
     ("delete-anyway", Mutant::DeleteAnyway, &["W10"]),
     ("stale-snapshot", Mutant::StaleSnapshot, &["W13"]),
     ("settle-lost", Mutant::SettleLost, &["W5"]),
@@ -97,8 +101,8 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("early-confirm", Mutant::Inside(Inside::EarlyConfirm), &["W1"]),
     ("urgent-settle", Mutant::Inside(Inside::UrgentSettle), &["W15"]),
     ("forgotten-delivery", Mutant::Inside(Inside::ForgottenDelivery), &["W12", "W6"]),
-    ("taken-twice", Mutant::Inside(Inside::TakenTwice), &["W9", "W47"]),
-    ("lost-move", Mutant::Inside(Inside::LostMove), &["W1", "W47"]),
+    ("taken-twice", Mutant::Inside(Inside::TakenTwice), &["W9", "W47", "W48"]),
+    ("lost-move", Mutant::Inside(Inside::LostMove), &["W1", "W47", "W48"]),
     ("early-append", Mutant::Inside(Inside::EarlyAppend), &["W20"]),
     ("numbers-ignored", Mutant::NumbersIgnored, &["W21"]),
     ("repeat-taken", Mutant::Inside(Inside::RepeatTaken), &["W21"]),
@@ -120,7 +124,8 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("filter-narrowed", Mutant::FilterNarrowed, &["W40"]),
     ("places-shifted", Mutant::PlacesShifted, &["W43"]),
     ("early-records", Mutant::Inside(Inside::EarlyRecords), &["W4"]),
-    ("burials-lost", Mutant::BurialsLost, &["W47"]),
+    ("burials-lost", Mutant::BurialsLost, &["W47", "W48"]),
+    ("dues-forgotten", Mutant::DuesForgotten, &["W48"]),
     ("unlogged-terms", Mutant::Inside(Inside::UnloggedTerms), &["W12", "W13", "W41"]),
     ("unlogged-delivery", Mutant::Inside(Inside::UnloggedDelivery), &["W12", "W13"]),
     ("unlogged-settle", Mutant::Inside(Inside::UnloggedSettle), &["W12", "W13", "W44"]),
@@ -171,6 +176,7 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
     fn hear(&mut self, mut op: ShardOp) -> Option<ShardOp> {
         match (self.mutant, &mut op) {
             (Some(Mutant::NoLinkNumbers), ShardOp::Publish(publish)) => publish.link = None,
+            (Some(Mutant::DuesForgotten), ShardOp::Publish(publish)) => forget_dues(publish),
             (Some(Mutant::DeleteAnyway), ShardOp::Close { if_empty, .. }) => *if_empty = false,
             (Some(Mutant::NumbersIgnored), ShardOp::Append(append)) => {
                 append.parts.iter_mut().for_each(|(_, batch)| batch.producer = None);
@@ -303,6 +309,12 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Machine for Bent<M> {
     fn live_in(&self, range: (Lsn, Lsn), out: &mut Vec<(Place, u32)>) {
         self.inner.live_in(range, out);
     }
+}
+
+fn forget_dues(publish: &mut ShardPublish) {
+    let mut batch = (*publish.batch).clone();
+    batch.terms.iter_mut().for_each(|(_, terms)| terms.due = None);
+    publish.batch = Arc::new(batch);
 }
 
 fn bend_share(mutant: Mutant, verb: &mut ShareVerb) {

@@ -13,7 +13,7 @@ use crate::history::shared::{MessageId, SharedEvent};
 use crate::history::{Event, Step};
 use crate::link::Link;
 use crate::rng::Rng;
-use crate::topology::{buried, group, group_settings, jet};
+use crate::topology::{buried, group, group_settings, jet, later};
 use publish::Message;
 use std::collections::BTreeMap;
 use stele_model::id::{HubId, Position, SessionId, Ticket};
@@ -44,6 +44,8 @@ pub struct Taker {
     awaited: BTreeMap<Ticket, Asked>,
     /// To be sent again until they are answered.
     open: BTreeMap<MessageId, Message>,
+    /// As [`Self::open`], of those that wait for their time: how long, ms.
+    later: BTreeMap<MessageId, u64>,
     /// Pulls under way, and when they were asked.
     pulls: BTreeMap<u64, Step>,
     held: Vec<Position>,
@@ -57,6 +59,7 @@ enum Look {
     Takes,
     Scans,
     Digs,
+    Waits,
     Done,
 }
 
@@ -71,6 +74,8 @@ enum Asked {
     Info(Step),
     Scan,
     Dig,
+    Wait,
+    Later(MessageId),
 }
 
 impl Taker {
@@ -86,6 +91,7 @@ impl Taker {
             numbers: 0,
             awaited: BTreeMap::new(),
             open: BTreeMap::new(),
+            later: BTreeMap::new(),
             pulls: BTreeMap::new(),
             held: Vec::new(),
             closer: None,
@@ -127,7 +133,7 @@ impl Taker {
             (_, Phase::Close) => !self.has_looked() && free && self.pulls.is_empty(),
             _ if self.closer.is_some() => false,
             (Link::Down, Phase::Finish) => true,
-            (Link::Down, Phase::Run) => self.left > 0 || !self.open.is_empty(),
+            (Link::Down, Phase::Run) => self.left > 0 || self.owes(),
             (Link::Up, Phase::Finish) => free,
             (Link::Up, Phase::Run) => self.awaited.len() < AWAITED_MAX && self.left > 0,
         }
@@ -136,10 +142,10 @@ impl Taker {
     /// Does something by itself.
     pub fn act(&mut self, desk: &mut Desk) -> Vec<Said> {
         match (self.link, desk.phase) {
-            (Link::Down, Phase::Finish) if self.open.is_empty() => self.link = Link::Over,
+            (Link::Down, Phase::Finish) if !self.owes() => self.link = Link::Over,
             (Link::Down, _) => self.connect(desk),
             (Link::Up, Phase::Finish) => {
-                assert!(self.open.is_empty(), "what is to be sent again was sent when the session began");
+                assert!(!self.owes(), "what is to be sent again was sent when the session began");
                 self.disconnect(desk);
                 self.link = Link::Over;
             }
@@ -150,9 +156,14 @@ impl Taker {
         std::mem::take(&mut self.out)
     }
 
+    /// Something is to be sent again until it is answered.
+    fn owes(&self) -> bool {
+        !self.open.is_empty() || !self.later.is_empty()
+    }
+
     fn do_something(&mut self, desk: &mut Desk) {
         self.left -= 1;
-        match self.rng.weighted(&[6, 6, 8, 2, 1]) {
+        match self.rng.weighted(&[6, 6, 8, 2, 1, 2]) {
             0 => self.publish(desk),
             1 if self.pulls.len() < PULLS_MAX => {
                 let count = self.rng.between(1, 4) as u32;
@@ -163,15 +174,17 @@ impl Taker {
             2 => self.settle(desk),
             3 => self.ask(self.verb(ShareVerb::Info), Asked::Info(desk.step)),
             4 if self.rng.chance(1, 6) => self.disconnect(desk),
+            5 => self.publish_later(desk),
             _ => {}
         }
     }
 
-    /// The closer takes what is left, then looks at the whole stream, then at the dead letters.
+    /// The closer takes what is left, then looks at the whole stream, then at the dead letters and at what has waited.
     fn look(&mut self, desk: &Desk) {
         let (of, asked) = match self.closer {
             Some(Look::Scans) => (jet(), Asked::Scan),
             Some(Look::Digs) => (buried(), Asked::Dig),
+            Some(Look::Waits) => (later(), Asked::Wait),
             _ => return self.pull(desk, PullWant { count: 3, no_wait: true, ..PullWant::default() }),
         };
         let subjects = stele_model::subject::Pattern::everything();

@@ -238,6 +238,29 @@ pub fn buried() -> PartitionRef {
     PartitionRef { stream: StreamRef::Name(BURIED.to_owned()), index: 0 }
 }
 
+/// The stream whose messages wait for their time, and what subjects in it begin with.
+const LATER: &str = "later";
+/// The subject that they are published to then.
+pub const LATER_TARGET: &str = "later.now";
+
+/// See [`LATER`].
+#[must_use]
+pub fn later() -> PartitionRef {
+    PartitionRef { stream: StreamRef::Name(LATER.to_owned()), index: 0 }
+}
+
+/// The subject at which a message waits: its own.
+#[must_use]
+pub fn later_subject(message: u64) -> String {
+    format!("{LATER}.of.{message}")
+}
+
+fn create_later() -> Define {
+    let subjects = Pattern::new("later.>").into_iter().collect();
+    let records = RecordSettings { subjects, dedupe_ms: 1 << 40, due: true, ..RecordSettings::default() };
+    create(LATER, 1, StreamSettings { records: Some(Box::new(records)), ..StreamSettings::default() })
+}
+
 /// What the shared group is set to, by everybody.
 #[must_use]
 pub fn group_settings() -> ShareSettings {
@@ -317,6 +340,7 @@ pub fn definitions() -> Vec<Define> {
     all.extend(STREAMS.iter().map(create_standing));
     all.push(create_jet());
     all.push(create_buried());
+    all.push(create_later());
     all
 }
 

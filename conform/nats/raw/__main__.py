@@ -16,6 +16,7 @@ import batches  # noqa: F401
 import consumers  # noqa: F401
 import core  # noqa: F401
 import dead  # noqa: F401
+import delays  # noqa: F401
 import deliveries  # noqa: F401
 import layers  # noqa: F401
 import publishes  # noqa: F401

@@ -133,6 +133,7 @@ impl Shard {
         if !self.moves.is_full() {
             self.work.moves_go_on();
             self.shares.moves_go_on();
+            self.streams.moves_go_on();
         }
     }
 }

@@ -71,8 +71,8 @@ pub struct LoggedPartition {
 /// What a partition knows of single records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoggedSubjects {
-    /// For each record its subject, when it goes by its own time in ms (`u64::MAX`: never), and whether it is a marker.
-    pub records: Vec<(Position, Vec<u8>, Option<u64>, bool)>,
+    /// Its records.
+    pub records: Vec<LoggedSingle>,
     /// Ids that are remembered: position, hash, time in ms.
     pub ids: Vec<(Position, u128, u64)>,
     /// Of the last record that came.
@@ -80,6 +80,10 @@ pub struct LoggedSubjects {
     /// When it came, ms.
     pub last_ms: u64,
 }
+
+/// One record of [`LoggedSubjects`]: its subject, when it goes by its own time in ms (`u64::MAX`: never), whether it is a marker, and whether
+/// it is published again when it goes.
+pub type LoggedSingle = (Position, Vec<u8>, Option<u64>, bool, bool);
 
 /// See [`LoggedPartition::producers`].
 pub type LoggedProducer = (u64, u64, u16, u64, Vec<(u32, u32, Position)>);
@@ -209,10 +213,11 @@ fn subjects(of: &Partition) -> Option<LoggedSubjects> {
         let single = batch.single?;
         let expires = match single.expiry {
             Expiry::Stream => None,
-            Expiry::At(at) => Some(at),
+            Expiry::At(at) | Expiry::Due(at) => Some(at),
             Expiry::Never => Some(u64::MAX),
         };
-        Some((batch.first, records.subjects.name(single.subject).to_vec(), expires, single.marker))
+        let due = matches!(single.expiry, Expiry::Due(_));
+        Some((batch.first, records.subjects.name(single.subject).to_vec(), expires, single.marker, due))
     };
     Some(LoggedSubjects {
         records: of.index.from(of.start).filter_map(single).collect(),

@@ -8,6 +8,8 @@ mod age;
 mod append;
 pub(super) mod bundle;
 mod chores;
+#[cfg(test)]
+mod due_tests;
 mod echo;
 mod entry;
 pub(super) mod marks;
@@ -60,6 +62,28 @@ pub(super) struct Streams {
     listeners: echo::Listeners,
     /// Bundles that are not whole yet.
     bundles: bundle::Bundles,
+    /// Partitions that wait for a move to end.
+    stalled: BTreeSet<QueueId>,
+}
+
+impl Streams {
+    /// Nothing of a partition goes by its own time until [`Self::moves_go_on`].
+    fn stall(&mut self, id: QueueId) {
+        if let Some(records) = self.partitions.get_mut(&id).and_then(|of| of.records.as_mut()) {
+            records.stalled = true;
+            self.stalled.insert(id);
+        }
+    }
+
+    /// A move has ended: there is room for others.
+    pub(super) fn moves_go_on(&mut self) {
+        for id in std::mem::take(&mut self.stalled) {
+            if let Some(records) = self.partitions.get_mut(&id).and_then(|of| of.records.as_mut()) {
+                records.stalled = false;
+            }
+            self.chores.again(id);
+        }
+    }
 }
 
 /// What can be said of a partition without looking at its batches, for metrics.

@@ -111,6 +111,7 @@ proptest! {
             let expiry = match expiry {
                 0 => Expiry::At(appended_ms + 70),
                 1 => Expiry::Never,
+                2 => Expiry::Due(appended_ms + 9),
                 _ => Expiry::Stream,
             };
             let single = Some(Single { subject: *subject << 20, expiry, marker: *marker });

@@ -31,6 +31,8 @@ pub(crate) struct Records {
     pub(crate) last_id: Option<Bytes>,
     /// When it came, ms; 0: none ever did.
     pub(crate) last_ms: u64,
+    /// Nothing goes by its own time until a move has ended: too many are under way. Attached state.
+    pub(crate) stalled: bool,
     /// All records below that are older than the stream's age stay for ever. Not logged: it follows from looking again.
     pub(crate) aged: Position,
 }
@@ -50,18 +52,20 @@ pub(crate) struct Marks<'a> {
     pub(crate) id: Option<&'a [u8]>,
     pub(crate) rollup: Option<Rollup>,
     pub(crate) ttl: Ttl,
+    /// When it is published again, ms; not with a time to live.
+    pub(crate) due: Option<u64>,
     pub(crate) marker: bool,
 }
 
 impl Marks<'_> {
     /// Nothing was asked for.
-    pub(crate) const NONE: Self = Self { id: None, rollup: None, ttl: Ttl::Stream, marker: false };
+    pub(crate) const NONE: Self = Self { id: None, rollup: None, ttl: Ttl::Stream, due: None, marker: false };
 }
 
 impl Records {
-    /// The soonest time that a record has of its own, ms, and its position.
+    /// The soonest time that a record has of its own, ms, and its position. None while the partition waits for a move to end.
     pub(crate) fn expires_first(&self) -> Option<(u64, Position)> {
-        self.expiries.first().copied()
+        self.expiries.first().copied().filter(|_| !self.stalled)
     }
 
     /// Those whose own time is over, at most so many.
@@ -98,17 +102,17 @@ impl Partition {
         let Some((settings, records)) = spec.settings.records.as_deref().zip(self.records.as_mut()) else {
             return;
         };
-        let Marks { id, rollup, ttl, marker } = of.marks;
+        let Marks { id, rollup, ttl, due, marker } = of.marks;
         let (first, place, len) = (self.end, of.place, of.len);
         let appended_ms = time.ms().max(records.last_ms);
         let expiry = match ttl {
-            Ttl::Stream => Expiry::Stream,
+            Ttl::Stream => due.map_or(Expiry::Stream, |at| Expiry::Due(at.max(appended_ms))),
             Ttl::Ms(ms) => Expiry::At(appended_ms.saturating_add(ms)),
             Ttl::Never => Expiry::Never,
         };
         let subject = records.subjects.number(of.subject);
         records.subjects.came(subject, first);
-        if let Expiry::At(at) = expiry {
+        if let Some(at) = expiry.own_ms() {
             records.expiries.insert((at, first));
         }
         if let Some(id) = id.filter(|_| settings.dedupe_ms > 0) {
@@ -166,7 +170,7 @@ impl Partition {
         }
         let Some((single, records)) = batch.single.zip(self.records.as_mut()) else { return };
         records.subjects.gone(single.subject, batch.first);
-        if let Expiry::At(at) = single.expiry {
+        if let Some(at) = single.expiry.own_ms() {
             records.expiries.remove(&(at, batch.first));
         }
     }
@@ -190,10 +194,7 @@ impl Partition {
         let singles = || self.index.iter().filter_map(|batch| Some((batch.single?, batch.first)));
         let of_subject = singles().map(|(single, position)| (single.subject, position));
         let subjects = Subjects::restore(names, of_subject)?;
-        let expiries = singles().filter_map(|(single, position)| match single.expiry {
-            Expiry::At(at) => Some((at, position)),
-            Expiry::Stream | Expiry::Never => None,
-        });
+        let expiries = singles().filter_map(|(single, position)| Some((single.expiry.own_ms()?, position)));
         let expiries = expiries.collect();
         let Some(records) = &mut self.records else { return Ok(()) };
         (records.subjects, records.expiries, records.dedupe) = (subjects, expiries, dedupe);

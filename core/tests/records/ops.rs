@@ -14,6 +14,8 @@ pub(crate) struct Sent {
     pub(crate) rollup: Option<Rollup>,
     pub(crate) ttl: Ttl,
     pub(crate) marker: bool,
+    /// If it has no time to live: after so many milliseconds it is published again, or should be to its own subject, which cannot be.
+    pub(crate) due: Option<(u16, bool)>,
     /// It has no terms at all.
     pub(crate) plain: bool,
 }
@@ -85,10 +87,10 @@ fn sent() -> impl Strategy<Value = Sent> {
         prop::option::of((0..4u8, prop::bool::weighted(0.7))),
         rollup,
         ttl,
-        prop::bool::weighted(0.2),
+        (prop::bool::weighted(0.2), prop::option::weighted(0.2, (0..3000u16, prop::bool::weighted(0.1)))),
         prop::bool::weighted(0.5),
     )
-        .prop_map(|(subject, len, id, condition, rollup, ttl, marker, plain)| Sent {
+        .prop_map(|(subject, len, id, condition, rollup, ttl, (marker, due), plain)| Sent {
             subject,
             len,
             id,
@@ -96,6 +98,7 @@ fn sent() -> impl Strategy<Value = Sent> {
             rollup,
             ttl,
             marker,
+            due: due.filter(|_| ttl == Ttl::Stream),
             plain,
         })
 }

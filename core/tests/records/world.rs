@@ -12,11 +12,11 @@ use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision
 use stele_model::machine::{Journal, Machine};
 use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::refusal::Refusal;
-use stele_model::shard::{ShardEffect, ShardOp};
+use stele_model::shard::{Move, MoveOut, ShardEffect, ShardOp};
 use stele_model::stream::records::{
-    BundleEnd, BundleTerms, Bundled, Discard, From, LastOf, LastsOf, PurgeOf, RecordRefusal, RecordSettings,
-    RecordsAsk, ScanOf, ShardRecords, ShardRecordsAnswer, ShardStored, StateOf, StreamState, SubjectsOf,
-    Terms, Wanted,
+    BundleEnd, BundleTerms, Bundled, Discard, Due, From, LastOf, LastsOf, PurgeOf, RecordRefusal,
+    RecordSettings, RecordsAsk, ScanOf, ShardRecords, ShardRecordsAnswer, ShardStored, StateOf, StreamState,
+    SubjectsOf, Terms, Wanted,
 };
 use stele_model::stream::{PartitionSpec, StreamRefusal, StreamSettings};
 use stele_model::subject::Pattern;
@@ -44,6 +44,10 @@ pub(crate) struct World {
     /// The block after which one was begun that is written at the next crash, as it was when it began.
     begun: Option<Lsn>,
     floor: Lsn,
+    /// Positions of those that have left to be published again, since they were compared; and how many moves of the effects were looked
+    /// at.
+    left: Vec<u64>,
+    arrived: usize,
 }
 
 fn subject(n: u8) -> &'static str {
@@ -65,6 +69,8 @@ fn settings(of: Settings) -> StreamSettings {
         rollup: true,
         bundles: true,
         record_ttl: true,
+        due: true,
+        subjects: Pattern::new(">").into_iter().collect(),
         marker_ttl_ms: of.marker_ttl_ms.map(u64::from),
         ..RecordSettings::default()
     };
@@ -132,6 +138,7 @@ impl World {
             end: FIRST,
             ids: Vec::new(),
             last_id: None,
+            left: Vec::new(),
         };
         let mut world = Self {
             shard: Shard::new(ShardId(1)).with_mutant(mutant),
@@ -146,6 +153,8 @@ impl World {
             snapshot: None,
             begun: None,
             floor: Lsn(0),
+            left: Vec::new(),
+            arrived: 0,
         };
         world.log.advance_ms(1_000_000_000);
         world.put(settings);
@@ -156,6 +165,7 @@ impl World {
 
     pub(crate) fn perform(&mut self, op: &Op) -> Check {
         self.effects.clear();
+        self.arrived = 0;
         match op {
             Op::Publish { sent, awaited } => self.publish(sent, *awaited)?,
             Op::Bundle { sent, end } => self.bundle(sent, *end)?,
@@ -216,6 +226,10 @@ impl World {
             rollup: sent.rollup,
             ttl: sent.ttl,
             marker: sent.marker,
+            due: sent.due.map(|(ms, to_itself)| Due {
+                at_ms: self.now_ms() + u64::from(ms),
+                subject: if to_itself { subject(sent.subject).into() } else { "again".into() },
+            }),
             ..Terms::default()
         };
         let own = Pattern::new(subject(sent.subject)).expect("it is well formed");
@@ -551,11 +565,28 @@ impl World {
         same(&(found, pending), &(should.into_iter().map(Some).collect(), 0), "last of each subject")
     }
 
+    /// What is on the move has come to where it should be.
+    fn arrive(&mut self) {
+        let moves = self.effects.iter().filter_map(|(_, effect)| match effect {
+            ShardEffect::Move(of) => Some(of.clone()),
+            _ => None,
+        });
+        let moves: Vec<Move> = moves.skip(self.arrived).collect();
+        self.arrived += moves.len();
+        for of in moves {
+            if let MoveOut::Share(records) = &of.out_of {
+                self.left.extend(records.records.iter().map(|record| record.position.0));
+            }
+            self.take(ShardOp::Moved { number: of.number });
+        }
+    }
+
     /// Lets the shard do all that is due, and the model too.
     fn come_to_rest(&mut self) {
         while self.shard.deadline().is_some_and(|at| at <= self.log.now()) {
             self.shard.tick(&mut self.log, &mut self.effects);
         }
+        self.arrive();
         let now_ms = self.now_ms();
         let ended = if self.clock_jumped { Vec::new() } else { self.model.age(now_ms) };
         self.model.push_out();
@@ -569,11 +600,14 @@ impl World {
 
     /// The shard's state is the model's.
     fn compare(&mut self) -> Check {
+        self.left.sort_unstable();
+        self.model.left.sort_unstable();
+        same(&std::mem::take(&mut self.left), &std::mem::take(&mut self.model.left), "published again are")?;
         let logged = self.shard.logged();
         let of = &logged.partitions[0];
         let subjects = of.records.as_ref().ok_or("it tells its records apart")?;
-        let single = |((position, subject, expires, marker), batch): (
-            &(_, Vec<u8>, _, _),
+        let single = |((position, subject, expires, marker, due), batch): (
+            &(_, Vec<u8>, _, _, _),
             &stele_core::shard::LoggedBatch,
         )| {
             let position: Position = *position;
@@ -584,6 +618,7 @@ impl World {
                 came_ms: batch.appended_ms,
                 expires: *expires,
                 marker: *marker,
+                due: *due,
             }
         };
         let records: Vec<Record> = subjects.records.iter().zip(&of.batches).map(single).collect();
@@ -649,6 +684,10 @@ impl World {
         self.shard = shard.with_mutant(self.mutant);
         self.effects.clear();
         self.shard.started(&mut self.log, &mut self.effects);
+        self.arrived = 0;
+        // What had left before leaves once more.
+        self.arrive();
+        self.left.clear();
         self.states.retain(|lsn, _| *lsn <= through);
         if self.snapshot.as_ref().is_some_and(|(lsn, _)| *lsn > through) {
             self.snapshot = None;

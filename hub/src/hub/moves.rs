@@ -19,6 +19,7 @@ use stele_model::queue::{DeadLetter, QueueSpec};
 use stele_model::shard::{DeathReason, MoveOut, MoveRecords, ShardOp};
 use stele_model::share::{ShareDeath, ShareMove};
 use stele_record::dead::{self, Left};
+use stele_record::due;
 use stele_record::history::{Dying, Reason, routing_keys, with_death};
 use stele_record::{HEAD_BYTES, View, nats};
 
@@ -30,10 +31,14 @@ impl Hub {
             MoveOut::Queue { queue, reason, .. } => {
                 (queue.namespace, self.dead_letters(now, (queue, *reason), &bytes, &snapshot))
             }
-            MoveOut::Share(share) => (share.namespace, self.share_dead_letters(share, &bytes, &snapshot)),
+            MoveOut::Share(share) => (share.namespace, self.out_of_stream(share, &bytes, &snapshot)),
         };
         let batch = Arc::new(batch);
-        self.let_hear(namespace, &batch, &mut Notes::default(), out);
+        let is_due = matches!(&of.out_of, MoveOut::Share(share) if share.why == ShareDeath::Due);
+        // What is published again is its stream's own doing.
+        if !is_due {
+            self.let_hear(namespace, &batch, &mut Notes::default(), out);
+        }
         self.plan.count(&mut self.flows, |_, _, _, _| {});
         let (source, link) = ((of.from, of.number), LinkNumber { from: of.from, number: of.number });
         let Self { id, plan, calls, call_last, .. } = self;
@@ -87,12 +92,13 @@ impl Hub {
         batch
     }
 
-    /// As [`Self::dead_letters`], of a shared group.
-    fn share_dead_letters(&mut self, of: &ShareMove, records: &[Bytes], snapshot: &Snapshot) -> Publishes {
+    /// As [`Self::dead_letters`], of a shared group, or what a stream publishes again.
+    fn out_of_stream(&mut self, of: &ShareMove, records: &[Bytes], snapshot: &Snapshot) -> Publishes {
         let ShareMove { target, why, .. } = of;
         let (reason, detail) = match why {
             ShareDeath::Exhausted => ("max_deliveries", ""),
             ShareDeath::Terminated { reason } => ("terminated", &reason[..]),
+            ShareDeath::Due => ("due", ""),
         };
         let mut draft = Draft::of(records);
         for (dead, record) in of.records.iter().zip(records) {
@@ -101,12 +107,17 @@ impl Hub {
             let left = Left { stream: &of.stream, sequence, group: &of.group, deliveries, reason, detail };
             let key = target.key.as_ref().map(String::as_bytes);
             draft.put(|out| {
+                if *why == ShareDeath::Due {
+                    return due::write(&view, target.exchange.as_bytes(), out);
+                }
                 dead::write(&view, &left, target.exchange.as_bytes(), key, out);
                 true
             });
         }
         let batch = draft.finish();
-        self.count_dead_letters(of.partition, target, reason, &batch);
+        if *why != ShareDeath::Due {
+            self.count_dead_letters(of.partition, target, reason, &batch);
+        }
         let namespace = snapshot.namespace_by_id(of.namespace);
         let exchange = namespace.and_then(|of| Some((of, of.exchange(&target.exchange)?)));
         let Some((namespace, exchange)) = exchange else { return batch };

@@ -38,6 +38,8 @@ pub struct RecordSettings {
     pub rollup: bool,
     /// Records may have a time to live of their own ([`Terms::ttl`]).
     pub record_ttl: bool,
+    /// Records may be published again at a time of their own ([`Terms::due`]).
+    pub due: bool,
     /// Where the last record of a subject goes by age, or by its own time to live, a marker takes its place for so long, milliseconds.
     pub marker_ttl_ms: Option<u64>,
     /// Single records cannot be deleted by clients.
@@ -71,6 +73,7 @@ impl Default for RecordSettings {
             groups_max: None,
             rollup: false,
             record_ttl: false,
+            due: false,
             marker_ttl_ms: None,
             deny_delete: false,
             deny_purge: false,
@@ -135,6 +138,8 @@ pub struct Terms {
     pub rollup: Option<Rollup>,
     /// Its own time to live.
     pub ttl: Ttl,
+    /// It is kept until a time, and then published again.
+    pub due: Option<Due>,
     /// It says that its subject has ended: when it goes by time, no marker takes its place.
     pub marker: bool,
     /// It is one of a bundle, which is stored whole or not at all. It waits, at most 10 s for the next one, and is lost with the process; what
@@ -189,6 +194,16 @@ pub struct LastOf {
     pub subjects: Option<Pattern>,
     /// Its position; `None`: there is none.
     pub position: Option<Position>,
+}
+
+/// When a record leaves the stream to be published to another subject. A time that is past is now. How that record looks is for its dialect's
+/// words in it to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When, ms since the Unix epoch.
+    pub at_ms: u64,
+    /// To which subject: one that the stream captures, and not the record's own.
+    pub subject: Bytes,
 }
 
 /// Which earlier records go when one is stored.
@@ -281,6 +296,10 @@ pub enum RecordRefusal {
     NoRollup,
     /// The stream does not allow a time to live of the record's own.
     NoTtl,
+    /// The stream does not allow that records are published again.
+    NoDue,
+    /// A record cannot be published again to that subject.
+    WrongDue,
     /// The stream is sealed.
     Sealed,
     /// The stream does not allow that single records are deleted.

@@ -128,6 +128,13 @@ errors! {
     StorageResourcesExceeded = 10047, 500, "insufficient storage resources available";
     MessageIncrDisabled = 10168, 400, "message counters is disabled";
     MessageSchedulesDisabled = 10188, 400, "message schedules is disabled";
+    MessageSchedulesPatternInvalid = 10189, 400, "message schedules pattern is invalid";
+    MessageSchedulesRollupInvalid = 10192, 400, "message schedules invalid rollup";
+    MessageSchedulesSchedulerInvalid = 10212, 400, "message schedules invalid scheduler";
+    MessageSchedulesSourceInvalid = 10203, 400, "message schedules source is invalid";
+    MessageSchedulesTargetInvalid = 10190, 400, "message schedules target is invalid";
+    MessageSchedulesTimeZoneInvalid = 10223, 400, "message schedules time zone is invalid";
+    MessageSchedulesTtlInvalid = 10191, 400, "message schedules invalid per-message TTL";
     MessageTtlDisabled = 10166, 400, "per-message TTL is disabled";
     MessageTtlInvalid = 10165, 400, "invalid per-message TTL";
     NoMessageFound = 10037, 404, "no message found";

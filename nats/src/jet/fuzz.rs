@@ -71,7 +71,7 @@ pub fn acks(subject: &str, body: &[u8]) {
 
 /// The header block of a publish.
 pub fn headers(block: &[u8]) {
-    let _ = Wishes::parse(block, Allows { rollup: true, ttl: true });
+    let _ = Wishes::parse(block, Allows { rollup: true, ttl: true, schedules: true });
 }
 
 /// A configuration of nats-server's.

@@ -1,8 +1,10 @@
 //! What a publish to a stream may ask for in its headers, and the answer to it.
 
 use super::error::{ApiError, Code};
-use super::time;
+use super::subject::is_publishable;
+use super::time::{self, Time};
 use serde::{Deserialize, Serialize};
+use stele_record::due;
 
 /// The value of a header in a block (`NATS/1.0\r\nName: value\r\n…`): the first of that name, which is compared octet by octet.
 #[must_use]
@@ -40,6 +42,8 @@ pub struct Wishes<'a> {
     pub ttl: Option<Ttl>,
     /// It is one of a batch.
     pub batch: Option<Batch<'a>>,
+    /// Keep it until a time, and publish it then.
+    pub schedule: Option<Schedule<'a>>,
 }
 
 /// A message's place in an atomic batch (ADR-50).
@@ -51,6 +55,15 @@ pub struct Batch<'a> {
     pub sequence: Option<u64>,
     /// Whether the batch ends, as it was said.
     pub commit: Option<&'a str>,
+}
+
+/// When a message is published, and where to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule<'a> {
+    /// When; a time that is past is now.
+    pub at: Time,
+    /// To which subject.
+    pub target: &'a str,
 }
 
 /// What a publish replaces.
@@ -97,11 +110,24 @@ impl<'a> Wishes<'a> {
             rollup: get("Nats-Rollup").map(|text| rollup(text, allows)).transpose()?,
             ttl: get("Nats-TTL").map(|text| ttl(text, allows)).transpose()?,
             batch: batch(block),
+            schedule: schedule(block, allows)?,
         };
+        let wishes = wishes.scheduled()?;
         if wishes.last_subject.is_some() && wishes.last_subject_seq.is_none() {
             return Err(Code::StreamExpectedLastSeqPerSubjectInvalid.error());
         }
         Ok(wishes)
+    }
+
+    /// A schedule takes the place of the one before on its subject, whether that was said or not.
+    fn scheduled(self) -> Result<Self, ApiError> {
+        match (self.schedule, self.rollup, self.ttl) {
+            (None, ..) => Ok(self),
+            (_, Some(Rollup::All), _) => Err(Code::MessageSchedulesRollupInvalid.error()),
+            // It could not go and be published: nats-server keeps a schedule that long.
+            (.., Some(_)) => Err(Code::MessageTtlInvalid.error()),
+            _ => Ok(Self { rollup: Some(Rollup::Subject), ..self }),
+        }
     }
 }
 
@@ -112,6 +138,8 @@ pub struct Allows {
     pub rollup: bool,
     /// `allow_msg_ttl`.
     pub ttl: bool,
+    /// `allow_msg_schedules`.
+    pub schedules: bool,
 }
 
 /// The batch that a message is in, as far as it says.
@@ -159,9 +187,39 @@ fn whole_seconds(text: &str) -> Result<i64, time::NotATime> {
     Ok(i64::from(seconds) * time::SECOND)
 }
 
+/// What a message says of its schedule. Only a single time is supported: what is repeated, samples another subject, or gives what it
+/// publishes a time to live or a rollup is refused.
+fn schedule(block: &[u8], allows: Allows) -> Result<Option<Schedule<'_>>, ApiError> {
+    let get = |name: &str| header(block, name).filter(|text| !text.is_empty());
+    if header(block, due::SCHEDULER).is_some() || header(block, due::NEXT).is_some() {
+        return Err(Code::MessageSchedulesSchedulerInvalid.error());
+    }
+    let zoned = header(block, "Nats-Schedule-Time-Zone").is_some();
+    let Some(pattern) = get(due::SCHEDULE) else {
+        return if zoned { Err(Code::MessageSchedulesTimeZoneInvalid.error()) } else { Ok(None) };
+    };
+    if !allows.schedules {
+        return Err(Code::MessageSchedulesDisabled.error());
+    }
+    let at = pattern.strip_prefix("@at ").filter(|_| !zoned).and_then(|text| text.parse().ok());
+    let at = at.ok_or_else(|| Code::MessageSchedulesPatternInvalid.error())?;
+    let vain = [
+        ("Nats-Schedule-TTL", Code::MessageSchedulesTtlInvalid),
+        ("Nats-Schedule-Rollup", Code::MessageSchedulesRollupInvalid),
+        ("Nats-Schedule-Source", Code::MessageSchedulesSourceInvalid),
+    ];
+    if let Some((_, code)) = vain.into_iter().find(|(name, _)| get(name).is_some()) {
+        return Err(code.error());
+    }
+    match get(due::TARGET).filter(|target| is_publishable(target)) {
+        Some(target) => Ok(Some(Schedule { at, target })),
+        None => Err(Code::MessageSchedulesTargetInvalid.error()),
+    }
+}
+
 /// Headers that ask for what this server does not do: a publish that was stored without it would be a lie.
 fn unsupported(block: &[u8]) -> Result<(), ApiError> {
-    let asked = [("Nats-Incr", Code::MessageIncrDisabled), ("Nats-Schedule", Code::MessageSchedulesDisabled)];
+    let asked = [("Nats-Incr", Code::MessageIncrDisabled)];
     match asked.into_iter().find(|(name, _)| header(block, name).is_some()) {
         Some((_, code)) => Err(code.error()),
         None => Ok(()),
@@ -194,7 +252,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: Allows = Allows { rollup: true, ttl: true };
+    const ALL: Allows = Allows { rollup: true, ttl: true, schedules: true };
 
     fn block(lines: &[(&str, &str)]) -> Vec<u8> {
         let mut text = "NATS/1.0\r\n".to_owned();
@@ -229,18 +287,40 @@ mod tests {
     fn what_cannot_be_is_refused() {
         let error =
             |name, value, allows| Wishes::parse(&block(&[(name, value)]), allows).unwrap_err().err_code;
-        let none = Allows { rollup: false, ttl: false };
+        let none = Allows { rollup: false, ttl: false, schedules: false };
         assert_eq!(error("Nats-Rollup", "sub", none), 10111);
         assert_eq!(error("Nats-Rollup", "some", ALL), 10111);
         assert_eq!(error("Nats-TTL", "5", none), 10166);
         assert_eq!(error("Nats-TTL", "10ms", ALL), 10165);
         assert_eq!(error("Nats-TTL", "soon", ALL), 10165);
         assert_eq!(error("Nats-Incr", "1", ALL), 10168);
-        assert_eq!(error("Nats-Schedule", "@every 1m", ALL), 10188);
+        assert_eq!(error("Nats-Schedule", "@every 1m", ALL), 10189);
         assert_eq!(error("Nats-Expected-Last-Subject-Sequence-Subject", "a", ALL), 10193);
         assert_eq!(error("Nats-TTL", "0", none), 10165);
         assert_eq!(error("Nats-TTL", "-1", ALL), 10165);
         assert_eq!(Wishes::parse(&block(&[("Nats-TTL", "Never")]), ALL).unwrap().ttl, Some(Ttl::Never));
+    }
+
+    #[test]
+    fn a_schedule_is_one_time_and_one_target() {
+        let wishes = |lines: &[(&str, &str)]| {
+            let block = block(lines);
+            Wishes::parse(&block, ALL).map(|of| (of.schedule.map(|of| of.at.unix_ms()), of.rollup))
+        };
+        let (at, to) = (("Nats-Schedule", "@at 1970-01-01T00:00:02+00:00"), ("Nats-Schedule-Target", "now"));
+        assert_eq!(wishes(&[at, to]), Ok((Some(2000), Some(Rollup::Subject))));
+        let error = |lines: &[(&str, &str)]| wishes(lines).unwrap_err().err_code;
+        assert_eq!(error(&[at]), 10190);
+        assert_eq!(error(&[at, ("Nats-Schedule-Target", "now.*")]), 10190);
+        assert_eq!(error(&[("Nats-Schedule", "@at 2 o'clock"), to]), 10189);
+        assert_eq!(error(&[at, to, ("Nats-Schedule-Time-Zone", "Europe/Berlin")]), 10189);
+        assert_eq!(error(&[at, to, ("Nats-Schedule-TTL", "5m")]), 10191);
+        assert_eq!(error(&[at, to, ("Nats-Schedule-Rollup", "sub")]), 10192);
+        assert_eq!(error(&[at, to, ("Nats-Schedule-Source", "a")]), 10203);
+        assert_eq!(error(&[at, to, ("Nats-Rollup", "all")]), 10192);
+        assert_eq!(error(&[at, to, ("Nats-TTL", "5")]), 10165);
+        assert_eq!(error(&[("Nats-Scheduler", "later")]), 10212);
+        assert_eq!(error(&[("Nats-Schedule-Next", "purge")]), 10212);
     }
 
     #[test]

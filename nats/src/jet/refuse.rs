@@ -89,6 +89,8 @@ fn record_refused(refusal: &RecordRefusal) -> ApiError {
         // Who knows the record says more.
         RecordRefusal::Impossible => Code::BadRequest.error(),
         RecordRefusal::NoRollup => Code::StreamRollupFailed.with("rollup not permitted"),
+        RecordRefusal::NoDue => Code::MessageSchedulesDisabled.error(),
+        RecordRefusal::WrongDue => Code::MessageSchedulesTargetInvalid.error(),
         RecordRefusal::NoTtl => Code::MessageTtlDisabled.error(),
         RecordRefusal::Sealed => Code::StreamSealed.error(),
         RecordRefusal::NoDelete => Code::StreamMsgDeleteFailed.with("message delete not permitted"),

@@ -81,6 +81,7 @@ pub fn of_stream(config: &StreamConfig) -> StreamSettings {
         groups_max: limit_u32(config.max_consumers),
         rollup: config.allow_rollup_hdrs,
         record_ttl: config.allow_msg_ttl,
+        due: config.allow_msg_schedules,
         marker_ttl_ms: ms(config.subject_delete_marker_ttl),
         deny_delete: config.deny_delete,
         deny_purge: config.deny_purge,
@@ -177,6 +178,7 @@ fn from_settings(name: &str, settings: &StreamSettings, records: &RecordSettings
         allow_rollup_hdrs: records.rollup,
         allow_msg_ttl: records.record_ttl,
         allow_atomic: records.bundles,
+        allow_msg_schedules: records.due,
         subject_delete_marker_ttl: nanos(records.marker_ttl_ms),
         ..StreamConfig::default()
     }
@@ -381,5 +383,29 @@ mod tests {
             (Some(4), Some(1000), 512)
         );
         assert!(settings.logged() && settings.push.is_none());
+    }
+
+    #[test]
+    fn a_consumer_names_the_subject_of_its_dead_letters_in_its_metadata() {
+        let stream =
+            stream_check::create(StreamConfig { name: "s".to_owned(), ..StreamConfig::default() }, "s")
+                .unwrap();
+        let asked = |subject: &str, ack_policy| ConsumerConfig {
+            ack_policy,
+            metadata: BTreeMap::from([(DEAD_LETTER.to_owned(), subject.to_owned())]),
+            ..ConsumerConfig::default()
+        };
+        let config =
+            consumer_check::check(asked("dead.letters", AckPolicy::Explicit), &stream, false).unwrap();
+        let target = of_consumer(&config).dead_letter.unwrap();
+        assert_eq!((&target.exchange[..], target.key.as_deref()), (SUBJECTS, Some("dead.letters")));
+        let refused = |subject: &str, policy| {
+            consumer_check::check(asked(subject, policy), &stream, false).unwrap_err().err_code
+        };
+        // The stream captures its own name.
+        for subject in ["", "dead.*", "a b", "$JS.API.INFO", "s"] {
+            assert_eq!(refused(subject, AckPolicy::Explicit), 10012, "{subject}");
+        }
+        assert_eq!(refused("dead", AckPolicy::None), 10012);
     }
 }

@@ -371,7 +371,6 @@ pub fn unsupported(config: &StreamConfig) -> Result<(), ApiError> {
         (config.mirror.is_some(), "mirror"),
         (!config.sources.is_empty(), "sources"),
         (config.allow_msg_counter, "allow_msg_counter"),
-        (config.allow_msg_schedules, "allow_msg_schedules"),
     ];
     match asked.into_iter().find(|(is, _)| *is) {
         Some((_, name)) => Err(invalid(format_args!("{name} is not supported by this server"))),

@@ -19,6 +19,21 @@ pub enum SharedEvent {
         /// It is to be stored here, or not at all.
         expected: Option<Position>,
     },
+    /// A message was handed to the session that is to wait for its time, for the first time.
+    Delayed {
+        /// Which.
+        message: MessageId,
+    },
+    /// It is kept until then, says the answer.
+    Kept {
+        /// Which.
+        message: MessageId,
+    },
+    /// The final look at what has waited.
+    Later {
+        /// Each, in order, and whether it has come to where it was to be published; `None`: bytes that nobody published.
+        messages: Vec<(Option<MessageId>, bool)>,
+    },
     /// It is stored, says the answer.
     Stored {
         /// Which.

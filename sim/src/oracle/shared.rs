@@ -1,4 +1,4 @@
-//! Judges what clients of a stream by subject and of its shared group saw (W40–W47).
+//! Judges what clients of a stream by subject and of its shared group saw (W40–W48).
 //!
 //! The stream is a list of messages at positions; nothing is removed from it. The group shows each of them until somebody ends it;
 //! what was terminated is among its dead letters.
@@ -31,6 +31,9 @@ pub(super) struct Shared {
     accepting: BTreeSet<Position>,
     terminating: BTreeSet<Position>,
     buried: BTreeSet<MessageId>,
+    /// Messages that wait for their time, and whether that was answered; and those that were published at it.
+    delayed: BTreeMap<MessageId, bool>,
+    published: BTreeSet<MessageId>,
     looked: bool,
 }
 
@@ -69,6 +72,17 @@ impl Shared {
                 Ok(())
             }
             SharedEvent::Told { asked, floor, unsettled } => self.told(step, *asked, *floor, *unsettled),
+            SharedEvent::Delayed { message } => {
+                self.delayed.insert(*message, false);
+                Ok(())
+            }
+            SharedEvent::Kept { message } => {
+                self.delayed.insert(*message, true);
+                Ok(())
+            }
+            SharedEvent::Later { messages } => {
+                messages.iter().try_for_each(|(message, is_published)| self.waited(*message, *is_published))
+            }
             SharedEvent::Buried { messages } => messages.iter().try_for_each(|message| self.dead(*message)),
             SharedEvent::Looked { messages } => {
                 self.looked = true;
@@ -168,6 +182,24 @@ impl Shared {
         }
     }
 
+    /// At the end all time has passed: what has waited was published, once.
+    fn waited(&mut self, id: Option<MessageId>, is_published: bool) -> Result<(), Wrong> {
+        let Some(id) = id.filter(|id| self.delayed.contains_key(id)) else {
+            return Err(("W48", "something waits for its time that nobody published".to_owned()));
+        };
+        match is_published && self.published.insert(id) {
+            true => Ok(()),
+            false => Err(("W48", format!("message {} waits for ever, or was published twice", id.0))),
+        }
+    }
+
+    /// What was to be kept until its time, answered so, and was never published.
+    fn not_published(&self) -> impl Iterator<Item = Wrong> + '_ {
+        let answered = self.delayed.iter().filter(|(_, answered)| **answered).map(|(id, _)| id);
+        let lost = answered.filter(|id| !self.published.contains(id));
+        lost.map(|id| ("W48", format!("message {} was kept for its time, and is not there", id.0)))
+    }
+
     /// What was terminated, answered so, and accepted by nobody, but is no dead letter.
     fn not_buried(&self) -> impl Iterator<Item = Wrong> + '_ {
         let answered = self.terminating.iter().filter(|at| self.ended.contains_key(at));
@@ -186,6 +218,6 @@ impl Shared {
         let lost = lost.map(|(id, position)| {
             ("W40", format!("message {} at {position} was answered, and nobody was shown it", id.0))
         });
-        lost.chain(self.not_buried()).collect()
+        lost.chain(self.not_buried()).chain(self.not_published()).collect()
     }
 }

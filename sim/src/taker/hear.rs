@@ -1,6 +1,6 @@
 //! What a taker does when it is told something.
 
-use super::publish::message_id;
+use super::publish::{is_published, message_id};
 use super::{Asked, Link, Look, Taker};
 use crate::client::{Heard, Said};
 use crate::desk::Desk;
@@ -36,7 +36,7 @@ impl Taker {
             (Asked::Put(asked), Outcome::Done(Done::Share(Ok(ShareAnswer::Put { info, .. })))) => {
                 self.link = Link::Up;
                 told(desk, asked, &info);
-                self.publish_again();
+                self.publish_again(desk);
             }
             (Asked::Publish(ids), Outcome::Published(said)) => self.published(desk, &ids, &said),
             (Asked::Settle(number), Outcome::Done(Done::Share(Ok(ShareAnswer::Settled { .. })))) => {
@@ -51,8 +51,15 @@ impl Taker {
             (Asked::Dig, Outcome::Done(Done::Records(RecordsAnswer::Found(found)))) => {
                 let messages = found.records.iter().flatten().map(|of| message_id(&found.record(of)));
                 desk.event(&Event::Shared(SharedEvent::Buried { messages: messages.collect() }));
+                self.closer = Some(Look::Waits);
+            }
+            (Asked::Wait, Outcome::Done(Done::Records(RecordsAnswer::Found(found)))) => {
+                let records = found.records.iter().flatten().map(|of| found.record(of));
+                let messages = records.map(|record| (message_id(&record), is_published(&record)));
+                desk.event(&Event::Shared(SharedEvent::Later { messages: messages.collect() }));
                 self.closer = Some(Look::Done);
             }
+            (Asked::Later(message), Outcome::Published(said)) => self.kept(desk, message, &said),
             (asked, outcome) => {
                 let what = format!("{asked:?} was answered by {outcome:?}");
                 desk.oracle.violate("W11", desk.step, what);

@@ -4,15 +4,16 @@ use super::{Asked, OPEN_MAX, Taker};
 use crate::desk::Desk;
 use crate::history::Event;
 use crate::history::shared::{MessageId, SharedEvent};
-use crate::topology::JET_SUBJECTS;
+use crate::topology::{JET_SUBJECTS, LATER_TARGET, later_subject};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use stele_model::id::Position;
 use stele_model::op::Op;
 use stele_model::outcome::Published;
 use stele_model::publish::{Publish, Publishes};
-use stele_model::stream::records::Terms;
-use stele_record::{Draft, HEAD_BYTES, Origin};
+use stele_model::stream::records::{Due, Terms};
+use stele_record::nats::{self, Parts};
+use stele_record::{Draft, HEAD_BYTES, Origin, due};
 
 /// The exchange whose keys are subjects.
 const SUBJECTS: &str = "amq.topic";
@@ -48,8 +49,46 @@ impl Taker {
         self.send(messages);
     }
 
+    /// Publishes a message that waits for its time, with an id.
+    pub(super) fn publish_later(&mut self, desk: &mut Desk) {
+        if self.later.len() < OPEN_MAX {
+            let (message, wait_ms) = (desk.next_message(), self.rng.below(20));
+            desk.event(&Event::Shared(SharedEvent::Delayed { message }));
+            self.later.insert(message, wait_ms);
+            self.send_later(desk, message, wait_ms);
+        }
+    }
+
+    fn send_later(&mut self, desk: &Desk, id: MessageId, wait_ms: u64) {
+        let mut bytes = BytesMut::new();
+        let subject = later_subject(id.0);
+        let block = format!("NATS/1.0\r\n{}: {LATER_TARGET}\r\n\r\n", due::TARGET);
+        let body = format!("m{};", id.0);
+        let parts = Parts { reply: b"", block: block.as_bytes() };
+        nats::write(&mut bytes, (SUBJECTS.as_bytes(), subject.as_bytes(), body.as_bytes()), parts, 1);
+        let due = Due { at_ms: desk.now.ms() + wait_ms, subject: LATER_TARGET.into() };
+        let id_bytes = Some(Bytes::from(format!("id-{}", id.0)));
+        let terms = Terms { id: id_bytes, due: Some(due), ..Terms::default() };
+        let items = vec![item(0..bytes.len() as u32, (SUBJECTS.len(), subject.len()))];
+        let batch =
+            Publishes { bytes: bytes.freeze(), items, terms: vec![(0, terms)], ..Publishes::default() };
+        self.ask(Op::Publish(Arc::new(batch)), Asked::Later(id));
+    }
+
+    /// A message that waits was answered.
+    pub(super) fn kept(&mut self, desk: &mut Desk, message: MessageId, said: &Published) {
+        if said.stored.len() == 1 && self.later.remove(&message).is_some() {
+            desk.event(&Event::Shared(SharedEvent::Kept { message }));
+        } else {
+            let what = format!("message {} waits for its time and is answered {said:?}", message.0);
+            desk.oracle.violate("W48", desk.step, what);
+        }
+    }
+
     /// A new session: what was not answered is sent again.
-    pub(super) fn publish_again(&mut self) {
+    pub(super) fn publish_again(&mut self, desk: &Desk) {
+        let later: Vec<_> = self.later.iter().map(|(id, wait_ms)| (*id, *wait_ms)).collect();
+        later.into_iter().for_each(|(id, wait_ms)| self.send_later(desk, id, wait_ms));
         let open = self.open.iter().map(|(id, message)| (*id, true, message.clone()));
         let open = open.collect();
         self.send(open);
@@ -112,17 +151,27 @@ fn write(id: MessageId, message: &Message, out: &mut BytesMut) -> Publish {
         history: &[],
     };
     draft.write(&body, out);
-    let exchange_end = start + (HEAD_BYTES + exchange.len()) as u32;
+    item(start..out.len() as u32, (exchange.len(), key.len()))
+}
+
+/// A record with an exchange and a key of these lengths, as it is published.
+fn item(record: std::ops::Range<u32>, (exchange, key): (usize, usize)) -> Publish {
+    let exchange_end = record.start + (HEAD_BYTES + exchange) as u32;
     Publish {
-        record: start..out.len() as u32,
-        exchange: exchange_end - exchange.len() as u32..exchange_end,
-        key: exchange_end..exchange_end + key.len() as u32,
+        record,
+        exchange: exchange_end - exchange as u32..exchange_end,
+        key: exchange_end..exchange_end + key as u32,
         extra_keys: 0..0,
         lane: 0,
         mandatory: true,
         awaited: true,
         persistent: true,
     }
+}
+
+/// Whether a record that has waited has come to where it was to be published.
+pub(super) fn is_published(record: &[u8]) -> bool {
+    stele_record::View::parse(record).is_ok_and(|view| view.key() == LATER_TARGET.as_bytes())
 }
 
 /// The number in a record's body.

@@ -4,7 +4,8 @@
 //! move, and those that nobody else needs have left the stream, if it goes by settles; so a crash finds a record in one place. The move is
 //! one like those of queues: it has the next number of the shard, is sent again until a hub has found places for its records, and holds their
 //! bytes until then, whatever becomes of the stream. What must hold: one move is bounded, and who could begin too many of them waits
-//! ([`Shard::stalls`]). Not here: where they go (a hub decides, at that time).
+//! ([`Shard::stalls`]). Records whose own time has come leave their stream the same way, without a group. Not here: where they go (a hub
+//! decides, at that time).
 
 use super::entry::{self, Ended, Leaving, LeavingRecord};
 use crate::queue::dead_letter::{Moving, cut};
@@ -15,9 +16,13 @@ use crate::share::ShareNumber;
 use std::sync::Arc;
 use stele_model::id::{Position, QueueId};
 use stele_model::machine::Urgency;
+use stele_model::queue::DeadLetter;
 use stele_model::settle::Run;
 use stele_model::shard::ShardEffect;
 use stele_model::share::{DeadRecord, ShareDeath, ShareMove};
+
+/// The exchange whose keys are subjects.
+const SUBJECTS: &str = "amq.topic";
 
 impl Shard {
     /// Ends deliveries for good. If the group has a place for dead letters the records move there; what is not in the stream any more
@@ -31,7 +36,7 @@ impl Shard {
         turn: &mut Turn<'_>,
     ) {
         let how = match why {
-            ShareDeath::Exhausted => Ended::GivenUp,
+            ShareDeath::Exhausted | ShareDeath::Due => Ended::GivenUp,
             ShareDeath::Terminated { .. } => Ended::Terminated,
         };
         let Some((head, records, lost)) = self.dead_records(number, why, runs) else {
@@ -87,7 +92,7 @@ impl Shard {
         Some((head, records, lost))
     }
 
-    /// Logs one move, tells a hub, and holds the records until it answers.
+    /// Ends the deliveries of one move's records, and begins the move.
     fn begin_dead(
         &mut self,
         number: ShareNumber,
@@ -101,39 +106,85 @@ impl Shard {
         of.records.iter().for_each(|record| _ = share.end(record.position));
         let mut gone = self.unneeded(id, of.records.iter().map(|record| record.position), number);
         gone.sort_unstable();
-        let is_volatile = self.streams.partitions.get(&id).is_some_and(|of| of.is_volatile());
-        let moving = self.moves.next();
-        let mut leaving = Leaving {
-            number: logs.then_some(number),
-            moving,
-            head: ShareMove { records: Vec::new(), ..of.clone() },
-            records: Vec::new(),
-        };
-        if is_volatile {
-            // No replay knows these records: only that the deliveries have ended, and that the number is used.
+        if logs && self.is_volatile(id) {
+            // No replay knows the records: only that the deliveries have ended.
             let mut runs = Vec::new();
             of.records.iter().for_each(|record| extend_runs(&mut runs, record.position));
-            if logs {
-                turn.log_runs_as(urgency, &runs, |out, runs| entry::put_ended(out, number, how, runs));
-            }
-        } else {
-            let leaves = |DeadRecord { position, deliveries, .. }: &DeadRecord| LeavingRecord {
-                position: *position,
-                deliveries: *deliveries,
-                gone: gone.binary_search(position).is_ok(),
-            };
-            leaving.records = of.records.iter().map(leaves).collect();
+            turn.log_runs_as(urgency, &runs, |out, runs| entry::put_ended(out, number, how, runs));
         }
+        self.begin_move_out(logs.then_some(number), of, &gone, urgency, turn);
+    }
+
+    /// Records whose own time has come leave a partition to be published again, in the order of positions.
+    pub(in crate::shard) fn begin_due(&mut self, id: QueueId, positions: &[Position], turn: &mut Turn<'_>) {
+        assert!(positions.is_sorted(), "I78: what leaves a partition is named in order");
+        let Some(partition) = self.streams.partitions.get(&id) else { return };
+        let records = positions.iter().filter_map(|position| {
+            let batch = partition.index.get(*position)?.found();
+            Some(DeadRecord { position: *position, deliveries: 0, batch })
+        });
+        let records: Vec<DeadRecord> = records.collect();
+        let head = ShareMove {
+            partition: id,
+            namespace: partition.spec.namespace,
+            stream: partition.spec.stream.clone(),
+            group: String::new(),
+            target: DeadLetter { exchange: SUBJECTS.to_owned(), key: None },
+            why: ShareDeath::Due,
+            records: Vec::new(),
+        };
+        let mut rest = &records[..];
+        while !rest.is_empty() {
+            let (these, others) = rest.split_at(cut(rest.iter().map(|record| record.batch.len)));
+            rest = others;
+            let gone: Vec<Position> = these.iter().map(|record| record.position).collect();
+            let of = ShareMove { records: these.to_vec(), ..head.clone() };
+            self.begin_move_out(None, of, &gone, Urgency::Rides, turn);
+        }
+    }
+
+    /// Logs one move, tells a hub, and holds the records until it answers. Those of `gone`, in order, leave the partition.
+    fn begin_move_out(
+        &mut self,
+        number: Option<ShareNumber>,
+        of: ShareMove,
+        gone: &[Position],
+        urgency: Urgency,
+        turn: &mut Turn<'_>,
+    ) {
+        let id = of.partition;
+        let leaves = |DeadRecord { position, deliveries, .. }: &DeadRecord| LeavingRecord {
+            position: *position,
+            deliveries: *deliveries,
+            gone: gone.binary_search(position).is_ok(),
+        };
+        let is_volatile = self.is_volatile(id);
+        // Of records in memory no replay knows more than that the number is used.
+        let logged: &[DeadRecord] = if is_volatile { &[] } else { &of.records };
+        let moving = self.moves.next();
+        let leaving = Leaving {
+            number: number.filter(|_| !is_volatile),
+            moving,
+            head: ShareMove { records: Vec::new(), ..of.clone() },
+            records: logged.iter().map(leaves).collect(),
+        };
         let place = turn.log(urgency, |out| entry::put_moving(out, &leaving));
         let move_out = Moving::Share(Arc::new(of));
         move_out.hold(&mut self.live);
         turn.say(place.lsn, ShardEffect::Move(move_out.effect(self.id, moving)));
         self.moves.begin(moving, move_out);
-        if let Some(partition) = self.streams.partitions.get_mut(&id).filter(|_| !gone.is_empty()) {
-            partition.after = if is_volatile { partition.after } else { place.lsn };
-            self.leave_stream(id, &gone);
-            self.shares.look_at(id);
+        if gone.is_empty() {
+            return;
         }
+        if let Some(partition) = self.streams.partitions.get_mut(&id).filter(|_| !is_volatile) {
+            partition.after = place.lsn;
+        }
+        self.leave_stream(id, gone);
+        self.shares.look_at(id);
+    }
+
+    fn is_volatile(&self, id: QueueId) -> bool {
+        self.streams.partitions.get(&id).is_some_and(|of| of.is_volatile())
     }
 
     /// Takes records out of a partition, the same in replay.

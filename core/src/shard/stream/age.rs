@@ -34,6 +34,8 @@ const SUBJECTS: &[u8] = b"amq.topic";
 struct Due {
     by_time: BTreeSet<Position>,
     by_limit: Vec<Position>,
+    /// To be published again.
+    again: Vec<Position>,
     /// There may be more.
     more: bool,
 }
@@ -48,10 +50,18 @@ impl Shard {
         if by_age {
             find_aged(partition, now, &mut due);
         }
-        find_over(partition, &mut due);
         let ended = ended_subjects(partition, &due.by_time);
+        if self.moves.is_full() && !due.again.is_empty() {
+            self.streams.stall(id);
+            due.more = false;
+        } else {
+            self.begin_due(id, &due.again, turn);
+        }
+        let Some(partition) = self.streams.partitions.get(&id) else { return false };
+        find_over(partition, &mut due);
         let positions: Vec<Position> = due.by_time.into_iter().chain(due.by_limit).collect();
         if silent {
+            let Some(partition) = self.streams.partitions.get_mut(&id) else { return false };
             let live = &mut self.live;
             for position in positions {
                 partition.let_go(position, |batch| live.let_go(batch.place.lsn, batch.len));
@@ -106,7 +116,15 @@ fn find_aged(partition: &mut Partition, now: Now, due: &mut Due) {
     let Some(records) = &partition.records else { return };
     let expired = records.expired(now.ms(), RECORDS_MAX);
     due.more |= expired.len() == RECORDS_MAX;
-    due.by_time.extend(expired.into_iter().filter(|position| *position >= partition.start));
+    for position in expired.into_iter().filter(|position| *position >= partition.start) {
+        let single = partition.index.get(position).and_then(|batch| batch.single);
+        if single.is_some_and(|single| matches!(single.expiry, Expiry::Due(_))) {
+            due.again.push(position);
+        } else {
+            due.by_time.insert(position);
+        }
+    }
+    due.again.sort_unstable();
     let Some(max) = partition.spec.settings.retention_ms else { return };
     let mut aged = records.aged.max(partition.start);
     for (n, batch) in partition.index.from(aged).enumerate() {
@@ -119,7 +137,7 @@ fn find_aged(partition: &mut Partition, now: Now, due: &mut Due) {
         }
         aged = batch.end();
         let stays = batch.single.is_some_and(|single| single.expiry == Expiry::Never);
-        if !stays {
+        if !stays && due.again.binary_search(&batch.first).is_err() {
             due.by_time.insert(batch.first);
         }
     }

@@ -7,6 +7,7 @@
 
 use super::Shard;
 use super::marks::MARKS_BYTES_MAX;
+use super::store::check_due;
 use crate::shard::Mutant;
 use crate::stream::Partition;
 use crate::stream::dedupe::ID_BYTES_MAX;
@@ -185,7 +186,8 @@ impl Joining<'_> {
             return Err(too_large());
         }
         if self.terms.impossible {
-            return Err(RecordRefusal::Impossible);
+            let is_due = self.terms.due.is_some() && !self.settings.due;
+            return Err(if is_due { RecordRefusal::NoDue } else { RecordRefusal::Impossible });
         }
         if *end != BundleEnd::Before {
             let id = self.terms.id.as_ref().map_or(0, Bytes::len);
@@ -262,6 +264,7 @@ fn check_terms<'a>(
     if terms.stream.as_ref().is_some_and(|stream| *stream != partition.spec.stream) {
         return Err(RecordRefusal::OtherStream);
     }
+    check_due(settings, terms, subject)?;
     if terms.ttl != Ttl::Stream && !settings.record_ttl {
         return Err(RecordRefusal::NoTtl);
     }

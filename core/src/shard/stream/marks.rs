@@ -13,7 +13,8 @@ const ROLLUP_ALL: u8 = 4;
 const TTL: u8 = 8;
 const NEVER: u8 = 16;
 const MARKER: u8 = 32;
-const ALL: u8 = 63;
+const DUE: u8 = 64;
+const ALL: u8 = 127;
 /// Most bytes of it without the id.
 pub(in crate::shard) const MARKS_BYTES_MAX: usize = 11;
 
@@ -33,12 +34,17 @@ pub(in crate::shard) fn put(out: &mut Vec<u8>, of: &Marks<'_>) {
         Some(Rollup::All) => ROLLUP_ALL,
     };
     let id = if of.id.is_some() { ID } else { 0 };
-    out.put_u8(id | rollup | ttl | if of.marker { MARKER } else { 0 });
+    let due = if of.due.is_some() { DUE } else { 0 };
+    out.put_u8(id | rollup | ttl | due | if of.marker { MARKER } else { 0 });
     if let Some(id) = of.id {
         out.put_u16_le(u16::try_from(id.len()).expect("I73: long ids are refused"));
         out.put_slice(id);
     }
     if let Ttl::Ms(ms) = of.ttl {
+        out.put_u64_le(ms);
+    }
+    if let Some(ms) = of.due {
+        assert!(of.ttl == Ttl::Stream, "I77: a record that is published again has no time to live");
         out.put_u64_le(ms);
     }
 }
@@ -61,11 +67,12 @@ pub(in crate::shard) fn read<'a>(input: &mut Input<'a>) -> Result<Marks<'a>, Str
         ROLLUP_ALL => Some(Rollup::All),
         _ => return Err("has a record that rolls up twice".to_owned()),
     };
-    let ttl = match flags & (TTL | NEVER) {
-        0 => Ttl::Stream,
+    let ttl = match flags & (TTL | NEVER | DUE) {
+        0 | DUE => Ttl::Stream,
         TTL => Ttl::Ms(input.u64("time")?),
         NEVER => Ttl::Never,
         _ => return Err("has a record with two times to live".to_owned()),
     };
-    Ok(Marks { id, rollup, ttl, marker: flags & MARKER != 0 })
+    let due = (flags & DUE != 0).then(|| input.u64("time")).transpose()?;
+    Ok(Marks { id, rollup, ttl, due, marker: flags & MARKER != 0 })
 }

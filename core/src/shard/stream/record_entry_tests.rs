@@ -15,7 +15,7 @@ use stele_model::subject::renaming::{Measure, Piece, Renaming};
 const GOLDEN: &str = include_str!("../../../../docs/golden/record-entries-v1.txt");
 const PARTITION: QueueId = QueueId(0x0102);
 const MARKS: Marks<'_> =
-    Marks { id: Some(b"id"), rollup: Some(Rollup::Subject), ttl: Ttl::Ms(1000), marker: true };
+    Marks { id: Some(b"id"), rollup: Some(Rollup::Subject), ttl: Ttl::Ms(1000), due: None, marker: true };
 
 fn spec() -> PartitionSpec {
     let records = RecordSettings {
@@ -30,6 +30,7 @@ fn spec() -> PartitionSpec {
         groups_max: Some(5),
         rollup: true,
         record_ttl: true,
+        due: false,
         marker_ttl_ms: Some(6),
         deny_delete: true,
         deny_purge: true,

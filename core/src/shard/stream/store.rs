@@ -30,8 +30,9 @@ pub(in crate::shard) enum Decided {
 impl<'a> Marks<'a> {
     /// What is logged of these terms.
     pub(in crate::shard) fn of(terms: &'a Terms) -> Self {
-        let Terms { id, rollup, ttl, marker, .. } = terms;
-        Self { id: id.as_deref(), rollup: *rollup, ttl: *ttl, marker: *marker }
+        let Terms { id, rollup, ttl, due, marker, .. } = terms;
+        let due = due.as_ref().map(|due| due.at_ms);
+        Self { id: id.as_deref(), rollup: *rollup, ttl: *ttl, due, marker: *marker }
     }
 }
 
@@ -127,6 +128,23 @@ impl Shard {
     }
 }
 
+/// Whether a record may be published again, if it is to be. That the stream allows none comes before what is wrong with one.
+pub(super) fn check_due(
+    settings: &RecordSettings,
+    terms: &Terms,
+    subject: &[u8],
+) -> Result<(), RecordRefusal> {
+    let Some(due) = &terms.due else { return Ok(()) };
+    if !settings.due {
+        return Err(RecordRefusal::NoDue);
+    }
+    if terms.impossible || terms.ttl != Ttl::Stream {
+        return Err(RecordRefusal::Impossible);
+    }
+    let captured = settings.subjects.iter().any(|pattern| pattern.matches(&due.subject));
+    if captured && due.subject != subject { Ok(()) } else { Err(RecordRefusal::WrongDue) }
+}
+
 /// `Ok(Some)`: it is there already.
 fn check_terms(
     partition: &Partition,
@@ -139,6 +157,7 @@ fn check_terms(
     if terms.stream.as_ref().is_some_and(|stream| *stream != partition.spec.stream) {
         return Err(RecordRefusal::OtherStream);
     }
+    check_due(settings, terms, subject)?;
     if terms.impossible {
         return Err(RecordRefusal::Impossible);
     }

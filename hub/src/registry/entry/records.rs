@@ -16,7 +16,8 @@ const NO_ACK: u16 = 32;
 const ECHO: u16 = 64;
 const RENAME: u16 = 128;
 const BUNDLES: u16 = 256;
-const ALL: u16 = 511;
+const DUE: u16 = 512;
+const ALL: u16 = 1023;
 
 pub(super) fn write(out: &mut Writer, of: &RecordSettings) {
     out.count(of.subjects.len());
@@ -51,7 +52,8 @@ pub(super) fn write(out: &mut Writer, of: &RecordSettings) {
             | flag(of.no_ack, NO_ACK)
             | flag(of.echo.is_some(), ECHO)
             | flag(of.rename.is_some(), RENAME)
-            | flag(of.bundles, BUNDLES),
+            | flag(of.bundles, BUNDLES)
+            | flag(of.due, DUE),
     );
     if let Some(Echo { to, head_only }) = &of.echo {
         out.bool(*head_only);
@@ -111,6 +113,7 @@ pub(super) fn read(input: &mut Reader<'_>) -> Result<RecordSettings, Wrong> {
         groups_max,
         rollup: flags & ROLLUP != 0,
         record_ttl: flags & RECORD_TTL != 0,
+        due: flags & DUE != 0,
         marker_ttl_ms,
         deny_delete: flags & DENY_DELETE != 0,
         deny_purge: flags & DENY_PURGE != 0,

@@ -3,7 +3,7 @@
 //! A message is published live, and stored by the hub where a stream captures its subject; what came of that is told once for a read.
 
 use super::Jet;
-use crate::jet::error::ApiError;
+use crate::jet::error::{ApiError, Code};
 use crate::jet::publish::{self, Allows, Batch, PubAck, Rollup, Ttl, Wishes, header};
 use crate::jet::refuse::refused;
 use crate::jet::stored::Message;
@@ -12,9 +12,10 @@ use stele_model::id::{Position, Ticket};
 use stele_model::outcome::Published;
 use stele_model::refusal::Refusal;
 use stele_model::stream::StreamRefusal;
-use stele_model::stream::records::{self, BundleEnd, BundleTerms, Bundled, LastOf, Terms};
+use stele_model::stream::records::{self, BundleEnd, BundleTerms, Bundled, Due, LastOf, Terms};
 use stele_model::subject::Pattern;
 use stele_record::View;
+use stele_record::due::SCHEDULE;
 use stele_record::nats::Parts;
 
 /// Whether a header block may ask for anything.
@@ -30,7 +31,7 @@ fn is_marker(headers: &[u8]) -> bool {
 
 /// What the headers ask for. The stream itself says what it does not allow.
 fn wishes(headers: &[u8]) -> Result<Wishes<'_>, ApiError> {
-    Wishes::parse(headers, Allows { rollup: true, ttl: true })
+    Wishes::parse(headers, Allows { rollup: true, ttl: true, schedules: true })
 }
 
 fn terms(wishes: &Wishes<'_>, marker: bool) -> Terms {
@@ -54,6 +55,9 @@ fn terms(wishes: &Wishes<'_>, marker: bool) -> Terms {
             Some(Ttl::Never) => records::Ttl::Never,
             Some(Ttl::Seconds(seconds)) => records::Ttl::Ms(seconds.saturating_mul(1000)),
         },
+        due: wishes
+            .schedule
+            .map(|schedule| Due { at_ms: schedule.at.unix_ms(), subject: octets(schedule.target) }),
         marker,
         bundle: wishes.batch.map(bundle),
         impossible: false,
@@ -86,8 +90,10 @@ impl Jet {
         let terms = match wishes(message.headers) {
             Ok(wishes) => terms(&wishes, is_marker(message.headers)),
             Err(_) => {
+                // Whether the stream knows of schedules at all comes before what is wrong with one.
+                let due = header(message.headers, SCHEDULE).map(|_| Due { at_ms: 0, subject: Bytes::new() });
                 let bundle = publish::batch(message.headers).map(bundle);
-                Terms { impossible: true, bundle, ..Terms::default() }
+                Terms { impossible: true, due, bundle, ..Terms::default() }
             }
         };
         (terms != Terms::default()).then_some(terms)
@@ -113,7 +119,7 @@ impl Jet {
                     ack.count = Some(count);
                 }
             }
-            if ack.error.is_some() {
+            if ack.error.as_ref().is_some_and(|error| *error != Code::MessageSchedulesDisabled.error()) {
                 // What cannot be read was refused without a word on what it is.
                 ack.error = wishes(Parts::of(&view).block).err().or(ack.error);
             }

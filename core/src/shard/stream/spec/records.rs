@@ -21,7 +21,8 @@ const MARKER_TTL: u16 = 512;
 const ECHO: u16 = 1024;
 const RENAME: u16 = 2048;
 const BUNDLES: u16 = 4096;
-const ALL: u16 = 8191;
+const DUE: u16 = 8192;
+const ALL: u16 = 16383;
 
 pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
     let flag = |is: bool, bit: u16| if is { bit } else { 0 };
@@ -38,7 +39,8 @@ pub(super) fn put(out: &mut Vec<u8>, of: &RecordSettings) {
             | flag(of.marker_ttl_ms.is_some(), MARKER_TTL)
             | flag(of.echo.is_some(), ECHO)
             | flag(of.rename.is_some(), RENAME)
-            | flag(of.bundles, BUNDLES),
+            | flag(of.bundles, BUNDLES)
+            | flag(of.due, DUE),
     );
     out.put_u8(match of.discard {
         Discard::Old => 1,
@@ -146,6 +148,7 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<RecordSettings, String> {
         groups_max,
         rollup: has(ROLLUP),
         record_ttl: has(RECORD_TTL),
+        due: has(DUE),
         marker_ttl_ms,
         deny_delete: has(DENY_DELETE),
         deny_purge: has(DENY_PURGE),
