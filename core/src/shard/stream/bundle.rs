@@ -7,7 +7,7 @@
 
 use super::Shard;
 use super::marks::MARKS_BYTES_MAX;
-use super::store::check_due;
+use super::store::{check_due, check_last};
 use crate::shard::Mutant;
 use crate::stream::Partition;
 use crate::stream::dedupe::ID_BYTES_MAX;
@@ -18,7 +18,7 @@ use stele_model::publish::Publishes;
 use stele_model::refusal::Refusal;
 use stele_model::stream::StreamRefusal;
 use stele_model::stream::records::{
-    BundleEnd, BundleRefusal, BundleTerms, Discard, LastOf, RecordRefusal, RecordSettings, Rollup, Terms, Ttl,
+    BundleEnd, BundleRefusal, BundleTerms, Discard, RecordRefusal, RecordSettings, Rollup, Terms, Ttl,
 };
 use stele_record::View;
 
@@ -285,19 +285,12 @@ fn check_terms<'a>(
             return Err(RecordRefusal::Bundle(BundleRefusal::Condition));
         }
     }
-    if let Some(LastOf { subjects, position }) = &terms.last {
-        let of = subjects.as_ref().map_or(subject, |pattern| pattern.as_bytes());
+    if let Some(expected) = &terms.last {
+        let of = expected.subjects.as_ref().map_or(subject, |pattern| pattern.as_bytes());
         if before.subjects.contains_key(of) {
             return Err(RecordRefusal::Bundle(BundleRefusal::Condition));
         }
-        let last = match subjects {
-            Some(subjects) => partition.last(std::slice::from_ref(subjects)),
-            None => partition.last_of(subject),
-        };
-        let is = last.filter(|last| *last >= partition.start);
-        if is != *position {
-            return Err(RecordRefusal::WrongLast { is });
-        }
+        check_last(partition, subject, expected)?;
     }
     match terms.rollup {
         Some(_) if !settings.rollup || settings.deny_purge => Err(RecordRefusal::NoRollup),

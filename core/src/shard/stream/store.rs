@@ -180,17 +180,24 @@ fn check_terms(
     {
         return Err(RecordRefusal::WrongLastId { is: records.last_id.clone() });
     }
-    if let Some(LastOf { subjects, position }) = &terms.last {
-        let last = match subjects {
-            Some(subjects) => partition.last(std::slice::from_ref(subjects)),
-            None => partition.last_of(subject),
-        };
-        let is = last.filter(|last| *last >= partition.start);
-        if is != *position {
-            return Err(RecordRefusal::WrongLast { is });
-        }
+    if let Some(expected) = &terms.last {
+        check_last(partition, subject, expected)?;
     }
     Ok(None)
+}
+
+/// Whether the last record of a subject, or of those that are named, is the expected one.
+pub(super) fn check_last(
+    partition: &Partition,
+    subject: &[u8],
+    expected: &LastOf,
+) -> Result<(), RecordRefusal> {
+    let last = match &expected.subjects {
+        Some(subjects) => partition.last(std::slice::from_ref(subjects)),
+        None => partition.last_of(subject),
+    };
+    let is = last.filter(|last| *last >= partition.start);
+    if is == expected.position { Ok(()) } else { Err(RecordRefusal::WrongLast { is }) }
 }
 
 /// Whether the stream's settings let a record in, of which `content` is what its publisher wrote into it, bytes.
