@@ -176,6 +176,7 @@ async def service_requests(rig):
             await request.respond(str(sum(map(int, request.data.split()))).encode())
 
     await service.add_endpoint(name="add", subject=rig.name(), handler=add)
+    await settled(rig.nc)
     asker = await rig.connect()
     good = await asker.request(rig.name(), b"1 2 3", timeout=PATIENCE)
     bad = await asker.request(rig.name(), b"bad", timeout=PATIENCE)
@@ -194,6 +195,7 @@ async def service_discovery(rig):
         await request.respond(b"")
 
     await service.add_endpoint(name="do", subject=rig.name(), handler=nothing)
+    await settled(rig.nc)
     asker = await rig.connect()
     await asker.request(rig.name(), b"", timeout=PATIENCE)
     ask = lambda verb: asker.request(f"$SRV.{verb}.{name}", b"", timeout=PATIENCE)
