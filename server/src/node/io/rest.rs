@@ -81,10 +81,10 @@ impl Rest {
 
     /// Looks for events for a moment, if that is worth it; whether any came.
     fn look(&mut self, poll: &mut Poll, events: &mut Events, began: Instant) -> io::Result<bool> {
-        let lookouts = self.lookouts.clone();
-        let Some(_lookout) = (self.streak >= STREAK).then(|| lookouts.take()).flatten() else {
+        if self.streak < STREAK {
             return Ok(false);
-        };
+        }
+        let Some(_lookout) = self.lookouts.take() else { return Ok(false) };
         let mut last = began;
         loop {
             ask(poll, events, Some(Duration::ZERO))?;
