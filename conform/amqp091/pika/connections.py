@@ -8,7 +8,7 @@ import pika
 from pika import spec
 from pika.exceptions import ProbableAuthenticationError
 
-from rig import attempt, case, drain, plain, publish, text, wait
+from rig import attempt, case, drain, plain, publish, publish_as, text, wait
 from wire import HEADER, Wire
 
 
@@ -252,16 +252,10 @@ def tls_external(rig):
     """Whom the certificate names may put that name on its messages, and no other."""
     connection = rig.tls("conform-client", external=True)
     queue = rig.queue(rig.channel(connection))
-
-    def publish_as(name):
-        def action():
-            channel = connection.channel()
-            channel.basic_publish("", queue, b"x", pika.BasicProperties(user_id=name))
-            channel.queue_declare(queue, passive=True)
-
-        return attempt(action)
-
-    return {"own": publish_as("conform-client"), "of_another": publish_as("guest")}
+    return {
+        "own": publish_as(connection, queue, "conform-client"),
+        "of_another": publish_as(connection, queue, "guest"),
+    }
 
 
 @case

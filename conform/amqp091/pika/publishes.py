@@ -7,7 +7,7 @@ import pika
 from pika import spec
 from pika.exceptions import NackError
 
-from rig import attempt, case, count, drain, plain, publish, take, wait
+from rig import attempt, case, count, drain, plain, publish, publish_as, take, wait
 from wire import Wire
 
 
@@ -214,16 +214,10 @@ def properties_roundtrip(rig):
 def user_id(rig):
     connection = rig.connect()
     queue = rig.queue(rig.channel(connection))
-
-    def publish_as(name):
-        def action():
-            channel = connection.channel()
-            channel.basic_publish("", queue, b"x", pika.BasicProperties(user_id=name))
-            channel.queue_declare(queue, passive=True)
-
-        return attempt(action)
-
-    return {"own": publish_as("guest"), "of_another": publish_as("somebody")}
+    return {
+        "own": publish_as(connection, queue, "guest"),
+        "of_another": publish_as(connection, queue, "somebody"),
+    }
 
 
 @case

@@ -167,6 +167,17 @@ def attempt(action):
         return ["connection", closed.reply_code, text(closed.reply_text)]
 
 
+def publish_as(connection, queue, name):
+    """What comes of a message to a queue that names a user as its sender."""
+
+    def action():
+        channel = connection.channel()
+        channel.basic_publish("", queue, b"x", pika.BasicProperties(user_id=name))
+        channel.queue_declare(queue, passive=True)
+
+    return attempt(action)
+
+
 def text(reply):
     """A reply text without generated names and process ids."""
     reply = re.sub(r"amq\.(gen|ctag)-[\w-]+", r"amq.\1-*", reply)
