@@ -79,15 +79,12 @@ pub fn write(view: &View<'_>, left: &Left<'_>, exchange: &[u8], key: Option<&[u8
         Origin::Amqp091 => put_amqp091(view, &headers, &mut properties),
     }
     let draft = Draft {
-        origin: view.origin(),
         persistent: true,
-        priority: view.priority(),
         ttl_ms: None,
-        time: view.time(),
         exchange,
         key: key.unwrap_or(view.key()),
         properties: &properties,
-        history: view.history_bytes(),
+        ..Draft::of(view)
     };
     draft.write(view.body(), out);
 }

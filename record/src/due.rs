@@ -47,13 +47,12 @@ pub fn write(view: &View<'_>, exchange: &[u8], out: &mut BytesMut) -> bool {
     let draft = Draft {
         origin: Origin::Nats,
         persistent: true,
-        priority: view.priority(),
         ttl_ms: None,
-        time: view.time(),
         exchange,
         key,
         properties: &properties,
         history: b"",
+        ..Draft::of(view)
     };
     draft.write(view.body(), out);
     true

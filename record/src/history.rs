@@ -248,15 +248,11 @@ pub fn with_death(
     let mut bytes = BytesMut::with_capacity(view.history_bytes().len() + 256);
     put_with_death(view, &history, dying, key.is_some(), &mut bytes);
     let draft = Draft {
-        origin: view.origin(),
-        persistent: view.persistent(),
-        priority: view.priority(),
         ttl_ms: None,
-        time: view.time(),
         exchange: cut(exchange),
         key: cut(key.unwrap_or(view.key())),
-        properties: view.properties_bytes(),
         history: &bytes,
+        ..Draft::of(view)
     };
     draft.write(view.body(), out);
     Ok(())

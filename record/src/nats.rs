@@ -135,17 +135,7 @@ pub fn as_amqp091(view: &View<'_>) -> Option<Bytes> {
     properties.set(Property::Headers, (!headers.is_empty()).then_some(headers));
     let mut list = BytesMut::new();
     properties.write(&mut list);
-    let draft = Draft {
-        origin: Origin::Amqp091,
-        persistent: view.persistent(),
-        priority: view.priority(),
-        ttl_ms: view.ttl_ms(),
-        time: view.time(),
-        exchange: view.exchange(),
-        key: view.key(),
-        properties: &list,
-        history: view.history_bytes(),
-    };
+    let draft = Draft { origin: Origin::Amqp091, properties: &list, ..Draft::of(view) };
     let mut out = BytesMut::new();
     draft.write(view.body(), &mut out);
     Some(out.freeze())

@@ -133,17 +133,7 @@ impl<'a> Rewriting<'a> {
     fn copy(&mut self, n: u32, view: &View<'_>, key: &[u8]) -> u32 {
         let item = &self.batch.items[n as usize];
         let start = self.bytes.len();
-        let draft = Draft {
-            origin: view.origin(),
-            persistent: view.persistent(),
-            priority: view.priority(),
-            ttl_ms: view.ttl_ms(),
-            time: view.time(),
-            exchange: view.exchange(),
-            key,
-            properties: view.properties_bytes(),
-            history: view.history_bytes(),
-        };
+        let draft = Draft { key, ..Draft::of(view) };
         draft.write(view.body(), &mut self.bytes);
         let range = |from: usize, len: usize| -> Range<u32> {
             let at = |at: usize| u32::try_from(at).expect("a batch is shorter than 4 GiB");
