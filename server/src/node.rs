@@ -5,6 +5,7 @@
 //! They share nothing but inboxes and the published snapshot of definitions.
 
 mod acceptor;
+mod bell;
 mod clock;
 mod dialects;
 mod inbox;
@@ -14,6 +15,7 @@ mod logins;
 mod memory;
 mod readers;
 mod registry;
+mod rest;
 mod seats;
 mod shard;
 mod start;

@@ -85,12 +85,15 @@ pub(crate) fn ordered(
     let mut client = Client::connect(address)?;
     let inbox = format!("_INBOX.push.{}", client.stream.local_addr()?.port());
     client.subscribe(&inbox, 1)?;
+    client.fence()?;
+    // Deliveries may come before the answer of who makes the consumer.
+    let mut maker = Client::connect(address)?;
     let start = Instant::now();
     let config = json!({
         "deliver_subject": inbox, "deliver_policy": policy, "filter_subject": filter, "ack_policy": "none", "max_deliver": 1,
         "mem_storage": true, "flow_control": true, "idle_heartbeat": 5_000_000_000u64, "num_replicas": 1,
     });
-    let made = client
+    let made = maker
         .ask(&format!("$JS.API.CONSUMER.CREATE.{stream}"), &json!({"stream_name": stream, "config": config}));
     let name = made?["name"].as_str().unwrap_or_default().to_owned();
     let creation = start.elapsed();
@@ -112,7 +115,7 @@ pub(crate) fn ordered(
         }
     }
     let elapsed = start.elapsed();
-    client.ask(&format!("$JS.API.CONSUMER.DELETE.{stream}.{name}"), &json!(null))?;
+    maker.ask(&format!("$JS.API.CONSUMER.DELETE.{stream}.{name}"), &json!(null))?;
     Ok(Read { creation, elapsed })
 }
 

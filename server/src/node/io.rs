@@ -11,7 +11,6 @@ mod login;
 mod message;
 mod pace;
 mod reading;
-mod rest;
 mod roll;
 mod services;
 mod size;
@@ -49,7 +48,6 @@ pub(crate) use message::{
     Arrival, Dialect, Guests, IoCounters, IoMessage, IoReport, NatsUser, Patience, Rules, Sessions, Source,
     Wiring, mailbox,
 };
-pub(crate) use rest::Lookouts;
 pub(crate) use services::Inquiry;
 pub(crate) use transport::{Security, Silence, TimedTls};
 pub(crate) use unfinished::Budget;

@@ -1,5 +1,6 @@
 //! The registry's thread: definitions change here, and every hub sees each change before its author is answered (S11).
 
+use crate::node::bell::Bell;
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::io::IoMessage;
@@ -21,6 +22,9 @@ use stele_model::refusal::Refusal;
 use stele_model::registry::{Change, RegistryEffect, RegistryOp};
 use stele_model::shard::ShardOp;
 
+/// Longest sleep of the registry's thread.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
 /// The hub number by which the node itself asks; no IO thread has it.
 pub(crate) const OPERATOR: HubId = HubId(u16::MAX);
 
@@ -38,6 +42,8 @@ pub(crate) enum RegistryMessage {
 pub(crate) struct Wiring {
     /// Its own inbox.
     pub inbox: Inbox<RegistryMessage>,
+    /// Rung when something is in it, or the journal has something to say.
+    pub bell: Arc<Bell>,
     /// By hub.
     pub hubs: Vec<Inbox<IoMessage>>,
     /// By shard.
@@ -57,6 +63,7 @@ pub(crate) fn run<L: LogStore>(mut runner: Runner<Registry, L>, wiring: &Wiring)
     let mut messages = Vec::new();
     let mut effects = Vec::new();
     let mut operators = Operators::default();
+    wiring.bell.belongs_to(thread::current());
     let mut stopping = false;
     let mut to_agree = wiring.shards.len();
     while !(stopping && runner.settled()) {
@@ -97,7 +104,7 @@ pub(crate) fn run<L: LogStore>(mut runner: Runner<Registry, L>, wiring: &Wiring)
             .map(|due| Duration::from_micros(due.0.saturating_sub(wiring.clock.log_now().0)));
         let done = stopping && runner.settled();
         if idle && !done && wait != Some(Duration::ZERO) && wiring.inbox.may_sleep() {
-            thread::park_timeout(wait.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1)));
+            wiring.bell.wait(wait.map_or(SLEEP_MAX, |wait| wait.min(SLEEP_MAX)));
             wiring.inbox.awake();
         }
     }

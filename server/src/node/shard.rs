@@ -4,12 +4,14 @@
 //! delivery is answered without waking anybody. Whoever turns the machine holds its lock; what may start a commit is left to the thread. The
 //! same the other way round: with nothing else to do, the thread itself brings one answer to its socket (ADR 0011).
 
+use crate::node::bell::{Bell, Nap};
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::io::{self, IoMessage, Source};
 use crate::node::memory::Memory;
 use crate::node::readers::Readers;
 use crate::node::registry::RegistryMessage;
+use crate::node::rest::{Lookouts, Rest};
 use crate::node::stop::Stop;
 use bytes::Bytes;
 use std::sync::mpsc::SyncSender;
@@ -67,6 +69,10 @@ pub(crate) struct Wiring {
     pub shard: ShardId,
     /// Its own inbox.
     pub inbox: Inbox<ShardMessage>,
+    /// Rung when something is in it, or the journal has something to say.
+    pub bell: Arc<Bell>,
+    /// Who may look before it sleeps.
+    pub lookouts: Lookouts,
     /// By hub.
     pub hubs: Vec<io::Door>,
     /// The registry.
@@ -220,6 +226,8 @@ impl<L: LogStore + Send + 'static> Driver<L> {
 
     /// Runs until told to stop; to be called on a thread of its own.
     pub(crate) fn run(&self) {
+        self.wiring.bell.belongs_to(thread::current());
+        let mut rest = Rest::new(self.wiring.lookouts.clone());
         loop {
             let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
             if machine.is_done() {
@@ -235,8 +243,8 @@ impl<L: LogStore + Send + 'static> Driver<L> {
             let wait = machine.rest();
             drop(machine);
             if !wait.is_zero() && self.wiring.inbox.may_sleep() {
-                // Completions of the journal and new messages unpark.
-                thread::park_timeout(wait);
+                // Completions of the journal and new messages ring.
+                let Ok(()) = rest.wait(Nap(&self.wiring.bell, wait));
                 self.wiring.inbox.awake();
             }
         }
@@ -421,7 +429,7 @@ impl ShardThread {
     /// The disk is behind: wait for it before taking more. Deliveries of what has become durable go on.
     fn hold_back<L: LogStore>(&mut self, runner: &mut Runner<Shard, L>) {
         while runner.backlog_bytes() >= RUN_AHEAD_BYTES_MAX && runner.broken().is_none() && !runner.full() {
-            thread::park_timeout(Duration::from_millis(5));
+            self.wiring.bell.wait(Duration::from_millis(5));
             self.turn(runner, false);
         }
     }

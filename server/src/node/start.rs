@@ -1,13 +1,15 @@
 //! How a node comes up: locks its directory, brings registry and shards back from their logs, binds its ports, starts its threads.
 
 use super::acceptor::{Acceptor, Listener};
+use super::bell::Bell;
 use super::clock::Clock;
 use super::inbox::Inbox;
-use super::io::{self, Dialect, IoMessage, Lookouts, Patience, Rules, Security, Silence, TimedTls};
+use super::io::{self, Dialect, IoMessage, Patience, Rules, Security, Silence, TimedTls};
 use super::logins::Logins;
 use super::memory::Memory;
 use super::readers::Readers;
 use super::registry::{self, RegistryMessage};
+use super::rest::Lookouts;
 use super::seats::Seats;
 use super::shard::{self, ShardMessage};
 use super::stop::Stop;
@@ -21,8 +23,8 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::{self, JoinHandle, Thread};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use stele_core::group::GroupSettings;
 use stele_core::runner::{self, Runner, Settings};
@@ -98,21 +100,15 @@ fn system(what: &str) -> impl FnOnce(std::io::Error) -> StartError {
     move |why| StartError::System { what: what.to_owned(), why }
 }
 
-/// A thread that an inbox is to wake; known only once it runs.
-type Sleeper = Arc<OnceLock<Thread>>;
-
-fn thread_inbox<T: Send + 'static>() -> (Inbox<T>, Sleeper) {
-    let sleeper = Sleeper::default();
-    (Inbox::new(waker(&sleeper)), sleeper)
+/// The inbox of a thread that sleeps by its bell.
+fn inbox_with_bell<T: Send + 'static>() -> (Inbox<T>, Arc<Bell>) {
+    let bell = Arc::new(Bell::default());
+    (Inbox::new(ring(&bell)), bell)
 }
 
-fn waker(sleeper: &Sleeper) -> impl Fn() + Send + Sync + 'static + use<> {
-    let sleeper = Arc::clone(sleeper);
-    move || {
-        if let Some(thread) = sleeper.get() {
-            thread.unpark();
-        }
-    }
+fn ring(bell: &Arc<Bell>) -> impl Fn() + Send + Sync + 'static + use<> {
+    let bell = Arc::clone(bell);
+    move || bell.ring()
 }
 
 pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
@@ -122,17 +118,17 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     let hub_count = usize::from(config.threads.io.unwrap_or(0)).max(default_threads().min(SHARDS_MAX));
     let stop = Stop::default();
 
-    let (registry_inbox, registry_sleeper) = thread_inbox();
-    let (shard_inboxes, shard_sleepers): (Vec<_>, Vec<_>) = (0..shard_count).map(|_| thread_inbox()).unzip();
+    let (registry_inbox, registry_bell) = inbox_with_bell();
+    let (shard_inboxes, shard_bells): (Vec<_>, Vec<_>) = (0..shard_count).map(|_| inbox_with_bell()).unzip();
 
     // They are on one disk.
     let volume = Arc::new(Volume::default());
     let (registry_log, _) =
-        open_log(config, "registry", 0, registry_options(config, &volume), waker(&registry_sleeper))?;
+        open_log(config, "registry", 0, registry_options(config, &volume), ring(&registry_bell))?;
     let mut shard_logs = Vec::new();
-    for (n, sleeper) in shard_sleepers.iter().enumerate() {
+    for (n, bell) in shard_bells.iter().enumerate() {
         let options = shard_options(config, n, shard_count, &volume);
-        shard_logs.push(open_log(config, &format!("shard-{n}"), n as u16, options, waker(sleeper))?);
+        shard_logs.push(open_log(config, &format!("shard-{n}"), n as u16, options, ring(bell))?);
     }
     let clock = Arc::new(Clock::start(&config.data_dir));
 
@@ -157,13 +153,16 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
 
     let mut threads = Threads::default();
     let mut doors = Vec::new();
+    let lookouts = Lookouts::new(cores() / 2);
     let memory = Arc::new(Memory::new(config.log.memory_bytes as usize, shards.len()));
-    for ((runner, inbox), (n, sleeper)) in
-        shards.into_iter().zip(&shard_inboxes).zip(shard_sleepers.iter().enumerate())
+    for ((n, runner), (inbox, bell)) in
+        shards.into_iter().enumerate().zip(shard_inboxes.iter().zip(&shard_bells))
     {
         let wiring = shard::Wiring {
             shard: ShardId(n as u16),
             inbox: inbox.clone(),
+            bell: Arc::clone(bell),
+            lookouts: lookouts.clone(),
             hubs: io_doors.clone(),
             registry: registry_inbox.clone(),
             readers: readers.clone(),
@@ -173,11 +172,12 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
         };
         let driver = shard::Driver::new(runner, wiring);
         doors.push(driver.door());
-        threads.shards.push(spawn(format!("shard-{n}"), Some(sleeper), move || driver.run())?);
+        threads.shards.push(spawn(format!("shard-{n}"), move || driver.run())?);
     }
     let (agreed, agree) = sync_channel(1);
     let wiring = registry::Wiring {
         inbox: registry_inbox.clone(),
+        bell: registry_bell,
         hubs: hubs.clone(),
         shards: shard_inboxes.clone(),
         snapshot: Arc::clone(&snapshot),
@@ -186,7 +186,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
         agreed,
     };
     let run = move || registry::run(registry, &wiring);
-    threads.registry.push(spawn("registry".to_owned(), Some(&registry_sleeper), run)?);
+    threads.registry.push(spawn("registry".to_owned(), run)?);
     until_agreed(&agree, &stop).map_err(|why| StartError::Replay { dir: config.data_dir.clone(), why })?;
     put_objects(config, &registry_inbox, &snapshot.load())?;
 
@@ -196,7 +196,6 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     let unfinished = Arc::new(io::Budget::new(config.limits.unfinished_bytes_max as usize));
     let logins =
         Logins::start(default_threads()).map_err(system("start the threads that check passwords"))?;
-    let lookouts = Lookouts::new(cores() / 2);
     for (n, poll) in polls.into_iter().enumerate() {
         let wiring = io::Wiring {
             hub: HubId(n as u16),
@@ -219,7 +218,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             frame_bytes_max: config.limits.frame_bytes_max as usize,
             seed: hub_seed,
         };
-        threads.io.push(spawn(format!("io-{n}"), None, move || io::run(poll, wiring))?);
+        threads.io.push(spawn(format!("io-{n}"), move || io::run(poll, wiring))?);
     }
     let watch = Watch {
         dir: config.data_dir.clone(),
@@ -264,20 +263,9 @@ fn until_agreed(agree: &Receiver<()>, stop: &Stop) -> Result<(), String> {
     Err(format!("registry and shards did not agree within {} s", AGREE.as_secs()))
 }
 
-fn spawn(
-    name: String,
-    sleeper: Option<&Sleeper>,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, StartError> {
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     let what = format!("start thread {name}");
-    let handle =
-        thread::Builder::new().name(name).spawn(run).map_err(|why| StartError::System { what, why })?;
-    if let Some(sleeper) = sleeper {
-        // The first and only time: a sleeper belongs to one thread.
-        let _ = sleeper.set(handle.thread().clone());
-        handle.thread().unpark();
-    }
-    Ok(handle)
+    thread::Builder::new().name(name).spawn(run).map_err(|why| StartError::System { what, why })
 }
 
 fn default_threads() -> usize {

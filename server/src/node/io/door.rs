@@ -6,12 +6,13 @@
 
 use super::Io;
 use super::message::{IoMessage, Wiring};
-use super::rest::Rest;
 use crate::node::inbox::Inbox;
+use crate::node::rest::{Doze, Rest};
 use mio::{Events, Poll};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use stele_model::id::HubId;
 
 /// Bytes that are carried to the end for a thread that sleeps. With more it pays to wake it, since two then work side by side.
@@ -77,7 +78,12 @@ impl Door {
                 Some(Err(error)) => break Err(error),
                 Some(Ok(None)) | None => break Ok(()),
             };
-            if let Err(error) = rest.wait(&mut poll, &mut events, timeout.0) {
+            let mut sockets = Sockets { poll: &mut poll, events: &mut events, longest: timeout.0 };
+            let waited = match timeout.0 {
+                Some(Duration::ZERO) => sockets.ask(timeout.0),
+                _ => rest.wait(sockets),
+            };
+            if let Err(error) = waited {
                 break Err(error);
             }
             self.inbox.awake();
@@ -104,6 +110,35 @@ impl Door {
 
     fn lock(&self) -> MutexGuard<'_, Option<Io>> {
         self.io.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An IO thread's sleep in its poll.
+struct Sockets<'a> {
+    poll: &'a mut Poll,
+    events: &'a mut Events,
+    longest: Option<Duration>,
+}
+
+impl Sockets<'_> {
+    fn ask(&mut self, longest: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(self.events, longest) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Doze for Sockets<'_> {
+    type Error = io::Error;
+
+    fn look(&mut self) -> io::Result<bool> {
+        self.ask(Some(Duration::ZERO))?;
+        Ok(!self.events.is_empty())
+    }
+
+    fn sleep(&mut self) -> io::Result<()> {
+        self.ask(self.longest)
     }
 }
 
@@ -150,11 +185,11 @@ fn is_little(bytes: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::message::{Arrival, Dialect, Guests, Patience, Rules};
-    use super::super::rest::Lookouts;
     use super::super::transport::Security;
     use super::*;
     use crate::node::clock::{Clock, Machine};
     use crate::node::logins::Logins;
+    use crate::node::rest::Lookouts;
     use crate::node::seats::Seats;
     use crate::node::stop::Stop;
     use arc_swap::ArcSwap;

@@ -1,7 +1,6 @@
 //! What an IO thread is sent, what it tells, and what it is wired to.
 
 use super::leave::Farewell;
-use super::rest::Lookouts;
 use super::services::Inquiry;
 use super::transport::Security;
 use super::unfinished::Budget;
@@ -10,6 +9,7 @@ use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::logins::{Fit, Logins};
 use crate::node::registry::RegistryMessage;
+use crate::node::rest::Lookouts;
 use crate::node::seats::Seat;
 use crate::node::shard;
 use crate::node::stop::Stop;

@@ -1,11 +1,9 @@
-//! How an IO thread waits: it sleeps in its poll, but where the next event has lately come at once each time it looks for it a moment first
-//! (ADR 0013).
+//! How a thread waits: it sleeps, but where what it waits for has lately come at once each time it looks for it a moment first (ADR 0013).
 //!
-//! Waking a thread whose core has gone idle costs 5 to 20 µs, as much as all the rest of a lone request. What must hold: a thread that is
-//! told nothing within the moment sleeps; few threads look at a time; whoever else wants the core gets it.
+//! Waking a thread whose core has gone idle costs 5 to 20 µs, as much as all the rest of a lone request. IO threads look at their sockets,
+//! shards' threads at their bells. What must hold: a thread that is told nothing within the moment sleeps; few threads look at a time; whoever
+//! else wants the core gets it.
 
-use mio::{Events, Poll};
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -45,50 +43,59 @@ impl Drop for Lookout<'_> {
     }
 }
 
+/// A sleep that can be looked out of.
+pub(crate) trait Doze {
+    /// What can go wrong.
+    type Error;
+
+    /// Whether what is waited for has come.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn look(&mut self) -> Result<bool, Self::Error>;
+
+    /// Sleeps until it comes, or until the longest wait is over.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sleep(&mut self) -> Result<(), Self::Error>;
+}
+
 /// How one thread waits.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(crate) struct Rest {
     lookouts: Lookouts,
     /// Waits in a row that were short.
     streak: u32,
 }
 
 impl Rest {
-    pub(super) fn new(lookouts: Lookouts) -> Self {
+    pub(crate) fn new(lookouts: Lookouts) -> Self {
         Self { lookouts, streak: 0 }
     }
 
-    /// Waits for events, at most so long.
+    /// Waits.
     ///
     /// # Errors
-    /// The poll's, but for a signal.
-    pub(super) fn wait(
-        &mut self,
-        poll: &mut Poll,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        if timeout == Some(Duration::ZERO) {
-            return ask(poll, events, timeout);
-        }
+    /// What the system says.
+    pub(crate) fn wait<D: Doze>(&mut self, mut doze: D) -> Result<(), D::Error> {
         let began = Instant::now();
-        if !self.look(poll, events, began)? {
-            ask(poll, events, timeout)?;
+        if !self.look(&mut doze, began)? {
+            doze.sleep()?;
         }
         self.note(began.elapsed());
         Ok(())
     }
 
-    /// Looks for events for a moment, if that is worth it; whether any came.
-    fn look(&mut self, poll: &mut Poll, events: &mut Events, began: Instant) -> io::Result<bool> {
+    /// Looks for a moment, if that is worth it; whether what is waited for has come.
+    fn look<D: Doze>(&mut self, doze: &mut D, began: Instant) -> Result<bool, D::Error> {
         if self.streak < STREAK {
             return Ok(false);
         }
         let Some(_lookout) = self.lookouts.take() else { return Ok(false) };
         let mut last = began;
         loop {
-            ask(poll, events, Some(Duration::ZERO))?;
-            if !events.is_empty() {
+            if doze.look()? {
                 return Ok(true);
             }
             thread::yield_now();
@@ -107,53 +114,45 @@ impl Rest {
     }
 }
 
-fn ask(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-    match poll.poll(events, timeout) {
-        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mio::{Token, Waker};
+    use std::convert::Infallible;
 
-    struct Thread {
-        poll: Poll,
-        events: Events,
-        waker: Waker,
-        rest: Rest,
+    /// Whether it has come, whenever one looks.
+    struct Doorway(bool);
+
+    impl Doze for Doorway {
+        type Error = Infallible;
+
+        fn look(&mut self) -> Result<bool, Infallible> {
+            Ok(self.0)
+        }
+
+        fn sleep(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
     }
 
     /// A thread that has had so many short waits.
-    fn thread(lookouts: &Lookouts, streak: u32) -> Thread {
-        let poll = Poll::new().unwrap();
-        let waker = Waker::new(poll.registry(), Token(7)).unwrap();
-        let rest = Rest { streak, ..Rest::new(lookouts.clone()) };
-        Thread { poll, events: Events::with_capacity(4), waker, rest }
+    fn thread(lookouts: &Lookouts, streak: u32) -> Rest {
+        Rest { streak, ..Rest::new(lookouts.clone()) }
     }
 
-    impl Thread {
-        /// Whether an event came while it looked; `None`: it did not look.
-        fn look(&mut self) -> Option<bool> {
-            let streak = self.rest.streak;
-            let found = self.rest.look(&mut self.poll, &mut self.events, Instant::now()).unwrap();
-            (found || self.rest.streak != streak).then_some(found)
-        }
+    /// Whether it came while the thread looked; `None`: it did not look.
+    fn look(thread: &mut Rest, is_there: bool) -> Option<bool> {
+        let streak = thread.streak;
+        let Ok(found) = thread.look(&mut Doorway(is_there), Instant::now());
+        (found || thread.streak != streak).then_some(found)
     }
 
     #[test]
     fn a_thread_looks_after_short_waits_only_and_sleeps_when_nothing_comes() {
         let lookouts = Lookouts::new(1);
-        for (streak, is_woken, found) in
+        for (streak, is_there, found) in
             [(STREAK - 1, true, None), (STREAK, true, Some(true)), (STREAK, false, Some(false))]
         {
-            let mut thread = thread(&lookouts, streak);
-            if is_woken {
-                thread.waker.wake().unwrap();
-            }
-            assert_eq!(thread.look(), found, "{streak} {is_woken}");
+            assert_eq!(look(&mut thread(&lookouts, streak), is_there), found, "{streak} {is_there}");
         }
     }
 
@@ -162,10 +161,9 @@ mod tests {
         let lookouts = Lookouts::new(1);
         let first = lookouts.take();
         let mut second = thread(&lookouts, STREAK);
-        second.waker.wake().unwrap();
-        assert_eq!(second.look(), None);
+        assert_eq!(look(&mut second, true), None);
         drop(first);
-        assert_eq!(second.look(), Some(true));
+        assert_eq!(look(&mut second, true), Some(true));
     }
 
     #[test]
