@@ -10,11 +10,12 @@ use stele_model::id::Now;
 /// Time between two reads of a connection that is read in paces, microseconds: what its messages may wait.
 const PAUSE_US: u64 = 30;
 
-/// The same for a client that publishes so much that it does little else. While we do not read, its kernel gathers what it writes, which
-/// costs it a fifth of sending each message: measured on loopback, it publishes twice as much.
-const PAUSE_LONG_US: u64 = 100;
+/// The longest such time, for a client that publishes so much that it does little else. Between two reads the connection is to bring as much
+/// as one read takes ([`Brought::full`]): while its window is full, its kernel gathers what it writes, which costs it a third of sending
+/// each message by itself. Measured on loopback, see ADR 0011.
+const PAUSE_US_MAX: u64 = 500;
 
-/// Publishes in a millisecond from which on the pause is the long one.
+/// Publishes in a millisecond from which on the pause may be longer.
 const PER_MS_LONG: u64 = 300;
 
 /// So many reads in a row have to be small before a connection is read in paces.
@@ -45,8 +46,10 @@ pub(super) fn is_gathered(now: Now, since: Now, bytes: usize) -> bool {
 pub(super) struct Brought {
     /// Publishes for which nobody waits.
     pub(super) publishes: u32,
-    /// Something else, which somebody may wait for; or the read was full, so that there is more.
+    /// Something else, which somebody may wait for.
     pub(super) urgent: bool,
+    /// As many bytes as were asked for, so that there is more.
+    pub(super) full: bool,
 }
 
 /// How a connection is read.
@@ -59,12 +62,14 @@ pub(super) enum Pace {
         /// When the first of them was.
         since: Now,
     },
-    /// Not before `due`; it was read last at `since`.
+    /// Not before `due`, after a pause.
     Paced {
         /// When.
         due: Now,
         /// Since when.
         since: Now,
+        /// How long, microseconds.
+        pause_us: u64,
     },
 }
 
@@ -77,17 +82,17 @@ impl Default for Pace {
 impl Pace {
     /// It was read.
     pub(super) fn note(&mut self, now: Now, brought: Brought) {
-        let Brought { publishes, urgent } = brought;
+        let Brought { publishes, urgent, full } = brought;
         *self = match *self {
             _ if urgent => Self::default(),
-            Self::Paced { since, .. } if publishes >= PACED_MIN => {
+            Self::Paced { since, pause_us, .. } if publishes >= PACED_MIN => {
                 let elapsed_us = now.0.saturating_sub(since.0).max(1);
                 let is_much = u64::from(publishes) * 1000 / elapsed_us >= PER_MS_LONG;
-                Self::next(now, if is_much { PAUSE_LONG_US } else { PAUSE_US })
+                Self::pause(now, if is_much { fitting(pause_us, full) } else { PAUSE_US })
             }
-            Self::Eager { streak, since } if (1..=SMALL).contains(&publishes) => match streak + 1 {
+            Self::Eager { streak, since } if !full && (1..=SMALL).contains(&publishes) => match streak + 1 {
                 1 => Self::Eager { streak: 1, since: now },
-                STREAK if now.0.saturating_sub(since.0) <= STREAK_US_MAX => Self::next(now, PAUSE_US),
+                STREAK if now.0.saturating_sub(since.0) <= STREAK_US_MAX => Self::pause(now, PAUSE_US),
                 STREAK => Self::default(),
                 streak => Self::Eager { streak, since },
             },
@@ -108,9 +113,15 @@ impl Pace {
         }
     }
 
-    fn next(now: Now, pause_us: u64) -> Self {
-        Self::Paced { due: Now(now.0.saturating_add(pause_us)), since: now }
+    fn pause(now: Now, pause_us: u64) -> Self {
+        Self::Paced { due: Now(now.0.saturating_add(pause_us)), since: now, pause_us }
     }
+}
+
+/// The pause after one after which a read was full or not: about as long as it takes to fill one.
+fn fitting(pause_us: u64, full: bool) -> u64 {
+    let next = if full { pause_us - pause_us / 16 } else { pause_us + pause_us / 4 };
+    next.clamp(PAUSE_US, PAUSE_US_MAX)
 }
 
 #[cfg(test)]
@@ -118,7 +129,7 @@ mod tests {
     use super::*;
 
     fn publishes(publishes: u32) -> Brought {
-        Brought { publishes, urgent: false }
+        Brought { publishes, ..Brought::default() }
     }
 
     /// Reads of so many publishes each, so many microseconds apart.
@@ -144,26 +155,41 @@ mod tests {
         assert_eq!(pace.due(), Some(Now(end + 40 + PAUSE_US)), "and stays so");
     }
 
-    #[test]
-    fn who_publishes_very_much_one_by_one_is_read_in_long_paces_and_only_then() {
-        let (mut pace, end) = paced();
-        let much = u32::try_from(PAUSE_US * PER_MS_LONG / 1000).unwrap();
-        for (at, brought, pause_us) in [
-            (30, much, PAUSE_LONG_US),
-            (130, 4 * much, PAUSE_LONG_US),
-            (230, much, PAUSE_US),
-            (260, much - 1, PAUSE_US),
-        ] {
-            pace.note(Now(end + at), publishes(brought));
-            assert_eq!(pace.due(), Some(Now(end + at + pause_us)), "{brought} at {at}");
+    /// A client that publishes `per_ms` in a millisecond, of which a read takes `per_read`: the pauses it is given, microseconds.
+    fn pauses(per_ms: u64, per_read: u64, count: usize) -> Vec<u64> {
+        let (mut pace, mut now) = paced();
+        let (mut there, mut pauses) = (0, Vec::new());
+        for _ in 0..count {
+            let due = pace.due().expect("it goes on so").0;
+            pauses.push(due - now);
+            there += per_ms * (due - now);
+            now = due;
+            let taken = (there / 1000).min(per_read);
+            there -= 1000 * taken;
+            let brought = Brought { full: taken == per_read, ..publishes(u32::try_from(taken).unwrap()) };
+            pace.note(Now(now), brought);
         }
+        pauses
+    }
+
+    #[test]
+    fn who_publishes_very_much_one_by_one_is_read_when_a_read_is_full() {
+        assert_eq!(pauses(PER_MS_LONG / 2, 400, 50), [PAUSE_US; 50], "not so much");
+        assert_eq!(pauses(PER_MS_LONG + 10, 400, 50)[49], PAUSE_US_MAX, "never full");
+        let pauses = pauses(2000, 400, 100);
+        assert!(pauses[20..].iter().all(|pause_us| (150..260).contains(pause_us)), "{pauses:?}");
+    }
+
+    #[test]
+    fn who_has_more_than_a_pause_can_bring_is_not_paused_longer_than_others() {
+        assert_eq!(pauses(100_000, 400, 100)[99], PAUSE_US);
     }
 
     #[test]
     fn who_publishes_seldom_or_gathers_or_asks_is_read_at_once() {
         let streak = STREAK as usize;
         let mut asks = vec![publishes(1); streak - 1];
-        asks.push(Brought { publishes: 1, urgent: true });
+        asks.push(Brought { urgent: true, ..publishes(1) });
         for (gap_us, reads) in
             [(20, vec![publishes(1); 100]), (2, vec![publishes(SMALL + 1); 100]), (2, asks.repeat(3))]
         {
@@ -177,7 +203,7 @@ mod tests {
 
     #[test]
     fn who_slows_down_or_asks_or_is_delivered_to_is_read_at_once_again() {
-        for brought in [publishes(0), publishes(1), Brought { publishes: 50, urgent: true }] {
+        for brought in [publishes(0), publishes(1), Brought { urgent: true, ..publishes(50) }] {
             let (mut pace, end) = paced();
             pace.note(Now(end + PAUSE_US), brought);
             assert_eq!(pace.due(), None, "{brought:?}");

@@ -139,7 +139,7 @@ impl Io {
                 ReadEnd::Bytes { input, bytes } => {
                     self.counters.reads += 1;
                     self.counters.read_bytes += bytes as u64;
-                    connection.brought = Brought { publishes: 0, urgent: bytes == asked && !is_paced };
+                    connection.brought = Brought { full: bytes == asked, ..Brought::default() };
                     let buffer = std::mem::take(&mut self.reading.buffer);
                     let used = self.feed(now, slot, &buffer[..input]);
                     if let Some(connection) = self.connections.get_mut(slot) {
