@@ -2,24 +2,30 @@
 //!
 //! Prints nanoseconds for an append of 16-KB batches to one and to twelve partitions in a request, for a read of a megabyte, and for a search;
 //! then the worst turn while two million batches are indexed, snapshotted, trimmed and let go of, and while a million keys are written
-//! again and compacted; and the bytes that a batch, a key and an idle partition cost. Times are this thread's on a processor, so that other
+//! again and compacted, while groups are made that begin with the last records of a million subjects or count what waits for them among
+//! these, and while such groups go; and the bytes that a batch, a key and an idle partition cost. Times are this thread's on a processor, so that other
 //! load counts little. The journal writes nothing.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use stele_core::shard::Shard;
 use stele_core::testing::MemoryLog;
 use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, SessionId, ShardId};
 use stele_model::machine::{Journal, Machine};
-use stele_model::shard::{ShardEffect, ShardOp};
+use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
+use stele_model::shard::{Answer, ShardEffect, ShardOp};
+use stele_model::share::{Expect, ShardShare, ShareAnswer, ShareSettings, ShareStart, ShareVerb};
 use stele_model::stream::{
     Batch, Format, KeyMark, PartitionSpec, SeekBy, ShardAppend, ShardRead, ShardReadPart, StreamSettings,
 };
+use stele_model::subject::Pattern;
+use stele_record::{Draft, Origin};
 
 const SESSION: SessionId = SessionId { hub: HubId(0), number: 1 };
 
@@ -84,10 +90,10 @@ impl Bench {
     }
 
     fn take(&mut self, op: ShardOp) {
+        self.effects.clear();
         let start = thread_time();
         self.shard.take(op, &mut self.log, &mut self.effects);
         self.turns.push(thread_time() - start);
-        self.effects.clear();
     }
 
     fn tick_until_done(&mut self) {
@@ -103,6 +109,58 @@ impl Bench {
         let parts = partitions.map(|id| (QueueId(id), batch.clone())).collect();
         let (hub, call, awaited, records) = (HubId(0), Call(1), true, Vec::new());
         self.take(ShardOp::Append(ShardAppend { hub, call, awaited, parts, records }));
+    }
+
+    fn publish(&mut self, subjects: Vec<String>) {
+        let (mut bytes, mut items) = (BytesMut::new(), Vec::new());
+        for subject in &subjects {
+            let start = bytes.len() as u32;
+            let (origin, key) = (Origin::Nats, subject.as_bytes());
+            let draft = Draft {
+                origin,
+                persistent: true,
+                priority: 0,
+                ttl_ms: None,
+                time: 0,
+                exchange: b"",
+                key,
+                properties: &[],
+                history: &[],
+            };
+            draft.write(b"body", &mut bytes);
+            let record = start..bytes.len() as u32;
+            let (exchange, key, extra_keys) = (0..0, 0..0, 0..0);
+            let (lane, mandatory, awaited, persistent) = (1, false, true, true);
+            items.push(Publish { record, exchange, key, extra_keys, lane, mandatory, awaited, persistent });
+        }
+        let runs = vec![RoutedRun { items: 0..items.len() as u32, route: 0, volatile: false }];
+        let (bytes, extra_keys, terms) = (bytes.freeze(), Vec::new(), Vec::new());
+        let batch = Arc::new(Publishes { bytes, items, extra_keys, terms });
+        let (hub, call, link, awaited) = (HubId(0), Call(5), None, true);
+        let routes = vec![std::iter::once(QueueId(1)).collect()];
+        self.take(ShardOp::Publish(ShardPublish { hub, call, awaited, link, batch, runs, routes }));
+    }
+
+    fn ask_share(&mut self, group: &str, verb: ShareVerb) {
+        let (session, call, partition) = (SESSION, Call(6), QueueId(1));
+        self.take(ShardOp::Share(ShardShare { session, call, partition, group: group.to_owned(), verb }));
+    }
+
+    /// How many records wait for the group that was asked about last, when it is known.
+    fn pending(&mut self) -> u64 {
+        loop {
+            let said = std::mem::take(&mut self.effects);
+            let answer = said.into_iter().find_map(|(_, effect)| match effect {
+                ShardEffect::Answer { answer: Ok(Answer::Share(Ok(answer))), .. } => Some(answer),
+                _ => None,
+            });
+            if let Some(ShareAnswer::Put { info, .. } | ShareAnswer::Info(info)) = answer {
+                return info.pending;
+            }
+            let start = thread_time();
+            self.shard.tick(&mut self.log, &mut self.effects);
+            self.turns.push(thread_time() - start);
+        }
     }
 
     /// The worst turns since the last call, in words. The very worst may be the machine's doing.
@@ -235,6 +293,40 @@ fn many_keys() {
     println!("their compaction and the end of a quarter of them: {}", bench.worst());
 }
 
+/// A million subjects, two records each, and groups that want half of them.
+fn many_subjects() {
+    let by_record = StreamSettings { records: Some(Box::default()), ..StreamSettings::default() };
+    let mut bench = Bench::new(1, &by_record);
+    for n in 0..2_000u32 {
+        let subjects = (0..1000).map(|i| (n * 1000 + i) % 1_000_000);
+        bench.publish(subjects.map(|n| format!("k.{n}.{}", n % 2)).collect());
+    }
+    bench.tick_until_done();
+    println!("two million records of a million subjects, a thousand at a time: {}", bench.worst());
+    let half = [Pattern::new("k.*.1").expect("a pattern")];
+    let (last, all) = (ShareStart::LastPerSubject, ShareStart::All);
+    let groups = [("last", last, &half[..]), ("last of all", last, &[]), ("half", all, &half[..])];
+    for (name, start, filters) in groups {
+        let settings = ShareSettings { start, filters: filters.to_vec(), ..ShareSettings::default() };
+        bench.ask_share(name, ShareVerb::Put { settings: Box::new(settings), expect: Expect::New });
+        let waiting = bench.pending();
+        println!("group '{name}' is made, {waiting} wait: {}", bench.worst());
+    }
+    bench.publish((0..1000).map(|n| format!("k.{n}.1")).collect());
+    bench.tick_until_done();
+    println!("a thousand records more for all: {}", bench.worst());
+    for (name, ..) in groups {
+        bench.ask_share(name, ShareVerb::Info);
+        let waiting = bench.pending();
+        println!("group '{name}' is asked, {waiting} wait: {}", bench.worst());
+    }
+    for (name, ..) in groups {
+        bench.ask_share(name, ShareVerb::Delete);
+        bench.tick_until_done();
+        println!("group '{name}' goes: {}", bench.worst());
+    }
+}
+
 fn idle_partitions() {
     let before = ALLOCATED.load(Relaxed);
     let mut bench = Bench::new(10_000, &StreamSettings::default());
@@ -257,5 +349,6 @@ fn main() {
     hot_paths();
     many_batches();
     many_keys();
+    many_subjects();
     idle_partitions();
 }

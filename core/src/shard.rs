@@ -145,6 +145,8 @@ pub enum Mutant {
     UnloggedRest,
     /// Shared groups give out what is not durable (S2).
     EarlyRecords,
+    /// A group tells how many records wait before all are counted.
+    HastyCount,
     /// What is released to a shared group comes again when its lease ends, not before.
     LateRelease,
     /// Settles of shared groups start a commit (S3).

@@ -6,6 +6,7 @@
 //! floor follows from the rest and never goes down; a record is given out only within the group's bound on what is unsettled, those to be
 //! given out again first; the cost is that of what is delivered. Not here: which records there are ([`supply`]), and what is logged.
 
+pub(crate) mod counting;
 pub(crate) mod pending;
 pub(crate) mod serve;
 pub(crate) mod supply;
@@ -13,8 +14,10 @@ pub(crate) mod takers;
 
 use crate::shelf::Shelf;
 use crate::stream::Partition;
+use crate::stream::tally::Walk;
+use counting::{Counting, Held};
 use pending::{Pending, Slot};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stele_model::id::{Now, Position, QueueId, SessionId, SubscriptionId};
 use stele_model::share::{Pace, Reached, SettlePolicy, ShareSettings, ShareStart};
@@ -41,8 +44,8 @@ pub(crate) struct Share {
     pub(crate) takers: Takers,
     /// Between `next` and here is nothing that it wants.
     pub(crate) scanned: Position,
-    /// How many records from [`Self::from`] to a position it wants, when they were counted last; and the partition's start then.
-    counted: Option<(u64, Position, Position)>,
+    /// Answers that wait until it is known how many records wait.
+    pub(crate) held: Vec<Held>,
     pub(crate) delivered_at: Option<Now>,
     pub(crate) settled_at: Option<Now>,
     /// When it was last of use to somebody.
@@ -65,8 +68,10 @@ pub(crate) struct Lasts {
     pub(crate) from: Position,
     /// They stand below: the partition's end at the group's birth. Logged.
     pub(crate) below: Position,
-    /// Those that were not delivered, in order. Attached state.
-    pub(crate) left: VecDeque<Position>,
+    /// Those that were not delivered, as far as they were found. Attached state.
+    pub(crate) left: BTreeSet<Position>,
+    /// The search for them; `None`: all were found. Attached state.
+    pub(crate) walk: Option<Walk>,
 }
 
 /// Records given out as they came.
@@ -78,6 +83,16 @@ pub(crate) struct Replay {
     pub(crate) last: Option<(Now, Now)>,
 }
 
+impl Lasts {
+    /// Whether this record is one that was not delivered, or perhaps is.
+    pub(crate) fn may_hold(&self, position: Position) -> bool {
+        match self.walk {
+            Some(_) => (self.from..self.below).contains(&position),
+            None => self.left.contains(&position),
+        }
+    }
+}
+
 impl Share {
     pub(crate) fn new(
         number: ShareNumber,
@@ -86,7 +101,8 @@ impl Share {
         settings: Arc<ShareSettings>,
         next: Position,
     ) -> Self {
-        let lasts = || Lasts { from: Position(0), below: next, left: VecDeque::new() };
+        let lasts =
+            || Lasts { from: Position(0), below: next, left: BTreeSet::new(), walk: Some(Walk::default()) };
         let lasts = (settings.start == ShareStart::LastPerSubject).then(lasts);
         Self {
             number,
@@ -100,7 +116,7 @@ impl Share {
             pending: Pending::default(),
             takers: Takers::default(),
             scanned: next,
-            counted: None,
+            held: Vec::new(),
             delivered_at: None,
             settled_at: None,
             used: created,
@@ -153,7 +169,7 @@ impl Share {
             && (lasts.from..lasts.below).contains(&position)
         {
             lasts.from = Position(position.0 + 1);
-            lasts.left.pop_front();
+            lasts.left.remove(&position);
         }
         if self.leases() { self.pending.deliver(position, self.sequence, lease) } else { 1 }
     }
@@ -174,41 +190,50 @@ impl Share {
         self.settings.deliveries_max.is_some_and(|max| slot.deliveries >= max)
     }
 
-    /// Records that wait for their first delivery.
-    pub(crate) fn waiting(&self, partition: &Partition) -> u64 {
-        let lasts = self.lasts.as_ref().map_or(0, |lasts| lasts.left.len() as u64);
+    /// Records that wait for their first delivery; `None`: they have to be counted ([`Self::count_on`]).
+    pub(crate) fn waiting(&self, partition: &Partition) -> Option<u64> {
+        if self.searches() {
+            return None;
+        }
         let from = self.from(partition.start);
+        let fresh = partition.counted(self.number.0, &self.settings.filters, from)?;
+        Some(fresh + self.lasts_left())
+    }
+
+    /// Those of [`Self::waiting`] that are the last ones of their subjects.
+    pub(crate) fn lasts_left(&self) -> u64 {
+        self.lasts.as_ref().map_or(0, |lasts| lasts.left.len() as u64)
+    }
+
+    /// Goes on to find out how many records wait, and which are the last ones of their subjects, as far as the looks go. `true`: it is
+    /// known.
+    pub(crate) fn count_on(&mut self, partition: &mut Partition, looks: &mut usize) -> bool {
         let filters = &self.settings.filters;
-        // A count by filters may look at every subject; so of what is known only what came since is counted.
-        let known = self.counted.filter(|(_, end, start)| *start == partition.start && *end >= from);
-        let known = known.filter(|_| !filters.is_empty());
-        lasts
-            + known.map_or_else(
-                || partition.pending(filters, from),
-                |(count, end, _)| count + partition.pending(filters, end),
-            )
+        if let Some(lasts) = &mut self.lasts
+            && let Some(walk) = &mut lasts.walk
+        {
+            if !partition.lasts_on(filters, lasts.from..lasts.below, walk, looks, &mut lasts.left) {
+                return false;
+            }
+            lasts.walk = None;
+        }
+        let from = self.from(partition.start);
+        partition.count_on(self.number.0, &self.settings.filters, from, looks)
     }
 
-    /// Remembers how many records wait.
-    pub(crate) fn count(&mut self, partition: &Partition, waiting: u64) {
-        let lasts = self.lasts.as_ref().map_or(0, |lasts| lasts.left.len() as u64);
-        self.counted = Some((waiting.saturating_sub(lasts), partition.end, partition.start));
+    /// The last records of subjects are still searched for.
+    pub(crate) fn searches(&self) -> bool {
+        self.lasts.as_ref().is_some_and(|lasts| lasts.walk.is_some())
     }
 
-    /// What is known of the partition may not hold any more.
-    pub(crate) fn forget_count(&mut self) {
-        self.counted = None;
+    /// Somebody wants to know how many records wait, or which are to be given out.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.searches() || !self.held.is_empty() || !self.takers.is_empty()
     }
 
     /// Begins attached state: at the birth of the group, or after a restart.
     pub(crate) fn start(&mut self, now: Now, partition: &Partition) {
         let end = partition.end;
-        if let Some(lasts) = &mut self.lasts {
-            let mut left = partition.lasts(&self.settings.filters, lasts.below);
-            left.retain(|position| *position >= lasts.from);
-            left.sort_unstable();
-            lasts.left = left.into();
-        }
         self.used = now;
         self.pending.restart();
         self.recheck = Some(Position(0));
@@ -250,6 +275,7 @@ pub(crate) struct Shares {
     pub(crate) sweeps: BTreeMap<QueueId, Position>,
     /// Where the next record of such a partition will stand that was never looked at.
     pub(crate) swept: BTreeMap<QueueId, Position>,
+    pub(crate) counting: Counting,
     /// The group that had its turn last.
     pub(crate) turn: ShareNumber,
     pub(crate) last: ShareNumber,
@@ -310,7 +336,6 @@ impl Shares {
         let Some(of) = self.of.get(&partition) else { return };
         for number in of.names.values() {
             let Some(share) = self.groups.get_mut(number) else { continue };
-            share.forget_count();
             if share.pending.count() > 0 {
                 self.again.insert(*number);
             }
@@ -323,7 +348,7 @@ impl Shares {
     }
 
     pub(crate) fn deadline(&self) -> Option<Now> {
-        if !self.again.is_empty() || !self.sweeps.is_empty() {
+        if !self.again.is_empty() || !self.sweeps.is_empty() || !self.counting.is_idle() {
             return Some(Now(0));
         }
         self.timers.first().map(|(at, _)| *at)

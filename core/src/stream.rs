@@ -1,7 +1,7 @@
 //! One partition of a stream: its batches, who numbers what is appended, and who waits for more.
 //!
 //! Called by [`crate::shard`], which logs what is done here. Logged state: settings, both ends, the index, the producers, the keys of a
-//! compacted stream. Attached state: watches, readers, the timer (S1). What must hold: positions are given densely and never again; the
+//! compacted stream. Attached state: watches, readers, tallies, the timer (S1). What must hold: positions are given densely and never again; the
 //! end never goes down; what is below the start is gone for readers at once, and let go of in steps (S7). Not here: entries and effects.
 
 pub(crate) mod by_subject;
@@ -15,6 +15,7 @@ pub(crate) mod readers;
 pub(crate) mod records;
 pub(crate) mod single;
 pub(crate) mod subjects;
+pub(crate) mod tally;
 
 pub(crate) use by_subject::Next;
 pub(crate) use chunk::Stored;
@@ -24,11 +25,12 @@ use index::Index;
 use producers::Producers;
 use readers::Readers;
 use records::Records;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stele_model::id::{Lsn, Now, Place, Position, SessionId};
 use stele_model::machine::VOLATILE;
 use stele_model::stream::{Ends, Format, Found, KeyMark, PartitionSpec, Producer, TimeKind};
+use tally::Tally;
 
 /// A partition of a shard.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ pub(crate) struct Partition {
     pub(crate) readers: Readers,
     /// Who wants to hear of the next append.
     pub(crate) watches: BTreeSet<(SessionId, u64)>,
+    /// How many records groups want, by the groups' numbers.
+    pub(crate) tallies: BTreeMap<u64, Tally>,
     /// When batches were last taken out of its middle.
     pub(crate) compacted: Now,
     /// When it has to be looked at.
@@ -91,6 +95,7 @@ impl Partition {
             after: Lsn(0),
             readers: Readers::default(),
             watches: BTreeSet::new(),
+            tallies: BTreeMap::new(),
             timer: None,
         };
         partition.begin_records();
@@ -141,6 +146,7 @@ impl Partition {
         if self.records.is_some() {
             self.start = self.first_from(self.start);
             self.bytes -= self.index.bytes_below(self.start) - self.index.bytes_below(before);
+            self.tallies.retain(|_, tally| tally.is_above(self.start));
         }
     }
 

@@ -6,6 +6,7 @@
 use super::bytes::RUN_BYTES;
 use super::entry;
 use crate::queue::Queue;
+use crate::stream::tally::LOOKS;
 use stele_model::id::{Call, HubId, Lsn, Now, Place, QueueId};
 use stele_model::machine::{Effects, Journal, Urgency};
 use stele_model::refusal::{Object, Refusal};
@@ -20,6 +21,8 @@ pub(crate) struct Turn<'a> {
     effects: &'a mut Effects<ShardEffect>,
     /// Memory for entries under construction.
     pub(crate) scratch: &'a mut Vec<u8>,
+    /// Subjects and records that may still be looked at to count them (S7).
+    pub(crate) looks: usize,
 }
 
 impl<'a> Turn<'a> {
@@ -28,7 +31,7 @@ impl<'a> Turn<'a> {
         effects: &'a mut Effects<ShardEffect>,
         scratch: &'a mut Vec<u8>,
     ) -> Self {
-        Self { journal, effects, scratch }
+        Self { journal, effects, scratch, looks: LOOKS }
     }
 
     /// The time of whatever is appended next, and after an append the time of that entry's block.

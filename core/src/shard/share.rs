@@ -6,6 +6,7 @@
 //! group (`crate::share`), and the word for it in any dialect.
 
 mod chores;
+mod count;
 mod dead_letter;
 mod define;
 mod describe;
@@ -40,12 +41,17 @@ impl Shard {
     /// Gives out what the group's takers want and may have.
     fn serve_share(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
         let now = turn.now();
+        if !self.shares.groups.get(&number).is_some_and(Share::is_asked) {
+            return self.shares.set_timer(number, now);
+        }
+        let Some(waiting) = self.count_share(number, turn) else { return };
         if self.shares.stalled.contains(&number) {
             return;
         }
         let Some(share) = self.shares.groups.get_mut(&number) else { return };
-        let Some(partition) = self.streams.partitions.get(&share.partition) else { return };
-        let Served { runs, steps, gone, more, at_end } = share.serve(partition, now);
+        let Some(partition) = self.streams.partitions.get_mut(&share.partition) else { return };
+        let Served { runs, steps, gone, more, at_end, fresh } = share.serve(partition, waiting, now);
+        partition.left_over(number.0, share.from(partition.start), fresh);
         if !runs.is_empty() {
             share.delivered_at = Some(now);
         }

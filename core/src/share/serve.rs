@@ -8,7 +8,7 @@ use super::supply::{self, End, Fresh, Piece};
 use super::{Replay, Share};
 use crate::queue::extend_runs;
 use crate::stream::Partition;
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use stele_model::id::{Lsn, Now, Position, SubscriptionId};
 use stele_model::machine::VOLATILE;
@@ -36,6 +36,8 @@ pub(crate) struct Served {
     pub(crate) more: bool,
     /// Everything there is was given out.
     pub(crate) at_end: bool,
+    /// Records that wait for their first delivery now, but for the last ones of subjects.
+    pub(crate) fresh: u64,
 }
 
 /// See [`Served::steps`].
@@ -87,15 +89,15 @@ struct Portion {
 }
 
 impl Share {
-    /// Gives out what takers want and may have.
-    pub(crate) fn serve(&mut self, partition: &Partition, now: Now) -> Served {
+    /// Gives out what takers want and may have. `waiting`: records that wait for their first delivery.
+    pub(crate) fn serve(&mut self, partition: &Partition, waiting: u64, now: Now) -> Served {
+        let mut served = Served { fresh: waiting.saturating_sub(self.lasts_left()), ..Served::default() };
         if self.is_paused(now) {
-            let mut served = Served::default();
             self.end_impatient(&mut served);
             return served;
         }
         if self.takers.head().is_none() {
-            return Served::default();
+            return served;
         }
         let from = self.from(partition.start);
         let mut serving = Serving {
@@ -103,10 +105,10 @@ impl Share {
             settings: Arc::clone(&self.settings),
             fresh: Fresh::new(partition, from),
             piece: None,
-            waiting: self.waiting(partition),
+            waiting,
             now,
             left: RECORDS_MAX,
-            served: Served::default(),
+            served,
         };
         let mut ends = Ends::Turn;
         while ends == Ends::Turn && serving.left > 0 {
@@ -114,7 +116,7 @@ impl Share {
             ends = serving.portion(self, id);
         }
         let (mut served, waiting) = (serving.served, serving.waiting);
-        self.count(partition, if ends == Ends::Empty { 0 } else { waiting });
+        served.fresh = if ends == Ends::Empty { 0 } else { waiting.saturating_sub(self.lasts_left()) };
         match ends {
             Ends::Turn => served.more = self.takers.head().is_some(),
             Ends::Empty => {
@@ -262,7 +264,7 @@ impl Serving<'_> {
 
     /// The next piece of what was never delivered.
     fn fetched(&mut self, share: &mut Share) -> Result<Piece, Ends> {
-        let mut none = VecDeque::new();
+        let mut none = BTreeSet::new();
         let lasts = share.lasts.as_mut().map_or(&mut none, |lasts| &mut lasts.left);
         self.fresh.next(&self.settings.filters, lasts).map_err(|end| match end {
             End::Later(position) => Ends::Later(position),

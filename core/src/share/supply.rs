@@ -6,7 +6,7 @@
 use crate::stream::by_subject::Next;
 use crate::stream::index::Cursor;
 use crate::stream::{Partition, Stored};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use stele_model::id::Position;
 use stele_model::stream::{Found, FoundRecords};
@@ -83,14 +83,14 @@ impl<'a> Fresh<'a> {
         Self { partition, cursor, pieces: VecDeque::new(), from, count: FETCH_MIN, end: End::Open }
     }
 
-    /// The next piece. First come those of `lasts`, which are in order.
-    pub(crate) fn next(&mut self, filters: &[Pattern], lasts: &mut VecDeque<Position>) -> Result<Piece, End> {
-        while let Some(position) = lasts.front().copied() {
+    /// The next piece. First come those of `lasts`.
+    pub(crate) fn next(&mut self, filters: &[Pattern], lasts: &mut BTreeSet<Position>) -> Result<Piece, End> {
+        while let Some(position) = lasts.first().copied() {
             let there = self.cursor.get(position).filter(|_| position >= self.partition.start);
             if let Some(batch) = there {
                 return Ok(Piece::one(&batch, position));
             }
-            lasts.pop_front();
+            lasts.pop_first();
         }
         if self.pieces.is_empty() && self.end == End::Open {
             self.fetch(filters);

@@ -16,7 +16,7 @@ const FEW: usize = 256;
 /// Names that are looked at to find out whether they are few.
 const NAMES_MAX: usize = 4096;
 /// Records that one search looks at.
-const SCAN_MAX: usize = 4096;
+pub(super) const SCAN_MAX: usize = 4096;
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,30 +84,11 @@ impl Partition {
     /// How many records from `from` on match. Looks at each subject that begins as a filter does, or at each record behind `from`,
     /// whichever is less, unless whole pages of subjects can be counted.
     pub(crate) fn pending(&self, filters: &[Pattern], from: Position) -> u64 {
+        if let Some(count) = self.pending_at_once(filters, from) {
+            return count;
+        }
+        let Some(records) = &self.records else { return 0 };
         let from = from.max(self.start);
-        if from >= self.end {
-            return 0;
-        }
-        let Some(records) = &self.records else {
-            let all = matches!(self.way(filters), Way::All);
-            return if all { self.end.0 - from.0 } else { 0 };
-        };
-        match self.way(filters) {
-            Way::All => return self.index.count_from(from),
-            Way::None => return 0,
-            Way::Few(subjects) => {
-                return subjects.iter().map(|id| records.subjects.positions(*id).count_from(from)).sum();
-            }
-            Way::Scan => {}
-        }
-        let behind = self.index.count_from(from);
-        if behind <= SCAN_MAX as u64 {
-            return self.index.from(from).filter(|record| self.fits(filters, record)).count() as u64;
-        }
-        let whole = self.index.first().is_none_or(|first| first.first >= from);
-        if whole && let [filter] = filters {
-            return records.subjects.sum(filter).records;
-        }
         let mut counted = 0;
         for (n, filter) in filters.iter().enumerate() {
             records.subjects.matching(filter, |id| {
@@ -118,6 +99,37 @@ impl Partition {
             });
         }
         counted
+    }
+
+    /// As [`Self::pending`]; `None`: it would have to look at more than fits a turn.
+    pub(super) fn pending_at_once(&self, filters: &[Pattern], from: Position) -> Option<u64> {
+        let from = from.max(self.start);
+        if from >= self.end {
+            return Some(0);
+        }
+        let Some(records) = &self.records else {
+            let all = matches!(self.way(filters), Way::All);
+            return Some(if all { self.end.0 - from.0 } else { 0 });
+        };
+        match self.way(filters) {
+            Way::All => return Some(self.index.count_from(from)),
+            Way::None => return Some(0),
+            Way::Few(subjects) => {
+                let of = |id: &u32| records.subjects.positions(*id).count_from(from);
+                return Some(subjects.iter().map(of).sum());
+            }
+            Way::Scan => {}
+        }
+        let behind = self.index.count_from(from);
+        if behind <= SCAN_MAX as u64 {
+            let fitting = self.index.from(from).filter(|record| self.fits(filters, record));
+            return Some(fitting.count() as u64);
+        }
+        let whole = self.index.first().is_none_or(|first| first.first >= from);
+        match filters {
+            [filter] if whole && filter.is_prefix() => Some(records.subjects.sum(filter).records),
+            _ => None,
+        }
     }
 
     /// The last record that matches.

@@ -169,6 +169,8 @@ impl Partition {
             self.bytes -= u64::from(batch.len);
         }
         let Some((single, records)) = batch.single.zip(self.records.as_mut()) else { return };
+        let name = records.subjects.name(single.subject);
+        self.tallies.values_mut().for_each(|tally| tally.goes(batch.first, name));
         records.subjects.gone(single.subject, batch.first);
         if let Some(at) = single.expiry.own_ms() {
             records.expiries.remove(&(at, batch.first));

@@ -121,12 +121,26 @@ impl Subjects {
     pub(crate) fn walk<B>(
         &self,
         pattern: &Pattern,
+        each: impl FnMut(u32, bool) -> ControlFlow<B>,
+    ) -> Option<B> {
+        self.walk_behind(pattern, None, each)
+    }
+
+    /// As [`Self::walk`], with those behind a name that begins as the pattern does.
+    pub(crate) fn walk_behind<B>(
+        &self,
+        pattern: &Pattern,
+        seen: Option<&[u8]>,
         mut each: impl FnMut(u32, bool) -> ControlFlow<B>,
     ) -> Option<B> {
         if let Some(literal) = pattern.literal() {
-            return self.find(literal).and_then(|id| each(id, true).break_value());
+            let unseen = self.find(literal).filter(|_| seen.is_none());
+            return unseen.and_then(|id| each(id, true).break_value());
         }
-        let (from, to) = self.range(pattern.prefix());
+        let (mut from, to) = self.range(pattern.prefix());
+        if let Some(seen) = seen {
+            from = self.order.seek(|id| self.name(id) <= seen);
+        }
         let mut within = self.order.iter(from).take(self.distance(from, to));
         let is_prefix = pattern.is_prefix();
         within.find_map(|id| each(id, is_prefix || pattern.matches(self.name(id))).break_value())

@@ -2,6 +2,7 @@
 //!
 //! The model sees operations and effects only. Each rule it judges (S1, S2, S3, S4, S16) has a mutant that it must catch.
 
+mod counts;
 mod dead;
 mod features;
 #[path = "../judge/mod.rs"]

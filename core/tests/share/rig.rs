@@ -65,6 +65,13 @@ impl Rig {
         Self::over(mutant, StreamSettings::default())
     }
 
+    /// As it is, with a mistake.
+    pub(crate) fn making(mut self, mutant: Option<Mutant>) -> Self {
+        self.shard = self.shard.with_mutant(mutant);
+        self.mutant = mutant;
+        self
+    }
+
     /// Over a stream that tells its records apart.
     pub(crate) fn of(records: RecordSettings) -> Self {
         Self::over(None, StreamSettings { records: Some(Box::new(records)), ..StreamSettings::default() })

@@ -46,6 +46,7 @@ impl Shard {
     pub(in crate::shard) fn step_shares(&mut self, turn: &mut Turn<'_>) {
         self.go_on_settling(turn);
         self.step_sweeps(turn);
+        self.step_counting(turn);
         let now = turn.now();
         for _ in 0..SHARES_MAX {
             let Some(&(at, number)) = self.shares.timers.first().filter(|(at, _)| *at <= now) else { break };

@@ -7,8 +7,10 @@ use super::entry::{self, Put};
 use super::{answer, answer_present, say};
 use crate::shard::Shard;
 use crate::shard::effect::Turn;
+use crate::share::counting::Held;
 use crate::share::{Share, ShareNumber};
 use crate::stream::Partition;
+use crate::stream::tally::Walk;
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, Lsn, Now, Position, QueueId};
 use stele_model::machine::Urgency;
@@ -56,7 +58,9 @@ impl Shard {
                 let after = self.delete_share(number, PullEnd::Gone, turn);
                 answer(turn, after, to, Ok(ShareAnswer::Deleted));
             }
-            (ShareVerb::Info, Some(number)) => self.answer_info(to, number, turn),
+            (ShareVerb::Info, Some(number)) => {
+                self.tell_of_share(number, Held { to, after: Lsn(0), created: None }, turn);
+            }
             (ShareVerb::Pause(until), Some(number)) => self.pause_share(to, number, until, turn),
         }
     }
@@ -104,8 +108,7 @@ impl Shard {
         self.shares.set_timer(number, now);
         let Some(share) = self.shares.groups.get(&number) else { return };
         self.tell(share, after, now, || ShareEvent::Created, turn);
-        let info = Box::new(self.info_of(share));
-        answer(turn, after, to, Ok(ShareAnswer::Put { created: true, info }));
+        self.tell_of_share(number, Held { to, after, created: Some(true) }, turn);
     }
 
     fn change_share(
@@ -132,8 +135,7 @@ impl Shard {
         if !same {
             self.tell(share, after, turn.now(), || ShareEvent::Updated, turn);
         }
-        let info = Box::new(self.info_of(share));
-        answer(turn, after, to, Ok(ShareAnswer::Put { created: false, info }));
+        self.tell_of_share(number, Held { to, after, created: Some(false) }, turn);
         self.advance_share(number, turn);
     }
 
@@ -146,8 +148,7 @@ impl Shard {
         if !same {
             self.tell(share, after, turn.now(), || ShareEvent::Paused { until }, turn);
         }
-        let info = Box::new(self.info_of(share));
-        answer(turn, after, to, Ok(ShareAnswer::Info(info)));
+        self.tell_of_share(number, Held { to, after, created: None }, turn);
         self.advance_share(number, turn);
     }
 
@@ -169,7 +170,13 @@ impl Shard {
             Some(share) => {
                 share.settings = settings;
                 share.scanned = share.next;
-                share.forget_count();
+                if let Some(lasts) = share.lasts.as_mut().filter(|lasts| lasts.walk.is_some()) {
+                    lasts.walk = Some(Walk::default());
+                    self.shares.counting.bury(std::mem::take(&mut lasts.left));
+                }
+                if let Some(partition) = self.streams.partitions.get_mut(&partition) {
+                    partition.forget_count(number.0);
+                }
                 share.recheck = Some(Position(0));
             }
             None => {
@@ -196,7 +203,16 @@ impl Shard {
         after: Lsn,
         turn: &mut Turn<'_>,
     ) {
-        let Some(share) = self.shares.remove(number) else { return };
+        let Some(mut share) = self.shares.remove(number) else { return };
+        if let Some(partition) = self.streams.partitions.get_mut(&share.partition) {
+            partition.forget_count(number.0);
+        }
+        if let Some(lasts) = &mut share.lasts {
+            self.shares.counting.bury(std::mem::take(&mut lasts.left));
+        }
+        for held in &share.held {
+            answer(turn, held.after.max(after), held.to, Err(ShareRefusal::Unknown));
+        }
         self.sweep_interest(share.partition, Position(0));
         for to in share.takers.ids() {
             let after = after.max(share.takers.after(to));

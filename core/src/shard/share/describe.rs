@@ -1,15 +1,10 @@
 //! What shared groups are like: for clients who ask, and for comparing a replay with what it should lead to.
 
-use super::answer_present;
 use crate::shard::Shard;
-use crate::shard::effect::Turn;
 use crate::share::pending::Slot;
-use crate::share::{Share, ShareNumber, Shares};
-use stele_model::id::{Call, HubId, Now, Position, QueueId};
-use stele_model::share::{ShardShares, ShareAnswer, ShareInfo, ShareSettings};
-
-/// Groups told in one answer.
-const PAGE_MAX: u32 = 1024;
+use crate::share::{Share, Shares};
+use stele_model::id::{Now, Position, QueueId};
+use stele_model::share::{ShareInfo, ShareSettings};
 
 /// What a replay must bring back of a shared group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,22 +64,7 @@ pub(in crate::shard) fn logged(shares: &Shares) -> Vec<LoggedShare> {
 }
 
 impl Shard {
-    pub(super) fn answer_info(&self, to: (HubId, Call), number: ShareNumber, turn: &mut Turn<'_>) {
-        let Some(share) = self.shares.groups.get(&number) else { return };
-        let info = Box::new(self.info_of(share));
-        answer_present(turn, to, Ok(ShareAnswer::Info(info)));
-    }
-
-    pub(in crate::shard) fn list_shares(&self, of: ShardShares, turn: &mut Turn<'_>) {
-        let names = self.shares.of.get(&of.partition).map(|of| &of.names);
-        let offset = usize::try_from(of.offset).unwrap_or(usize::MAX);
-        let page = names.into_iter().flatten().skip(offset).take(of.count_max.min(PAGE_MAX) as usize);
-        let groups = page.filter_map(|(_, number)| self.shares.groups.get(number));
-        let groups = groups.map(|share| self.info_of(share)).collect();
-        let total = names.map_or(0, |names| names.len() as u64);
-        answer_present(turn, (of.hub, of.call), Ok(ShareAnswer::Listed { groups, total }));
-    }
-
+    /// What the group is like; how many records wait for it must be known.
     pub(super) fn info_of(&self, share: &Share) -> ShareInfo {
         let partition = self.streams.partitions.get(&share.partition);
         ShareInfo {
@@ -97,7 +77,7 @@ impl Shard {
             settled_at: share.settled_at,
             unsettled: share.pending.count(),
             redelivered: share.pending.redelivered(),
-            pending: partition.map_or(0, |of| share.waiting(of)),
+            pending: partition.and_then(|of| share.waiting(of)).unwrap_or(0),
             waiting: share.takers.pulls(),
             attached: share.takers.pushes(),
         }

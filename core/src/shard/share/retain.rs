@@ -117,6 +117,6 @@ fn overlap(one: &ShareSettings, other: &ShareSettings) -> bool {
 fn needs(share: &Share, partition: &Partition, record: &Stored) -> bool {
     let open = record.first >= share.next
         || share.pending.find(record.first).is_some()
-        || share.lasts.as_ref().is_some_and(|lasts| lasts.left.binary_search(&record.first).is_ok());
+        || share.lasts.as_ref().is_some_and(|lasts| lasts.may_hold(record.first));
     open && partition.fits(&share.settings.filters, record)
 }

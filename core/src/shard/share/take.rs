@@ -148,7 +148,8 @@ fn impatient(share: &Share, partition: &Partition, want: &PullWant) -> Option<Pu
     if !want.no_wait {
         return None;
     }
-    let there = share.waiting(partition) + share.pending.ready();
+    // What is not known yet ends it when it is.
+    let there = share.waiting(partition)? + share.pending.ready();
     match there {
         0 if want.expires_us.is_none() => Some(PullEnd::NoRecords),
         0 => None,

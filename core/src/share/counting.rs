@@ -1,0 +1,45 @@
+//! What was asked and found of groups, and is not done with in one turn.
+//!
+//! Called by [`crate::shard`], which takes the steps. Attached state.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use stele_model::id::{Call, HubId, Lsn, Position};
+use stele_model::share::{ShardShares, ShareInfo};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Counting {
+    pub(crate) listings: VecDeque<Listing>,
+    /// Positions that nobody needs any more, too many to let go of at once.
+    pub(crate) buried: Vec<BTreeSet<Position>>,
+}
+
+/// A page of groups that is being told.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub(crate) of: ShardShares,
+    /// Behind which name to go on.
+    pub(crate) behind: Option<Arc<str>>,
+    pub(crate) groups: Vec<ShareInfo>,
+}
+
+/// An answer that tells of a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) to: (HubId, Call),
+    /// The block it waits for besides.
+    pub(crate) after: Lsn,
+    /// The group was put, and was new or not; `None`: it was asked about.
+    pub(crate) created: Option<bool>,
+}
+
+impl Counting {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.listings.is_empty() && self.buried.is_empty()
+    }
+
+    pub(crate) fn bury(&mut self, positions: BTreeSet<Position>) {
+        self.buried.extend(Some(positions).filter(|positions| !positions.is_empty()));
+    }
+}
