@@ -2,7 +2,8 @@
 //!
 //! Called by the leases of queues and by shared groups. Neighbours share a page of 64 while most of them are there; a page that has become
 //! nearly empty is given up and the rest kept singly. So what matters holds: one position that is never removed does not keep memory of
-//! its neighbours, and removing a run does not search for each of it. Not here: what a slot means.
+//! its neighbours, and removing a run does not search for each of it. A snapshot takes what was there page by page, while it changes:
+//! a page that is not yet taken is kept as it was just before it changes for the first time (S7). Not here: what a slot means.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -27,6 +28,15 @@ pub(crate) struct Paged<T> {
     /// A page to be used again.
     spare: Option<Box<Page<T>>>,
     count: u64,
+    frozen: Option<Box<Frozen<T>>>,
+}
+
+/// What was there at one moment and is not yet taken, by numbers of pages.
+#[derive(Debug)]
+struct Frozen<T> {
+    rest: Range<u64>,
+    /// Those of the rest that have changed since, as they were.
+    kept: BTreeMap<u64, Vec<(Position, T)>>,
 }
 
 /// Neighbouring positions.
@@ -40,7 +50,14 @@ struct Page<T> {
 
 impl<T> Default for Paged<T> {
     fn default() -> Self {
-        Self { pages: BTreeMap::new(), open: None, single: BTreeMap::new(), spare: None, count: 0 }
+        Self {
+            pages: BTreeMap::new(),
+            open: None,
+            single: BTreeMap::new(),
+            spare: None,
+            count: 0,
+            frozen: None,
+        }
     }
 }
 
@@ -87,6 +104,9 @@ impl<T: Copy + Default> Paged<T> {
 
     /// Puts in what is not there yet.
     pub(crate) fn insert(&mut self, position: Position, slot: T) {
+        if self.frozen.is_some() {
+            self.keep(position);
+        }
         self.count += 1;
         if self.count <= SINGLE_MAX {
             let before = self.single.insert(position, slot);
@@ -105,6 +125,9 @@ impl<T: Copy + Default> Paged<T> {
     }
 
     pub(crate) fn remove(&mut self, position: Position) -> Option<T> {
+        if self.frozen.is_some() {
+            self.keep(position);
+        }
         let number = position.0 / PAGE;
         let mut slot =
             self.open.as_mut().filter(|open| open.number == number).and_then(|page| page.take(position));
@@ -133,6 +156,9 @@ impl<T: Copy + Default> Paged<T> {
     }
 
     pub(crate) fn find_mut(&mut self, position: Position) -> Option<&mut T> {
+        if self.frozen.is_some() {
+            self.keep(position);
+        }
         let number = position.0 / PAGE;
         let open = self.open.as_deref_mut().filter(|open| open.number == number);
         let page = match open {
@@ -172,6 +198,53 @@ impl<T: Copy + Default> Paged<T> {
         self.iter().next()
     }
 
+    /// What is there now can be taken by [`Self::next_frozen`], whatever changes meanwhile.
+    pub(crate) fn freeze(&mut self) {
+        let pages = self.pages.last_key_value().map(|(number, _)| *number);
+        let open = self.open.as_ref().map(|page| page.number);
+        let single = self.single.last_key_value().map(|(position, _)| position.0 / PAGE);
+        let last = [pages, open, single].into_iter().flatten().max();
+        self.frozen = last.map(|last| Box::new(Frozen { rest: 0..last + 1, kept: BTreeMap::new() }));
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Nothing more will be taken of what was there.
+    pub(crate) fn thaw(&mut self) {
+        self.frozen = None;
+    }
+
+    /// The next slots of what was there, in order: those of one page. `None`: that was all.
+    pub(crate) fn next_frozen(&mut self) -> Option<Vec<(Position, T)>> {
+        let mut frozen = self.frozen.take()?;
+        let here = self.range(positions(&frozen.rest)).next().map(|(position, _)| position.0 / PAGE);
+        let kept = frozen.kept.first_key_value().map(|(number, _)| *number);
+        let next = here.into_iter().chain(kept).min()?;
+        frozen.rest.start = next + 1;
+        let slots = frozen.kept.remove(&next);
+        self.frozen = Some(frozen);
+        Some(slots.unwrap_or_else(|| self.range(positions(&(next..next + 1))).collect()))
+    }
+
+    /// The page of this position is about to change.
+    #[cold]
+    fn keep(&mut self, position: Position) {
+        let number = position.0 / PAGE;
+        let Some(mut frozen) = self.frozen.take() else { return };
+        if frozen.rest.contains(&number) {
+            let slots = || self.range(positions(&(number..number + 1))).collect();
+            frozen.kept.entry(number).or_insert_with(slots);
+        }
+        self.frozen = Some(frozen);
+    }
+
+    /// Forgets what has changed as it was: a mistake to make on purpose.
+    pub(crate) fn forget_kept(&mut self) {
+        self.frozen.iter_mut().for_each(|frozen| frozen.kept.clear());
+    }
+
     /// Pages in use, but for the one being filled.
     #[cfg(test)]
     pub(crate) fn pages(&self) -> usize {
@@ -199,6 +272,11 @@ impl<T: Copy + Default> Paged<T> {
         page.taken = 0;
         self.spare = Some(page);
     }
+}
+
+/// The positions of these pages.
+fn positions(pages: &Range<u64>) -> Range<Position> {
+    Position(pages.start.saturating_mul(PAGE))..Position(pages.end.saturating_mul(PAGE))
 }
 
 /// Two ordered iterators as one.

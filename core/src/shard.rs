@@ -77,6 +77,8 @@ pub struct Shard {
     mutant: Option<Mutant>,
     /// A snapshot that is being written.
     writing: Option<Writing>,
+    /// Items of it that one step writes at most.
+    step_items: u32,
 }
 
 /// What dies with the process, besides the readers of each queue.
@@ -99,6 +101,8 @@ pub enum Mutant {
     UrgentSettle,
     /// A restart forgets that a record was delivered (S4).
     ForgottenDelivery,
+    /// A snapshot shows leases as they are when it is written, not as they were when it began (S7).
+    UnkeptLeases,
     /// A repeated submit of a link is taken again (S5).
     TakenTwice,
     /// A restart does not send unfinished moves again (S6).
@@ -175,6 +179,7 @@ impl Shard {
             clock_jumped: false,
             mutant: None,
             writing: None,
+            step_items: snapshot::STEP_ITEMS,
         }
     }
 
@@ -197,6 +202,13 @@ impl Shard {
     #[must_use]
     pub fn with_groups(mut self, settings: GroupSettings) -> Self {
         self.groups.around.settings = settings;
+        self
+    }
+
+    /// The same shard, writing snapshots in steps of so many items at most, so that more happens between them.
+    #[must_use]
+    pub fn with_snapshot_steps(mut self, items_max: u32) -> Self {
+        self.step_items = items_max;
         self
     }
 

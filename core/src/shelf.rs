@@ -3,7 +3,8 @@
 //! Called by [`crate::shard`] for whatever it has many of: queues, moves, groups, partitions, shared groups. Beginning a snapshot costs nothing:
 //! from then on an object that is not yet written is written just before it changes for the first time, and kept until its turn comes. What
 //! must hold: there is no way to change an object but through this table; so what a snapshot says is what was so when it began. An object
-//! is written whole: what may become large in one is shared with the snapshot chunk by chunk, not copied. Not here: what is written.
+//! is written whole: what may become large in one is shared with the snapshot chunk by chunk, not copied, or keeps by itself, from then on,
+//! what is written later ([`Shelved::freeze`]). Not here: what is written.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -18,6 +19,9 @@ pub(crate) trait Shelved {
 
     /// Writes what a snapshot says of it, if anything: to `out`, and to `chunks` what stands by itself.
     fn write(&self, key: &Self::Key, out: &mut Vec<u8>, chunks: &mut Vec<Bytes>);
+
+    /// It was written, and is about to change: it has to keep as it is what was left out.
+    fn freeze(&mut self) {}
 }
 
 /// See the module.
@@ -52,7 +56,7 @@ impl<V: Shelved> Default for Shelf<V> {
 impl<K: Ord + Clone> Frozen<K> {
     /// An object is about to change, to come (`item` is `None`) or to go.
     #[cold]
-    fn keep<V: Shelved<Key = K>>(&mut self, key: &K, item: Option<&V>) {
+    fn keep<V: Shelved<Key = K>>(&mut self, key: &K, item: Option<&mut V>) {
         if self.written.as_ref().is_some_and(|written| key <= written) {
             return;
         }
@@ -60,6 +64,7 @@ impl<K: Ord + Clone> Frozen<K> {
             place.insert(item.map(|item| {
                 let mut piece = Piece::default();
                 item.write(key, &mut piece.bytes, &mut piece.chunks);
+                item.freeze();
                 piece
             }));
         }
@@ -87,22 +92,24 @@ impl<V: Shelved> Shelf<V> {
     pub(crate) fn get_mut(&mut self, key: &V::Key) -> Option<&mut V> {
         let item = self.items.get_mut(key)?;
         if let Some(frozen) = &mut self.frozen {
-            frozen.keep(key, Some(&**item));
+            frozen.keep(key, Some(&mut **item));
         }
         Some(item)
     }
 
+    /// Puts in an object, in place of one that keeps nothing by itself.
     pub(crate) fn insert(&mut self, key: V::Key, item: Box<V>) {
         if let Some(frozen) = &mut self.frozen {
-            frozen.keep(&key, self.items.get(&key).map(|item| &**item));
+            frozen.keep(&key, self.items.get_mut(&key).map(|item| &mut **item));
         }
         self.items.insert(key, item);
     }
 
+    /// Takes out an object. It may still keep something for the snapshot.
     pub(crate) fn remove(&mut self, key: &V::Key) -> Option<Box<V>> {
-        let item = self.items.remove(key)?;
+        let mut item = self.items.remove(key)?;
         if let Some(frozen) = &mut self.frozen {
-            frozen.keep(key, Some(&*item));
+            frozen.keep(key, Some(&mut *item));
         }
         Some(item)
     }
@@ -128,7 +135,7 @@ impl<V: Shelved> Shelf<V> {
     /// All, to be changed: not on a turn.
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         if let Some(frozen) = &mut self.frozen {
-            self.items.iter().for_each(|(key, item)| frozen.keep(key, Some(&**item)));
+            self.items.iter_mut().for_each(|(key, item)| frozen.keep(key, Some(&mut **item)));
         }
         self.items.values_mut().map(|item| &mut **item)
     }
@@ -142,9 +149,9 @@ impl<V: Shelved> Shelf<V> {
     pub(crate) fn write_next(&mut self, out: &mut Vec<u8>, chunks: &mut Vec<Bytes>) -> bool {
         let Some(frozen) = &mut self.frozen else { return false };
         let rest = frozen.written.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let here = self.items.range((rest, Bound::Unbounded)).next();
+        let here = self.items.range_mut((rest, Bound::Unbounded)).next();
         let kept = frozen.kept.first_key_value().map(|(key, _)| key);
-        let Some(next) = here.map(|(key, _)| key).into_iter().chain(kept).min().cloned() else {
+        let Some(next) = here.as_ref().map(|(key, _)| *key).into_iter().chain(kept).min().cloned() else {
             self.frozen = None;
             return false;
         };
@@ -154,7 +161,10 @@ impl<V: Shelved> Shelf<V> {
                 chunks.append(&mut piece.chunks);
             }
             (Some(None), _) | (None, None) => {}
-            (None, Some((key, item))) => item.write(key, out, chunks),
+            (None, Some((key, item))) => {
+                item.write(key, out, chunks);
+                item.freeze();
+            }
         }
         frozen.written = Some(next);
         true

@@ -101,6 +101,7 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("early-confirm", Mutant::Inside(Inside::EarlyConfirm), &["W1"]),
     ("urgent-settle", Mutant::Inside(Inside::UrgentSettle), &["W15"]),
     ("forgotten-delivery", Mutant::Inside(Inside::ForgottenDelivery), &["W12", "W6"]),
+    ("unkept-leases", Mutant::Inside(Inside::UnkeptLeases), &["W13"]),
     ("taken-twice", Mutant::Inside(Inside::TakenTwice), &["W9", "W47", "W48"]),
     ("lost-move", Mutant::Inside(Inside::LostMove), &["W1", "W47", "W48"]),
     ("early-append", Mutant::Inside(Inside::EarlyAppend), &["W20"]),

@@ -43,6 +43,8 @@ pub struct Plan {
     pub memory_bytes_max: usize,
     /// Log bytes between two snapshots.
     pub snapshot_bytes: u64,
+    /// Items of a shard's snapshot that one step writes.
+    pub snapshot_items: u32,
     /// A mistake to make.
     pub mutant: Option<Mutant>,
     /// Chance within the node.

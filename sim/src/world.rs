@@ -152,6 +152,7 @@ impl World {
             room_inside: room(&mut rng),
             memory_bytes_max: *rng.pick(&[0, 8 << 10, 256 << 20]),
             snapshot_bytes: *rng.pick(&[2_000, 20_000, 1 << 40]),
+            snapshot_items: *root.fork(5).pick(&[1, 3, 1024]),
             mutant: options.mutant,
             rng: root.fork(2),
         };

@@ -99,6 +99,32 @@ impl Leases {
         self.0.iter().map(|(position, slot)| slot.lease(position))
     }
 
+    /// What is held now can be written by [`Self::next_frozen`], whatever changes meanwhile.
+    pub(crate) fn freeze(&mut self) {
+        self.0.freeze();
+    }
+
+    /// Whether something is still to be written.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.0.is_frozen()
+    }
+
+    /// Nothing more will be written of what was held.
+    pub(crate) fn thaw(&mut self) {
+        self.0.thaw();
+    }
+
+    /// The next records of what was held, some of them, in order. `None`: that was all.
+    pub(crate) fn next_frozen(&mut self) -> Option<impl Iterator<Item = Record>> {
+        let slots = self.0.next_frozen()?;
+        Some(slots.into_iter().map(|(position, slot)| slot.lease(position).record))
+    }
+
+    /// See [`Paged::forget_kept`].
+    pub(crate) fn forget_kept(&mut self) {
+        self.0.forget_kept();
+    }
+
     /// Takes the one with the lowest position.
     pub(crate) fn pop_first(&mut self) -> Option<Lease> {
         let (first, _) = self.0.first()?;
@@ -153,6 +179,37 @@ mod tests {
                 prop_assert_eq!(Some(lease.record.position.0), model.pop_first().map(|(n, _)| n));
             }
             prop_assert!(model.is_empty());
+        }
+
+        #[test]
+        fn what_was_held_when_a_snapshot_began_is_written_whatever_changes_meanwhile(
+            ops in prop::collection::vec((0..3u8, 0..900u64, 1..200u64), 1..60),
+            begins in 0..40usize,
+        ) {
+            let (mut leases, mut held) = (Leases::default(), BTreeMap::new());
+            let (mut written, mut expected) = (Vec::new(), Vec::new());
+            for (n, (what, from, count)) in ops.into_iter().enumerate() {
+                if n == begins {
+                    leases.freeze();
+                    expected = held.keys().map(|n| record(*n)).collect();
+                }
+                if what == 2 {
+                    written.extend(leases.next_frozen().into_iter().flatten());
+                    continue;
+                }
+                for n in from..from + count {
+                    if what == 0 && held.insert(n, ()).is_none() {
+                        leases.insert(record(n), 1);
+                    } else if what == 1 {
+                        prop_assert_eq!(leases.remove(Position(n)).is_some(), held.remove(&n).is_some());
+                    }
+                }
+            }
+            while let Some(next) = leases.next_frozen() {
+                written.extend(next);
+            }
+            prop_assert_eq!(written, expected);
+            prop_assert!(!leases.is_frozen());
         }
     }
 }

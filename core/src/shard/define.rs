@@ -78,7 +78,7 @@ impl Shard {
         seen(self, &queue);
         self.work.forget(&queue);
         let ready = queue.ready.count();
-        self.work.bury(queue.ready, queue.leases);
+        self.work.bury(id, queue.ready, queue.leases);
         ready
     }
 
@@ -212,7 +212,7 @@ impl Shard {
         let Some(queue) = self.queues.get_mut(&id) else { return false };
         queue.may_expire = false;
         let ready = std::mem::take(&mut queue.ready);
-        self.work.bury(ready, Default::default());
+        self.work.bury(id, ready, Default::default());
         true
     }
 

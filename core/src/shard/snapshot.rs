@@ -1,18 +1,20 @@
 //! The logged state as chunks of bytes, and back.
 //!
 //! Begun between two blocks and written step by step while the shard goes on (S7): its tables keep what changes meanwhile as it was
-//! ([`crate::shelf`]). Read at a start. What must hold: `snapshot + rest of the log == live` on logged state (S1); a full chunk of a ready index is the very allocation that the index reads from, so it costs nothing and need not be written again. Volatile
-//! records may stand in such a chunk; restore passes them over. The layout stands in `docs/format-entries.md`.
+//! ([`crate::shelf`]), and so do leases, of which one queue may have millions, page by page ([`crate::paged`]). Read at a start. What must
+//! hold: `snapshot + rest of the log == live` on logged state (S1); a full chunk of a ready index is the very allocation that the index
+//! reads from, so it costs nothing and need not be written again. Volatile records may stand in such a chunk; restore passes them over.
+//! The layout stands in `docs/format-entries.md`.
 
-use super::Shard;
 use super::bytes::Input;
 use super::group;
 use super::share;
 use super::spec;
 use super::stream;
+use super::{LiveBytes, Mutant, Shard};
 use crate::link::Links;
 use crate::queue::dead_letter::Moving;
-use crate::queue::lease::NOBODY;
+use crate::queue::lease::{Leases, NOBODY};
 use crate::queue::{NEVER, Queue, Record};
 use crate::shelf::Shelved;
 use bytes::{BufMut, Bytes};
@@ -26,15 +28,20 @@ use stele_model::shard::DeathReason;
 const VERSION: u32 = 1;
 /// A table of items is closed when it is this long; one item may be longer.
 const TABLE_BYTES: usize = 64 << 10;
+/// Room for the item that closes a table: a page of leases needs less, and a queue without many returned records.
+const ITEM_BYTES: usize = 4 << 10;
 /// Index chunks shorter than this stand in a table; longer ones by themselves.
 const INDEX_BYTES_MIN: usize = 8 << 10;
 
 const QUEUE: u8 = 1;
 const MOVE: u8 = 2;
 const NUMBERS: u8 = 4;
+const LEASED: u8 = 10;
 
-/// Most that one step writes before it ends: bytes, chunks beside the tables, items.
-const STEP: (usize, usize, u32) = (TABLE_BYTES, 256, 1024);
+/// Most that one step writes before it ends: bytes, chunks beside the tables.
+const STEP: (usize, usize) = (TABLE_BYTES, 256);
+/// The same in items, unless [`Shard::with_snapshot_steps`] says otherwise.
+pub(super) const STEP_ITEMS: u32 = 1024;
 
 /// A snapshot that is being written.
 #[derive(Debug)]
@@ -59,6 +66,10 @@ enum Part {
     Partitions,
     Producers,
     Shares,
+    /// Of this queue and those behind it.
+    Leases(QueueId),
+    /// Of queues that are gone.
+    LeasesGone,
 }
 
 /// Tables under construction, and the index chunks that they refer to in order.
@@ -73,7 +84,8 @@ impl Tables {
     /// Appends an item. What is too long for a table goes to the second list, in order.
     fn item<T>(&mut self, write: impl FnOnce(&mut Vec<u8>, &mut Vec<Bytes>) -> T) -> T {
         if self.open.len() >= TABLE_BYTES {
-            self.done.push(Bytes::from(std::mem::take(&mut self.open)));
+            let next = Vec::with_capacity(TABLE_BYTES + ITEM_BYTES);
+            self.done.push(Bytes::from(std::mem::replace(&mut self.open, next)));
         }
         write(&mut self.open, &mut self.index)
     }
@@ -95,6 +107,7 @@ pub(super) fn begin(shard: &mut Shard) {
     shard.groups.all.freeze();
     shard.streams.partitions.freeze();
     shard.shares.groups.freeze();
+    shard.work.thaw_leases();
     shard.writing = Some(Writing {
         head,
         producers: shard.streams.given(),
@@ -108,9 +121,9 @@ pub(super) fn begin(shard: &mut Shard) {
 /// Writes the next items. `Some`: the head, then the tables, then the index chunks.
 pub(super) fn step(shard: &mut Shard) -> Option<Vec<Bytes>> {
     let mut writing = shard.writing.take()?;
-    let (bytes_max, chunks_max, items_max) = STEP;
+    let (bytes_max, chunks_max) = STEP;
     let (tables, chunks) = (writing.tables.done.len(), writing.tables.index.len());
-    for _ in 0..items_max {
+    for _ in 0..shard.step_items {
         if !write_one(shard, &mut writing) {
             return Some(finish(writing));
         }
@@ -126,6 +139,7 @@ pub(super) fn step(shard: &mut Shard) -> Option<Vec<Bytes>> {
 /// Writes an item, or turns to the next part. `false`: all is written.
 fn write_one(shard: &mut Shard, writing: &mut Writing) -> bool {
     let Writing { producers, homes, epoch, part, tables, .. } = writing;
+    let forgets = shard.makes(Mutant::UnkeptLeases);
     let more = match *part {
         Part::Queues => tables.item(|out, index| shard.queues.write_next(out, index)),
         Part::Moves => tables.item(|out, index| shard.moves.open.write_next(out, index)),
@@ -146,6 +160,23 @@ fn write_one(shard: &mut Shard, writing: &mut Writing) -> bool {
             false
         }
         Part::Shares => tables.item(|out, index| shard.shares.groups.write_next(out, index)),
+        Part::Leases(from) => {
+            let next = shard.queues.range(from..).next().map(|(id, _)| *id);
+            let queue = next.and_then(|id| shard.queues.get_mut(&id));
+            if let (Some(id), Some(queue)) = (next, queue) {
+                let written = tables.item(|out, _| put_leased(out, id, &mut queue.leases, forgets));
+                *part = Part::Leases(if written { id } else { QueueId(id.0 + 1) });
+            }
+            next.is_some()
+        }
+        Part::LeasesGone => {
+            let next = shard.work.leases_gone();
+            let more = next.is_some();
+            if let Some((id, leases)) = next {
+                tables.item(|out, _| put_leased(out, id, leases, forgets));
+            }
+            more
+        }
     };
     if more {
         return true;
@@ -158,7 +189,9 @@ fn write_one(shard: &mut Shard, writing: &mut Writing) -> bool {
         Part::Groups => Part::Partitions,
         Part::Partitions => Part::Producers,
         Part::Producers => Part::Shares,
-        Part::Shares => return false,
+        Part::Shares => Part::Leases(QueueId(0)),
+        Part::Leases(_) => Part::LeasesGone,
+        Part::LeasesGone => return false,
     };
     true
 }
@@ -199,6 +232,7 @@ pub(super) fn restore(chunks: &[Bytes]) -> Result<Shard, String> {
         while !input.0.is_empty() {
             match input.u8("item")? {
                 QUEUE => read_queue(&mut shard, &mut input, &mut index)?,
+                LEASED => read_leased(&mut shard, &mut input)?,
                 MOVE => read_move(&mut shard, &mut input)?,
                 group::GROUP => group::read_home(&mut shard.groups, &mut input)?,
                 NUMBERS => shard.groups.around.numbers.epoch = input.u64("epoch")?,
@@ -228,6 +262,12 @@ impl Shelved for Queue {
     fn write(&self, _: &QueueId, out: &mut Vec<u8>, index: &mut Vec<Bytes>) {
         put_queue(out, index, self);
     }
+
+    fn freeze(&mut self) {
+        if self.spec.settings.durable {
+            self.leases.freeze();
+        }
+    }
 }
 
 impl Shelved for Moving {
@@ -246,7 +286,7 @@ fn put_queue(out: &mut Vec<u8>, index: &mut Vec<Bytes>, queue: &Queue) {
     spec::put(out, &queue.spec);
     out.put_u8(u8::from(queue.closing));
     out.put_u64_le(queue.next_logged.0);
-    put_records(out, queue.leases.iter().map(|lease| lease.record).filter(|record| queue.logs(record)));
+    put_records(out, std::iter::empty()); // leases are written page by page
     put_records(out, queue.ready.returned().copied().filter(|record| queue.logs(record)));
     let lasting = queue.spec.settings.durable;
     let at = out.len();
@@ -272,10 +312,7 @@ fn read_queue(shard: &mut Shard, input: &mut Input<'_>, index: &mut VecDeque<&By
     queue.closing = input.u8("closing")? != 0;
     queue.next_logged = Position(input.u64("next position")?);
     queue.next = queue.next_logged;
-    for record in read_records(input)? {
-        shard.live.held(record.place.lsn, u64::from(record.len));
-        queue.leases.insert(record, NOBODY);
-    }
+    read_leases(&mut queue, &mut shard.live, input)?;
     for record in read_records(input)? {
         queue.put_back(record);
     }
@@ -295,6 +332,35 @@ fn read_queue(shard: &mut Shard, input: &mut Input<'_>, index: &mut VecDeque<&By
         queue.may_expire |= record.expires != NEVER;
     }
     shard.queues.insert(queue.spec.id, Box::new(queue));
+    Ok(())
+}
+
+/// Writes the next of the leases that a queue had. `false`: there were no more.
+fn put_leased(out: &mut Vec<u8>, id: QueueId, leases: &mut Leases, forgets: bool) -> bool {
+    if forgets {
+        leases.forget_kept();
+    }
+    let Some(records) = leases.next_frozen() else { return false };
+    out.put_u8(LEASED);
+    out.put_u64_le(id.0);
+    put_records(out, records.filter(|record| !record.is_volatile()));
+    true
+}
+
+fn read_leased(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
+    let id = QueueId(input.u64("queue of leases")?);
+    let queue = shard.queues.get_mut(&id).ok_or_else(|| format!("has leases of unknown queue {id}"))?;
+    read_leases(queue, &mut shard.live, input)
+}
+
+fn read_leases(queue: &mut Queue, live: &mut LiveBytes, input: &mut Input<'_>) -> Result<(), String> {
+    for record in read_records(input)? {
+        if queue.leases.find(record.position).is_some() {
+            return Err(format!("has two leases at position {}", record.position));
+        }
+        live.held(record.place.lsn, u64::from(record.len));
+        queue.leases.insert(record, NOBODY);
+    }
     Ok(())
 }
 

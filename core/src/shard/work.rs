@@ -34,20 +34,28 @@ pub(crate) struct Work {
     /// Settles of more records than fit a turn.
     pub(super) settles: VecDeque<(SessionId, Settle)>,
     /// Records that nothing refers to any more, but whose bytes are still counted as live.
-    dead: VecDeque<Dead>,
+    dead: Vec<Dead>,
 }
 
-/// What is left of a queue that was purged or dropped.
+/// What is left of a queue that was purged or dropped. It stays until all is let go of and nothing is left for a snapshot to write.
 #[derive(Debug)]
 struct Dead {
+    queue: QueueId,
     ready: Ready,
     leases: Leases,
+}
+
+impl Dead {
+    fn is_empty(&self) -> bool {
+        self.ready.count() + self.leases.count() == 0
+    }
 }
 
 impl Work {
     pub(super) fn deadline(&self) -> Option<Now> {
         let rearms = self.rearm.is_some();
-        if rearms || !self.again.is_empty() || !self.settles.is_empty() || !self.dead.is_empty() {
+        let reclaims = self.dead.iter().any(|dead| !dead.is_empty());
+        if rearms || reclaims || !self.again.is_empty() || !self.settles.is_empty() {
             return Some(Now(0));
         }
         self.timers.first().map(|(at, _)| *at)
@@ -73,10 +81,21 @@ impl Work {
     }
 
     /// Records whose queue has let go of them; their bytes are given back step by step.
-    pub(super) fn bury(&mut self, ready: Ready, leases: Leases) {
-        if ready.count() + leases.count() > 0 {
-            self.dead.push_back(Dead { ready, leases });
+    pub(super) fn bury(&mut self, queue: QueueId, ready: Ready, leases: Leases) {
+        if ready.count() + leases.count() > 0 || leases.is_frozen() {
+            self.dead.push(Dead { queue, ready, leases });
         }
+    }
+
+    /// Leases of a queue that is gone, which a snapshot has yet to write.
+    pub(super) fn leases_gone(&mut self) -> Option<(QueueId, &mut Leases)> {
+        let next = self.dead.iter_mut().find(|dead| dead.leases.is_frozen())?;
+        Some((next.queue, &mut next.leases))
+    }
+
+    /// The snapshot that was to write leases of queues that are gone is dropped.
+    pub(super) fn thaw_leases(&mut self) {
+        self.dead.iter_mut().for_each(|dead| dead.leases.thaw());
     }
 
     /// The queue is no more.
@@ -183,17 +202,14 @@ impl Shard {
 
     fn reclaim(&mut self) {
         let mut left = RECLAIM_MAX;
-        while let Some(dead) = self.work.dead.front_mut() {
+        self.work.dead.retain_mut(|dead| {
             while left > 0 {
                 let record = dead.ready.pop().or_else(|| dead.leases.pop_first().map(|lease| lease.record));
                 let Some(record) = record else { break };
                 self.live.gone(&record);
                 left -= 1;
             }
-            if left == 0 {
-                return;
-            }
-            self.work.dead.pop_front();
-        }
+            !dead.is_empty() || dead.leases.is_frozen()
+        });
     }
 }

@@ -62,6 +62,9 @@ pub(crate) enum Op {
     },
     Seal,
     Snapshot,
+    WriteOn {
+        steps: u8,
+    },
     Crash {
         back: u8,
         from_snapshot: bool,
@@ -107,6 +110,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Seal),
         1 => Just(Op::Snapshot),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(back, from_snapshot)| Op::Crash { back, from_snapshot }),
+        2 => (1..8u8).prop_map(|steps| Op::WriteOn { steps }),
     ]
 }
 

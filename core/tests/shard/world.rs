@@ -33,7 +33,7 @@ pub(crate) struct World {
     /// The live state at the end of each block.
     states: BTreeMap<Lsn, LoggedState>,
     snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
-    /// The block after which one was begun that is written at the next crash, as it was when it began.
+    /// The block after which one was begun that is being written, as it was when it began; what is left at the next crash is written then.
     begun: Option<Lsn>,
     /// Positions as deliveries told them, by (queue, id).
     positions: BTreeMap<(QueueId, u32), Position>,
@@ -58,7 +58,7 @@ fn spec(id: u64, durable: bool) -> QueueSpec {
 impl World {
     pub(crate) fn new(mutant: Option<Mutant>) -> Self {
         let mut world = Self {
-            shard: Shard::new(ShardId(1)).with_mutant(mutant),
+            shard: Shard::new(ShardId(1)).with_mutant(mutant).with_snapshot_steps(1),
             log: MemoryLog::new(4096),
             mutant,
             effects: Vec::new(),
@@ -111,6 +111,7 @@ impl World {
                 self.begun = Some(self.log.tail());
                 self.shard.begin_snapshot();
             }
+            Op::WriteOn { steps } => self.write_on(usize::from(*steps)),
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
         self.come_to_rest()
@@ -255,8 +256,7 @@ impl World {
         if let Some((lsn, _)) = self.live.iter().find(|(_, bytes)| **bytes < 0) {
             return Err(format!("less than nothing is live in block {lsn}"));
         }
-        let live: i64 = self.live.values().sum();
-        let held: i64 = self.held_bytes();
+        let (live, held): (i64, i64) = (self.live.values().sum(), self.held_bytes());
         if live != held { Err(format!("{live} bytes are live, should {held}")) } else { Ok(()) }
     }
 
@@ -626,12 +626,16 @@ impl World {
         self.states.insert(tail, self.shard.logged());
     }
 
+    /// Writes the next items of the snapshot that was begun.
+    fn write_on(&mut self, steps: usize) {
+        let Some(lsn) = self.begun else { return };
+        let Some(chunks) = (0..steps).find_map(|_| self.shard.step_snapshot()) else { return };
+        (self.snapshot, self.begun) = (Some((lsn, chunks)), None);
+    }
+
     /// The process dies; blocks after one that may have been the last durable one are lost.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
-        if let Some(lsn) = self.begun.take() {
-            let chunks = std::iter::repeat_with(|| self.shard.step_snapshot()).find_map(|chunks| chunks);
-            self.snapshot = chunks.map(|chunks| (lsn, chunks));
-        }
+        self.write_on(usize::MAX);
         self.come_to_rest()?;
         self.seal();
         let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();
@@ -653,7 +657,7 @@ impl World {
         self.nothing_confirmed_is_lost(&shard.logged(), &log, through)?;
         let expected = expected.clone();
         self.log = log;
-        self.shard = shard.with_mutant(self.mutant);
+        self.shard = shard.with_mutant(self.mutant).with_snapshot_steps(1);
         self.effects.clear();
         self.shard.started(&mut self.log, &mut self.effects);
         self.states.retain(|lsn, _| *lsn <= through);

@@ -36,7 +36,8 @@ impl ShardPart {
                 Some(chunks) => Shard::restore(&chunks)?,
                 None => Shard::new(id),
             };
-            Ok(Bent::new(shard.with_mutant(inside), plan.mutant, rng))
+            let shard = shard.with_mutant(inside).with_snapshot_steps(plan.snapshot_items);
+            Ok(Bent::new(shard, plan.mutant, rng))
         });
         Ok(Self {
             id,
