@@ -155,6 +155,8 @@ pub enum Mutant {
     LateRelease,
     /// Settles of shared groups start a commit (S3).
     UrgentShareSettle,
+    /// The end of a queue that goes with its owner starts a commit (S12).
+    UrgentEnd,
 }
 
 impl Shard {

@@ -130,6 +130,7 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("unlogged-terms", Mutant::Inside(Inside::UnloggedTerms), &["W12", "W13", "W41"]),
     ("unlogged-delivery", Mutant::Inside(Inside::UnloggedDelivery), &["W12", "W13"]),
     ("unlogged-settle", Mutant::Inside(Inside::UnloggedSettle), &["W12", "W13", "W44"]),
+    ("urgent-end", Mutant::Inside(Inside::UrgentEnd), &["W15"]),
     ("urgent-share-settle", Mutant::Inside(Inside::UrgentShareSettle), &["W15"]),
 ];
 

@@ -3,10 +3,10 @@
 //! What must hold: the registry's words are taken once and in its order (S5, S10); conditions on a deletion are decided here, logged, and
 //! the queue is gone only when the registry says so; nothing iterates over the records of a queue that goes (S7).
 
-use super::Shard;
 use super::attach::usable;
 use super::effect::{Turn, missing};
 use super::entry;
+use super::{Mutant, Shard};
 use crate::queue::Queue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -54,11 +54,11 @@ impl Shard {
         if !self.queues.contains_key(&id) {
             return turn.say_present(applied);
         }
-        let place = turn.log(Urgency::Urgent, |out| entry::put_dropped(out, revision, id));
+        let after = self.log_end(id, turn, |out| entry::put_dropped(out, revision, id));
         self.revision = self.revision.max(revision);
         let ready = self.remove(id, |shard, queue| {
             for subscription in queue.readers.reading() {
-                turn.say(place.lsn, ShardEffect::Cancelled { subscription });
+                turn.say(after, ShardEffect::Cancelled { subscription });
             }
             for session in queue.readers.sessions() {
                 if let Some(queues) = shard.attached.sessions.get_mut(&session) {
@@ -67,9 +67,21 @@ impl Shard {
             }
         });
         for to in self.attached.closes.remove(&id).unwrap_or_default() {
-            turn.answer(place.lsn, to, Ok(Answer::Deleted { ready }));
+            turn.answer(after, to, Ok(Answer::Deleted { ready }));
         }
-        turn.say(place.lsn, applied);
+        turn.say(after, applied);
+    }
+
+    /// Logs a step to the end of a queue, and returns what whoever is told of it waits for. With an owner a queue goes at a restart anyway, so
+    /// nobody waits for that to be durable (S12), but for what was given out before.
+    fn log_end(&self, id: QueueId, turn: &mut Turn<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Lsn {
+        match self.queues.get(&id).filter(|queue| queue.spec.settings.owner.is_some()) {
+            Some(queue) if !self.makes(Mutant::UrgentEnd) => {
+                turn.log(Urgency::Rides, write);
+                queue.head_after
+            }
+            _ => turn.log(Urgency::Urgent, write).lsn,
+        }
     }
 
     /// Forgets a queue and all it holds, the same in replay. Returns how many records were ready.
@@ -173,10 +185,14 @@ impl Shard {
 
     /// Logs that the queue is closing and tells the registry.
     pub(super) fn begin_close(&mut self, id: QueueId, turn: &mut Turn<'_>) {
-        let Some(queue) = self.queues.get_mut(&id).filter(|queue| !queue.closing) else { return };
-        let place = turn.log(Urgency::Urgent, |out| entry::put_closing(out, id));
-        queue.closing = true;
-        turn.say(place.lsn, ShardEffect::Closing { queue: id });
+        if self.queues.get(&id).is_none_or(|queue| queue.closing) {
+            return;
+        }
+        let after = self.log_end(id, turn, |out| entry::put_closing(out, id));
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.closing = true;
+        }
+        turn.say(after, ShardEffect::Closing { queue: id });
     }
 
     /// Closes the queue if it was not used for as long as it is set to.

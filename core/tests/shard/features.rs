@@ -190,6 +190,35 @@ fn nobody_waits_for_a_queue_with_an_owner_and_lost_revisions_of_its_process_are_
 }
 
 #[test]
+fn the_end_of_a_queue_with_an_owner_waits_for_what_was_given_out_and_starts_no_commit() {
+    let mut rig = Rig::with(QueueSettings { owner: Some(session(1)), ..durable() });
+    rig.subscribe(10, READING);
+    let given = rig.publish(&["a"]).into_iter().find_map(|(after, effect)| match effect {
+        ShardEffect::Deliver { .. } => Some(after),
+        _ => None,
+    });
+    let given = given.unwrap();
+    rig.pass_ms(1);
+    rig.put(2, durable());
+    assert!(rig.log.tail() > given);
+    let urgent = rig.log.urgent();
+    let closing = rig.close(false, false);
+    assert!(matches!(closing[..], [(after, ShardEffect::Closing { .. })] if after == given), "{closing:?}");
+    let gone = rig.drop_queue(1);
+    let [(cancelled, ShardEffect::Cancelled { .. }), (deleted, ShardEffect::Answer { .. }), (applied, _)] =
+        gone[..]
+    else {
+        panic!("{gone:?}")
+    };
+    assert_eq!([cancelled, deleted, applied], [given; 3]);
+    assert_eq!(rig.log.urgent(), urgent, "nobody waits for it to be durable");
+    rig.restart();
+    assert!(rig.counts(1).is_none());
+    rig.drop_queue(2);
+    assert!(rig.log.urgent() > urgent);
+}
+
+#[test]
 fn an_owned_queue_is_for_its_session_only_and_goes_when_its_process_has() {
     let mut rig = Rig::with(QueueSettings { owner: Some(session(1)), ..durable() });
     assert!(matches!(answer(&rig.subscribe(20, READING)).1, Err(Refusal::Locked { .. })));

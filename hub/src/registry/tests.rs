@@ -109,6 +109,9 @@ fn nobody_waits_for_what_goes_with_its_owner() {
         world.define_as(session(7), "guest", Define::Bind(rule("amq.direct", &name, "k"))).unwrap();
         world.define_as(session(7), "guest", Define::Unbind(rule("amq.direct", &name, "k"))).unwrap();
     }
+    let own = world.registry.current().namespace("/").unwrap().queue("own").unwrap().id();
+    world.take(RegistryOp::Closing { queue: own });
+    assert!(world.registry.current().namespace("/").unwrap().queue("own").is_none());
     world.take(RegistryOp::SessionGone { session: session(7) });
     assert_eq!(world.log.1, newest, "nothing starts a commit");
     assert!(world.log.0.len() > entries, "but it is logged");

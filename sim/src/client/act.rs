@@ -155,7 +155,7 @@ impl Client {
         name
     }
 
-    fn subscribe(&mut self, desk: &mut Desk, queue: &'static str) {
+    fn subscribe(&mut self, desk: &mut Desk, queue: &str) {
         if self.readers.len() >= 4 {
             return self.unsubscribe();
         }
@@ -274,17 +274,27 @@ impl Client {
         self.ask(0, Op::Define(define), Asked::Other);
     }
 
+    /// Makes a queue that is its own, or reads it, or ends it, by itself or by what is left when its last reader leaves.
     fn own_queue(&mut self, desk: &mut Desk) {
         let name = format!("own.{}.{}", self.session.hub, self.session.number);
-        let declare = Define::DeclareQueue {
-            name: name.clone(),
-            passive: false,
-            durable: false,
-            exclusive: true,
-            auto_delete: false,
-            arguments: Arguments::new(),
-        };
-        self.ask(0, Op::Define(declare), Asked::Other);
-        self.publish_own(desk, name);
+        match self.rng.weighted(&[3, 2, 1]) {
+            0 => {
+                let declare = Define::DeclareQueue {
+                    name: name.clone(),
+                    passive: false,
+                    durable: false,
+                    exclusive: true,
+                    auto_delete: self.session.number.is_multiple_of(2),
+                    arguments: Arguments::new(),
+                };
+                self.ask(0, Op::Define(declare), Asked::Other);
+                self.publish_own(desk, name);
+            }
+            1 => self.subscribe(desk, &name),
+            _ => {
+                let delete = Define::DeleteQueue { name, if_unused: false, if_empty: false };
+                self.ask(0, Op::Define(delete), Asked::Other);
+            }
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! Judges when a shard commits (W15): what nobody waits for does not start a commit; it rides for 2 ms (S3).
+//! Judges when a shard commits (W15): what nobody waits for does not start a commit; it rides for 2 ms (S3, S12).
 //!
 //! Knows only what the shard was asked and when its log got a block.
 
+use std::collections::BTreeSet;
 use stele_core::runner::Stats;
-use stele_model::id::Now;
+use stele_model::id::{Now, QueueId};
 use stele_model::settle::How;
 use stele_model::shard::ShardOp;
 
@@ -17,6 +18,8 @@ const LONG_BYTES: u64 = 2_000;
 pub(super) struct Commits {
     /// Something was asked since the last commit that may be waited for.
     awaited: bool,
+    /// Queues that go with their owner.
+    owned: BTreeSet<QueueId>,
     last: Now,
     stats: Stats,
 }
@@ -24,11 +27,19 @@ pub(super) struct Commits {
 impl Commits {
     pub(super) fn new(now: Now) -> Self {
         // What a start logs is awaited by those who wait for the node.
-        Self { awaited: true, last: now, stats: Stats::default() }
+        Self { awaited: true, owned: BTreeSet::new(), last: now, stats: Stats::default() }
     }
 
     pub(super) fn asked(&mut self, op: &ShardOp) {
-        self.awaited |= may_be_awaited(op);
+        self.awaited |= match op {
+            // Nobody waits for what goes with its owner (S12).
+            ShardOp::Put { queue, .. } if queue.settings.owner.is_some() => {
+                self.owned.insert(queue.id);
+                false
+            }
+            ShardOp::Close { queue, .. } | ShardOp::Drop { queue, .. } if self.owned.contains(queue) => false,
+            op => may_be_awaited(op),
+        };
     }
 
     /// Time has made the machine do something; that it may commit is not our affair.
