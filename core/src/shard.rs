@@ -145,6 +145,8 @@ pub enum Mutant {
     UnloggedSettle,
     /// A bundle is stored without its last record.
     HalfBundle,
+    /// That a group begins again is not logged (S1).
+    UnloggedReset,
     /// Rests of released records are not logged (S1).
     UnloggedRest,
     /// Shared groups give out what is not durable (S2).

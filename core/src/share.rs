@@ -3,7 +3,7 @@
 //! Here is the state of one group and how it changes; `shard::share` asks and logs. As everywhere there are two kinds of state (S1).
 //! Logged, for a durable group that is not kept in memory, is what a restart must bring back: settings, how far deliveries have come, and
 //! the deliveries that have not ended ([`pending`]). Attached is the rest: takers ([`takers`]), leases, times. What must hold: the settled
-//! floor follows from the rest and never goes down; a record is given out only within the group's bound on what is unsettled, those to be
+//! floor follows from the rest and goes down by a reset only; a record is given out only within the group's bound on what is unsettled, those to be
 //! given out again first; the cost is that of what is delivered. Not here: which records there are ([`supply`]), and what is logged.
 
 pub(crate) mod counting;
@@ -178,6 +178,21 @@ impl Share {
     pub(crate) fn passed(&mut self, reached: Reached) {
         self.next = self.next.max(reached.next);
         self.sequence = self.sequence.max(reached.sequence);
+    }
+
+    /// Begins again, the same in replay.
+    pub(crate) fn reset(&mut self, at: Position) {
+        self.pending = Pending::default();
+        self.sequence = 0;
+        self.next = at;
+        if let Some(lasts) = &mut self.lasts
+            && at < lasts.below
+        {
+            lasts.from = lasts.from.min(at);
+            lasts.walk = Some(Walk::default());
+            self.next = lasts.below;
+        }
+        self.scanned = self.next;
     }
 
     /// A delivery has ended, the same in replay.

@@ -9,7 +9,8 @@
 //! [`Push`] goes on as long as there is byte credit. Records, ends and signs of life come by [`crate::outcome::Wake::Shared`]. Whoever
 //! knows group and position may settle, whatever session it is; the first settle of a position wins (S16).
 //!
-//! The *settled floor* is the place below which everything is settled or was never for this group. It never goes down.
+//! The *settled floor* is the place below which everything is settled or was never for this group. It goes down only where a group is told to
+//! begin again ([`ShareVerb::Reset`]).
 //!
 //! Times and durations are in µs.
 
@@ -204,6 +205,9 @@ pub enum ShareVerb {
     Info,
     /// Give nothing out until then; `None`: go on. Answer, when durable: [`ShareAnswer::Info`].
     Pause(Option<Now>),
+    /// Begin again at this position, which may be one that is still to come; `None`: at the settled floor. Every delivery that is not
+    /// settled ends, and deliveries are counted from 1 again. Answer, when durable: [`ShareAnswer::Reset`].
+    Reset(Option<Position>),
 }
 
 /// What a [`ShareVerb::Put`] expects.
@@ -231,6 +235,13 @@ pub enum ShareAnswer {
     Deleted,
     /// As it is.
     Info(Box<ShareInfo>),
+    /// It begins again.
+    Reset {
+        /// Here.
+        at: Position,
+        /// As it is now.
+        info: Box<ShareInfo>,
+    },
     /// One page of the groups of a partition, by name, and how many there are in all.
     Listed {
         /// The page.
@@ -578,6 +589,12 @@ pub enum ShareRefusal {
     NeedsSettles,
     /// It is read by pull.
     IsPull,
+    /// It can not begin again before the position that it began at.
+    BeforePosition,
+    /// It can not begin again with what was there before the time that it began at.
+    BeforeTime,
+    /// It can not begin again at a place of one's choice, as it does not begin at one.
+    NoPlace,
 }
 
 // What follows is between hubs and shards.

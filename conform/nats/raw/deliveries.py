@@ -1,8 +1,9 @@
 """Deliveries: pull requests and their statuses, push, filters, where a consumer starts."""
 
+import json
 import time
 
-from rig import bodies, case
+from rig import bodies, case, verdict
 from wire import NUMBERS, until
 
 
@@ -396,3 +397,44 @@ def reset_and_unpin(rig):
     rig.consumer(stream)
     rig.next(stream)
     return {"reset": rig.refused(f"CONSUMER.RESET.{stream}.c", {"seq": 1}), "unpin": rig.refused(f"CONSUMER.UNPIN.{stream}.c", {"group": "x"})}
+
+
+@case
+def reset_to_the_floor(rig):
+    stream = rig.stream()
+    fill(rig, stream, 6)
+    rig.consumer(stream)
+    found = rig.pull(stream, batch=4, expires=5_000_000_000).messages(4)
+    rig.ack(found[0])
+    rig.ack(found[2])
+    answer = rig.api(f"CONSUMER.RESET.{stream}.c")
+    place = rig.place(stream)
+    again = rig.pull(stream, batch=9, expires=5_000_000_000).messages(5)
+    rig.ack(found[1])
+    return {"names": sorted(answer), "type": answer["type"], "sequence": answer["reset_seq"], "place": place, "again": [message.reply.split(".")[4:7] + [message.reply.split(".")[-1]] for message in again], "an old ack": rig.place(stream)}
+
+
+@case
+def reset_to_a_sequence(rig):
+    stream = rig.stream()
+    fill(rig, stream, 6)
+    stamp = rig.api(f"STREAM.MSG.GET.{stream}", {"seq": 1})["message"]["time"]
+    configs = {"all": {}, "none": {"ack_policy": "none"}, "sequence": {"deliver_policy": "by_start_sequence", "opt_start_seq": 3}, "time": {"deliver_policy": "by_start_time", "opt_start_time": stamp}, "last": {"deliver_policy": "last"}, "new": {"deliver_policy": "new"}}
+    told = {}
+    for name, config in configs.items():
+        rig.consumer(stream, name, **config)
+        for sequence in (2, 5, 0, 100):
+            answer = rig.api(f"CONSUMER.RESET.{stream}.{name}", {"seq": sequence})
+            told[f"{name} {sequence}"] = [answer.get("reset_seq"), rig.place(stream, name)] if "error" not in answer else verdict(answer)
+    rig.put(f"{stream}.a", "7")
+    return {**told, "beyond": rig.pull(stream, "all", batch=1, no_wait=True).message().status}
+
+
+@case
+def reset_requests_that_are_none(rig):
+    stream = rig.stream()
+    rig.consumer(stream)
+    tried = {"rubbish": "{", "text": '{"seq":"x"}', "negative": '{"seq":-1}', "list": "[]", "other": '{"other":1}'}
+    told = {what: rig.refused(f"CONSUMER.RESET.{stream}.c", body)[:2] for what, body in tried.items()}
+    told["level"] = verdict(json.loads(rig.request(f"$JS.API.CONSUMER.RESET.{stream}.c", "", {"Nats-Required-Api-Level": "99"}).body))
+    return {**told, "no consumer": rig.silent(f"CONSUMER.RESET.{stream}.x"), "no stream": rig.silent(f"CONSUMER.RESET.{rig.name('x')}.c")}

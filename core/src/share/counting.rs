@@ -30,8 +30,19 @@ pub(crate) struct Held {
     pub(crate) to: (HubId, Call),
     /// The block it waits for besides.
     pub(crate) after: Lsn,
-    /// The group was put, and was new or not; `None`: it was asked about.
-    pub(crate) created: Option<bool>,
+    pub(crate) told: Told,
+}
+
+/// What an answer tells besides what the group is like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Told {
+    Nothing,
+    /// It was put, and was new or not.
+    Put {
+        created: bool,
+    },
+    /// It begins again here.
+    Reset(Position),
 }
 
 impl Counting {

@@ -36,8 +36,9 @@ fn the_model_catches_each_mutant() {
         (Mutant::UnloggedDelivery, "replay: "),
         (Mutant::UnloggedSettle, "replay: "),
         (Mutant::UnloggedRest, "replay: "),
+        (Mutant::UnloggedReset, "replay: "),
         (Mutant::EarlyRecords, "waits for"),
-        (Mutant::LateRelease, "is not given to"),
+        (Mutant::LateRelease, "is new as 1, should Some"),
         (Mutant::UrgentShareSettle, "started a commit"),
         (Mutant::LostMove, "moves sent again"),
     ];

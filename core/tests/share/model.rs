@@ -61,6 +61,12 @@ impl Group {
         self.settings.deliveries_max.is_some_and(|max| of.deliveries >= max)
     }
 
+    /// Everything from here on comes again.
+    pub(crate) fn reset(&mut self, at: u64) {
+        (self.next, self.floor, self.sequence) = (at, 0, 0);
+        self.unsettled.clear();
+    }
+
     /// What is to be given out again.
     pub(crate) fn again(&self, now: u64) -> impl Iterator<Item = u64> + '_ {
         let ready = move |(_, of): &(&u64, &Unsettled)| of.until <= now && !self.is_exhausted(of);

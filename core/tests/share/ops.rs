@@ -63,6 +63,11 @@ pub(crate) enum Op {
         group: u8,
         ms: Option<u16>,
     },
+    /// At the floor, or some place: there, or still to come.
+    Reset {
+        group: u8,
+        at: Option<u8>,
+    },
     Trim(u8),
     /// A hub has found places for the records of a move.
     Moved(u8),
@@ -123,7 +128,8 @@ fn op() -> impl Strategy<Value = Op> {
         14 => settle.prop_map(|(group, how, picks, awaited, right_delivery)| {
             Op::Settle { group, how, picks, awaited, right_delivery }
         }),
-        1 => (group, prop::option::of(0..500u16)).prop_map(|(group, ms)| Op::Pause { group, ms }),
+        1 => (group.clone(), prop::option::of(0..500u16)).prop_map(|(group, ms)| Op::Pause { group, ms }),
+        2 => (group, prop::option::of(0..40u8)).prop_map(|(group, at)| Op::Reset { group, at }),
         2 => any::<u8>().prop_map(Op::Trim),
         2 => any::<u8>().prop_map(Op::Moved),
         6 => (0..500u16).prop_map(Op::Pass),

@@ -7,7 +7,8 @@ use stele_model::id::{Call, HubId, Position};
 use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::shard::ShardOp;
 use stele_model::share::{
-    Expect, PullEnd, PullWant, SettlePolicy, ShareHow, ShareRefusal, ShareSettings, ShareStart, ShareVerb,
+    Expect, PullEnd, PullWant, SettlePolicy, ShareAnswer, ShareHow, ShareRefusal, ShareSettings, ShareStart,
+    ShareVerb,
 };
 use stele_model::stream::records::{RecordSettings, Retention};
 use stele_model::subject::Pattern;
@@ -101,6 +102,40 @@ fn a_group_begins_with_the_last_record_of_each_subject_and_goes_on_after_a_resta
     make(&mut rig, "last", last);
     rig.accept(&[3, 4, 6, 7]);
     assert_eq!((rig.info().unsettled, rig.info().floor.next), (0, Position(8)));
+}
+
+#[test]
+fn a_group_of_last_records_begins_again_with_those_from_its_floor_on() {
+    let mut rig = rig(Retention::Limits);
+    publish(&mut rig, &["a", "b", "a", "c", "b"]);
+    make(&mut rig, "g", ShareSettings { start: ShareStart::LastPerSubject, ..filtered(&[]) });
+    assert_eq!(positions(&rig.pull(1, want(2))), [2, 3]);
+    rig.accept(&[2]);
+    publish(&mut rig, &["a"]);
+    let reset = |rig: &mut Rig, at: Option<u64>| rig.verb("g", ShareVerb::Reset(at.map(Position))).1;
+    assert!(matches!(reset(&mut rig, None), Ok(ShareAnswer::Reset { at: Position(3), .. })));
+    assert_eq!(reset(&mut rig, Some(0)), Err(ShareRefusal::NoPlace));
+    rig.restart();
+    let all = [(2, 3, 1, 1, 2), (2, 4, 1, 2, 1), (2, 5, 1, 3, 0)];
+    assert_eq!(got(&rig.pull(2, want(9))), all);
+}
+
+#[test]
+fn a_group_does_not_begin_again_before_its_start() {
+    let mut rig =
+        Rig::with(ShareSettings { start: ShareStart::Position(Position(2)), ..ShareSettings::default() });
+    rig.append(5);
+    let reset = |rig: &mut Rig, at: u64| rig.verb("g", ShareVerb::Reset(Some(Position(at)))).1;
+    assert_eq!(positions(&rig.pull(1, want(9))), [2, 3, 4]);
+    assert_eq!(reset(&mut rig, 1), Err(ShareRefusal::BeforePosition));
+    assert!(
+        matches!(reset(&mut rig, 4), Ok(ShareAnswer::Reset { at: Position(4), info }) if info.pending == 1)
+    );
+    assert_eq!((rig.info().floor.next, rig.info().unsettled), (Position(4), 1), "the pull goes on");
+    assert!(
+        matches!(reset(&mut rig, 7), Ok(ShareAnswer::Reset { at: Position(7), info }) if info.pending == 0)
+    );
+    assert_eq!(positions(&rig.append(4)), [7, 8]);
 }
 
 #[test]

@@ -13,11 +13,15 @@ use stele_model::settle::Run;
 use stele_model::shard::{Move, MoveOut, ShardEffect, ShardOp};
 use stele_model::share::{
     Expect, PullEnd, PullWant, PushSettings, SettlePolicy, ShardSettle, ShardSettles, ShardTake, ShareAnswer,
-    ShareDeath, ShareEffect, ShareEvent, ShareHow, ShareNews, ShareRange, ShareSettings, ShareStart,
-    ShareVerb, Take,
+    ShareDeath, ShareEffect, ShareEvent, ShareHow, ShareNews, ShareRange, ShareRefusal, ShareSettings,
+    ShareStart, ShareVerb, Take,
 };
 
 type Check = Result<(), String>;
+
+fn replays(why: String) -> String {
+    format!("replay: {why}")
+}
 
 pub(crate) struct World {
     rig: Rig,
@@ -145,6 +149,7 @@ impl World {
                 let said = self.rig.verb(&name(*group), ShareVerb::Pause(until)).0;
                 self.judge(&said)?;
             }
+            Op::Reset { group, at } => self.reset(*group, at.map(u64::from))?,
             Op::Trim(at) => {
                 let below = self.start + u64::from(*at) % (self.blocks.len() as u64 - self.start + 1);
                 self.start = below;
@@ -201,6 +206,27 @@ impl World {
             (Some(of), Ok(ShareAnswer::Put { created: false, .. })) => of.settings = settings,
             (Some(_), Err(_)) => {}
             (_, other) => return Err(format!("a group is put: {other:?}")),
+        }
+        self.judge(&said)
+    }
+
+    fn reset(&mut self, group: u8, at: Option<u64>) -> Check {
+        let number = self.number(group);
+        let (said, answer) = self.rig.verb(&name(group), ShareVerb::Reset(at.map(Position)));
+        match (self.groups.get_mut(&group), answer) {
+            (Some(of), Ok(ShareAnswer::Reset { at: is, info })) => {
+                let should = at.unwrap_or_else(|| of.settled_below());
+                of.reset(should);
+                self.answered.retain(|(_, of, _)| Some(*of) != number);
+                let pending = self.end().saturating_sub(should.max(self.start));
+                if (is.0, info.unsettled, info.pending) != (should, 0, pending) {
+                    return Err(format!("a group begins again at {is} as {info:?}, should {should}"));
+                }
+            }
+            (Some(of), Err(ShareRefusal::NoPlace))
+                if at.is_some() && of.settings.start == ShareStart::New => {}
+            (None, Err(ShareRefusal::Unknown)) => {}
+            (_, other) => return Err(format!("a group begins again: {other:?}")),
         }
         self.judge(&said)
     }
@@ -547,12 +573,12 @@ impl World {
         let mut shard = match self.snapshot.as_ref().filter(|(at, _)| from_snapshot && *at <= through) {
             Some((at, chunks)) => {
                 let mut shard = Shard::restore(chunks)?.with_mutant(self.mutant);
-                self.rig.log.replay(*at, &mut shard)?;
+                self.rig.log.replay(*at, &mut shard).map_err(replays)?;
                 shard
             }
             None => {
                 let mut shard = Shard::new(ShardId(3)).with_mutant(self.mutant);
-                self.rig.log.replay(Lsn(0), &mut shard)?;
+                self.rig.log.replay(Lsn(0), &mut shard).map_err(replays)?;
                 shard
             }
         };

@@ -52,7 +52,9 @@ impl Hub {
         let ShareRequest { share, verb } = request;
         let access = match verb {
             ShareVerb::Info => Access::Read,
-            ShareVerb::Put { .. } | ShareVerb::Delete | ShareVerb::Pause(_) => Access::Configure,
+            ShareVerb::Put { .. } | ShareVerb::Delete | ShareVerb::Pause(_) | ShareVerb::Reset(_) => {
+                Access::Configure
+            }
         };
         let found = self.shared_group(session, access, &share)?;
         let call = self.call(Open::Request { session, ticket, request: Request::SharedGroup });

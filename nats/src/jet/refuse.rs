@@ -134,5 +134,8 @@ pub fn share_refused(refusal: &ShareRefusal, filtered: bool) -> ApiError {
         ShareRefusal::Overlap => Code::ConsumerWorkQueueMultipleUnfiltered.error(),
         ShareRefusal::NeedsSettles => Code::ConsumerWorkQueueRequiresExplicitAck.error(),
         ShareRefusal::IsPull => Code::ConsumerCreate.with("it is read by pull"),
+        ShareRefusal::BeforePosition => Code::ConsumerInvalidReset.with("below start seq"),
+        ShareRefusal::BeforeTime => Code::ConsumerInvalidReset.with("below start time"),
+        ShareRefusal::NoPlace => Code::ConsumerInvalidReset.with("not allowed"),
     }
 }

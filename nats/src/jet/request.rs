@@ -197,9 +197,9 @@ pub struct PauseRequest {
     pub pause_until: Time,
 }
 
-/// Where a consumer begins again.
+/// Where a consumer begins again. As nats-server reads it: of all requests in this one unknown fields mean nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct ResetRequest {
     /// 0: behind what is acknowledged.
     pub seq: u64,

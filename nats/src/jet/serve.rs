@@ -422,9 +422,7 @@ fn step(call: &Call<'_>, numbers: &mut Numbers) -> Stepped {
         Api::ConsumerDelete(of) => consumers::delete(call, of),
         Api::ConsumerPause(of) => consumers::pause(call, of),
         Api::ConsumerUnpin(_) => Err(Code::ConsumerInvalidPriorityGroup.error()),
-        Api::ConsumerReset(_) => {
-            Err(Code::ConsumerInvalidReset.with("a reset is not supported by this server"))
-        }
+        Api::ConsumerReset(of) => consumers::reset(call, of),
         Api::StreamSnapshot(_) => Err(Code::StreamSnapshot.with("not supported by this server")),
         Api::StreamRestore(_) => Err(Code::StreamRestore.with("not supported by this server")),
         Api::Cluster(_) => Err(Code::ClusterRequired.error()),

@@ -7,7 +7,7 @@ use super::answer;
 use crate::shard::effect::Turn;
 use crate::shard::{Mutant, Shard};
 use crate::share::ShareNumber;
-use crate::share::counting::{Held, Listing};
+use crate::share::counting::{Held, Listing, Told};
 use std::ops::Bound;
 use std::sync::Arc;
 use stele_model::id::Position;
@@ -60,11 +60,14 @@ impl Shard {
         };
         let info = Box::new(self.info_of(share));
         let held = self.shares.groups.get_mut(&number).map(|share| std::mem::take(&mut share.held));
-        for Held { to, after, created } in held.into_iter().flatten() {
+        for Held { to, after, told } in held.into_iter().flatten() {
             let info = info.clone();
-            match created {
-                Some(created) => answer(turn, after, to, Ok(ShareAnswer::Put { created, info })),
-                None => answer(turn, after.max(turn.journal.tail()), to, Ok(ShareAnswer::Info(info))),
+            match told {
+                Told::Nothing => {
+                    answer(turn, after.max(turn.journal.tail()), to, Ok(ShareAnswer::Info(info)))
+                }
+                Told::Put { created } => answer(turn, after, to, Ok(ShareAnswer::Put { created, info })),
+                Told::Reset(at) => answer(turn, after, to, Ok(ShareAnswer::Reset { at, info })),
             }
         }
     }

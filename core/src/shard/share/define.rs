@@ -5,9 +5,9 @@
 
 use super::entry::{self, Put};
 use super::{answer, answer_present, say};
-use crate::shard::Shard;
 use crate::shard::effect::Turn;
-use crate::share::counting::Held;
+use crate::shard::{Mutant, Shard};
+use crate::share::counting::{Held, Told};
 use crate::share::{Share, ShareNumber};
 use crate::stream::Partition;
 use crate::stream::tally::Walk;
@@ -59,9 +59,10 @@ impl Shard {
                 answer(turn, after, to, Ok(ShareAnswer::Deleted));
             }
             (ShareVerb::Info, Some(number)) => {
-                self.tell_of_share(number, Held { to, after: Lsn(0), created: None }, turn);
+                self.tell_of_share(number, Held { to, after: Lsn(0), told: Told::Nothing }, turn);
             }
             (ShareVerb::Pause(until), Some(number)) => self.pause_share(to, number, until, turn),
+            (ShareVerb::Reset(at), Some(number)) => self.reset_share(to, number, at, turn),
         }
     }
 
@@ -108,7 +109,7 @@ impl Shard {
         self.shares.set_timer(number, now);
         let Some(share) = self.shares.groups.get(&number) else { return };
         self.tell(share, after, now, || ShareEvent::Created, turn);
-        self.tell_of_share(number, Held { to, after, created: Some(true) }, turn);
+        self.tell_of_share(number, Held { to, after, told: Told::Put { created: true } }, turn);
     }
 
     fn change_share(
@@ -135,7 +136,7 @@ impl Shard {
         if !same {
             self.tell(share, after, turn.now(), || ShareEvent::Updated, turn);
         }
-        self.tell_of_share(number, Held { to, after, created: Some(false) }, turn);
+        self.tell_of_share(number, Held { to, after, told: Told::Put { created: false } }, turn);
         self.advance_share(number, turn);
     }
 
@@ -148,8 +149,49 @@ impl Shard {
         if !same {
             self.tell(share, after, turn.now(), || ShareEvent::Paused { until }, turn);
         }
-        self.tell_of_share(number, Held { to, after, created: None }, turn);
+        self.tell_of_share(number, Held { to, after, told: Told::Nothing }, turn);
         self.advance_share(number, turn);
+    }
+
+    fn reset_share(&mut self, to: To, number: ShareNumber, at: Option<Position>, turn: &mut Turn<'_>) {
+        let Some(share) = self.shares.groups.get(&number) else { return };
+        let Some(partition) = self.streams.partitions.get(&share.partition) else { return };
+        let at = match at.map_or(Ok(share.floor().next), |at| may_begin(partition, &share.settings, at)) {
+            Ok(at) => at,
+            Err(refusal) => return answer_present(turn, to, Err(refusal)),
+        };
+        let logs = share.logs() && !self.makes(Mutant::UnloggedReset);
+        let after = match logs {
+            true => turn.log(Urgency::Urgent, |out| entry::put_reset(out, number, at)).lsn,
+            false => turn.journal.tail(),
+        };
+        let id = share.partition;
+        self.begin_again(number, at);
+        if let Some(share) = super::of_number(&mut self.shares, number) {
+            (share.delivered_at, share.settled_at, share.replay) = (None, None, None);
+        }
+        self.sweep_interest(id, Position(0));
+        self.tell_of_share(number, Held { to, after, told: Told::Reset(at) }, turn);
+        self.advance_share(number, turn);
+    }
+
+    /// A group begins again, the same in replay.
+    pub(super) fn begin_again(&mut self, number: ShareNumber, at: Position) {
+        let Some(share) = self.shares.groups.get_mut(&number) else { return };
+        share.reset(at);
+        self.forget_counts(number);
+    }
+
+    /// What was found of the group's records has to be found anew.
+    fn forget_counts(&mut self, number: ShareNumber) {
+        let Some(share) = self.shares.groups.get_mut(&number) else { return };
+        if let Some(lasts) = share.lasts.as_mut().filter(|lasts| lasts.walk.is_some()) {
+            lasts.walk = Some(Walk::default());
+            self.shares.counting.bury(std::mem::take(&mut lasts.left));
+        }
+        if let Some(partition) = self.streams.partitions.get_mut(&share.partition) {
+            partition.forget_count(number.0);
+        }
     }
 
     /// Logs other settings of a group and takes them up. Returns the block to wait for.
@@ -170,14 +212,8 @@ impl Shard {
             Some(share) => {
                 share.settings = settings;
                 share.scanned = share.next;
-                if let Some(lasts) = share.lasts.as_mut().filter(|lasts| lasts.walk.is_some()) {
-                    lasts.walk = Some(Walk::default());
-                    self.shares.counting.bury(std::mem::take(&mut lasts.left));
-                }
-                if let Some(partition) = self.streams.partitions.get_mut(&partition) {
-                    partition.forget_count(number.0);
-                }
                 share.recheck = Some(Position(0));
+                self.forget_counts(number);
             }
             None => {
                 let name: Arc<str> = name.into();
@@ -261,6 +297,20 @@ fn start_of(partition: &Partition, settings: &ShareSettings) -> Position {
             let ms = time.0.div_ceil(1000);
             first_of(partition.index.appended_at(partition.start, ms).map(|batch| batch.first))
         }
+    }
+}
+
+/// Whether a group that began as its settings say may begin again at a place of one's choice.
+fn may_begin(
+    partition: &Partition,
+    settings: &ShareSettings,
+    at: Position,
+) -> Result<Position, ShareRefusal> {
+    match settings.start {
+        ShareStart::Position(first) if at < first => Err(ShareRefusal::BeforePosition),
+        ShareStart::Time(_) if at < start_of(partition, settings) => Err(ShareRefusal::BeforeTime),
+        ShareStart::All | ShareStart::Position(_) | ShareStart::Time(_) => Ok(at),
+        ShareStart::Last | ShareStart::New | ShareStart::LastPerSubject => Err(ShareRefusal::NoPlace),
     }
 }
 

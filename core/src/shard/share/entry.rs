@@ -17,7 +17,7 @@ use stele_model::share::{Reached, ShareDeath, ShareMove, ShareSettings};
 /// The first and the last kind of entry about shared groups.
 pub(in crate::shard) const FIRST_KIND: u8 = 40;
 /// See [`FIRST_KIND`].
-pub(in crate::shard) const LAST_KIND: u8 = 46;
+pub(in crate::shard) const LAST_KIND: u8 = 47;
 
 mod kind {
     pub(super) const PUT: u8 = 40;
@@ -27,6 +27,7 @@ mod kind {
     pub(super) const ENDED: u8 = 44;
     pub(super) const RESTS: u8 = 45;
     pub(super) const MOVING: u8 = 46;
+    pub(super) const RESET: u8 = 47;
 }
 
 /// One entry about shared groups, borrowed from the log.
@@ -39,6 +40,7 @@ pub(in crate::shard) enum ShareEntry<'a> {
     Ended { number: ShareNumber, how: Ended, runs: Runs<'a> },
     Rests { number: ShareNumber, until: Option<Now>, runs: Runs<'a> },
     Moving(Box<Leaving>),
+    Reset { number: ShareNumber, at: Position },
 }
 
 /// The group is there, like this.
@@ -132,6 +134,12 @@ pub(super) fn put_rests(out: &mut Vec<u8>, number: ShareNumber, until: Option<No
     out.put_u64_le(number.0);
     out.put_u64_le(until.map_or(0, |until| until.0));
     put_runs(out, runs);
+}
+
+pub(super) fn put_reset(out: &mut Vec<u8>, number: ShareNumber, at: Position) {
+    begin(out, kind::RESET, 0);
+    out.put_u64_le(number.0);
+    out.put_u64_le(at.0);
 }
 
 pub(super) fn put_moving(out: &mut Vec<u8>, of: &Leaving) {
@@ -234,6 +242,7 @@ pub(in crate::shard) fn read<'a>(kind: u8, input: &mut Input<'a>) -> Result<Shar
             ShareEntry::Rests { number, until, runs: rest(input)? }
         }
         kind::MOVING => ShareEntry::Moving(Box::new(read_leaving(number, input)?)),
+        kind::RESET => ShareEntry::Reset { number, at: Position(input.u64("position")?) },
         other => return Err(format!("is of unknown kind {other}")),
     })
 }

@@ -82,6 +82,7 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
         ("rests", write(&|out| put_rests(out, number, Some(Now(8)), &runs))),
         ("rests no more", write(&|out| put_rests(out, number, None, &runs))),
         ("moving", write(&|out| put_moving(out, &leaving()))),
+        ("reset", write(&|out| put_reset(out, number, Position(9)))),
     ]
 }
 
@@ -112,6 +113,7 @@ fn entries_come_back_as_they_were_written() {
         assert_eq!((is, runs.iter().map(|run| run.count).sum::<u32>()), (how, 3));
     }
     assert_eq!(parse(&all[10].1), Ok(ShareEntry::Moving(Box::new(leaving()))));
+    assert_eq!(parse(&all[11].1), Ok(ShareEntry::Reset { number: ShareNumber(1), at: Position(9) }));
     let target = DeadLetter { exchange: String::new(), key: None };
     let head = ShareMove { target, why: ShareDeath::Exhausted, ..leaving().head };
     let unlogged = Leaving { number: None, head, ..leaving() };
@@ -127,7 +129,7 @@ fn entries_come_back_as_they_were_written() {
 proptest! {
     #[test]
     fn damaged_entries_are_refused_or_read_and_never_panic(
-        which in 0..11usize, cut in any::<prop::sample::Index>(), flip in any::<prop::sample::Index>(), bit in 0..8u8,
+        which in 0..12usize, cut in any::<prop::sample::Index>(), flip in any::<prop::sample::Index>(), bit in 0..8u8,
     ) {
         let (_, bytes) = written().swap_remove(which);
         let at = cut.index(bytes.len());

@@ -43,6 +43,10 @@ impl Shard {
                 })?;
             }
             ShareEntry::Moving(of) => self.replay_dead(*of)?,
+            ShareEntry::Reset { number, at } => {
+                self.known_share(number)?;
+                self.begin_again(number, at);
+            }
         }
         Ok(())
     }

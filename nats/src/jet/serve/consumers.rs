@@ -7,12 +7,14 @@ use crate::jet::consumer::{AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolic
 use crate::jet::consumer_check::{self, Action, CreateConsumer, Named};
 use crate::jet::error::{ApiError, Code};
 use crate::jet::json;
+use crate::jet::pull::Status;
 use crate::jet::refuse::share_refused;
-use crate::jet::reply::{self, Consumers, LIST_MAX, NAMES_MAX, Paged, Paused, shown_consumer};
-use crate::jet::request::{Page, PauseRequest};
+use crate::jet::reply::{self, Consumers, LIST_MAX, NAMES_MAX, Paged, Paused, Reset, shown_consumer};
+use crate::jet::request::{Page, PauseRequest, ResetRequest};
 use crate::jet::settings;
 use crate::jet::stream::{Retention, StreamConfig};
 use crate::jet::time::Time;
+use stele_model::id::Position;
 use stele_model::op::{Op, StreamsWanted};
 use stele_model::outcome::Done;
 use stele_model::share::{Expect, ShareAnswer, ShareInfo, ShareRefusal, ShareRequest, ShareVerb};
@@ -181,6 +183,29 @@ pub(super) fn pause(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
     let left = until.unix_nanos().saturating_sub(Time::from(call.now).unix_nanos()).max(0);
     let left = if until.is_zero() { 0 } else { left };
     call.done(Paused { paused: left > 0, pause_until: until, pause_remaining: left })
+}
+
+/// A consumer begins again: behind what is acknowledged, or at a sequence. Each consumer of nats-server listens for this itself, so nobody
+/// answers for one that is not there.
+pub(super) fn reset(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
+    let nobody = Ok(Step::Status(Status::no_responders()));
+    let Some(stream) = call.answer(0) else { return Ok(look_up(of.stream)) };
+    if found(stream).is_err() {
+        return nobody;
+    }
+    let Some(answer) = call.answer(1) else {
+        let request: ResetRequest = json::read(call.body)?;
+        let at = request.seq.checked_sub(1).map(Position);
+        return Ok(Step::Ask(vec![ask(of.stream, of.name, ShareVerb::Reset(at))]));
+    };
+    match said(answer)? {
+        Ok(ShareAnswer::Reset { at, info }) => {
+            call.done(Reset { info: told(call, of.stream, info), reset_seq: at.0 + 1 })
+        }
+        Ok(other) => unreachable!("a shared group begins again with {other:?}"),
+        Err(ShareRefusal::Unknown) => nobody,
+        Err(refusal) => Err(share_refused(refusal, false)),
+    }
 }
 
 /// A page of a stream's consumers.
