@@ -57,6 +57,8 @@ pub(crate) struct Share {
     pub(crate) replay: Option<Replay>,
     /// Those that are ready to be delivered again are to be looked at from here on: the bound on deliveries may be another.
     pub(crate) recheck: Option<Position>,
+    /// Somebody has purged the partition up to here: it is to go on there. Attached state.
+    pub(crate) purged: Position,
     /// Its entry in the shard's timers.
     pub(crate) timer: Option<Now>,
 }
@@ -123,6 +125,7 @@ impl Share {
             rests_until: Now(0),
             replay: None,
             recheck: None,
+            purged: Position(0),
             timer: None,
         }
     }
@@ -354,6 +357,18 @@ impl Shares {
             if share.pending.count() > 0 {
                 self.again.insert(*number);
             }
+        }
+    }
+
+    /// Somebody has purged the partition up to here: its groups go on there.
+    pub(crate) fn purged(&mut self, partition: QueueId, start: Position) {
+        let Some(of) = self.of.get(&partition) else { return };
+        for number in of.names.values() {
+            let Some(share) = self.groups.get_mut(number).filter(|share| share.next < start) else {
+                continue;
+            };
+            share.purged = start;
+            self.again.insert(*number);
         }
     }
 

@@ -7,10 +7,10 @@ use stele_model::id::{Call, HubId, Position};
 use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::shard::ShardOp;
 use stele_model::share::{
-    Expect, PullEnd, PullWant, SettlePolicy, ShareAnswer, ShareHow, ShareRefusal, ShareSettings, ShareStart,
-    ShareVerb,
+    Expect, PullEnd, PullWant, Reached, SettlePolicy, ShareAnswer, ShareHow, ShareRefusal, ShareSettings,
+    ShareStart, ShareVerb,
 };
-use stele_model::stream::records::{RecordSettings, Retention};
+use stele_model::stream::records::{PurgeOf, RecordSettings, RecordsAsk, Retention, ShardRecords};
 use stele_model::subject::Pattern;
 use stele_record::{Draft, Origin};
 
@@ -118,6 +118,25 @@ fn a_group_of_last_records_begins_again_with_those_from_its_floor_on() {
     rig.restart();
     let all = [(2, 3, 1, 1, 2), (2, 4, 1, 2, 1), (2, 5, 1, 3, 0)];
     assert_eq!(got(&rig.pull(2, want(9))), all);
+}
+
+#[test]
+fn a_purge_counts_as_delivered_and_settled_also_after_a_restart() {
+    let mut rig = rig(Retention::Limits);
+    publish(&mut rig, &["a", "b", "a", "c", "b"]);
+    make(&mut rig, "g", filtered(&[]));
+    assert_eq!(positions(&rig.pull(1, want(2))), [0, 1]);
+    let purge = PurgeOf { subjects: None, below: Some(Position(4)), keep: None };
+    let (hub, call, ask) = (HubId(0), Call(1), RecordsAsk::Purge(purge));
+    rig.ask(ShardOp::Records(ShardRecords { hub, call, partition: PARTITION, ask }));
+    for _ in 0..2 {
+        rig.tick();
+        let info = rig.info();
+        let at = Reached { sequence: 2, next: Position(4) };
+        assert_eq!((info.delivered, info.floor, info.unsettled, info.pending), (at, at, 0, 1));
+        rig.restart();
+    }
+    assert_eq!(got(&rig.pull(2, want(9))), [(2, 4, 1, 3, 0)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! What must hold: each step is bounded, whatever there is to do (S7); groups with work left take turns; one timer for each group.
 
-use super::entry::Ended;
+use super::entry::{self, Ended};
 use super::say;
 use crate::queue::extend_runs;
 use crate::shard::Shard;
@@ -10,8 +10,9 @@ use crate::shard::effect::Turn;
 use crate::share::ShareNumber;
 use crate::share::takers::Alarm;
 use stele_model::id::{Now, Position, QueueId};
+use stele_model::machine::Urgency;
 use stele_model::settle::Run;
-use stele_model::share::{PullEnd, ShareNews};
+use stele_model::share::{PullEnd, Reached, ShareNews};
 
 /// Groups looked at in one step.
 const SHARES_MAX: usize = 64;
@@ -66,6 +67,7 @@ impl Shard {
     pub(super) fn advance_share(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
         let now = turn.now();
         self.drop_lost(number, turn);
+        self.pass_purged(number, turn);
         self.wake_share(number, now, turn);
         self.recheck_share(number, turn);
         self.ring(number, now, turn);
@@ -92,6 +94,19 @@ impl Shard {
         }
         self.end_share(number, Ended::Lost, &lost, false, turn);
         self.shares.again.insert(number);
+    }
+
+    /// What was purged counts as delivered and settled.
+    fn pass_purged(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
+        let Some(share) = super::of_number(&mut self.shares, number) else { return };
+        if share.next >= share.purged {
+            return;
+        }
+        let reached = Reached { next: share.purged, ..share.delivered() };
+        if share.logs() {
+            turn.log(Urgency::Rides, |out| entry::put_passed(out, number, reached));
+        }
+        share.passed(reached);
     }
 
     /// Leases that are over, and rests.

@@ -147,6 +147,7 @@ impl Shard {
             }
             partition.trim(below);
             self.shares.look_at(id);
+            self.shares.purged(id, below);
         }
         let Some(partition) = self.streams.partitions.get(&id) else { return (0, Lsn(0)) };
         let purged = (before - partition.count(), partition.after);
