@@ -16,10 +16,11 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 
 use crate::client::{Connection, Url};
 use crate::latency::Histogram;
+use crate::wait;
 pub(crate) use consume::{Consuming, Sequence};
 pub(crate) use publish::Publishing;
 
@@ -316,13 +317,11 @@ fn wait(control: &Control, done: impl Fn() -> bool, complaint: &str) -> Result<(
 fn poll<'a>(
     wants: impl IntoIterator<Item = (&'a TcpStream, PollFlags)>,
     patience: Duration,
+    awake: bool,
 ) -> Result<Vec<PollFlags>> {
     let mut sockets: Vec<_> = wants.into_iter().map(|(stream, flags)| PollFd::new(stream, flags)).collect();
-    let patience = Timespec { tv_sec: 0, tv_nsec: i64::from(patience.subsec_nanos()) };
-    match rustix::event::poll(&mut sockets, Some(&patience)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(sockets.iter().map(PollFd::revents).collect()),
-        Err(e) => Err(e).context("poll"),
-    }
+    wait::poll(&mut sockets, patience, awake)?;
+    Ok(sockets.iter().map(PollFd::revents).collect())
 }
 
 /// Writes what the kernel takes now; 0 when its buffer is full.

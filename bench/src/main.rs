@@ -17,6 +17,7 @@ mod perftest;
 mod report;
 mod scenario;
 mod server;
+mod wait;
 mod wire;
 
 use std::path::PathBuf;

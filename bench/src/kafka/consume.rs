@@ -7,17 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::event::{PollFd, PollFlags};
 
 use super::batch::{self, Head};
 use super::client::Client;
 use super::incoming::Incoming;
 use super::wire::{self, FETCH, Put};
 use crate::latency::Histogram;
+use crate::wait;
 
 /// What is asked for at most, in one answer and of one partition: as Java's client does.
 const FETCH_BYTES_MAX: i32 = 50 << 20;
 const PARTITION_BYTES_MAX: i32 = 1 << 20;
 const WAIT_MS: i32 = 500;
+/// How long it stays awake for an answer, beyond the time between two paced records.
+const LOOK: Duration = Duration::from_millis(2);
 const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// A reader of some partitions of one topic.
@@ -85,6 +89,10 @@ impl<'a> Reader<'a> {
         mut note: impl FnMut(u64),
     ) -> Result<Fetched> {
         self.ask(ends)?;
+        if check == Check::All {
+            // Who follows looks out for each record.
+            wait::poll(&mut [PollFd::new(&self.incoming.stream, PollFlags::IN)], LOOK, true)?;
+        }
         let Self { incoming, correlation, next, .. } = self;
         ensure!(incoming.answer()? == *correlation, "an answer to another request");
         let mut head = incoming.fields(4 + 2 + 4)?;

@@ -9,12 +9,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 
 use super::batch::{Producer, Template};
 use super::client::Client;
 use super::wire::{self, Fields, PRODUCE, Put};
 use crate::latency::Histogram;
+use crate::wait;
 
 /// The load fails when no answer comes for so long although some are due.
 const STALL_MAX: Duration = Duration::from_secs(30);
@@ -156,11 +157,8 @@ fn wait(lanes: &[Running], paced: bool) -> Result<()> {
             PollFd::new(&lane.client.stream, wants)
         })
         .collect();
-    let patience = Timespec { tv_sec: 0, tv_nsec: i64::from(patience.subsec_nanos()) };
-    match rustix::event::poll(&mut sockets, Some(&patience)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error).context("poll"),
-    }
+    let alone = matches!(lanes, [lane] if lane.lane.window == 1);
+    wait::poll(&mut sockets, patience, alone)
 }
 
 /// How long a paced load may sleep. The last moment before it is due is waited for awake: a timer's lateness would count as the broker's.

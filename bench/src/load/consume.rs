@@ -136,7 +136,7 @@ impl Consumer {
             ensure!(Instant::now() < deadline, "the channel did not close");
             self.write()?;
             let wants = if self.acks.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
-            super::poll([(&self.link.stream, wants)], super::CONSUMER_PATIENCE)?;
+            super::poll([(&self.link.stream, wants)], super::CONSUMER_PATIENCE, false)?;
             self.link.inbox.fill(&mut self.link.stream)?;
         }
         Ok(())
@@ -149,11 +149,12 @@ pub(super) fn run(mut consumers: Vec<Consumer>, control: &Control) -> Result<()>
     for consumer in &mut consumers {
         turn(consumer, control)?;
     }
+    let alone = matches!(&consumers[..], [consumer] if consumer.ack_run == Some(1));
     while !control.has_failed() && !control.consumers_stop() {
         let wants = consumers.iter().map(|c| {
             (&c.link.stream, if c.acks.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT })
         });
-        let ready = super::poll(wants, super::CONSUMER_PATIENCE)?;
+        let ready = super::poll(wants, super::CONSUMER_PATIENCE, alone)?;
         let idle = ready.iter().all(|flags| flags.is_empty());
         for (consumer, ready) in consumers.iter_mut().zip(ready) {
             if idle {

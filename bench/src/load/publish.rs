@@ -150,12 +150,14 @@ impl Publisher {
 pub(super) fn run(mut publishers: Vec<Publisher>, control: &Control) -> Result<Histogram> {
     let clock = Instant::now();
     let mut times = Histogram::new();
+    let is_lone = |p: &Publisher| p.confirms.as_ref().is_some_and(|confirms| confirms.window == 1);
+    let alone = matches!(&publishers[..], [publisher] if is_lone(publisher));
     while !control.has_failed() && !publishers.iter().all(|p| p.finished(control)) {
         let wants = publishers.iter().map(|p| {
             let write = !p.unsent.is_empty() || p.room(control) > 0;
             (&p.link.stream, if write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN })
         });
-        let ready = super::poll(wants, super::PUBLISHER_PATIENCE)?;
+        let ready = super::poll(wants, super::PUBLISHER_PATIENCE, alone)?;
         for (publisher, ready) in publishers.iter_mut().zip(ready) {
             if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                 publisher.read(control, clock, &mut times)?;

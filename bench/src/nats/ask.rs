@@ -11,11 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 
 use super::client::Client;
 use super::wire::{self, Message, Op};
 use crate::latency::Histogram;
+use crate::wait;
 
 /// The load fails when no answer comes for so long although some are due.
 const STALL_MAX: Duration = Duration::from_secs(60);
@@ -26,6 +27,8 @@ const OUT_BYTES_MAX: usize = 64 << 10;
 const CREW: usize = 16;
 /// Threads at most: the server needs cores, too.
 const CREWS_MAX: usize = 2;
+/// Longest sleep of a thread that nothing wakes.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// How soon it is noticed that all threads have ended.
 const TICK: Duration = Duration::from_millis(2);
 
@@ -165,7 +168,7 @@ fn drive(plan: &Plan<'_>, mut lanes: Vec<Lane>, control: &Control) -> Result<Tal
             return Ok(tally);
         }
         ensure!(last_answer.elapsed() < STALL_MAX, "no answer for {STALL_MAX:?}");
-        for n in ready(&lanes)? {
+        for n in ready(&lanes, plan.window * lanes.len() == 1)? {
             let measures = control.measures.load(Relaxed);
             let answered = lanes[n].receive(&mut buffer, plan.check, |elapsed_ns| {
                 if measures {
@@ -182,7 +185,7 @@ fn drive(plan: &Plan<'_>, mut lanes: Vec<Lane>, control: &Control) -> Result<Tal
 }
 
 /// Waits until a socket can be read, or written where something is to be written; those that can be read.
-fn ready(lanes: &[Lane]) -> Result<Vec<usize>> {
+fn ready(lanes: &[Lane], awake: bool) -> Result<Vec<usize>> {
     let mut sockets: Vec<PollFd<'_>> = lanes
         .iter()
         .map(|lane| {
@@ -190,11 +193,7 @@ fn ready(lanes: &[Lane]) -> Result<Vec<usize>> {
             PollFd::new(&lane.stream, if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN })
         })
         .collect();
-    match rustix::event::poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 20_000_000 })) {
-        Ok(_) => {}
-        Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
-        Err(error) => return Err(error).context("poll"),
-    }
+    wait::poll(&mut sockets, PATIENCE, awake)?;
     // Whatever else is told of a socket, its read tells more of.
     let is_ready = |socket: &PollFd<'_>| socket.revents().intersects(!PollFlags::OUT);
     Ok(sockets.iter().enumerate().filter(|(_, socket)| is_ready(socket)).map(|(n, _)| n).collect())
