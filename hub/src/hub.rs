@@ -78,10 +78,11 @@ pub struct Hub {
     shards: u16,
     seed: [u64; 2],
     snapshot: Arc<Snapshot>,
-    sessions: BTreeMap<u64, Attached>,
-    calls: BTreeMap<Call, Open>,
+    /// Boxed, as are the next two: they come and go with each publish, and a tree moves what stands behind them.
+    sessions: BTreeMap<u64, Box<Attached>>,
+    calls: BTreeMap<Call, Box<Open>>,
     call_last: u64,
-    batches: BTreeMap<u64, OpenBatch>,
+    batches: BTreeMap<u64, Box<OpenBatch>>,
     batch_last: u64,
     joints: BTreeMap<u64, Joint>,
     joint_last: u64,
@@ -177,7 +178,7 @@ impl Hub {
         match self.sessions.get_mut(&session.number) {
             Some(attached) => attached.become_other(principal, party),
             None => {
-                self.sessions.insert(session.number, Attached::new(principal, party));
+                self.sessions.insert(session.number, Box::new(Attached::new(principal, party)));
             }
         }
     }
@@ -435,8 +436,13 @@ impl Hub {
     fn call(&mut self, open: Open) -> Call {
         self.call_last += 1;
         let call = Call(self.call_last);
-        self.calls.insert(call, open);
+        self.calls.insert(call, Box::new(open));
         call
+    }
+
+    /// What a call was for that is answered now.
+    fn ended(&mut self, call: Call) -> Option<Open> {
+        self.calls.remove(&call).map(|open| *open)
     }
 
     fn complete(&mut self, session: SessionId, ticket: Ticket, outcome: Outcome, out: &mut HubOut) {
@@ -474,7 +480,7 @@ impl Hub {
         self.count_heard();
         let parties: BTreeSet<_> = self.sessions.values().map(|attached| attached.party.clone()).collect();
         let readers = self.sessions.values().flat_map(|attached| attached.readers.values());
-        let asked = self.calls.values().filter_map(|open| match open {
+        let asked = self.calls.values().filter_map(|open| match &**open {
             Open::Request { request, .. } => request.edge(),
             Open::Publish { .. } | Open::Move { .. } | Open::Share { .. } => None,
         });

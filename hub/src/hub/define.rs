@@ -167,7 +167,7 @@ impl Hub {
         out: &mut HubOut,
     ) {
         let Some(Open::Request { session, ticket, request: Request::DeclaredStream { queue } }) =
-            self.calls.remove(&call)
+            self.ended(call)
         else {
             return;
         };
@@ -198,7 +198,7 @@ impl Hub {
 
     /// The registry's answer. A declared queue is counted before the client hears of it.
     pub(super) fn defined(&mut self, now: Now, call: Call, answer: Result<Done, Refusal>, out: &mut HubOut) {
-        let Some(Open::Request { session, ticket, request }) = self.calls.remove(&call) else { return };
+        let Some(Open::Request { session, ticket, request }) = self.ended(call) else { return };
         if let (Request::DeleteStream | Request::Define { is_deletion: true, .. }, Ok(Done::Stream(gone))) =
             (&request, &answer)
         {

@@ -276,7 +276,7 @@ impl Hub {
 
     /// A home has told its groups.
     pub(super) fn listed(&mut self, call: Call, mut listed: Vec<Listed>, out: &mut HubOut) {
-        let session = match self.calls.get(&call) {
+        let session = match self.calls.get(&call).map(Box::as_ref) {
             Some(Open::Share { joint, .. }) => self.joints.get(joint).map(|open| open.session),
             _ => None,
         };

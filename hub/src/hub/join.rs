@@ -52,7 +52,7 @@ impl Hub {
         if self.is_share(call) {
             return self.shared(call, Share::Stored, out);
         }
-        match self.calls.remove(&call) {
+        match self.ended(call) {
             Some(Open::Move { of }) => self.moved(of, out),
             Some(Open::Publish { batch: number, again }) => {
                 let Some(mut open) = self.batches.remove(&number) else { return };

@@ -83,7 +83,7 @@ impl Hub {
 
     /// A shard has answered for its share.
     pub(super) fn shared(&mut self, call: Call, share: Share, out: &mut HubOut) {
-        let Some(Open::Share { joint, places }) = self.calls.remove(&call) else { return };
+        let Some(Open::Share { joint, places }) = self.ended(call) else { return };
         let Some(open) = self.joints.get_mut(&joint) else { return };
         open.waiting -= 1;
         match (&mut open.parts, share) {
@@ -103,7 +103,7 @@ impl Hub {
 
     /// A shard cannot answer for its share at all: every part of it is refused.
     pub(super) fn share_refused(&mut self, call: Call, refusal: &Refusal, out: &mut HubOut) {
-        let Some(Open::Share { joint, places }) = self.calls.get(&call) else { return };
+        let Some(Open::Share { joint, places }) = self.calls.get(&call).map(Box::as_ref) else { return };
         let Some(open) = self.joints.get(joint) else { return };
         let count = places.len();
         let share = match open.parts {

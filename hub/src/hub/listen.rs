@@ -110,6 +110,6 @@ impl Hub {
 
     /// Whether a call is for a joint request.
     pub(super) fn is_share(&self, call: stele_model::id::Call) -> bool {
-        matches!(self.calls.get(&call), Some(Open::Share { .. }))
+        matches!(self.calls.get(&call).map(Box::as_ref), Some(Open::Share { .. }))
     }
 }

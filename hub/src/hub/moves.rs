@@ -45,7 +45,7 @@ impl Hub {
         let part = |_| {
             *call_last += 1;
             let call = Call(*call_last);
-            calls.insert(call, Open::Move { of: source });
+            calls.insert(call, Box::new(Open::Move { of: source }));
             call
         };
         let waiting = plan.send(*id, &batch, Some(link), part, &mut out.shards);

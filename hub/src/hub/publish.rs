@@ -201,7 +201,7 @@ impl Hub {
         let horizon = self.snapshot.next_queue;
         let closed = std::collections::BTreeMap::new();
         let open = OpenBatch { session, ticket, namespace, published, waiting, spread, closed, horizon };
-        self.batches.insert(self.batch_last, open);
+        self.batches.insert(self.batch_last, Box::new(open));
     }
 
     /// Sends what is planned for a batch; tells how many answers are due.
@@ -210,7 +210,7 @@ impl Hub {
         let part = |_| {
             *call_last += 1;
             let call = stele_model::id::Call(*call_last);
-            calls.insert(call, Open::Publish { batch: number, again });
+            calls.insert(call, Box::new(Open::Publish { batch: number, again }));
             call
         };
         plan.send(*id, batch, None, part, &mut out.shards)

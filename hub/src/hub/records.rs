@@ -41,7 +41,7 @@ impl Hub {
         answer: Result<RecordsAnswer, Refusal>,
         out: &mut HubOut,
     ) {
-        let Some(Open::Request { session, ticket, .. }) = self.calls.remove(&call) else { return };
+        let Some(Open::Request { session, ticket, .. }) = self.ended(call) else { return };
         let done = answer.map(Done::Records);
         self.complete(session, ticket, done.map_or_else(Outcome::Refused, Outcome::Done), out);
     }

@@ -277,7 +277,7 @@ impl Hub {
                 Err(refusal) => self.share_refused(call, &refusal, out),
             };
         }
-        let Some(Open::Request { session, ticket, request }) = self.calls.remove(&call) else { return };
+        let Some(Open::Request { session, ticket, request }) = self.ended(call) else { return };
         if let (Request::Declared { declare: Some(_), .. }, Err(Refusal::Missing { .. })) =
             (&request, &answer)
         {
@@ -360,7 +360,7 @@ impl Hub {
         ready: u64,
         out: &mut HubOut,
     ) {
-        let Some(Open::Request { session, ticket, request }) = self.calls.remove(&call) else { return };
+        let Some(Open::Request { session, ticket, request }) = self.ended(call) else { return };
         if let (Request::Get { edge, .. }, Some((record, _))) = (&request, &record) {
             self.flows.add(*edge, 1, record.len() as u64);
         }
