@@ -156,6 +156,8 @@ fn record_refused(why: &RecordRefusal) -> &'static str {
         | RecordRefusal::Bundle(_)
         | RecordRefusal::NoDue
         | RecordRefusal::WrongDue
+        | RecordRefusal::WrongSample
+        | RecordRefusal::NotDue
         | RecordRefusal::NoTtl
         | RecordRefusal::NoDelete
         | RecordRefusal::NoPurge

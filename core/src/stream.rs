@@ -13,6 +13,7 @@ pub(crate) mod keys;
 pub(crate) mod producers;
 pub(crate) mod readers;
 pub(crate) mod records;
+pub(crate) mod schedules;
 pub(crate) mod single;
 pub(crate) mod subjects;
 pub(crate) mod tally;

@@ -261,6 +261,8 @@ fn record_refused(topic: &str, why: &RecordRefusal) -> Fault {
         | RecordRefusal::Bundle(_)
         | RecordRefusal::NoDue
         | RecordRefusal::WrongDue
+        | RecordRefusal::WrongSample
+        | RecordRefusal::NotDue
         | RecordRefusal::NoTtl => (Code::PolicyViolation, "its settings do not allow this"),
         RecordRefusal::OtherStream
         | RecordRefusal::WrongEnd { .. }

@@ -17,6 +17,7 @@ pub mod publish;
 pub mod queue;
 pub mod refusal;
 pub mod registry;
+pub mod repeat;
 pub mod session;
 pub mod settle;
 pub mod shard;

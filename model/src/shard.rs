@@ -14,6 +14,7 @@ use crate::share::{
     ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer, ShareEffect, ShareMove, ShareNews,
     ShareRefusal,
 };
+use crate::stream::due::DueMove;
 use crate::stream::echo::{EchoAt, Echoes};
 use crate::stream::records::{RecordsAnswer, ShardRecords, ShardRecordsAnswer, ShardStored};
 use crate::stream::{
@@ -512,6 +513,8 @@ pub enum MoveOut {
     },
     /// A shared group.
     Share(Arc<ShareMove>),
+    /// A stream: their time has come.
+    Due(Arc<DueMove>),
 }
 
 /// A move with the records' bytes, as the runner hands it to a hub.
@@ -519,7 +522,7 @@ pub enum MoveOut {
 pub struct MoveRecords {
     /// The move.
     pub of: Move,
-    /// One for each of its records, in order; empty for one that could not be opened.
+    /// One for each of its records, in order, or for each of [`DueMove::places`]; empty for one that could not be opened.
     pub bytes: Vec<Bytes>,
 }
 

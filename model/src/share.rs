@@ -680,7 +680,7 @@ pub struct ShardSettle {
     pub delivery: u32,
 }
 
-/// Records on the move out of a stream (S6): a shared group gave them up or was told to forget them, or their own time has come.
+/// Records on the move out of a stream (S6): a shared group gave them up or was told to forget them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareMove {
     /// Of which partition they are records.
@@ -689,7 +689,7 @@ pub struct ShareMove {
     pub namespace: NamespaceId,
     /// The stream's name.
     pub stream: String,
-    /// The group's name; empty: the stream let them go itself.
+    /// The group's name.
     pub group: String,
     /// Where they go.
     pub target: DeadLetter,
@@ -704,8 +704,6 @@ pub struct ShareMove {
 pub enum ShareDeath {
     /// It was delivered as often as may be.
     Exhausted,
-    /// No group did it: its own time has come ([`crate::stream::records::Terms::due`]).
-    Due,
     /// A taker has terminated it.
     Terminated {
         /// The taker's words, at most [`REASON_BYTES_MAX`]; may be empty.

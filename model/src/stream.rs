@@ -9,6 +9,7 @@
 //! What a stream is set to stands in [`StreamSettings`], free of any dialect's words; what a client wrote about it is kept beside it, as
 //! given, for whoever asks.
 
+pub mod due;
 pub mod echo;
 pub mod records;
 

@@ -25,6 +25,7 @@ pub mod refuse;
 pub mod reply;
 mod republish;
 pub mod request;
+pub mod schedule;
 pub mod serve;
 pub mod settings;
 pub mod stored;

@@ -242,7 +242,9 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
     fn swallows(&self, effect: &ShardEffect) -> bool {
         match (self.mutant, effect) {
             (Some(Mutant::WakesLost), ShardEffect::Woken { .. }) => true,
-            (Some(Mutant::BurialsLost), ShardEffect::Move(of)) => matches!(of.out_of, MoveOut::Share(_)),
+            (Some(Mutant::BurialsLost), ShardEffect::Move(of)) => {
+                matches!(of.out_of, MoveOut::Share(_) | MoveOut::Due(_))
+            }
             _ => false,
         }
     }

@@ -12,6 +12,7 @@ use stele_model::id::{Place, ShardId};
 use stele_model::queue::QueueSpec;
 use stele_model::shard::{DeathReason, Move, MoveOut};
 use stele_model::share::ShareMove;
+use stele_model::stream::due::DueMove;
 
 /// Records of one move, at most.
 pub(crate) const MOVE_RECORDS_MAX: usize = 256;
@@ -36,6 +37,8 @@ pub(crate) enum Moving {
     Queue { queue: Arc<QueueSpec>, reason: DeathReason, records: Vec<Record> },
     /// Out of a shared group. The stream may let go of the records meanwhile: their bytes are held by the move too.
     Share(Arc<ShareMove>),
+    /// Out of a stream, or published again while it stays there; held as those are.
+    Due(Arc<DueMove>),
 }
 
 impl Moves {
@@ -101,6 +104,7 @@ impl Moving {
                 records: records.iter().map(Record::grant).collect(),
             },
             Self::Share(of) => MoveOut::Share(Arc::clone(of)),
+            Self::Due(of) => MoveOut::Due(Arc::clone(of)),
         };
         Move { from, number, out_of }
     }
@@ -109,17 +113,21 @@ impl Moving {
         match self {
             Self::Queue { records, .. } => records.is_empty(),
             Self::Share(of) => of.records.is_empty(),
+            Self::Due(of) => of.records.is_empty(),
         }
     }
 
     /// Where the bytes are that it holds, and how many at each place.
     pub(crate) fn places(&self) -> impl Iterator<Item = (Place, u32)> + '_ {
-        let (records, dead) = match self {
-            Self::Queue { records, .. } => (&records[..], &[][..]),
-            Self::Share(of) => (&[][..], &of.records[..]),
+        let (records, dead, due) = match self {
+            Self::Queue { records, .. } => (&records[..], &[][..], None),
+            Self::Share(of) => (&[][..], &of.records[..], None),
+            Self::Due(of) => (&[][..], &[][..], Some(of)),
         };
         let records = records.iter().map(|record| (record.place, record.len));
-        records.chain(dead.iter().map(|record| (record.batch.place, record.batch.len)))
+        let dead = dead.iter().map(|record| (record.batch.place, record.batch.len));
+        let due = due.into_iter().flat_map(|of| of.places()).map(|of| (of.place, of.len));
+        records.chain(dead).chain(due)
     }
 
     /// Counts its bytes as held: of one that a snapshot has, or that begins out of a shared group. A queue's records bring theirs along.

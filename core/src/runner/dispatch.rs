@@ -254,7 +254,7 @@ impl Dispatch {
             }
             ShardEffect::Move(of) => {
                 let bytes = match &of.out_of {
-                    MoveOut::Queue { .. } => bytes,
+                    MoveOut::Queue { .. } | MoveOut::Due(_) => bytes,
                     MoveOut::Share(of) => share::dead(of, bytes),
                 };
                 Out::Hub(HubId(self.shard.0 % self.hubs), ToHub::Move(MoveRecords { of, bytes }))
@@ -276,6 +276,7 @@ fn places(effect: &ShardEffect) -> Vec<(Place, u32)> {
         ShardEffect::Move(of) => match &of.out_of {
             MoveOut::Queue { records, .. } => granted(records),
             MoveOut::Share(of) => of.records.iter().map(|of| (of.batch.place, of.batch.len)).collect(),
+            MoveOut::Due(of) => of.places().map(|of| (of.place, of.len)).collect(),
         },
         ShardEffect::Echo { records, .. } => {
             records.iter().map(|record| (record.place, record.len)).collect()

@@ -108,7 +108,7 @@ impl Shard {
                         self.admit_bundle(&target, run_place, (run.records, &heads), bundle, time);
                         continue;
                     }
-                    let marks = publish.marks.unwrap_or(Marks::NONE);
+                    let marks = publish.marks.as_ref().unwrap_or(&Marks::NONE);
                     self.admit_run(&target, run_place, (run.records, &heads), marks, time);
                     continue;
                 }

@@ -158,11 +158,11 @@ pub(crate) fn put_publish_run(out: &mut Vec<u8>, count: u32, bytes: u32, targets
 }
 
 /// Appends the terms of each record of a bundle, behind the only run of a publish entry.
-pub(crate) fn put_bundle<'a>(out: &mut Vec<u8>, of: impl Iterator<Item = Marks<'a>>) {
+pub(crate) fn put_bundle(out: &mut Vec<u8>, of: &[Marks<'_>]) {
     if let Some(flags) = out.get_mut(2) {
         *flags |= BUNDLE;
     }
-    of.for_each(|of| marks::put(out, &of));
+    of.iter().for_each(|of| marks::put(out, of));
 }
 
 /// Appends the terms of the only record of a publish entry, behind its run.

@@ -6,6 +6,7 @@
 use super::Shard;
 use super::group::{self, LoggedGroups};
 use super::share::{self, LoggedShare};
+use super::stream;
 use crate::queue::dead_letter::Moving;
 use crate::queue::{Queue, Record};
 use crate::stream::compact::Compaction;
@@ -16,8 +17,10 @@ use std::sync::Arc;
 use stele_model::id::{Boot, Lsn, Now, Place, Position, QueueId, Revision};
 use stele_model::publish::LinkNumber;
 use stele_model::queue::QueueSpec;
+use stele_model::repeat::Repeat;
 use stele_model::shard::DeathReason;
 use stele_model::share::ShareMove;
+use stele_model::stream::due::{DueMove, How};
 use stele_model::stream::{Format, PartitionSpec};
 
 /// All that a replay of a shard's log must bring back.
@@ -31,6 +34,8 @@ pub struct LoggedState {
     pub moves: Vec<(u64, QueueId, DeathReason, Vec<LoggedRecord>)>,
     /// Unfinished moves out of shared groups.
     pub share_moves: Vec<(u64, ShareMove)>,
+    /// Unfinished moves of records whose time has come.
+    pub due_moves: Vec<(u64, DueMove)>,
     /// The last number given to a move.
     pub move_last: u64,
     /// The registry's last word.
@@ -73,6 +78,8 @@ pub struct LoggedPartition {
 pub struct LoggedSubjects {
     /// Its records.
     pub records: Vec<LoggedSingle>,
+    /// Its schedules: position, next time in ms, what it repeats by and what is published.
+    pub schedules: Vec<(Position, u64, Option<Repeat>, How)>,
     /// Ids that are remembered: position, hash, time in ms.
     pub ids: Vec<(Position, u128, u64)>,
     /// Of the last record that came.
@@ -150,13 +157,18 @@ pub(super) fn of(shard: &Shard) -> LoggedState {
     });
     let share_moves = shard.moves.iter().filter_map(|(number, moving)| match moving {
         Moving::Share(of) => Some((number, share::logged_move(of))),
-        Moving::Queue { .. } => None,
+        Moving::Queue { .. } | Moving::Due(_) => None,
+    });
+    let due_moves = shard.moves.iter().filter_map(|(number, moving)| match moving {
+        Moving::Due(of) => Some((number, stream::logged_due(of))),
+        Moving::Queue { .. } | Moving::Share(_) => None,
     });
     LoggedState {
         queues: shard.queues.values().map(queue).collect(),
         links: shard.links.iter().collect(),
         moves: moves.collect(),
         share_moves: share_moves.collect(),
+        due_moves: due_moves.collect(),
         move_last: shard.moves.last(),
         revision: shard.revision,
         boot: shard.boot,
@@ -219,7 +231,11 @@ fn subjects(of: &Partition) -> Option<LoggedSubjects> {
         let due = matches!(single.expiry, Expiry::Due(_));
         Some((batch.first, records.subjects.name(single.subject).to_vec(), expires, single.marker, due))
     };
+    let schedules = records.schedules.iter().filter(|(position, ..)| *position >= of.start);
+    let schedules = schedules
+        .map(|(position, at_ms, schedule)| (position, at_ms, schedule.repeat.clone(), schedule.how.clone()));
     Some(LoggedSubjects {
+        schedules: schedules.collect(),
         records: of.index.from(of.start).filter_map(single).collect(),
         ids: records.dedupe.all().collect(),
         last_id: records.last_id.as_ref().map(|id| id.to_vec()),

@@ -8,7 +8,7 @@
 use super::effect::Turn;
 use super::entry::{self, Target};
 use super::stream::bundle::Joined;
-use super::stream::marks::MARKS_BYTES_MAX;
+use super::stream::marks;
 use super::stream::store::Decided;
 use super::{Mutant, Shard};
 use crate::queue::lease::NOBODY;
@@ -244,13 +244,13 @@ impl Shard {
         let count = records.len() as u32;
         let target = Target { queue: id, first: partition.next, diverted: false };
         partition.next.0 += u64::from(count);
-        let marks: Vec<Marks<'_>> = records.iter().map(|of| Marks::of(&of.terms)).collect();
+        let marks: Vec<Marks<'_>> = records.iter().map(|of| Marks::of(&of.terms, turn.now())).collect();
         let place = if partition.is_volatile() {
             turn.journal.keep(&bytes)
         } else {
             entry::begin_publish(turn.scratch, None, 1);
             entry::put_publish_run(turn.scratch, count, bytes.len() as u32, &[target]);
-            entry::put_bundle(turn.scratch, marks.iter().copied());
+            entry::put_bundle(turn.scratch, &marks);
             let head_len = turn.scratch.len() as u32;
             let place = turn.journal.append(to.urgency, &[turn.scratch, &bytes]);
             to.after = to.after.max(place.lsn);
@@ -288,7 +288,7 @@ impl Shard {
     ) {
         let most = turn.journal.entry_bytes_max();
         let head = entry::PUBLISH_HEAD_BYTES
-            + to.marks().map_or(0, |marks| MARKS_BYTES_MAX + marks.id.map_or(0, <[u8]>::len))
+            + to.marks(turn.now()).map_or(0, |of| marks::bytes_max(&of))
             + entry::PUBLISH_RUN_BYTES
             + (taking.len() + diverting.len()) * entry::PUBLISH_TARGET_BYTES;
         let mut rest = items;
@@ -374,7 +374,7 @@ impl Shard {
             }
         }
         let logs_terms = !pending.is_empty() && !self.makes(Mutant::UnloggedTerms);
-        if let Some(marks) = to.marks().filter(|_| logs_terms) {
+        if let Some(marks) = to.marks(turn.now()).filter(|_| logs_terms) {
             entry::put_marks(turn.scratch, &marks);
         }
         let head_len = turn.scratch.len();
@@ -422,9 +422,9 @@ impl Shard {
             // What a stream keeps in memory stands there, although a queue may have it logged.
             let kept = self.is_kept(target.queue) && place.lsn.0 & VOLATILE == 0;
             let place = if kept { turn.journal.keep(bytes) } else { place };
-            let marks = to.marks().unwrap_or(Marks::NONE);
+            let marks = to.marks(time).unwrap_or(Marks::NONE);
             let echoes = self.echoes(target.queue, target.first, place, (bytes, &to.heads), time);
-            if self.admit_run(target, place, (bytes, &to.heads), marks, time) {
+            if self.admit_run(target, place, (bytes, &to.heads), &marks, time) {
                 to.streamed.push((target.queue, waited_for(place)));
                 for (n, item) in (0..).zip(run.items.clone()) {
                     to.stored(self, target.queue, item, (Position(target.first.0 + n), false));
@@ -512,8 +512,8 @@ impl<'a> Storing<'a> {
     }
 
     /// What is logged of the terms that go with the next entry.
-    fn marks(&self) -> Option<Marks<'a>> {
-        self.marked.and_then(|item| self.batch.terms(item)).map(Marks::of)
+    fn marks(&self, now: Now) -> Option<Marks<'a>> {
+        self.marked.and_then(|item| self.batch.terms(item)).map(|terms| Marks::of(terms, now))
     }
 
     /// A record is in a stream that tells its records apart; its publisher may want to know.

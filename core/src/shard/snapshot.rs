@@ -10,7 +10,7 @@ use super::bytes::Input;
 use super::group;
 use super::share;
 use super::spec;
-use super::stream;
+use super::stream::{self, due::bytes as due};
 use super::{LiveBytes, Mutant, Shard};
 use crate::link::Links;
 use crate::queue::dead_letter::Moving;
@@ -240,6 +240,8 @@ pub(super) fn restore(chunks: &[Bytes]) -> Result<Shard, String> {
                 stream::PRODUCERS => stream::read_last_producer(&mut shard, &mut input)?,
                 share::SHARE => share::read_share(&mut shard, &mut input)?,
                 share::SHARE_MOVE => share::read_share_move(&mut shard, &mut input)?,
+                due::SCHEDULES => due::read_schedules(&mut shard, &mut input)?,
+                due::DUE_MOVE => due::read_due_move(&mut shard, &mut input)?,
                 other => return Err(format!("has an item of unknown kind {other}")),
             }
         }
@@ -277,6 +279,7 @@ impl Shelved for Moving {
         match self {
             Self::Queue { queue, reason, records } => put_move(out, *number, (queue, *reason, records)),
             Self::Share(of) => share::put_share_move(out, *number, of),
+            Self::Due(of) => due::put_due_move(out, *number, of),
         }
     }
 }

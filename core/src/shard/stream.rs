@@ -8,6 +8,7 @@ mod age;
 mod append;
 pub(super) mod bundle;
 mod chores;
+pub(super) mod due;
 #[cfg(test)]
 mod due_tests;
 mod echo;
@@ -26,6 +27,7 @@ mod spec;
 pub(super) mod store;
 mod watch;
 
+pub(super) use due::logged_due;
 pub(super) use entry::StreamEntry;
 pub(super) use snapshot::{PARTITION, PRODUCERS, put_last_producer, read_last_producer, read_partition};
 

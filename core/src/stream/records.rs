@@ -1,12 +1,13 @@
 //! A partition that tells its records apart: what comes in, what makes room for it, what goes.
 //!
 //! Called by the shard's verbs and by replay, which both change it by [`Partition::admit_single`] and [`Partition::let_go`] only. Logged
-//! state: subjects (their names; their positions follow from the index), the ids of records, the last id and time. What must hold: every
-//! batch of the index is a single record; each is in its subject's positions, and in the order of expiry if it has one; what a record
+//! state: subjects (their names; their positions follow from the index), the ids of records, schedules, the last id and time. What must hold:
+//! every batch of the index is a single record; each is in its subject's positions, and in the order of expiry if it has one; what a record
 //! pushes out follows from the settings and the state, so a replay pushes out the same (S1), at most [`PUSHED_OUT_MAX`] by one record (S7),
 //! but for a subject that is rolled up. Not here: conditions (they change nothing), time.
 
 use super::dedupe::Dedupe;
+use super::schedules::{Coming, Schedules};
 use super::single::{Expiry, Single};
 use super::subjects::Subjects;
 use super::{Partition, Stored};
@@ -27,6 +28,7 @@ pub(crate) struct Records {
     pub(crate) dedupe: Dedupe,
     /// Records with a time of their own, soonest first.
     expiries: BTreeSet<(u64, Position)>,
+    pub(crate) schedules: Schedules,
     /// The id of the last record that came.
     pub(crate) last_id: Option<Bytes>,
     /// When it came, ms; 0: none ever did.
@@ -43,29 +45,32 @@ pub(crate) struct Incoming<'a> {
     pub(crate) place: Place,
     pub(crate) len: u32,
     pub(crate) subject: &'a [u8],
-    pub(crate) marks: Marks<'a>,
+    pub(crate) marks: &'a Marks<'a>,
 }
 
 /// What is logged of a record's terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marks<'a> {
     pub(crate) id: Option<&'a [u8]>,
     pub(crate) rollup: Option<Rollup>,
     pub(crate) ttl: Ttl,
-    /// When it is published again, ms; not with a time to live.
-    pub(crate) due: Option<u64>,
+    pub(crate) due: Option<Coming>,
+    /// The subject where nothing waits for its time any more.
+    pub(crate) ends: Option<&'a [u8]>,
     pub(crate) marker: bool,
 }
 
 impl Marks<'_> {
     /// Nothing was asked for.
-    pub(crate) const NONE: Self = Self { id: None, rollup: None, ttl: Ttl::Stream, due: None, marker: false };
+    pub(crate) const NONE: Self =
+        Self { id: None, rollup: None, ttl: Ttl::Stream, due: None, ends: None, marker: false };
 }
 
 impl Records {
     /// The soonest time that a record has of its own, ms, and its position. None while the partition waits for a move to end.
     pub(crate) fn expires_first(&self) -> Option<(u64, Position)> {
-        self.expiries.first().copied().filter(|_| !self.stalled)
+        let first = [self.expiries.first().copied(), self.schedules.first()];
+        first.into_iter().flatten().min().filter(|_| !self.stalled)
     }
 
     /// Those whose own time is over, at most so many.
@@ -102,14 +107,19 @@ impl Partition {
         let Some((settings, records)) = spec.settings.records.as_deref().zip(self.records.as_mut()) else {
             return;
         };
-        let Marks { id, rollup, ttl, due, marker } = of.marks;
+        let Marks { id, rollup, ttl, due, ends, marker } = of.marks;
         let (first, place, len) = (self.end, of.place, of.len);
         let appended_ms = time.ms().max(records.last_ms);
-        let expiry = match ttl {
-            Ttl::Stream => due.map_or(Expiry::Stream, |at| Expiry::Due(at.max(appended_ms))),
-            Ttl::Ms(ms) => Expiry::At(appended_ms.saturating_add(ms)),
-            Ttl::Never => Expiry::Never,
+        let due = due.as_ref().map(|due| (due.at_ms.max(appended_ms), &due.schedule));
+        let expiry = match (due, ttl) {
+            (Some((at, None)), _) => Expiry::Due(at),
+            (_, Ttl::Stream) => Expiry::Stream,
+            (_, Ttl::Ms(ms)) => Expiry::At(appended_ms.saturating_add(*ms)),
+            (_, Ttl::Never) => Expiry::Never,
         };
+        if let Some((at, Some(schedule))) = due {
+            records.schedules.put(first, at, Arc::clone(schedule));
+        }
         let subject = records.subjects.number(of.subject);
         records.subjects.came(subject, first);
         if let Some(at) = expiry.own_ms() {
@@ -120,7 +130,7 @@ impl Partition {
         }
         records.last_id = id.map(Bytes::copy_from_slice);
         records.last_ms = appended_ms;
-        let single = Some(Single { subject, expiry, marker });
+        let single = Some(Single { subject, expiry, marker: *marker });
         let (format, newest_ms) = (Format::Records, appended_ms);
         let batch =
             Stored { first, count: 1, place, len, format, keyed: false, appended_ms, newest_ms, single };
@@ -133,12 +143,22 @@ impl Partition {
             Some(Rollup::Subject) => self.keep_newest(subject, 1, u32::MAX, &mut gone),
             None => {}
         }
+        if let Some(waiting) = ends.and_then(|ends| self.last_of(ends)).filter(|last| self.is_due(*last)) {
+            self.let_go(waiting, &mut gone);
+        }
         if let Some(max) = settings.per_subject_max {
             self.keep_newest(subject, max.max(1), PUSHED_OUT_MAX, &mut gone);
         }
         if settings.discard == Discard::Old {
             self.push_out(settings, &mut gone);
         }
+    }
+
+    /// The record at this position waits for a time to be published again.
+    pub(crate) fn is_due(&self, position: Position) -> bool {
+        let single = self.index.get(position).and_then(|batch| batch.single);
+        let is_delay = single.is_some_and(|single| matches!(single.expiry, Expiry::Due(_)));
+        is_delay || self.records.as_ref().is_some_and(|of| of.schedules.get(position).is_some())
     }
 
     /// Where the last record of a subject is.
@@ -172,6 +192,7 @@ impl Partition {
         let name = records.subjects.name(single.subject);
         self.tallies.values_mut().for_each(|tally| tally.goes(batch.first, name));
         records.subjects.gone(single.subject, batch.first);
+        records.schedules.gone(batch.first);
         if let Some(at) = single.expiry.own_ms() {
             records.expiries.remove(&(at, batch.first));
         }

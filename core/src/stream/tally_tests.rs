@@ -41,7 +41,7 @@ fn publish(partition: &mut Partition, n: u8) {
     let subject = format!("{}.{}", ["a", "ab", "b", "c"][usize::from(n % 4)], n / 32);
     let (lsn, at, len) = (Lsn(1), 0, 1);
     let incoming =
-        Incoming { place: Place { lsn, at }, len, subject: subject.as_bytes(), marks: Marks::NONE };
+        Incoming { place: Place { lsn, at }, len, subject: subject.as_bytes(), marks: &Marks::NONE };
     partition.admit_single(&incoming, Now(1000), |_| {});
 }
 

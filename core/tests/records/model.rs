@@ -1,7 +1,9 @@
 //! A stream that tells its records apart: a list of records, looked through from the front each time.
 
 use stele_model::id::Position;
+use stele_model::repeat::Repeat;
 use stele_model::stream::StreamSettings;
+use stele_model::stream::due::{Due, How, When};
 use stele_model::stream::records::{Discard, LastOf, RecordRefusal, RecordSettings, Rollup, Terms, Ttl};
 use stele_model::subject::Pattern;
 
@@ -15,8 +17,31 @@ pub(crate) struct Record {
     /// When it goes by its own time; `u64::MAX`: never, whatever the stream's age.
     pub(crate) expires: Option<u64>,
     pub(crate) marker: bool,
-    /// At its own time it leaves to be published again.
-    pub(crate) due: bool,
+    /// It waits to be published again.
+    pub(crate) due: Option<Waits>,
+}
+
+/// When a record is published again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waits {
+    pub(crate) at_ms: u64,
+    /// And so long after, whole seconds; `None`: once, then it is gone.
+    pub(crate) every_ms: Option<u64>,
+    /// Once, as it is: it is published before it goes by age.
+    pub(crate) plain: bool,
+}
+
+impl Waits {
+    fn of(terms: &Terms, now_ms: u64) -> Option<Self> {
+        let Due { when, how, .. } = terms.due.as_ref()?;
+        let (at_ms, every_ms) = match when {
+            When::At(at_ms) => (*at_ms, None),
+            When::Each(Repeat::Every(ms)) => ((now_ms + 500) / 1000 * 1000 + ms, Some(*ms)),
+            When::Each(Repeat::Clock(_)) => unreachable!("nobody sends one"),
+        };
+        let plain = every_ms.is_none() && *how == How::default() && terms.ttl == Ttl::Stream;
+        Some(Self { at_ms: at_ms.max(now_ms), every_ms, plain })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -27,7 +52,7 @@ pub(crate) struct Model {
     /// All ids that ever came: when, and where.
     pub(crate) ids: Vec<(Vec<u8>, u64, u64)>,
     pub(crate) last_id: Option<Vec<u8>>,
-    /// Positions of those that have left to be published again, since they were looked at.
+    /// Positions of those that were published again, since they were looked at.
     pub(crate) left: Vec<u64>,
 }
 
@@ -61,7 +86,7 @@ impl Model {
         now_ms: u64,
     ) -> Result<Option<u64>, RecordRefusal> {
         let settings = self.by_record();
-        if let Some(Terms { id, end, last, last_id, due, .. }) = terms {
+        if let Some(Terms { id, end, last, last_id, due, ends, .. }) = terms {
             if due.as_ref().is_some_and(|due| due.subject == subject) {
                 return Err(RecordRefusal::WrongDue);
             }
@@ -87,6 +112,12 @@ impl Model {
                     return Err(RecordRefusal::WrongLast { is });
                 }
             }
+            if let Some(ends) = ends {
+                let waits = self.of(ends).next_back().is_none_or(|last| last.due.is_some());
+                if !waits || ends == subject {
+                    return Err(RecordRefusal::NotDue);
+                }
+            }
         }
         let Discard::New { per_subject } = settings.discard else { return Ok(None) };
         let at_subject_max =
@@ -108,7 +139,7 @@ impl Model {
         let plain = Terms::default();
         let terms = terms.unwrap_or(&plain);
         let expires = match terms.ttl {
-            Ttl::Stream => terms.due.as_ref().map(|due| due.at_ms.max(now_ms)),
+            Ttl::Stream => None,
             Ttl::Ms(ms) => Some(now_ms + ms),
             Ttl::Never => Some(u64::MAX),
         };
@@ -129,8 +160,12 @@ impl Model {
             came_ms: now_ms,
             expires,
             marker,
-            due: terms.due.is_some(),
+            due: Waits::of(terms, now_ms),
         });
+        let last = terms.ends.as_ref().and_then(|ends| self.of(ends).next_back());
+        if let Some(ended) = last.filter(|last| last.due.is_some()).map(|last| last.position) {
+            self.records.retain(|record| record.position != ended);
+        }
         if let Some(max) = self.by_record().per_subject_max {
             while self.of(&subject).count() as u64 > max {
                 let oldest = self.records.iter().position(|record| record.subject == subject);
@@ -152,24 +187,41 @@ impl Model {
         }
     }
 
-    /// What is over by time goes; the subjects whose last record it was and that get a marker.
+    /// What is over by time goes, and what waits for its time is published; the subjects whose last record went and that get a marker.
     pub(crate) fn age(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
         let max = self.settings.retention_ms;
+        let is_last = |record: &Record| {
+            self.of(&record.subject).next_back().is_some_and(|last| last.position == record.position)
+        };
+        let comes = |record: &Record| record.due.filter(|due| due.at_ms <= now_ms);
         let is_over = |record: &Record| {
             let old = max.is_some_and(|max| record.came_ms + max <= now_ms);
-            record.expires.map_or(old, |at| at <= now_ms || old && at != u64::MAX)
+            let gone = record.expires.map_or(old, |at| at <= now_ms || old && at != u64::MAX);
+            let saved = comes(record).is_some_and(|due| due.plain);
+            (gone && !saved) || comes(record).is_some_and(|_| !is_last(record))
         };
-        let leaves = |record: &Record| record.due && record.expires.is_some_and(|at| at <= now_ms);
-        let ended = |record: &&Record| {
-            let last = self.of(&record.subject).next_back().map(|last| last.position);
-            is_over(record) && !record.marker && !leaves(record) && last == Some(record.position)
-        };
-        let mut ended: Vec<Record> = self.records.iter().filter(ended).cloned().collect();
+        let (over, mut rest): (Vec<Record>, Vec<Record>) = self.records.iter().cloned().partition(is_over);
+        let ended = over.into_iter().filter(|record| !record.marker && is_last(record));
+        let mut ended: Vec<Vec<u8>> = ended.map(|record| record.subject).collect();
         if self.by_record().marker_ttl_ms.is_none() {
             ended.clear();
         }
-        self.left.extend(self.records.iter().filter(|record| leaves(record)).map(|record| record.position));
-        self.records.retain(|record| !is_over(record));
-        ended.into_iter().map(|record| record.subject).collect()
+        for record in &mut rest {
+            while let Some(due) = record.due.as_mut().filter(|due| due.at_ms <= now_ms) {
+                self.left.push(record.position);
+                match due.every_ms {
+                    None => record.due = None,
+                    Some(every) => {
+                        let next = |ms: u64| (ms + 500) / 1000 * 1000 + every;
+                        let at_ms = next(due.at_ms);
+                        due.at_ms = if at_ms < now_ms { next(now_ms) } else { at_ms };
+                    }
+                }
+            }
+        }
+        let published = |record: &Record| self.left.contains(&record.position);
+        rest.retain(|record| record.due.is_some() || !published(record));
+        self.records = rest;
+        ended
     }
 }

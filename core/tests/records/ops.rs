@@ -14,8 +14,10 @@ pub(crate) struct Sent {
     pub(crate) rollup: Option<Rollup>,
     pub(crate) ttl: Ttl,
     pub(crate) marker: bool,
-    /// If it has no time to live: after so many milliseconds it is published again, or should be to its own subject, which cannot be.
-    pub(crate) due: Option<(u16, bool)>,
+    /// After so many milliseconds it is published again, or should be to its own subject, which cannot be; and then whether that is repeated.
+    pub(crate) due: Option<(u16, bool, bool)>,
+    /// What waits at this subject is ended.
+    pub(crate) ends: Option<u8>,
     /// It has no terms at all.
     pub(crate) plain: bool,
 }
@@ -87,10 +89,10 @@ fn sent() -> impl Strategy<Value = Sent> {
         prop::option::of((0..4u8, prop::bool::weighted(0.7))),
         rollup,
         ttl,
-        (prop::bool::weighted(0.2), prop::option::weighted(0.2, (0..3000u16, prop::bool::weighted(0.1)))),
+        (prop::bool::weighted(0.2), due(), prop::option::weighted(0.1, 0..8u8)),
         prop::bool::weighted(0.5),
     )
-        .prop_map(|(subject, len, id, condition, rollup, ttl, (marker, due), plain)| Sent {
+        .prop_map(|(subject, len, id, condition, rollup, ttl, (marker, due, ends), plain)| Sent {
             subject,
             len,
             id,
@@ -98,9 +100,14 @@ fn sent() -> impl Strategy<Value = Sent> {
             rollup,
             ttl,
             marker,
-            due: due.filter(|_| ttl == Ttl::Stream),
+            due,
+            ends,
             plain,
         })
+}
+
+fn due() -> impl Strategy<Value = Option<(u16, bool, bool)>> {
+    prop::option::weighted(0.2, (0..3000u16, prop::bool::weighted(0.1), any::<bool>()))
 }
 
 fn settings() -> impl Strategy<Value = Settings> {

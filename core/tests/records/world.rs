@@ -1,22 +1,24 @@
 //! Runs operations on a shard with one such stream, and judges its answers and its state by the model.
 
-use crate::model::{Model, Record};
+use crate::model::{Model, Record, Waits};
 use crate::ops::{Op, Sent, Settings};
 use bytes::BytesMut;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
-use stele_core::shard::{LoggedState, Mutant, Shard};
+use stele_core::shard::{LoggedBatch, LoggedSingle, LoggedState, Mutant, Shard};
 use stele_core::testing::MemoryLog;
 use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, SessionId, ShardId};
 use stele_model::machine::{Journal, Machine};
 use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::refusal::Refusal;
+use stele_model::repeat::Repeat;
 use stele_model::shard::{Move, MoveOut, ShardEffect, ShardOp};
+use stele_model::stream::due::{Due, DueMove, How, When};
 use stele_model::stream::records::{
-    BundleEnd, BundleTerms, Bundled, Discard, Due, From, LastOf, LastsOf, PurgeOf, RecordRefusal,
-    RecordSettings, RecordsAsk, ScanOf, ShardRecords, ShardRecordsAnswer, ShardStored, StateOf, StreamState,
-    SubjectsOf, Terms, Wanted,
+    BundleEnd, BundleTerms, Bundled, Discard, From, LastOf, LastsOf, PurgeOf, RecordRefusal, RecordSettings,
+    RecordsAsk, ScanOf, ShardRecords, ShardRecordsAnswer, ShardStored, StateOf, StreamState, SubjectsOf,
+    Terms, Wanted,
 };
 use stele_model::stream::{PartitionSpec, StreamRefusal, StreamSettings};
 use stele_model::subject::Pattern;
@@ -196,7 +198,7 @@ impl World {
         self.compare()
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.log.now().ms()
     }
 
@@ -226,10 +228,15 @@ impl World {
             rollup: sent.rollup,
             ttl: sent.ttl,
             marker: sent.marker,
-            due: sent.due.map(|(ms, to_itself)| Due {
-                at_ms: self.now_ms() + u64::from(ms),
+            due: sent.due.map(|(ms, to_itself, repeats)| Due {
+                when: match repeats {
+                    false => When::At(self.now_ms() + u64::from(ms)),
+                    true => When::Each(Repeat::Every(1000 + u64::from(ms) / 2)),
+                },
                 subject: if to_itself { subject(sent.subject).into() } else { "again".into() },
+                how: How::default(),
             }),
+            ends: sent.ends.map(|ends| subject(ends).into()),
             ..Terms::default()
         };
         let own = Pattern::new(subject(sent.subject)).expect("it is well formed");
@@ -396,6 +403,48 @@ impl World {
         });
         let stored = stored.expect("a publish is answered");
         stored.iter().map(|stored| (stored.position.0, stored.duplicate)).collect()
+    }
+
+    /// Publishes one record with these terms; where it went.
+    pub(crate) fn publish_with(&mut self, subject: &str, terms: Terms) -> Result<Position, Refusal> {
+        let (mut bytes, mut batch) = (BytesMut::new(), Publishes::default());
+        let len = record(subject, 3, &mut bytes);
+        batch.items.push(published(0..len, subject));
+        batch.terms.push((0, terms));
+        batch.bytes = bytes.freeze();
+        self.take(ShardOp::Publish(routed(batch, true)));
+        let told = self.effects.iter().rev().find_map(|(_, effect)| match effect {
+            ShardEffect::Published { stored, refused, .. } => Some((stored.clone(), refused.clone())),
+            _ => None,
+        });
+        let (stored, mut refused) = told.expect("a publish is answered");
+        match refused.pop() {
+            Some((_, refusal)) => Err(refusal),
+            None => Ok(stored[0].position),
+        }
+    }
+
+    /// Time goes by, and the shard does what is due.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.seal();
+        self.log.advance_ms(ms);
+        while self.shard.deadline().is_some_and(|at| at <= self.log.now()) {
+            self.shard.tick(&mut self.log, &mut self.effects);
+        }
+    }
+
+    /// The moves of records whose time has come, since the last look.
+    pub(crate) fn due_moves(&mut self) -> Vec<(u64, DueMove)> {
+        let moves = std::mem::take(&mut self.effects).into_iter().filter_map(|(_, effect)| match effect {
+            ShardEffect::Move(Move { number, out_of: MoveOut::Due(of), .. }) => Some((number, (*of).clone())),
+            _ => None,
+        });
+        moves.collect()
+    }
+
+    /// A move has ended.
+    pub(crate) fn moved(&mut self, number: u64) {
+        self.take(ShardOp::Moved { number });
     }
 
     /// Publishes one record of this size; its length.
@@ -574,8 +623,8 @@ impl World {
         let moves: Vec<Move> = moves.skip(self.arrived).collect();
         self.arrived += moves.len();
         for of in moves {
-            if let MoveOut::Share(records) = &of.out_of {
-                self.left.extend(records.records.iter().map(|record| record.position.0));
+            if let MoveOut::Due(due) = &of.out_of {
+                self.left.extend(due.records.iter().map(|of| of.record.position.0));
             }
             self.take(ShardOp::Moved { number: of.number });
         }
@@ -606,19 +655,25 @@ impl World {
         let logged = self.shard.logged();
         let of = &logged.partitions[0];
         let subjects = of.records.as_ref().ok_or("it tells its records apart")?;
-        let single = |((position, subject, expires, marker, due), batch): (
-            &(_, Vec<u8>, _, _, _),
-            &stele_core::shard::LoggedBatch,
-        )| {
+        let single = |((position, subject, expires, marker, due), batch): (&LoggedSingle, &LoggedBatch)| {
             let position: Position = *position;
+            let delay = expires.filter(|_| *due).map(|at_ms| Waits { at_ms, every_ms: None, plain: true });
+            let schedule = subjects.schedules.iter().find(|(at, ..)| *at == position);
+            let schedule = schedule.map(|(_, at_ms, repeat, _)| {
+                let every_ms = repeat.as_ref().map(|repeat| match repeat {
+                    Repeat::Every(ms) => *ms,
+                    Repeat::Clock(_) => unreachable!("nobody sent one"),
+                });
+                Waits { at_ms: *at_ms, every_ms, plain: false }
+            });
             Record {
                 position: position.0,
                 subject: subject.clone(),
                 len: u64::from(batch.len),
                 came_ms: batch.appended_ms,
-                expires: *expires,
+                expires: expires.filter(|_| !due),
                 marker: *marker,
-                due: *due,
+                due: delay.or(schedule),
             }
         };
         let records: Vec<Record> = subjects.records.iter().zip(&of.batches).map(single).collect();

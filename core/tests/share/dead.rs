@@ -21,7 +21,7 @@ fn moves(said: &Said) -> Vec<(u64, ShareMove)> {
     let each = said.iter().filter_map(|(_, effect)| match effect {
         ShardEffect::Move(of) => match &of.out_of {
             MoveOut::Share(share) => Some((of.number, (**share).clone())),
-            MoveOut::Queue { .. } => None,
+            MoveOut::Queue { .. } | MoveOut::Due(_) => None,
         },
         _ => None,
     });

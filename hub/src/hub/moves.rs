@@ -1,4 +1,5 @@
-//! Moves: records that leave a queue or a shared group as dead letters find their way here, since a shard cannot route (S6).
+//! Moves: records that leave a queue or a shared group as dead letters, and those whose time has come, find their way here, since a shard
+//! cannot route (S6).
 //!
 //! They are routed by what is defined now, in the namespace of what they leave, and heard by who listens live as any publish is. The shards that take them get them over a
 //! numbered link, so that a repeat after a restart is dropped there (S5); what they refuse, and what finds no queue, is gone. When all
@@ -8,16 +9,18 @@ use super::publish::Notes;
 use super::routes::Resolved;
 use super::{Hub, HubOut, Open};
 use crate::registry::snapshot::Snapshot;
-use crate::router::resolve::Found;
+use crate::router::resolve::{Found, SUBJECTS};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use stele_model::flow::Edge;
-use stele_model::id::{Call, Now, QueueId, ShardId};
+use stele_model::id::{Call, NamespaceId, Now, QueueId, ShardId};
 use stele_model::publish::{LinkNumber, Publish, Publishes};
 use stele_model::queue::{DeadLetter, QueueSpec};
 use stele_model::shard::{DeathReason, MoveOut, MoveRecords, ShardOp};
 use stele_model::share::{ShareDeath, ShareMove};
+use stele_model::stream::due::DueMove;
+use stele_model::stream::records::{Rollup, Terms};
 use stele_record::dead::{self, Left};
 use stele_record::due;
 use stele_record::history::{Dying, Reason, routing_keys, with_death};
@@ -31,10 +34,11 @@ impl Hub {
             MoveOut::Queue { queue, reason, .. } => {
                 (queue.namespace, self.dead_letters(now, (queue, *reason), &bytes, &snapshot))
             }
-            MoveOut::Share(share) => (share.namespace, self.out_of_stream(share, &bytes, &snapshot)),
+            MoveOut::Share(share) => (share.namespace, self.out_of_group(share, &bytes, &snapshot)),
+            MoveOut::Due(due) => (due.namespace, self.come_due(due, &bytes, &snapshot)),
         };
         let batch = Arc::new(batch);
-        let is_due = matches!(&of.out_of, MoveOut::Share(share) if share.why == ShareDeath::Due);
+        let is_due = matches!(&of.out_of, MoveOut::Due(_));
         // What is published again is its stream's own doing.
         if !is_due {
             self.let_hear(namespace, &batch, &mut Notes::default(), out);
@@ -92,13 +96,12 @@ impl Hub {
         batch
     }
 
-    /// As [`Self::dead_letters`], of a shared group, or what a stream publishes again.
-    fn out_of_stream(&mut self, of: &ShareMove, records: &[Bytes], snapshot: &Snapshot) -> Publishes {
+    /// As [`Self::dead_letters`], of a shared group.
+    fn out_of_group(&mut self, of: &ShareMove, records: &[Bytes], snapshot: &Snapshot) -> Publishes {
         let ShareMove { target, why, .. } = of;
         let (reason, detail) = match why {
             ShareDeath::Exhausted => ("max_deliveries", ""),
             ShareDeath::Terminated { reason } => ("terminated", &reason[..]),
-            ShareDeath::Due => ("due", ""),
         };
         let mut draft = Draft::of(records);
         for (dead, record) in of.records.iter().zip(records) {
@@ -107,25 +110,52 @@ impl Hub {
             let left = Left { stream: &of.stream, sequence, group: &of.group, deliveries, reason, detail };
             let key = target.key.as_ref().map(String::as_bytes);
             draft.put(|out| {
-                if *why == ShareDeath::Due {
-                    return due::write(&view, target.exchange.as_bytes(), out);
-                }
                 dead::write(&view, &left, target.exchange.as_bytes(), key, out);
                 true
             });
         }
         let batch = draft.finish();
-        if *why != ShareDeath::Due {
-            self.count_dead_letters(of.partition, target, reason, &batch);
+        self.count_dead_letters(of.partition, target, reason, &batch);
+        self.plan_moved((of.namespace, &target.exchange), &batch, snapshot);
+        batch
+    }
+
+    /// Writes records whose time has come as they are published, and plans where each goes.
+    fn come_due(&mut self, of: &DueMove, records: &[Bytes], snapshot: &Snapshot) -> Publishes {
+        let (mut draft, mut terms) = (Draft::of(records), Vec::new());
+        let mut bytes = records.iter();
+        for due in &of.records {
+            let (record, sample) = (bytes.next(), due.sample.and_then(|_| bytes.next()));
+            let Some(view) = record.and_then(|record| View::parse(record).ok()) else { continue };
+            let sample = sample.and_then(|sample| View::parse(sample).ok());
+            let item = draft.items.len() as u32;
+            if !draft.put(|out| due::write(&view, sample.as_ref(), due.next, SUBJECTS.as_bytes(), out)) {
+                continue;
+            }
+            let rollup = due.rollup.then_some(Rollup::Subject);
+            let asked = Terms { ttl: due.ttl, rollup, ..Terms::default() };
+            if asked != Terms::default() {
+                terms.push((item, asked));
+            }
         }
-        let namespace = snapshot.namespace_by_id(of.namespace);
-        let exchange = namespace.and_then(|of| Some((of, of.exchange(&target.exchange)?)));
-        let Some((namespace, exchange)) = exchange else { return batch };
+        let batch = Publishes { terms, ..draft.finish() };
+        self.plan_moved((of.namespace, SUBJECTS), &batch, snapshot);
+        batch
+    }
+
+    fn plan_moved(
+        &mut self,
+        (namespace, exchange): (NamespaceId, &str),
+        batch: &Publishes,
+        snapshot: &Snapshot,
+    ) {
+        let namespace = snapshot.namespace_by_id(namespace);
+        let exchange = namespace.and_then(|of| Some((of, of.exchange(exchange)?)));
+        let Some((namespace, exchange)) = exchange else { return };
         for (n, item) in (0..).zip(&batch.items) {
-            let resolved = self.resolve_record(namespace, exchange, &batch, item, QueueId(0));
+            let resolved = self.resolve_record(namespace, exchange, batch, item, QueueId(0));
             self.plan_dead_letter(resolved, n, item);
         }
-        batch
     }
 
     fn plan_dead_letter(&mut self, resolved: Resolved, n: u32, item: &Publish) {
@@ -183,13 +213,15 @@ impl Draft {
         Self { bytes: BytesMut::with_capacity(bytes), items: Vec::with_capacity(records.len()) }
     }
 
-    /// Adds what is written, if anything.
-    fn put(&mut self, write: impl FnOnce(&mut BytesMut) -> bool) {
+    /// Adds what is written; `false`: nothing was.
+    fn put(&mut self, write: impl FnOnce(&mut BytesMut) -> bool) -> bool {
         let start = self.bytes.len();
-        if write(&mut self.bytes) {
+        let is_written = write(&mut self.bytes);
+        if is_written {
             let item = item(start, self.bytes.len(), &self.bytes);
             self.items.push(item);
         }
+        is_written
     }
 
     fn finish(self) -> Publishes {

@@ -5,6 +5,7 @@
 //! [`Terms`], and each record that was awaited has an answer of its own, [`Stored`] or a [`RecordRefusal`].
 
 use crate::id::{Call, HubId, Now, Place, Position, QueueId};
+use crate::stream::due::Due;
 use crate::stream::echo::Echo;
 use crate::stream::{Ends, PartitionRef};
 use crate::subject::Pattern;
@@ -140,6 +141,8 @@ pub struct Terms {
     pub ttl: Ttl,
     /// It is kept until a time, and then published again.
     pub due: Option<Due>,
+    /// The record that waits at this subject for its time waits no more: it goes when this one comes.
+    pub ends: Option<Bytes>,
     /// It says that its subject has ended: when it goes by time, no marker takes its place.
     pub marker: bool,
     /// It is one of a bundle, which is stored whole or not at all. It waits, at most 10 s for the next one, and is lost with the process; what
@@ -194,16 +197,6 @@ pub struct LastOf {
     pub subjects: Option<Pattern>,
     /// Its position; `None`: there is none.
     pub position: Option<Position>,
-}
-
-/// When a record leaves the stream to be published to another subject. A time that is past is now. How that record looks is for its dialect's
-/// words in it to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// When, ms since the Unix epoch.
-    pub at_ms: u64,
-    /// To which subject: one that the stream captures, and not the record's own.
-    pub subject: Bytes,
 }
 
 /// Which earlier records go when one is stored.
@@ -300,6 +293,10 @@ pub enum RecordRefusal {
     NoDue,
     /// A record cannot be published again to that subject.
     WrongDue,
+    /// Nothing can be published again from that subject.
+    WrongSample,
+    /// What it is to end does not wait for its time.
+    NotDue,
     /// The stream is sealed.
     Sealed,
     /// The stream does not allow that single records are deleted.

@@ -1,10 +1,9 @@
 //! What a publish to a stream may ask for in its headers, and the answer to it.
 
 use super::error::{ApiError, Code};
-use super::subject::is_publishable;
-use super::time::{self, Time};
+use super::schedule::{self, Schedule};
+use super::time;
 use serde::{Deserialize, Serialize};
-use stele_record::due;
 
 /// The value of a header in a block (`NATS/1.0\r\nName: value\r\n…`): the first of that name, which is compared octet by octet.
 #[must_use]
@@ -44,6 +43,8 @@ pub struct Wishes<'a> {
     pub batch: Option<Batch<'a>>,
     /// Keep it until a time, and publish it then.
     pub schedule: Option<Schedule<'a>>,
+    /// End the schedule at this subject.
+    pub ends: Option<&'a str>,
 }
 
 /// A message's place in an atomic batch (ADR-50).
@@ -55,15 +56,6 @@ pub struct Batch<'a> {
     pub sequence: Option<u64>,
     /// Whether the batch ends, as it was said.
     pub commit: Option<&'a str>,
-}
-
-/// When a message is published, and where to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule<'a> {
-    /// When; a time that is past is now.
-    pub at: Time,
-    /// To which subject.
-    pub target: &'a str,
 }
 
 /// What a publish replaces.
@@ -108,10 +100,14 @@ impl<'a> Wishes<'a> {
             last_subject: get("Nats-Expected-Last-Subject-Sequence-Subject"),
             last_id: get("Nats-Expected-Last-Msg-Id"),
             rollup: get("Nats-Rollup").map(|text| rollup(text, allows)).transpose()?,
-            ttl: get("Nats-TTL").map(|text| ttl(text, allows)).transpose()?,
+            ttl: get("Nats-TTL").map(|text| allowed_ttl(text, allows)).transpose()?,
             batch: batch(block),
-            schedule: schedule(block, allows)?,
+            schedule: allowed_schedule(block, allows)?,
+            ends: schedule::ends(block)?,
         };
+        if !allows.schedules && wishes.ends.is_some() {
+            return Err(Code::MessageSchedulesDisabled.error());
+        }
         let wishes = wishes.scheduled()?;
         if wishes.last_subject.is_some() && wishes.last_subject_seq.is_none() {
             return Err(Code::StreamExpectedLastSeqPerSubjectInvalid.error());
@@ -121,11 +117,9 @@ impl<'a> Wishes<'a> {
 
     /// A schedule takes the place of the one before on its subject, whether that was said or not.
     fn scheduled(self) -> Result<Self, ApiError> {
-        match (self.schedule, self.rollup, self.ttl) {
-            (None, ..) => Ok(self),
-            (_, Some(Rollup::All), _) => Err(Code::MessageSchedulesRollupInvalid.error()),
-            // It could not go and be published: nats-server keeps a schedule that long.
-            (.., Some(_)) => Err(Code::MessageTtlInvalid.error()),
+        match (&self.schedule, self.rollup) {
+            (None, _) => Ok(self),
+            (_, Some(Rollup::All)) => Err(Code::MessageSchedulesRollupInvalid.error()),
             _ => Ok(Self { rollup: Some(Rollup::Subject), ..self }),
         }
     }
@@ -166,8 +160,25 @@ fn rollup(text: &str, allows: Allows) -> Result<Rollup, ApiError> {
     }
 }
 
+/// That the stream allows none comes before what is wrong with one.
+fn allowed_schedule(block: &[u8], allows: Allows) -> Result<Option<Schedule<'_>>, ApiError> {
+    match schedule::schedule(block) {
+        Ok(None) => Ok(None),
+        _ if !allows.schedules => Err(Code::MessageSchedulesDisabled.error()),
+        schedule => schedule,
+    }
+}
+
+fn allowed_ttl(text: &str, allows: Allows) -> Result<Ttl, ApiError> {
+    let ttl = ttl(text)?;
+    if allows.ttl { Ok(ttl) } else { Err(Code::MessageTtlDisabled.error()) }
+}
+
 /// Seconds, at least one, as a number or a duration; or "never".
-fn ttl(text: &str, allows: Allows) -> Result<Ttl, ApiError> {
+///
+/// # Errors
+/// If it is anything else.
+pub fn ttl(text: &str) -> Result<Ttl, ApiError> {
     let ttl = if text.eq_ignore_ascii_case("never") {
         Some(Ttl::Never)
     } else {
@@ -175,46 +186,12 @@ fn ttl(text: &str, allows: Allows) -> Result<Ttl, ApiError> {
         let seconds = nanos.and_then(|nanos| u64::try_from(nanos / time::SECOND).ok());
         seconds.filter(|seconds| *seconds > 0).map(Ttl::Seconds)
     };
-    match ttl {
-        None => Err(Code::MessageTtlInvalid.error()),
-        Some(_) if !allows.ttl => Err(Code::MessageTtlDisabled.error()),
-        Some(ttl) => Ok(ttl),
-    }
+    ttl.ok_or_else(|| Code::MessageTtlInvalid.error())
 }
 
 fn whole_seconds(text: &str) -> Result<i64, time::NotATime> {
     let seconds: u32 = text.parse().map_err(|_| time::NotATime)?;
     Ok(i64::from(seconds) * time::SECOND)
-}
-
-/// What a message says of its schedule. Only a single time is supported: what is repeated, samples another subject, or gives what it
-/// publishes a time to live or a rollup is refused.
-fn schedule(block: &[u8], allows: Allows) -> Result<Option<Schedule<'_>>, ApiError> {
-    let get = |name: &str| header(block, name).filter(|text| !text.is_empty());
-    if header(block, due::SCHEDULER).is_some() || header(block, due::NEXT).is_some() {
-        return Err(Code::MessageSchedulesSchedulerInvalid.error());
-    }
-    let zoned = header(block, "Nats-Schedule-Time-Zone").is_some();
-    let Some(pattern) = get(due::SCHEDULE) else {
-        return if zoned { Err(Code::MessageSchedulesTimeZoneInvalid.error()) } else { Ok(None) };
-    };
-    if !allows.schedules {
-        return Err(Code::MessageSchedulesDisabled.error());
-    }
-    let at = pattern.strip_prefix("@at ").filter(|_| !zoned).and_then(|text| text.parse().ok());
-    let at = at.ok_or_else(|| Code::MessageSchedulesPatternInvalid.error())?;
-    let vain = [
-        ("Nats-Schedule-TTL", Code::MessageSchedulesTtlInvalid),
-        ("Nats-Schedule-Rollup", Code::MessageSchedulesRollupInvalid),
-        ("Nats-Schedule-Source", Code::MessageSchedulesSourceInvalid),
-    ];
-    if let Some((_, code)) = vain.into_iter().find(|(name, _)| get(name).is_some()) {
-        return Err(code.error());
-    }
-    match get(due::TARGET).filter(|target| is_publishable(target)) {
-        Some(target) => Ok(Some(Schedule { at, target })),
-        None => Err(Code::MessageSchedulesTargetInvalid.error()),
-    }
 }
 
 /// Headers that ask for what this server does not do: a publish that was stored without it would be a lie.
@@ -294,7 +271,7 @@ mod tests {
         assert_eq!(error("Nats-TTL", "10ms", ALL), 10165);
         assert_eq!(error("Nats-TTL", "soon", ALL), 10165);
         assert_eq!(error("Nats-Incr", "1", ALL), 10168);
-        assert_eq!(error("Nats-Schedule", "@every 1m", ALL), 10189);
+        assert_eq!(error("Nats-Schedule", "@every 1ms", ALL), 10189);
         assert_eq!(error("Nats-Expected-Last-Subject-Sequence-Subject", "a", ALL), 10193);
         assert_eq!(error("Nats-TTL", "0", none), 10165);
         assert_eq!(error("Nats-TTL", "-1", ALL), 10165);
@@ -302,25 +279,16 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_is_one_time_and_one_target() {
-        let wishes = |lines: &[(&str, &str)]| {
-            let block = block(lines);
-            Wishes::parse(&block, ALL).map(|of| (of.schedule.map(|of| of.at.unix_ms()), of.rollup))
+    fn a_schedule_takes_the_place_of_the_one_before() {
+        let wishes = |lines: &[(&str, &str)], allows| {
+            Wishes::parse(&block(lines), allows).map(|of| (of.rollup, of.ttl)).map_err(|error| error.err_code)
         };
-        let (at, to) = (("Nats-Schedule", "@at 1970-01-01T00:00:02+00:00"), ("Nats-Schedule-Target", "now"));
-        assert_eq!(wishes(&[at, to]), Ok((Some(2000), Some(Rollup::Subject))));
-        let error = |lines: &[(&str, &str)]| wishes(lines).unwrap_err().err_code;
-        assert_eq!(error(&[at]), 10190);
-        assert_eq!(error(&[at, ("Nats-Schedule-Target", "now.*")]), 10190);
-        assert_eq!(error(&[("Nats-Schedule", "@at 2 o'clock"), to]), 10189);
-        assert_eq!(error(&[at, to, ("Nats-Schedule-Time-Zone", "Europe/Berlin")]), 10189);
-        assert_eq!(error(&[at, to, ("Nats-Schedule-TTL", "5m")]), 10191);
-        assert_eq!(error(&[at, to, ("Nats-Schedule-Rollup", "sub")]), 10192);
-        assert_eq!(error(&[at, to, ("Nats-Schedule-Source", "a")]), 10203);
-        assert_eq!(error(&[at, to, ("Nats-Rollup", "all")]), 10192);
-        assert_eq!(error(&[at, to, ("Nats-TTL", "5")]), 10165);
-        assert_eq!(error(&[("Nats-Scheduler", "later")]), 10212);
-        assert_eq!(error(&[("Nats-Schedule-Next", "purge")]), 10212);
+        let (at, to) = (("Nats-Schedule", "@every 1h"), ("Nats-Schedule-Target", "now"));
+        assert_eq!(wishes(&[at, to], ALL), Ok((Some(Rollup::Subject), None)));
+        let lives = wishes(&[at, to, ("Nats-TTL", "5"), ("Nats-Rollup", "sub")], ALL);
+        assert_eq!(lives, Ok((Some(Rollup::Subject), Some(Ttl::Seconds(5)))));
+        assert_eq!(wishes(&[at, to, ("Nats-Rollup", "all")], ALL), Err(10192));
+        assert_eq!(wishes(&[at, to], Allows { schedules: false, ..ALL }), Err(10188));
     }
 
     #[test]

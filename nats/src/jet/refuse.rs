@@ -91,6 +91,8 @@ fn record_refused(refusal: &RecordRefusal) -> ApiError {
         RecordRefusal::NoRollup => Code::StreamRollupFailed.with("rollup not permitted"),
         RecordRefusal::NoDue => Code::MessageSchedulesDisabled.error(),
         RecordRefusal::WrongDue => Code::MessageSchedulesTargetInvalid.error(),
+        RecordRefusal::WrongSample => Code::MessageSchedulesSourceInvalid.error(),
+        RecordRefusal::NotDue => Code::MessageSchedulesSchedulerInvalid.error(),
         RecordRefusal::NoTtl => Code::MessageTtlDisabled.error(),
         RecordRefusal::Sealed => Code::StreamSealed.error(),
         RecordRefusal::NoDelete => Code::StreamMsgDeleteFailed.with("message delete not permitted"),

@@ -11,7 +11,8 @@ use stele_model::id::Position;
 use stele_model::op::Op;
 use stele_model::outcome::Published;
 use stele_model::publish::{Publish, Publishes};
-use stele_model::stream::records::{Due, Terms};
+use stele_model::stream::due::{Due, How, When};
+use stele_model::stream::records::Terms;
 use stele_record::nats::{self, Parts};
 use stele_record::{Draft, HEAD_BYTES, Origin, due};
 
@@ -66,7 +67,8 @@ impl Taker {
         let body = format!("m{};", id.0);
         let parts = Parts { reply: b"", block: block.as_bytes() };
         nats::write(&mut bytes, (SUBJECTS.as_bytes(), subject.as_bytes(), body.as_bytes()), parts, 1);
-        let due = Due { at_ms: desk.now.ms() + wait_ms, subject: LATER_TARGET.into() };
+        let when = When::At(desk.now.ms() + wait_ms);
+        let due = Due { when, subject: LATER_TARGET.into(), how: How::default() };
         let id_bytes = Some(Bytes::from(format!("id-{}", id.0)));
         let terms = Terms { id: id_bytes, due: Some(due), ..Terms::default() };
         let items = vec![item(0..bytes.len() as u32, (SUBJECTS.len(), subject.len()))];

@@ -4,8 +4,7 @@
 //! move, and those that nobody else needs have left the stream, if it goes by settles; so a crash finds a record in one place. The move is
 //! one like those of queues: it has the next number of the shard, is sent again until a hub has found places for its records, and holds their
 //! bytes until then, whatever becomes of the stream. What must hold: one move is bounded, and who could begin too many of them waits
-//! ([`Shard::stalls`]). Records whose own time has come leave their stream the same way, without a group. Not here: where they go (a hub
-//! decides, at that time).
+//! ([`Shard::stalls`]). Not here: where they go (a hub decides, at that time).
 
 use super::entry::{self, Ended, Leaving, LeavingRecord};
 use crate::queue::dead_letter::{Moving, cut};
@@ -16,13 +15,9 @@ use crate::share::ShareNumber;
 use std::sync::Arc;
 use stele_model::id::{Position, QueueId};
 use stele_model::machine::Urgency;
-use stele_model::queue::DeadLetter;
 use stele_model::settle::Run;
 use stele_model::shard::ShardEffect;
 use stele_model::share::{DeadRecord, ShareDeath, ShareMove};
-
-/// The exchange whose keys are subjects.
-const SUBJECTS: &str = "amq.topic";
 
 impl Shard {
     /// Ends deliveries for good. If the group has a place for dead letters the records move there; what is not in the stream any more
@@ -36,7 +31,7 @@ impl Shard {
         turn: &mut Turn<'_>,
     ) {
         let how = match why {
-            ShareDeath::Exhausted | ShareDeath::Due => Ended::GivenUp,
+            ShareDeath::Exhausted => Ended::GivenUp,
             ShareDeath::Terminated { .. } => Ended::Terminated,
         };
         let Some((head, records, lost)) = self.dead_records(number, why, runs) else {
@@ -113,34 +108,6 @@ impl Shard {
             turn.log_runs_as(urgency, &runs, |out, runs| entry::put_ended(out, number, how, runs));
         }
         self.begin_move_out(logs.then_some(number), of, &gone, urgency, turn);
-    }
-
-    /// Records whose own time has come leave a partition to be published again, in the order of positions.
-    pub(in crate::shard) fn begin_due(&mut self, id: QueueId, positions: &[Position], turn: &mut Turn<'_>) {
-        assert!(positions.is_sorted(), "I78: what leaves a partition is named in order");
-        let Some(partition) = self.streams.partitions.get(&id) else { return };
-        let records = positions.iter().filter_map(|position| {
-            let batch = partition.index.get(*position)?.found();
-            Some(DeadRecord { position: *position, deliveries: 0, batch })
-        });
-        let records: Vec<DeadRecord> = records.collect();
-        let head = ShareMove {
-            partition: id,
-            namespace: partition.spec.namespace,
-            stream: partition.spec.stream.clone(),
-            group: String::new(),
-            target: DeadLetter { exchange: SUBJECTS.to_owned(), key: None },
-            why: ShareDeath::Due,
-            records: Vec::new(),
-        };
-        let mut rest = &records[..];
-        while !rest.is_empty() {
-            let (these, others) = rest.split_at(cut(rest.iter().map(|record| record.batch.len)));
-            rest = others;
-            let gone: Vec<Position> = these.iter().map(|record| record.position).collect();
-            let of = ShareMove { records: these.to_vec(), ..head.clone() };
-            self.begin_move_out(None, of, &gone, Urgency::Rides, turn);
-        }
     }
 
     /// Logs one move, tells a hub, and holds the records until it answers. Those of `gone`, in order, leave the partition.

@@ -166,7 +166,6 @@ pub(super) fn put_move_head(out: &mut Vec<u8>, of: &ShareMove) {
     of.target.key.iter().for_each(|key| put_text(out, key));
     match &of.why {
         ShareDeath::Exhausted => out.put_u8(1),
-        ShareDeath::Due => out.put_u8(3),
         ShareDeath::Terminated { reason } => {
             out.put_u8(2);
             put_text(out, reason);
@@ -183,7 +182,6 @@ pub(super) fn read_move_head(input: &mut Input<'_>) -> Result<ShareMove, String>
     let why = match input.u8("reason")? {
         1 => ShareDeath::Exhausted,
         2 => ShareDeath::Terminated { reason: input.text("reason")? },
-        3 => ShareDeath::Due,
         other => return Err(format!("moves for unknown reason {other}")),
     };
     let target = DeadLetter { exchange, key };

@@ -95,7 +95,7 @@ impl Shard {
         let (time, mut heads) = (turn.now(), Vec::new());
         read_heads(&record, 1, &mut heads).expect("I20: a marker is a whole record");
         let echoes = self.echoes(id, target.first, place, (&record, &heads), time);
-        self.admit_singles(&target, place, (&record, &heads), marks, time);
+        self.admit_singles(&target, place, (&record, &heads), &marks, time);
         self.echo(id, echoes, turn);
         self.came_to(id, crate::stream::waited_for(place), turn);
     }
@@ -115,17 +115,35 @@ pub(super) fn due_ms(partition: &Partition) -> Option<u64> {
 fn find_aged(partition: &mut Partition, now: Now, due: &mut Due) {
     let Some(records) = &partition.records else { return };
     let expired = records.expired(now.ms(), RECORDS_MAX);
-    due.more |= expired.len() == RECORDS_MAX;
-    for position in expired.into_iter().filter(|position| *position >= partition.start) {
-        let single = partition.index.get(position).and_then(|batch| batch.single);
-        if single.is_some_and(|single| matches!(single.expiry, Expiry::Due(_))) {
-            due.again.push(position);
-        } else {
+    let come: Vec<Position> = records.schedules.come(now.ms()).take(RECORDS_MAX).collect();
+    due.more |= expired.len() == RECORDS_MAX || come.len() == RECORDS_MAX;
+    let start = partition.start;
+    let there = |position: &Position| *position >= start;
+    let is_delay = |position: &Position| {
+        let single = partition.index.get(*position).and_then(|batch| batch.single);
+        single.is_some_and(|single| matches!(single.expiry, Expiry::Due(_)))
+    };
+    let (mut delays, ended): (Vec<Position>, Vec<Position>) =
+        expired.into_iter().filter(there).partition(is_delay);
+    delays.sort_unstable();
+    due.by_time.extend(ended);
+    find_older(partition, &delays, now, due);
+    // Who has sent another record to its subject wants it no more.
+    for position in delays.into_iter().chain(come.into_iter().filter(there)) {
+        if !partition.is_last_of_subject(position) {
             due.by_time.insert(position);
+        } else if !due.by_time.contains(&position) {
+            due.again.push(position);
         }
     }
     due.again.sort_unstable();
-    let Some(max) = partition.spec.settings.retention_ms else { return };
+}
+
+/// Records that go by the stream's age; not these, in the order of positions, which are published now.
+fn find_older(partition: &mut Partition, delays: &[Position], now: Now, due: &mut Due) {
+    let (Some(max), Some(records)) = (partition.spec.settings.retention_ms, &partition.records) else {
+        return;
+    };
     let mut aged = records.aged.max(partition.start);
     for (n, batch) in partition.index.from(aged).enumerate() {
         if batch.appended_ms.saturating_add(max) > now.ms() {
@@ -137,7 +155,7 @@ fn find_aged(partition: &mut Partition, now: Now, due: &mut Due) {
         }
         aged = batch.end();
         let stays = batch.single.is_some_and(|single| single.expiry == Expiry::Never);
-        if !stays && due.again.binary_search(&batch.first).is_err() {
+        if !stays && delays.binary_search(&batch.first).is_err() {
             due.by_time.insert(batch.first);
         }
     }

@@ -199,7 +199,7 @@ impl Shard {
         target: &Target,
         place: Place,
         (bytes, heads): (&[u8], &[Head]),
-        marks: Marks<'_>,
+        marks: &Marks<'_>,
         time: Now,
     ) -> bool {
         if self.streams.partitions.get(&target.queue).is_some_and(|of| of.records.is_some()) {

@@ -6,11 +6,12 @@
 //! ([`BUNDLES_MAX`], [`WAITING_BYTES_MAX`]), and nothing waits longer than [`IDLE_MS_MAX`] for the next record.
 
 use super::Shard;
-use super::marks::MARKS_BYTES_MAX;
-use super::store::{check_due, check_last};
+use super::marks;
+use super::store::{check_due, check_ends, check_last};
 use crate::shard::Mutant;
 use crate::stream::Partition;
 use crate::stream::dedupe::ID_BYTES_MAX;
+use crate::stream::records::Marks;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use stele_model::id::{Now, Position, QueueId};
@@ -190,8 +191,7 @@ impl Joining<'_> {
             return Err(if is_due { RecordRefusal::NoDue } else { RecordRefusal::Impossible });
         }
         if *end != BundleEnd::Before {
-            let id = self.terms.id.as_ref().map_or(0, Bytes::len);
-            waiting.bytes += record.len() + MARKS_BYTES_MAX + id;
+            waiting.bytes += record.len() + marks::bytes_max(&Marks::of(self.terms, self.now));
             let bytes_max = self.bytes_max.min(WAITING_BYTES_MAX.saturating_sub(bundles.bytes));
             if waiting.bytes > bytes_max {
                 return Err(RecordRefusal::Bundle(BundleRefusal::TooLarge {
@@ -235,6 +235,7 @@ fn check(
         let subject = View::parse(record).map_or(&[][..], |view| view.key());
         check_terms(partition, settings, (terms, subject), (n, &mut before), now)?;
         *before.subjects.entry(subject).or_default() += 1;
+        before.dues.insert(subject, terms.due.is_some());
         before.bytes += record.len() as u64;
         check_room(partition, settings, (terms, subject), n + 1, &before)?;
     }
@@ -246,6 +247,8 @@ fn check(
 struct Before<'a> {
     /// How many of each subject.
     subjects: BTreeMap<&'a [u8], u64>,
+    /// Whether the last of each subject waits for its time.
+    dues: BTreeMap<&'a [u8], bool>,
     ids: BTreeSet<&'a [u8]>,
     bytes: u64,
 }
@@ -291,6 +294,11 @@ fn check_terms<'a>(
             return Err(RecordRefusal::Bundle(BundleRefusal::Condition));
         }
         check_last(partition, subject, expected)?;
+    }
+    match terms.ends.as_ref().and_then(|ends| before.dues.get(&ends[..])) {
+        None => check_ends(partition, terms, subject)?,
+        Some(true) if terms.ends.as_deref() != Some(subject) => {}
+        Some(_) => return Err(RecordRefusal::NotDue),
     }
     match terms.rollup {
         Some(_) if !settings.rollup || settings.deny_purge => Err(RecordRefusal::NoRollup),

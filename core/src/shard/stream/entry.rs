@@ -4,6 +4,7 @@
 //! `docs/format-entries.md`. What must hold: append entries are readable for ever, others for one replay window (S35); reading borrows, is
 //! bounded, and never panics.
 
+use super::due::{AllCome, Come, bytes as due};
 use super::spec;
 use crate::shard::bytes::{Input, Runs, put_runs};
 use crate::shard::entry::begin;
@@ -23,6 +24,7 @@ pub(in crate::shard) mod kind {
     pub(in crate::shard) const PRODUCERS_GONE: u8 = 18;
     pub(in crate::shard) const COMPACTED: u8 = 19;
     pub(in crate::shard) const RECORDS_GONE: u8 = 20;
+    pub(in crate::shard) const DUE: u8 = 21;
 }
 
 /// Bytes of an append entry before its parts.
@@ -46,6 +48,7 @@ pub(in crate::shard) enum StreamEntry<'a> {
     ProducersGone { partition: QueueId, since_ms: u64 },
     Compacted { partition: QueueId, step: Step },
     RecordsGone { partition: QueueId, runs: Runs<'a> },
+    Due(AllCome),
 }
 
 /// Batches and where they went.
@@ -148,6 +151,12 @@ pub(super) fn put_records_gone(out: &mut Vec<u8>, partition: QueueId, runs: &[Ru
     put_runs(out, runs);
 }
 
+/// Of the records of the move those that are logged.
+pub(super) fn put_due(out: &mut Vec<u8>, of: &AllCome, logged: &[Come]) {
+    begin(out, kind::DUE, 0);
+    due::put_come(out, of, logged);
+}
+
 impl<'a> StreamEntry<'a> {
     /// Reads what follows the four bytes that every entry of `len` bytes begins with. `None`: it is not about streams.
     pub(in crate::shard) fn parse(
@@ -180,6 +189,7 @@ impl<'a> StreamEntry<'a> {
                 let batches_below = Position(input.u64("batches")?);
                 Self::Compacted { partition, step: Step { tombstones_below, batches_below } }
             }
+            kind::DUE => Self::Due(due::read_come(&mut input)?),
             _ => return Ok(None),
         };
         input.end()?;

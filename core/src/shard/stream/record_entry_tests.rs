@@ -14,8 +14,14 @@ use stele_model::subject::renaming::{Measure, Piece, Renaming};
 
 const GOLDEN: &str = include_str!("../../../../docs/golden/record-entries-v1.txt");
 const PARTITION: QueueId = QueueId(0x0102);
-const MARKS: Marks<'_> =
-    Marks { id: Some(b"id"), rollup: Some(Rollup::Subject), ttl: Ttl::Ms(1000), due: None, marker: true };
+const MARKS: Marks<'_> = Marks {
+    id: Some(b"id"),
+    rollup: Some(Rollup::Subject),
+    ttl: Ttl::Ms(1000),
+    due: None,
+    ends: None,
+    marker: true,
+};
 
 fn spec() -> PartitionSpec {
     let records = RecordSettings {
@@ -77,7 +83,7 @@ fn entries() -> [(&'static str, Vec<u8>); 5] {
     put_put_partition(put_telling, Revision(4), &telling());
     begin_publish(bundle, None, 1);
     put_publish_run(bundle, 2, 6, &[Target { queue: PARTITION, first: Position(40), diverted: false }]);
-    put_bundle(bundle, [MARKS, Marks::NONE].into_iter());
+    put_bundle(bundle, &[MARKS, Marks::NONE]);
     bundle.extend_from_slice(b"abcdef");
     let [gone, marked, put, put_telling, bundle] = all;
     [

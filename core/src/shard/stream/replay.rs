@@ -45,6 +45,7 @@ impl Shard {
                     }
                 }
             }
+            StreamEntry::Due(of) => return self.replay_due(of),
             StreamEntry::Producer { number } => {
                 self.streams.producers = number & ((1 << PRODUCER_BITS) - 1);
             }

@@ -4,6 +4,7 @@
 //! from. Batches below the start may still stand in a chunk; restore passes them over. The layout stands in `docs/format-entries.md`.
 
 use super::super::bytes::Input;
+use super::due::bytes as due;
 use super::{Shard, spec};
 use crate::shelf::Shelved;
 use crate::stream::Partition;
@@ -26,6 +27,7 @@ impl Shelved for Partition {
 
     fn write(&self, _: &QueueId, out: &mut Vec<u8>, chunks: &mut Vec<Bytes>) {
         put_partition(out, chunks, self);
+        due::put_schedules(out, self);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::shard::publish::Head;
 use crate::stream::Partition;
 use crate::stream::dedupe::ID_BYTES_MAX;
 use crate::stream::records::{Incoming, Marks};
+use crate::stream::schedules::Coming;
 use stele_model::id::{Now, Place, Position, QueueId};
 use stele_model::publish::Publishes;
 use stele_model::refusal::Refusal;
@@ -28,11 +29,11 @@ pub(in crate::shard) enum Decided {
 }
 
 impl<'a> Marks<'a> {
-    /// What is logged of these terms.
-    pub(in crate::shard) fn of(terms: &'a Terms) -> Self {
-        let Terms { id, rollup, ttl, due, marker, .. } = terms;
-        let due = due.as_ref().map(|due| due.at_ms);
-        Self { id: id.as_deref(), rollup: *rollup, ttl: *ttl, due, marker: *marker }
+    /// What is logged of these terms, of a record that comes now.
+    pub(in crate::shard) fn of(terms: &'a Terms, now: Now) -> Self {
+        let Terms { id, rollup, ttl, due, ends, marker, .. } = terms;
+        let due = due.as_ref().map(|due| Coming::of(due, *ttl, now.ms()));
+        Self { id: id.as_deref(), rollup: *rollup, ttl: *ttl, due, ends: ends.as_deref(), marker: *marker }
     }
 }
 
@@ -102,7 +103,7 @@ impl Shard {
     ) {
         for ((n, head), marks) in (0..).zip(heads).zip(marks) {
             let target = Target { first: Position(target.first.0 + n), ..*target };
-            self.admit_singles(&target, place, (bytes, std::slice::from_ref(head)), *marks, time);
+            self.admit_singles(&target, place, (bytes, std::slice::from_ref(head)), marks, time);
         }
     }
 
@@ -112,7 +113,7 @@ impl Shard {
         target: &Target,
         place: Place,
         (bytes, heads): (&[u8], &[Head]),
-        marks: Marks<'_>,
+        marks: &Marks<'_>,
         time: Now,
     ) {
         let Some(partition) = self.streams.partitions.get_mut(&target.queue) else { return };
@@ -134,15 +135,29 @@ pub(super) fn check_due(
     terms: &Terms,
     subject: &[u8],
 ) -> Result<(), RecordRefusal> {
-    let Some(due) = &terms.due else { return Ok(()) };
-    if !settings.due {
+    if !settings.due && (terms.due.is_some() || terms.ends.is_some()) {
         return Err(RecordRefusal::NoDue);
     }
-    if terms.impossible || terms.ttl != Ttl::Stream {
+    let Some(due) = &terms.due else { return Ok(()) };
+    if terms.impossible {
         return Err(RecordRefusal::Impossible);
     }
-    let captured = settings.subjects.iter().any(|pattern| pattern.matches(&due.subject));
-    if captured && due.subject != subject { Ok(()) } else { Err(RecordRefusal::WrongDue) }
+    if due.how.ttl != Ttl::Stream && !settings.record_ttl {
+        return Err(RecordRefusal::NoTtl);
+    }
+    let captured = |subject: &[u8]| settings.subjects.iter().any(|pattern| pattern.matches(subject));
+    if !captured(&due.subject) || due.subject == subject {
+        return Err(RecordRefusal::WrongDue);
+    }
+    let fits = |sample: &[u8]| captured(sample) && sample != subject && sample != due.subject;
+    if due.how.sample.as_deref().is_none_or(fits) { Ok(()) } else { Err(RecordRefusal::WrongSample) }
+}
+
+/// Whether what stands at the subject that a record ends waits for its time. That nothing stands there is no fault.
+pub(super) fn check_ends(partition: &Partition, terms: &Terms, subject: &[u8]) -> Result<(), RecordRefusal> {
+    let Some(ends) = &terms.ends else { return Ok(()) };
+    let waits = partition.last_of(ends).is_none_or(|last| partition.is_due(last));
+    if waits && ends != subject { Ok(()) } else { Err(RecordRefusal::NotDue) }
 }
 
 /// `Ok(Some)`: it is there already.
@@ -183,6 +198,7 @@ fn check_terms(
     if let Some(expected) = &terms.last {
         check_last(partition, subject, expected)?;
     }
+    check_ends(partition, terms, subject)?;
     Ok(None)
 }
 

@@ -6,16 +6,17 @@ use super::Jet;
 use crate::jet::error::{ApiError, Code};
 use crate::jet::publish::{self, Allows, Batch, PubAck, Rollup, Ttl, Wishes, header};
 use crate::jet::refuse::refused;
+use crate::jet::schedule::{self, Schedule};
 use crate::jet::stored::Message;
 use bytes::Bytes;
 use stele_model::id::{Position, Ticket};
 use stele_model::outcome::Published;
 use stele_model::refusal::Refusal;
 use stele_model::stream::StreamRefusal;
-use stele_model::stream::records::{self, BundleEnd, BundleTerms, Bundled, Due, LastOf, Terms};
+use stele_model::stream::due::{Due, How, When};
+use stele_model::stream::records::{self, BundleEnd, BundleTerms, Bundled, LastOf, Terms};
 use stele_model::subject::Pattern;
 use stele_record::View;
-use stele_record::due::SCHEDULE;
 use stele_record::nats::Parts;
 
 /// Whether a header block may ask for anything.
@@ -50,18 +51,27 @@ fn terms(wishes: &Wishes<'_>, marker: bool) -> Terms {
             Rollup::All => records::Rollup::All,
             Rollup::Subject => records::Rollup::Subject,
         }),
-        ttl: match wishes.ttl {
-            None => records::Ttl::Stream,
-            Some(Ttl::Never) => records::Ttl::Never,
-            Some(Ttl::Seconds(seconds)) => records::Ttl::Ms(seconds.saturating_mul(1000)),
-        },
-        due: wishes
-            .schedule
-            .map(|schedule| Due { at_ms: schedule.at.unix_ms(), subject: octets(schedule.target) }),
+        ttl: ttl(wishes.ttl),
+        due: wishes.schedule.as_ref().map(due),
+        ends: wishes.ends.map(octets),
         marker,
         bundle: wishes.batch.map(bundle),
         impossible: false,
     }
+}
+
+fn ttl(of: Option<Ttl>) -> records::Ttl {
+    match of {
+        None => records::Ttl::Stream,
+        Some(Ttl::Never) => records::Ttl::Never,
+        Some(Ttl::Seconds(seconds)) => records::Ttl::Ms(seconds.saturating_mul(1000)),
+    }
+}
+
+fn due(of: &Schedule<'_>) -> Due {
+    let octets = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    let how = How { sample: of.source.map(octets), ttl: ttl(of.ttl), rollup: of.rollup };
+    Due { when: of.when.clone(), subject: octets(of.target), how }
 }
 
 fn bundle(of: Batch<'_>) -> BundleTerms {
@@ -91,7 +101,9 @@ impl Jet {
             Ok(wishes) => terms(&wishes, is_marker(message.headers)),
             Err(_) => {
                 // Whether the stream knows of schedules at all comes before what is wrong with one.
-                let due = header(message.headers, SCHEDULE).map(|_| Due { at_ms: 0, subject: Bytes::new() });
+                let is_due = schedule::schedule(message.headers) != Ok(None);
+                let due =
+                    is_due.then(|| Due { when: When::At(0), subject: Bytes::new(), how: How::default() });
                 let bundle = publish::batch(message.headers).map(bundle);
                 Terms { impossible: true, due, bundle, ..Terms::default() }
             }
