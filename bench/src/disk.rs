@@ -25,6 +25,12 @@ const SYNC_BYTES: usize = 4 << 10;
 const ALIGNMENT: usize = 4 << 10;
 const BANDWIDTH_TIME: Duration = Duration::from_millis(400);
 const SYNCS: u64 = 1_000;
+/// A sync that takes longer waited for something else.
+const CALM: Duration = Duration::from_millis(3);
+/// So many in a row have to be calm, a millisecond apart.
+const CALM_SYNCS: u32 = 400;
+/// How long a disk is waited for.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// Reads under way at once.
 const READERS: usize = 4;
 
@@ -97,6 +103,20 @@ impl Disk {
         }
         let percentile = |share| syncs.percentile_us(share).expect("syncs were counted");
         Ok(Ceiling { bytes_per_s, sync_p50_us: percentile(0.5), sync_p99_us: percentile(0.99) })
+    }
+
+    /// Waits until the disk has nothing left to do for the load before: pages to write back, space of removed files to give up. After ten
+    /// seconds it is no longer waited for.
+    pub(crate) fn settle(&self) -> Result<()> {
+        rustix::fs::sync();
+        let (start, mut calm) = (Instant::now(), 0);
+        while calm < CALM_SYNCS && start.elapsed() < SETTLE_MAX {
+            let sync = Instant::now();
+            self.write(u64::from(calm), SYNC_BYTES)?;
+            calm = if sync.elapsed() < CALM { calm + 1 } else { 0 };
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Reads as fast as the disk gives, past the page cache, with several reads under way; bytes per second.

@@ -247,6 +247,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 impl Scenario {
     /// Runs one round on one broker.
     pub(super) fn run(&self, target: &Target<'_>, settings: &Settings) -> Result<Figures> {
+        settings.disk.settle()?;
         match &self.kind {
             Kind::Produce(shape) => produce(shape, target, settings),
             Kind::EndToEnd => end_to_end(target, settings),
