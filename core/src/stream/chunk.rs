@@ -264,12 +264,24 @@ impl Chunk {
         if position <= self.first() { self.alive() } else { self.batches_from(position).count() as u32 }
     }
 
-    fn all_from(&self, position: Position) -> Batches<'_> {
-        let at_restart = |at: &u16| {
+    /// How many restarts stand at `position` or below.
+    fn restarts_up_to(&self, position: Position) -> usize {
+        let is_below = |at: &u16| {
             let gap = self.bytes().get(usize::from(*at)..).and_then(|mut rest| take(&mut rest));
-            self.base.position + gap.unwrap_or(0)
+            self.base.position + gap.unwrap_or(0) <= position.0
         };
-        let above = self.restarts.partition_point(|at| at_restart(at) <= position.0);
+        // Mostly none is missing and each has one record: then its number tells, and nothing is searched for.
+        let number = position.0.saturating_sub(self.base.position) / u64::from(RESTART);
+        let guess = usize::try_from(number).unwrap_or(usize::MAX).saturating_add(1);
+        let fits = |n: usize| self.restarts.get(n).is_none_or(|next| !is_below(next));
+        if self.restarts.get(guess - 1).is_some_and(is_below) && fits(guess) {
+            return guess;
+        }
+        self.restarts.partition_point(is_below)
+    }
+
+    fn all_from(&self, position: Position) -> Batches<'_> {
+        let above = self.restarts_up_to(position);
         let from = (above.saturating_sub(1) as u32 * RESTART).max(self.gone);
         let mut batches = self.starting_at(from);
         loop {

@@ -241,8 +241,8 @@ fn check_room(
         return Err(RecordRefusal::PerSubjectMax);
     }
     // One of its subject makes room for it, so the count stays.
-    let replaces = !per_subject && at_subject_max();
-    if settings.records_max.is_some_and(|max| partition.count() >= max) && !replaces {
+    let replaces = || !per_subject && at_subject_max();
+    if settings.records_max.is_some_and(|max| partition.count() >= max) && !replaces() {
         return Err(RecordRefusal::RecordsMax);
     }
     let bytes_max = partition.spec.settings.retention_bytes;
