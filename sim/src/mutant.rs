@@ -15,6 +15,7 @@ use stele_model::machine::{Effects, Journal, Machine, Urgency};
 use stele_model::publish::ShardPublish;
 use stele_model::shard::{Answer, MoveOut, ShardEffect, ShardOp};
 use stele_model::share::{ShareAnswer, ShareEffect, ShareVerb};
+use stele_model::stream::records::BundleEnd;
 use stele_model::subject::Pattern;
 
 /// A kind of mistake.
@@ -72,6 +73,8 @@ pub enum Mutant {
     BurialsLost,
     /// Records do not leave when their time has come.
     DuesForgotten,
+    /// Each submit's part of a bundle is stored by itself.
+    BundlesTorn,
     /// A shared group wants one subject of its stream only.
     FilterNarrowed,
     /// A taker is told another place of a record now and then.
@@ -127,6 +130,8 @@ pub const MUTANTS: &[(&str, Mutant, &[&str])] = &[
     ("early-records", Mutant::Inside(Inside::EarlyRecords), &["W4"]),
     ("burials-lost", Mutant::BurialsLost, &["W47", "W48"]),
     ("dues-forgotten", Mutant::DuesForgotten, &["W48"]),
+    ("half-bundle", Mutant::Inside(Inside::HalfBundle), &["W49"]),
+    ("bundles-torn", Mutant::BundlesTorn, &["W49"]),
     ("unlogged-terms", Mutant::Inside(Inside::UnloggedTerms), &["W12", "W13", "W41"]),
     ("unlogged-delivery", Mutant::Inside(Inside::UnloggedDelivery), &["W12", "W13"]),
     ("unlogged-settle", Mutant::Inside(Inside::UnloggedSettle), &["W12", "W13", "W44"]),
@@ -179,6 +184,7 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Bent<M> {
         match (self.mutant, &mut op) {
             (Some(Mutant::NoLinkNumbers), ShardOp::Publish(publish)) => publish.link = None,
             (Some(Mutant::DuesForgotten), ShardOp::Publish(publish)) => forget_dues(publish),
+            (Some(Mutant::BundlesTorn), ShardOp::Publish(publish)) => tear_bundles(publish),
             (Some(Mutant::DeleteAnyway), ShardOp::Close { if_empty, .. }) => *if_empty = false,
             (Some(Mutant::NumbersIgnored), ShardOp::Append(append)) => {
                 append.parts.iter_mut().for_each(|(_, batch)| batch.producer = None);
@@ -318,6 +324,21 @@ impl<M: Machine<Op = ShardOp, Effect = ShardEffect>> Machine for Bent<M> {
 fn forget_dues(publish: &mut ShardPublish) {
     let mut batch = (*publish.batch).clone();
     batch.terms.iter_mut().for_each(|(_, terms)| terms.due = None);
+    publish.batch = Arc::new(batch);
+}
+
+/// Each submit's part of a bundle is taken for a bundle of its own, which ends with it.
+fn tear_bundles(publish: &mut ShardPublish) {
+    let mut batch = (*publish.batch).clone();
+    let first = batch.terms.iter().find_map(|(_, terms)| terms.bundle.as_ref()?.sequence);
+    let last = batch.terms.len().saturating_sub(1);
+    for (n, (_, terms)) in batch.terms.iter_mut().enumerate() {
+        let Some((bundle, first)) = terms.bundle.as_mut().zip(first) else { continue };
+        bundle.sequence = bundle.sequence.map(|sequence| sequence - first + 1);
+        if n == last && bundle.end == BundleEnd::More {
+            bundle.end = BundleEnd::Here;
+        }
+    }
     publish.batch = Arc::new(batch);
 }
 

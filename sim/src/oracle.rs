@@ -7,6 +7,7 @@
 //! same queue is durable once that publish is confirmed; and so is the handing out of everything it had been shown by then.
 
 mod account;
+mod bundles;
 mod group;
 mod shared;
 mod stream;

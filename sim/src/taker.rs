@@ -1,9 +1,10 @@
 //! A client of the stream by subject and of its shared group: publishes with ids (again after every crash until they are answered) or for
-//! one position only, pulls, accepts, releases, extends and terminates, and asks how far the group is.
+//! one position only, later, or in bundles, pulls, accepts, releases, extends and terminates, and asks how far the group is.
 //!
 //! As `client` does, it writes what it does and sees into the history, and knows nothing of what should come of it. One more of them, the
 //! closer, does nothing until the end; then it takes what is left, and looks at all the stream holds.
 
+mod bundle;
 mod hear;
 mod publish;
 
@@ -13,7 +14,8 @@ use crate::history::shared::{MessageId, SharedEvent};
 use crate::history::{Event, Step};
 use crate::link::Link;
 use crate::rng::Rng;
-use crate::topology::{buried, group, group_settings, jet, later};
+use crate::topology::{buried, group, group_settings, jet, later, whole};
+use bundle::Bundle;
 use publish::Message;
 use std::collections::BTreeMap;
 use stele_model::id::{HubId, Position, SessionId, Ticket};
@@ -46,6 +48,8 @@ pub struct Taker {
     open: BTreeMap<MessageId, Message>,
     /// As [`Self::open`], of those that wait for their time: how long, ms.
     later: BTreeMap<MessageId, u64>,
+    /// To be sent until it is answered.
+    bundle: Option<Bundle>,
     /// Pulls under way, and when they were asked.
     pulls: BTreeMap<u64, Step>,
     held: Vec<Position>,
@@ -60,6 +64,7 @@ enum Look {
     Scans,
     Digs,
     Waits,
+    Counts,
     Done,
 }
 
@@ -76,6 +81,9 @@ enum Asked {
     Dig,
     Wait,
     Later(MessageId),
+    /// Something of a bundle, in this attempt.
+    Bundle(u32),
+    Count,
 }
 
 impl Taker {
@@ -92,6 +100,7 @@ impl Taker {
             awaited: BTreeMap::new(),
             open: BTreeMap::new(),
             later: BTreeMap::new(),
+            bundle: None,
             pulls: BTreeMap::new(),
             held: Vec::new(),
             closer: None,
@@ -144,6 +153,7 @@ impl Taker {
         match (self.link, desk.phase) {
             (Link::Down, Phase::Finish) if !self.owes() => self.link = Link::Over,
             (Link::Down, _) => self.connect(desk),
+            (Link::Up, Phase::Finish) if self.bundle.is_some() => self.finish_bundle(),
             (Link::Up, Phase::Finish) => {
                 assert!(!self.owes(), "what is to be sent again was sent when the session began");
                 self.disconnect(desk);
@@ -158,12 +168,12 @@ impl Taker {
 
     /// Something is to be sent again until it is answered.
     fn owes(&self) -> bool {
-        !self.open.is_empty() || !self.later.is_empty()
+        !self.open.is_empty() || !self.later.is_empty() || self.bundle.is_some()
     }
 
     fn do_something(&mut self, desk: &mut Desk) {
         self.left -= 1;
-        match self.rng.weighted(&[6, 6, 8, 2, 1, 2]) {
+        match self.rng.weighted(&[6, 6, 8, 2, 1, 2, 3]) {
             0 => self.publish(desk),
             1 if self.pulls.len() < PULLS_MAX => {
                 let count = self.rng.between(1, 4) as u32;
@@ -175,16 +185,18 @@ impl Taker {
             3 => self.ask(self.verb(ShareVerb::Info), Asked::Info(desk.step)),
             4 if self.rng.chance(1, 6) => self.disconnect(desk),
             5 => self.publish_later(desk),
+            6 => self.publish_bundle(desk),
             _ => {}
         }
     }
 
-    /// The closer takes what is left, then looks at the whole stream, then at the dead letters and at what has waited.
+    /// The closer takes what is left, then looks at the whole stream, then at the dead letters, at what has waited, and at bundles.
     fn look(&mut self, desk: &Desk) {
         let (of, asked) = match self.closer {
             Some(Look::Scans) => (jet(), Asked::Scan),
             Some(Look::Digs) => (buried(), Asked::Dig),
             Some(Look::Waits) => (later(), Asked::Wait),
+            Some(Look::Counts) => (whole(), Asked::Count),
             _ => return self.pull(desk, PullWant { count: 3, no_wait: true, ..PullWant::default() }),
         };
         let subjects = stele_model::subject::Pattern::everything();

@@ -261,6 +261,23 @@ fn create_later() -> Define {
     create(LATER, 1, StreamSettings { records: Some(Box::new(records)), ..StreamSettings::default() })
 }
 
+/// The stream of bundles, and the subject that they are published to.
+const WHOLE: &str = "whole";
+/// See [`WHOLE`].
+pub const WHOLE_SUBJECT: &str = "whole.of";
+
+/// See [`WHOLE`].
+#[must_use]
+pub fn whole() -> PartitionRef {
+    PartitionRef { stream: StreamRef::Name(WHOLE.to_owned()), index: 0 }
+}
+
+fn create_whole() -> Define {
+    let subjects = Pattern::new("whole.>").into_iter().collect();
+    let records = RecordSettings { subjects, dedupe_ms: 1 << 40, bundles: true, ..RecordSettings::default() };
+    create(WHOLE, 1, StreamSettings { records: Some(Box::new(records)), ..StreamSettings::default() })
+}
+
 /// What the shared group is set to, by everybody.
 #[must_use]
 pub fn group_settings() -> ShareSettings {
@@ -341,6 +358,7 @@ pub fn definitions() -> Vec<Define> {
     all.push(create_jet());
     all.push(create_buried());
     all.push(create_later());
+    all.push(create_whole());
     all
 }
 

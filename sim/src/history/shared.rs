@@ -34,6 +34,23 @@ pub enum SharedEvent {
         /// Each, in order, and whether it has come to where it was to be published; `None`: bytes that nobody published.
         messages: Vec<(Option<MessageId>, bool)>,
     },
+    /// The first messages of a bundle are about to be handed to the session.
+    Bundled {
+        /// All of the bundle, in order.
+        messages: Vec<MessageId>,
+    },
+    /// The bundle is stored, says the answer.
+    Whole {
+        /// All of it.
+        messages: Vec<MessageId>,
+        /// Where its last message stands; `None`: it has been stored before.
+        last: Option<Position>,
+    },
+    /// The final look at the stream of bundles: all that it holds, in order.
+    LookedForBundles {
+        /// Each with its place; `None`: bytes that nobody published.
+        messages: Vec<(Position, Option<MessageId>)>,
+    },
     /// It is stored, says the answer.
     Stored {
         /// Which.

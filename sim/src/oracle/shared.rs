@@ -1,8 +1,9 @@
-//! Judges what clients of a stream by subject and of its shared group saw (W40–W48).
+//! Judges what clients of a stream by subject and of its shared group saw (W40–W48; bundles: [`super::bundles`]).
 //!
 //! The stream is a list of messages at positions; nothing is removed from it. The group shows each of them until somebody ends it;
 //! what was terminated is among its dead letters.
 
+use super::bundles::Bundles;
 use super::stream::Wrong;
 use crate::history::Step;
 use crate::history::shared::{MessageId, SharedEvent};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     /// Messages that wait for their time, and whether that was answered; and those that were published at it.
     delayed: BTreeMap<MessageId, bool>,
     published: BTreeSet<MessageId>,
+    bundles: Bundles,
     looked: bool,
 }
 
@@ -83,6 +85,15 @@ impl Shared {
             SharedEvent::Later { messages } => {
                 messages.iter().try_for_each(|(message, is_published)| self.waited(*message, *is_published))
             }
+            SharedEvent::Bundled { messages } => {
+                self.bundles.sent(messages);
+                Ok(())
+            }
+            SharedEvent::Whole { messages, last } => {
+                self.bundles.whole(messages, *last);
+                Ok(())
+            }
+            SharedEvent::LookedForBundles { messages } => self.bundles.looked(messages),
             SharedEvent::Buried { messages } => messages.iter().try_for_each(|message| self.dead(*message)),
             SharedEvent::Looked { messages } => {
                 self.looked = true;
@@ -218,6 +229,6 @@ impl Shared {
         let lost = lost.map(|(id, position)| {
             ("W40", format!("message {} at {position} was answered, and nobody was shown it", id.0))
         });
-        lost.chain(self.not_buried()).chain(self.not_published()).collect()
+        lost.chain(self.not_buried()).chain(self.not_published()).chain(self.bundles.close()).collect()
     }
 }

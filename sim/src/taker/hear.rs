@@ -4,7 +4,7 @@ use super::publish::{is_published, message_id};
 use super::{Asked, Link, Look, Taker};
 use crate::client::{Heard, Said};
 use crate::desk::Desk;
-use crate::history::shared::SharedEvent;
+use crate::history::shared::{MessageId, SharedEvent};
 use crate::history::{Event, Step};
 use stele_model::id::{Position, Ticket};
 use stele_model::outcome::{Done, Outcome, Wake};
@@ -57,8 +57,14 @@ impl Taker {
                 let records = found.records.iter().flatten().map(|of| found.record(of));
                 let messages = records.map(|record| (message_id(&record), is_published(&record)));
                 desk.event(&Event::Shared(SharedEvent::Later { messages: messages.collect() }));
+                self.closer = Some(Look::Counts);
+            }
+            (Asked::Count, Outcome::Done(Done::Records(RecordsAnswer::Found(found)))) => {
+                let messages = places(&found);
+                desk.event(&Event::Shared(SharedEvent::LookedForBundles { messages }));
                 self.closer = Some(Look::Done);
             }
+            (Asked::Bundle(attempt), Outcome::Published(said)) => self.bundled(desk, attempt, &said),
             (Asked::Later(message), Outcome::Published(said)) => self.kept(desk, message, &said),
             (asked, outcome) => {
                 let what = format!("{asked:?} was answered by {outcome:?}");
@@ -103,12 +109,15 @@ impl Taker {
     }
 
     fn scanned(&mut self, desk: &mut Desk, found: &FoundAnswer) {
-        let records = found.records.iter().flatten();
-        let messages = records.map(|of| (of.position, message_id(&found.record(of))));
-        let messages: Vec<(Position, _)> = messages.collect();
-        desk.event(&Event::Shared(SharedEvent::Looked { messages }));
+        desk.event(&Event::Shared(SharedEvent::Looked { messages: places(found) }));
         self.closer = Some(Look::Digs);
     }
+}
+
+/// What is found, each with its place.
+fn places(found: &FoundAnswer) -> Vec<(Position, Option<MessageId>)> {
+    let records = found.records.iter().flatten();
+    records.map(|of| (of.position, message_id(&found.record(of)))).collect()
 }
 
 fn told(desk: &mut Desk, asked: Step, info: &ShareInfo) {

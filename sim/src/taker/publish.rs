@@ -22,9 +22,9 @@ const SUBJECTS: &str = "amq.topic";
 /// One message as it is sent, each time.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
-    subject: &'static str,
-    filler: usize,
-    expected: Option<Position>,
+    pub(super) subject: &'static str,
+    pub(super) filler: usize,
+    pub(super) expected: Option<Position>,
 }
 
 impl Taker {
@@ -94,6 +94,9 @@ impl Taker {
         let open = self.open.iter().map(|(id, message)| (*id, true, message.clone()));
         let open = open.collect();
         self.send(open);
+        if let Some(bundle) = &mut self.bundle {
+            bundle.again();
+        }
     }
 
     fn send(&mut self, messages: Vec<(MessageId, bool, Message)>) {
@@ -135,7 +138,7 @@ impl Taker {
     }
 }
 
-fn write(id: MessageId, message: &Message, out: &mut BytesMut) -> Publish {
+pub(super) fn write(id: MessageId, message: &Message, out: &mut BytesMut) -> Publish {
     let start = out.len() as u32;
     let mut body = format!("m{};", id.0).into_bytes();
     body.resize(body.len() + message.filler, b'x');
