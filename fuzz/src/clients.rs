@@ -24,6 +24,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("jet-requests", |input| of_two(input, jet::fuzz::requests)),
     ("jet-acks", |input| of_two(input, jet::fuzz::acks)),
     ("jet-headers", jet::fuzz::headers),
+    ("jet-mappings", |input| of_two(input, jet::fuzz::mappings)),
 ];
 
 /// What a client shows of itself in TLS, after it was verified.

@@ -114,6 +114,17 @@ proptest! {
     }
 
     #[test]
+    fn random_mappings_keep_their_bounds(
+        subject in "(t|[a-c-]{1,6}|é)(\\.([a-c-]{1,6}|é)){0,4}", source in "(t|\\*)(\\.(\\*|[a-c]))?(\\.(\\*|>))?",
+        words in prop::collection::vec(prop::sample::select(vec![
+            "a", "$1", "$3", "{{wildcard(1)}}", "{{partition(3,1)}}", "{{Split From Left(1,2)}}", "{{splitfromleft(1,2)}}", "{{slicefromright(1,1)}}",
+            "{{split(1,-)}}", "{{left(1,2)}}", "{{right(1,9)}}", "{{random(9)}}", "{{random(0)}}", "{{left(1)}}", "{{", "*", ">", "",
+        ]), 1..6),
+    ) {
+        fuzz::mappings(&subject, format!("{source}\n{}", words.join(".")).as_bytes());
+    }
+
+    #[test]
     fn random_configurations_make_no_reader_panic(
         words in prop::collection::vec(prop::sample::select(vec![
             "port", "listen", "jetstream", "authorization", "users", "tls", "include", "$x", "{", "}", "[", "]", ":", "=", "\n", "#", "\"", "1", "8kb",

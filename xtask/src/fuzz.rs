@@ -48,6 +48,7 @@ const SEEDS: &[(&str, &str, Seeds)] = &[
     ("shard-entries", "docs/golden/shard-entries-v1.txt", Seeds::Chunks),
     ("shard-entries", "docs/golden/stream-entries-v1.txt", Seeds::Chunks),
     ("shard-entries", "docs/golden/record-entries-v1.txt", Seeds::Chunks),
+    ("shard-entries", "docs/golden/due-entries-v1.txt", Seeds::Chunks),
     ("shard-entries", "docs/golden/group-entries-v1.txt", Seeds::Chunks),
     ("shard-entries", "docs/golden/share-entries-v1.txt", Seeds::Chunks),
 ];

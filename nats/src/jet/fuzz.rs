@@ -5,6 +5,7 @@ use super::ack::{Ack, AckSubject};
 use super::api::Api;
 use super::consumer_check::{self, CreateConsumer};
 use super::json;
+use super::mapping;
 use super::publish::{Allows, Wishes};
 use super::pull::parse_pull;
 use super::request::{
@@ -14,6 +15,7 @@ use super::stream::StreamConfig;
 use super::{settings, stream_check};
 use crate::front::conf::{Sources, parse};
 use crate::front::options::Setup;
+use stele_model::subject::renaming::{Renaming, SUBJECT_BYTES_MAX};
 
 /// A request: its subject's tail, and its body.
 pub fn requests(tail: &str, body: &[u8]) {
@@ -72,6 +74,24 @@ pub fn acks(subject: &str, body: &[u8]) {
 /// The header block of a publish.
 pub fn headers(block: &[u8]) {
     let _ = Wishes::parse(block, Allows { rollup: true, ttl: true, schedules: true });
+}
+
+/// A subject, and a mapping of subjects: its source, and behind the first line break its destination.
+pub fn mappings(subject: &str, mapping: &[u8]) {
+    let text = String::from_utf8_lossy(mapping);
+    let (source, destination) = text.split_once('\n').unwrap_or((&text, ""));
+    let strictly = mapping::parse_strictly(source, destination);
+    let Ok(Some(renaming)) = mapping::parse(source, destination) else {
+        assert!(!matches!(strictly, Ok(Some(_))), "who looks more closely does not take more");
+        return;
+    };
+    let mut written = Vec::new();
+    renaming.write(&mut written);
+    assert_eq!(Renaming::read(&written).as_ref(), Some(&renaming), "what was written is read again");
+    let became = renaming.apply(subject.as_bytes(), 7);
+    assert_eq!(became, renaming.apply(subject.as_bytes(), 7), "what comes out depends on what goes in");
+    let len = became.ok().flatten().map_or(0, |became| became.len());
+    assert!(len <= SUBJECT_BYTES_MAX, "no subject grows beyond its bound");
 }
 
 /// A configuration of nats-server's.
