@@ -145,7 +145,7 @@ pub(crate) struct Group {
     pub(crate) join_due: Option<Now>,
     /// When waiting for members to ask for their parts ends.
     pub(crate) sync_due: Option<Now>,
-    /// Which partitions the members read.
+    /// Which partitions the members read; some of it may not be logged yet.
     pub(crate) reading: Reading,
     /// When it is looked whether positions, or the empty group, may go.
     pub(crate) retention_due: Option<Now>,

@@ -121,6 +121,8 @@ pub enum Mutant {
     RepeatedNumbers,
     /// Not all positions of a commit are logged (S1).
     UnloggedPosition,
+    /// Which partitions members of groups read is not logged (S1).
+    UnloggedReading,
     /// Appends are answered before they are durable (S2).
     EarlyAppend,
     /// Reads tell of what is not durable (S2).

@@ -104,6 +104,13 @@ impl MemoryLog {
         log
     }
 
+    /// The same log without the entries of a kind, as if a version had written it that knew none.
+    #[must_use]
+    pub fn without(mut self, kind: u8) -> Self {
+        self.entries.retain(|entry| entry.bytes.first() != Some(&kind));
+        self
+    }
+
     /// Applies the entries after block `after` to a machine.
     ///
     /// # Errors

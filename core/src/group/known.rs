@@ -1,7 +1,8 @@
-//! What is logged of a group: its last complete generation, and positions.
+//! What is logged of a group: its last complete generation, which partitions that reads, and positions.
 //!
 //! Called by the verbs and by replay, through the same functions (S1).
 
+use super::reading::Reading;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub(crate) struct KnownGroup {
     pub(crate) time: Now,
     /// Its place in the home; `None`: there was none yet.
     pub(crate) at: Option<u64>,
+    /// Which partitions its members read.
+    pub(crate) reading: Reading,
     pub(crate) positions: BTreeMap<QueueId, Held>,
 }
 

@@ -1,15 +1,16 @@
-//! Which partitions the members of a group read: attached state, told by the hub when they join.
+//! Which partitions the members of a group read: told by the hub when they join, and logged with each generation.
 //!
 //! Members say by name which streams they mean to read, positions are kept by number of the partition, and which number belongs to
 //! which name only hubs know. So a join brings the partitions that its streams have, and a commit the name of each partition that is
-//! newer. What must hold: a partition that a member reads is never taken for one that nobody reads. After a restart nothing is known of a
-//! stream until somebody joins; until then everything counts as read.
+//! newer. What must hold: a partition that a member reads is never taken for one that nobody reads. So what is logged of it stands in the
+//! log before the positions that it is about; of a stream of which nothing is known (that was logged before this was, or was too long to be
+//! logged) everything counts as read until somebody joins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use stele_model::id::QueueId;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reading(BTreeMap<String, BTreeSet<QueueId>>);
 
 impl Reading {
@@ -23,6 +24,16 @@ impl Reading {
         if let Some(partitions) = self.0.get_mut(stream) {
             partitions.insert(partition);
         }
+    }
+
+    /// Each stream with its partitions, in order.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &BTreeSet<QueueId>)> {
+        self.0.iter().map(|(stream, partitions)| (stream.as_str(), partitions))
+    }
+
+    /// Bytes in an entry.
+    pub(crate) fn bytes(&self) -> usize {
+        4 + self.iter().map(|(stream, partitions)| 6 + stream.len() + 8 * partitions.len()).sum::<usize>()
     }
 
     /// Forgets streams that no member reads any more.

@@ -19,7 +19,7 @@ pub(super) use describe::logged;
 pub use describe::{LoggedGroup, LoggedGroups, LoggedPosition};
 pub(crate) use entry::GroupEntry;
 pub(super) use entry::{FIRST_KIND, LAST_KIND, read};
-pub(super) use snapshot::{GROUP, homes, put_home, read_home};
+pub(super) use snapshot::{GROUP, READING, homes, put_home, read_group_reading, read_home};
 
 use super::effect::Turn;
 use super::{Mutant, Shard};
@@ -322,6 +322,7 @@ impl Seat<'_, '_> {
         self.group.generation = generation.number;
         self.group.kind.clone_from(&generation.kind);
         self.group.protocol.clone_from(&generation.protocol);
+        self.group.reading.clone_from(&self.group.known.reading);
         let leader = generation.leader.clone();
         let members: Vec<Member> =
             generation.members.iter().map(|(profile, part)| Member::settled(profile, part)).collect();

@@ -235,6 +235,7 @@ pub(super) fn restore(chunks: &[Bytes]) -> Result<Shard, String> {
                 LEASED => read_leased(&mut shard, &mut input)?,
                 MOVE => read_move(&mut shard, &mut input)?,
                 group::GROUP => group::read_home(&mut shard.groups, &mut input)?,
+                group::READING => group::read_group_reading(&mut shard.groups, &mut input)?,
                 NUMBERS => shard.groups.around.numbers.epoch = input.u64("epoch")?,
                 stream::PARTITION => stream::read_partition(&mut shard, &mut input, &mut index)?,
                 stream::PRODUCERS => stream::read_last_producer(&mut shard, &mut input)?,

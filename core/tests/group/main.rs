@@ -33,6 +33,7 @@ fn the_judge_catches_each_mutant() {
         (Mutant::LostMembers, "is lost after a restart"),
         (Mutant::RepeatedNumbers, "was given twice"),
         (Mutant::UnloggedPosition, "replay: "),
+        (Mutant::UnloggedReading, "replay: "),
     ];
     judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use stele_core::group::GroupSettings;
-use stele_core::shard::{Mutant, Shard};
+use stele_core::shard::{LoggedState, Mutant, Shard};
 use stele_core::testing::MemoryLog;
 use stele_model::group::{
     Commit, GroupAnswer, GroupRefusal, GroupVerb, Join, KnownChange, Leaver, MemberRef, ShardGroup,
@@ -245,17 +245,31 @@ impl Rig {
         let live = self.shard.logged();
         let whole = self.log.seal() == through;
         self.log = self.log.cut(through);
+        let replayed = self.start();
+        if whole {
+            assert_eq!(replayed, live, "replay");
+        }
+    }
+
+    /// A shard comes back from the log. Returns what it has read there.
+    fn start(&mut self) -> LoggedState {
         let mut shard = Shard::new(SHARD).with_groups(self.settings).with_mutant(self.mutant);
         self.log.replay(Lsn(0), &mut shard).unwrap();
-        if whole {
-            assert_eq!(shard.logged(), live, "replay");
-        }
+        let replayed = shard.logged();
         let restored = Shard::restore(&shard.snapshot()).unwrap();
-        assert_eq!(restored.logged(), shard.logged(), "snapshot");
+        assert_eq!(restored.logged(), replayed, "snapshot");
         let mut effects = Vec::new();
         shard.started(&mut self.log, &mut effects);
         self.shard = shard;
         self.hear(effects);
+        replayed
+    }
+
+    /// As [`Self::restart`], with the log of a version that wrote no entries of this kind.
+    pub(crate) fn restart_without(&mut self, kind: u8) {
+        let through = self.log.seal();
+        self.log = self.log.cut(through).without(kind);
+        self.start();
     }
 
     /// As [`Self::restart_from`], with nothing lost.

@@ -45,6 +45,7 @@ impl Seat<'_, '_> {
             taken.push(PositionEntry { partition, position, epoch, metadata: metadata.into() });
             said.push(Ok(()));
         }
+        self.log_reading();
         self.log_positions(taken);
         self.look_later();
         Ok(GroupAnswer::Committed(said))

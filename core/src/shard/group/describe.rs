@@ -129,6 +129,8 @@ pub struct LoggedGroup {
     pub brought: Vec<Vec<(String, Bytes)>>,
     /// What each member of it reads.
     pub reads: Vec<Option<Vec<String>>>,
+    /// The partitions of the streams that they read.
+    pub reading: Vec<(String, Vec<QueueId>)>,
     /// By partition.
     pub positions: Vec<LoggedPosition>,
 }
@@ -156,6 +158,8 @@ pub(in crate::shard) fn logged(groups: &Groups) -> LoggedGroups {
             time: held.time,
             at: held.at,
         });
+        let reading =
+            known.reading.iter().map(|(stream, of)| (stream.to_owned(), of.iter().copied().collect()));
         let members = || known.generation.members.iter().map(|(profile, _)| profile);
         LoggedGroup {
             home: group.home,
@@ -164,6 +168,7 @@ pub(in crate::shard) fn logged(groups: &Groups) -> LoggedGroups {
             completed: known.at.map(|at| (known.time, at)),
             brought: members().map(|profile| profile.protocols.clone()).collect(),
             reads: members().map(|profile| profile.reads.clone()).collect(),
+            reading: reading.collect(),
             positions: positions.collect(),
         }
     });

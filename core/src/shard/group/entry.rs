@@ -3,6 +3,7 @@
 //! Called by the verbs (writing) and by `shard::entry` (reading). The layout stands in `docs/format-entries.md`.
 
 use crate::group::known::{Generation, Profile};
+use crate::group::reading::Reading;
 use crate::shard::bytes::{Input, put_text};
 use crate::shard::entry::begin;
 use bytes::{BufMut, Bytes};
@@ -16,11 +17,12 @@ const FORGOTTEN: u8 = 35;
 const GROUP_GONE: u8 = 36;
 const NUMBERS: u8 = 37;
 const HOME_GONE: u8 = 38;
+const READING: u8 = 39;
 
 /// The kinds of entries that are about groups.
 pub(in crate::shard) const FIRST_KIND: u8 = GENERATION;
 /// See [`FIRST_KIND`].
-pub(in crate::shard) const LAST_KIND: u8 = HOME_GONE;
+pub(in crate::shard) const LAST_KIND: u8 = READING;
 
 const HAS_INSTANCE: u8 = 1;
 const HAS_READS: u8 = 2;
@@ -38,6 +40,7 @@ pub(crate) enum GroupEntry {
 pub(crate) enum What {
     Generation(Generation),
     Member { old: String, profile: Profile },
+    Reading(Reading),
     Positions(Vec<PositionEntry>),
     Forgotten(Vec<QueueId>),
     Gone,
@@ -74,6 +77,11 @@ pub(crate) fn put_member(out: &mut Vec<u8>, home: QueueId, group: &str, old: &st
     begin_of(out, MEMBER, home, group);
     put_text(out, old);
     write_profile(out, of);
+}
+
+pub(crate) fn put_reading(out: &mut Vec<u8>, home: QueueId, group: &str, of: &Reading) {
+    begin_of(out, READING, home, group);
+    write_reading(out, of);
 }
 
 pub(crate) fn put_positions(out: &mut Vec<u8>, home: QueueId, group: &str, of: &[PositionEntry]) {
@@ -117,6 +125,16 @@ pub(super) fn write_generation(out: &mut Vec<u8>, of: &Generation) {
     for (profile, part) in &of.members {
         write_profile(out, profile);
         write_blob(out, part);
+    }
+}
+
+/// Appends which partitions the members of a group read, in entries and snapshots.
+pub(super) fn write_reading(out: &mut Vec<u8>, of: &Reading) {
+    out.put_u32_le(of.iter().len() as u32);
+    for (stream, partitions) in of.iter() {
+        put_text(out, stream);
+        out.put_u32_le(partitions.len() as u32);
+        partitions.iter().for_each(|partition| out.put_u64_le(partition.0));
     }
 }
 
@@ -168,17 +186,30 @@ pub(in crate::shard) fn read(kind: u8, input: &mut Input<'_>) -> Result<GroupEnt
             }
             What::Positions(positions)
         }
-        FORGOTTEN => {
-            let mut partitions = Vec::new();
-            for _ in 0..input.u32("partitions")? {
-                partitions.push(QueueId(input.u64("partition")?));
-            }
-            What::Forgotten(partitions)
-        }
+        READING => What::Reading(read_reading(input)?),
+        FORGOTTEN => What::Forgotten(read_partitions(input)?),
         GROUP_GONE => What::Gone,
         other => return Err(format!("is of unknown kind {other}")),
     };
     Ok(GroupEntry::Of { home, group, what })
+}
+
+fn read_partitions(input: &mut Input<'_>) -> Result<Vec<QueueId>, String> {
+    let mut partitions = Vec::new();
+    for _ in 0..input.u32("partitions")? {
+        partitions.push(QueueId(input.u64("partition")?));
+    }
+    Ok(partitions)
+}
+
+/// Reads what [`write_reading`] wrote.
+pub(super) fn read_reading(input: &mut Input<'_>) -> Result<Reading, String> {
+    let mut reading = Reading::default();
+    for _ in 0..input.u32("streams")? {
+        let stream = input.text("stream")?;
+        reading.joined(&stream, &read_partitions(input)?);
+    }
+    Ok(reading)
 }
 
 fn read_position(input: &mut Input<'_>) -> Result<PositionEntry, String> {

@@ -47,9 +47,16 @@ fn positions() -> Vec<PositionEntry> {
     vec![of(1, 42, 0, ""), of(2, u64::MAX, -1, "note")]
 }
 
+fn reading() -> Reading {
+    let mut reading = Reading::default();
+    reading.joined("orders", &[QueueId(7), QueueId(8)]);
+    reading.joined("x", &[]);
+    reading
+}
+
 type Writer = fn(&mut Vec<u8>);
 
-const ENTRIES: [(&str, Writer); 9] = [
+const ENTRIES: [(&str, Writer); 11] = [
     ("generation", |out| put_generation(out, HOME, "g", &generation())),
     ("generation-empty", |out| put_generation(out, HOME, "g", &Generation::default())),
     ("member", |out| put_member(out, HOME, "g", "m-0", &profile(Some("i"), Some(&[])))),
@@ -59,6 +66,8 @@ const ENTRIES: [(&str, Writer); 9] = [
     ("group-gone", |out| put_group_gone(out, HOME, "g")),
     ("numbers", |out| put_numbers(out, 9)),
     ("home-gone", |out| put_home_gone(out, HOME)),
+    ("reading", |out| put_reading(out, HOME, "g", &reading())),
+    ("reading-nothing", |out| put_reading(out, HOME, "g", &Reading::default())),
 ];
 
 fn written(write: Writer) -> Vec<u8> {
@@ -93,6 +102,8 @@ fn entries_read_back() {
         of(What::Gone),
         GroupEntry::Numbers { epoch: 9 },
         GroupEntry::HomeGone { home: HOME },
+        of(What::Reading(reading())),
+        of(What::Reading(Reading::default())),
     ];
     for ((name, write), expected) in ENTRIES.into_iter().zip(expected) {
         assert_eq!(read(write), expected, "{name}");

@@ -31,6 +31,9 @@ impl Seat<'_, '_> {
                 .iter()
                 .zip(reads)
                 .for_each(|(stream, partitions)| self.group.reading.joined(stream, partitions));
+            if self.group.state == GroupState::Stable {
+                self.log_reading(); // no generation follows
+            }
         }
         reply
     }

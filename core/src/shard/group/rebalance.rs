@@ -3,6 +3,7 @@
 use super::Seat;
 use crate::group::Initial;
 use crate::group::member::Waits;
+use crate::group::reading::Reading;
 use stele_model::group::{GroupRefusal, GroupState};
 
 impl Seat<'_, '_> {
@@ -133,7 +134,9 @@ impl Seat<'_, '_> {
         self.next_generation();
         self.group.protocol.clear();
         self.group.state = GroupState::Empty;
+        self.group.reading = Reading::default();
         self.log_generation();
+        self.log_reading();
         self.look_later();
     }
 

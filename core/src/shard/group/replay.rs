@@ -5,6 +5,7 @@ use super::{Mutant, Seat};
 use crate::group::Group;
 use crate::group::known::{Generation, Held, Profile};
 use crate::group::place::Places;
+use crate::group::reading::Reading;
 use crate::shard::Shard;
 use std::sync::Arc;
 use stele_model::id::{Now, QueueId};
@@ -30,6 +31,22 @@ impl Seat<'_, '_> {
         self.turn.log(Urgency::Urgent, |out| entry::put_member(out, home, &name, old, &profile));
         let taken = take_member(self.group, self.places, old, &profile, self.turn.now());
         assert!(taken.is_ok(), "I41: members of a stable group are those of its logged generation");
+    }
+
+    /// Logs which partitions the members read, unless that is known. It starts no commit: it stands before what it matters to, and what is lost
+    /// counts as read.
+    pub(super) fn log_reading(&mut self) {
+        let most = self.turn.journal.entry_bytes_max().saturating_sub(HEAD_BYTES + self.name.len());
+        let fits = self.group.reading.bytes() <= most;
+        let reading = if fits { self.group.reading.clone() } else { Reading::default() };
+        if !self.group.known.logged || reading == self.group.known.reading {
+            return;
+        }
+        let (home, name) = (self.home, Arc::clone(&self.name));
+        if !self.makes(Mutant::UnloggedReading) {
+            self.turn.log(Urgency::Rides, |out| entry::put_reading(out, home, &name, &reading));
+        }
+        self.group.known.reading = reading;
     }
 
     /// Logs positions, in as many entries as they need.
@@ -120,6 +137,7 @@ impl Shard {
             What::Member { old, profile } => {
                 take_member(group, places, &old, &Arc::new(profile), time)?;
             }
+            What::Reading(reading) => group.known.reading = reading,
             What::Positions(positions) => {
                 positions.iter().for_each(|position| take_position(group, places, position, time));
             }

@@ -1,8 +1,8 @@
 //! What is known of groups, in snapshots of the shard.
 //!
-//! One item for each home with its places, then one for each group. The layout stands in `docs/format-entries.md`.
+//! One item for each home with its places, then one for each group, and one for what that reads. The layout stands in `docs/format-entries.md`.
 
-use super::entry::{read_generation, write_generation};
+use super::entry::{read_generation, read_reading, write_generation, write_reading};
 use crate::group::known::{Held, KnownGroup};
 use crate::group::{Group, GroupNumber, Groups};
 use crate::shard::bytes::{Input, put_text};
@@ -32,6 +32,12 @@ impl Shelved for Group {
             out.put_u64_le(self.home.0);
             put_text(out, &self.name);
             put_known(out, &self.known);
+            if self.known.reading.iter().len() > 0 {
+                out.put_u8(READING);
+                out.put_u64_le(self.home.0);
+                put_text(out, &self.name);
+                write_reading(out, &self.known.reading);
+            }
         }
     }
 }
@@ -53,6 +59,8 @@ fn put_known(out: &mut Vec<u8>, known: &KnownGroup) {
 
 /// Kind of a home's or group's item.
 pub(in crate::shard) const GROUP: u8 = 3;
+/// Kind of the item behind a group's that says which partitions it reads.
+pub(in crate::shard) const READING: u8 = 13;
 
 /// Reads one item.
 pub(in crate::shard) fn read_home(groups: &mut Groups, input: &mut Input<'_>) -> Result<(), String> {
@@ -66,6 +74,16 @@ pub(in crate::shard) fn read_home(groups: &mut Groups, input: &mut Input<'_>) ->
     groups.make(home, &name);
     let Some((group, places)) = groups.find_mut(home, &name) else { return Ok(()) };
     restore(group, places, known)
+}
+
+/// Reads which partitions a group reads.
+pub(in crate::shard) fn read_group_reading(groups: &mut Groups, input: &mut Input<'_>) -> Result<(), String> {
+    let home = QueueId(input.u64("home")?);
+    let name = input.text("group")?;
+    let reading = read_reading(input)?;
+    let (group, _) = groups.find_mut(home, &name).ok_or_else(|| format!("has no group '{name}'"))?;
+    group.known.reading = reading;
+    Ok(())
 }
 
 fn restore(

@@ -101,6 +101,7 @@ impl Seat<'_, '_> {
         if let Some(streams) = self.group.roster.reads() {
             self.group.reading.keep(&streams);
         }
+        self.log_reading();
         self.look_later();
         for id in self.group.roster.ids() {
             if self.group.roster.get(id).is_some_and(|member| matches!(member.waits, Waits::Sync(_))) {
