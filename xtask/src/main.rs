@@ -12,6 +12,7 @@ mod command;
 mod conform;
 mod crossing;
 mod fuzz;
+mod guard;
 mod provision;
 mod step;
 mod suite;
@@ -55,8 +56,11 @@ enum Chore {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().chore) {
-        Ok(()) => ExitCode::SUCCESS,
+    let arguments = Arguments::parse();
+    let ended =
+        if guard::is_guarded() { run(arguments.chore).map(|()| ExitCode::SUCCESS) } else { guard::run() };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}"); // a finding, not a bug of ours: no backtrace
             ExitCode::FAILURE
