@@ -11,6 +11,7 @@ mod disk;
 mod kafka;
 mod latency;
 mod load;
+mod loopback;
 mod mirror;
 mod nats;
 mod perftest;

@@ -9,6 +9,7 @@ mod client;
 mod consume;
 mod crowd;
 mod flood;
+mod mirror;
 mod scenario;
 mod stream;
 mod wire;

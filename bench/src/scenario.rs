@@ -223,7 +223,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "prefetch-1",
         about: "a consumer with prefetch 1 drains a backlog of 1 KB persistent messages, acking each",
         main: Column::Rate,
-        aims: &[at_least(Column::Rate, 10.0)],
+        aims: &[Aim { column: Column::Rate, bound: Bound::RatioAtLeastOrLimit(10.0, Column::ClientShare) }],
         by_queue_kind: true,
         repeat: Repeat::Always,
         suits_mirror: false,

@@ -13,7 +13,7 @@ use super::client::Client;
 use super::flood::{self, Plan};
 use super::stream::{self, Stream, acknowledged};
 use super::wire::{self, Message, Op};
-use super::{Target, ask, consume, crowd};
+use super::{Target, ask, consume, crowd, mirror};
 use crate::report::{Aim, Bound, Column, Figures};
 use crate::scenario::{at_least, at_most, value};
 use crate::server::Sample;
@@ -99,6 +99,14 @@ const fn flood(publishers: usize, subscribers: usize, body_bytes: usize) -> Kind
 const FOUR_TIMES: &[Aim] = &[at_least(Column::Rate, 4.0)];
 const OWN_SYNC: &[Aim] = &[at_least(Column::Rate, 1.5)];
 const GROUP_COMMIT: &[Aim] = &[at_least(Column::Rate, 20.0)];
+/// The same aims where the client may be the limit.
+const MANY: &[Aim] = &[at_least_or_client(1.5)];
+const MANY_GROUP_COMMIT: &[Aim] = &[at_least_or_client(20.0)];
+const MANY_PUTS: &[Aim] = &[at_least_or_client(10.0)];
+
+const fn at_least_or_client(ratio: f64) -> Aim {
+    Aim { column: Column::Rate, bound: Bound::RatioAtLeastOrLimit(ratio, Column::ClientShare) }
+}
 
 const fn scenario(name: &'static str, about: &'static str, aims: &'static [Aim], kind: Kind) -> Scenario {
     Scenario { name, about, main: Column::Rate, aims, peer: Peer::Default, once: false, kind }
@@ -194,7 +202,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..scenario(
             "js-64-synced",
             "64 publishers with one under way each; both synced",
-            GROUP_COMMIT,
+            MANY_GROUP_COMMIT,
             Kind::Publish { connections: 64, window: 1 },
         )
     },
@@ -210,7 +218,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario(
         "js-64",
         "64 publishers with one under way each; stele synced, nats-server not",
-        OWN_SYNC,
+        MANY,
         Kind::Publish { connections: 64, window: 1 },
     ),
     scenario(
@@ -244,12 +252,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         once: true,
         peer: Peer::Synced,
-        ..scenario(
-            "kv-put-synced",
-            "64 clients put 128 B to random keys; both synced",
-            &[at_least(Column::Rate, 10.0)],
-            Kind::Put,
-        )
+        ..scenario("kv-put-synced", "64 clients put 128 B to random keys; both synced", MANY_PUTS, Kind::Put)
     },
     Scenario {
         once: true,
@@ -330,6 +333,14 @@ fn asked_figures(outcome: &ask::Outcome<Sample>, percentiles: (Column, Column)) 
     figures.set(percentiles.0, outcome.times.percentile_us(0.5));
     figures.set(percentiles.1, outcome.times.percentile_us(0.99));
     figures
+}
+
+/// What no server passes: many clients that publish one by one to who only answers.
+fn note_client(figures: &mut Figures, connections: usize) -> Result<()> {
+    let alone = mirror::ceiling(connections, SMALL_BYTES)?;
+    figures.set(Column::ClientRate, alone);
+    figures.set(Column::ClientShare, figures.get(Column::Rate).map(|rate| rate / alone));
+    Ok(())
 }
 
 /// A healthy pair alone, then beside one that never reads and must be cut.
@@ -504,6 +515,9 @@ fn publish(target: &Target<'_>, settings: &Settings, connections: usize, window:
     });
     let outcome = stream.finish(outcome)?;
     let mut figures = asked_figures(&outcome, (Column::ConfirmP50, Column::ConfirmP99));
+    if connections > 1 {
+        note_client(&mut figures, connections)?;
+    }
     let written = outcome.after.usage.written_bytes.saturating_sub(outcome.before.usage.written_bytes);
     figures.set(Column::DiskBytes, written as f64 / outcome.records as f64);
     Ok(figures)
@@ -570,7 +584,7 @@ fn keys(target: &Target<'_>, settings: &Settings, kind: &Kind) -> Result<Figures
         ensure!(message.body.len() == SMALL_BYTES, "a get is answered {}", stream::text(message));
         Ok(())
     };
-    let ask = |request: &ask::Request<'_>, check: &ask::Check<'_>| {
+    let ask = |request: &ask::Request<'_>, check: &ask::Check<'_>| -> Result<Figures> {
         let (warm_up, time) = (WARM_UP, settings.window());
         let plan = ask::Plan {
             address,
@@ -586,7 +600,10 @@ fn keys(target: &Target<'_>, settings: &Settings, kind: &Kind) -> Result<Figures
         Ok(asked_figures(&outcome, (Column::ReplyP50, Column::ReplyP99)))
     };
     let figures = filled.and_then(|()| match kind {
-        Kind::Put => ask(&put, &acknowledged),
+        Kind::Put => ask(&put, &acknowledged).and_then(|mut figures| {
+            note_client(&mut figures, CLIENTS)?;
+            Ok(figures)
+        }),
         Kind::Get => {
             let grown = (resident_bytes(target)? - before) / settings.keys as f64;
             let mut figures = ask(&get, &got)?;

@@ -6,6 +6,7 @@ use super::topology::Topology;
 use super::{Settings, Target};
 use crate::disk::Ceiling;
 use crate::load::{self, Consuming, Order, Outcome, Plan, Publishing, Sequence};
+use crate::loopback;
 use crate::report::{Column, Figures};
 use crate::server::Sample;
 
@@ -13,6 +14,11 @@ use crate::server::Sample;
 /// to end, and the check afterwards stays short. Large enough not to slow RabbitMQ 4.3 down, whose transient messages came through
 /// no faster with a million (2026-11-21, busy machine).
 pub(super) const BACKLOG_MAX: u64 = 200_000;
+
+/// The frame of an acknowledgement.
+const ACK_BYTES: usize = 21;
+/// What stands around the body of a delivery, about.
+const DELIVERY_HEAD_BYTES: usize = 100;
 
 /// Who publishes what to how many queues.
 #[derive(Clone, Copy)]
@@ -37,6 +43,11 @@ pub(super) fn run(shape: &Shape, target: &Target<'_>, settings: &Settings) -> Re
     let mut figures = figures(&outcome, shape.body_bytes);
     if let Some(ceiling) = ceiling {
         compare_with_disk(&mut figures, ceiling, shape);
+    }
+    if shape.consuming.prefetch == 1 {
+        let alone = loopback::round_trips(ACK_BYTES, DELIVERY_HEAD_BYTES + shape.body_bytes)?;
+        figures.set(Column::ClientRate, alone);
+        figures.set(Column::ClientShare, figures.get(Column::Rate).map(|rate| rate / alone));
     }
     Ok(figures)
 }
@@ -76,11 +87,7 @@ fn put_load(
             .collect(),
         consuming: shape.consuming,
         copies: u64::from(shape.copies),
-        backlog_max: if shape.order == Order::Together {
-            std::env::var("BL").ok().and_then(|v| v.parse().ok()).unwrap_or(BACKLOG_MAX)
-        } else {
-            u64::MAX
-        },
+        backlog_max: if shape.order == Order::Together { BACKLOG_MAX } else { u64::MAX },
         order: shape.order,
         seconds: settings.seconds,
     };

@@ -1,0 +1,160 @@
+//! A server that keeps nothing and acknowledges each publish at once: how many requests the generator gets answered at all, over loopback and on
+//! these cores.
+//!
+//! It runs beside the scenarios of many clients with one publish under way each. It understands what the generator says, trusts it, and lives as long as
+//! its connections. No part of it is Stele's.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags};
+
+use super::ask;
+use super::stream::acknowledged;
+use super::wire;
+use crate::wait;
+
+/// Threads among which connections are divided, as a server's would be on four cores.
+const CREWS: usize = 2;
+const WARM_UP: Duration = Duration::from_millis(200);
+const TIME: Duration = Duration::from_millis(800);
+const PATIENCE: Duration = Duration::from_millis(20);
+const READ_BYTES: usize = 16 << 10;
+const INFO: &[u8] =
+    b"INFO {\"server_id\":\"mirror\",\"version\":\"2.15.0\",\"headers\":true,\"max_payload\":1048576}\r\n";
+const ANSWER: &str = "{\"stream\":\"mirror\",\"seq\":1000000}";
+
+/// Publishes of so many bytes per second that are acknowledged at most, with so many connections that have one under way each.
+pub(crate) fn ceiling(connections: usize, body_bytes: usize) -> Result<f64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    // It ends with its connections. Their end is the generator's business, which sees it too.
+    let mirror = thread::spawn(move || -> Result<()> {
+        let mut crews: [Vec<Peer>; CREWS] = Default::default();
+        for n in 0..connections {
+            let (stream, _) = listener.accept()?;
+            crews[n % CREWS].push(Peer::greet(stream)?);
+        }
+        let crews = crews.map(|crew| thread::spawn(move || serve(crew)));
+        crews.into_iter().for_each(|crew| _ = crew.join());
+        Ok(())
+    });
+    let body = vec![b'x'; body_bytes];
+    let request = |out: &mut Vec<u8>, _: u64, reply: &[u8]| wire::publish(out, b"mirror", reply, &body);
+    let plan = ask::Plan {
+        address,
+        connections,
+        window: 1,
+        warm_up: WARM_UP,
+        time: TIME,
+        count_max: u64::MAX,
+        request: &request,
+        check: &acknowledged,
+    };
+    let outcome = ask::run(&plan, || Ok(()))?;
+    mirror.join().ok().context("the mirror panicked")??;
+    Ok(outcome.records as f64 / outcome.elapsed.as_secs_f64())
+}
+
+/// One connection.
+struct Peer {
+    stream: TcpStream,
+    input: Vec<u8>,
+    out: Vec<u8>,
+}
+
+/// Serves its connections until the last of them has ended.
+fn serve(mut peers: Vec<Peer>) -> Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
+    while !peers.is_empty() {
+        let mut sockets: Vec<_> = peers.iter().map(|peer| PollFd::new(&peer.stream, PollFlags::IN)).collect();
+        wait::poll(&mut sockets, PATIENCE, false)?;
+        let ready: Vec<bool> = sockets.iter().map(|socket| !socket.revents().is_empty()).collect();
+        let mut ready = ready.into_iter();
+        peers.retain_mut(|peer| !ready.next().unwrap_or(false) || peer.turn(&mut buffer).unwrap_or(false));
+    }
+    Ok(())
+}
+
+impl Peer {
+    /// Takes the handshake: before all are there, nobody publishes.
+    fn greet(mut stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.write_all(INFO)?;
+        let mut peer = Self { stream, input: Vec::new(), out: Vec::new() };
+        let mut buffer = vec![0; READ_BYTES];
+        // One ping is behind CONNECT, one behind SUB.
+        for _ in 0..2 {
+            while peer.out.is_empty() {
+                let bytes = peer.stream.read(&mut buffer)?;
+                anyhow::ensure!(bytes > 0, "a client that does not say who it is");
+                peer.input.extend(&buffer[..bytes]);
+                peer.answer()?;
+            }
+            peer.flush()?;
+        }
+        peer.stream.set_nonblocking(true)?;
+        Ok(peer)
+    }
+
+    /// Reads once and answers; `false`: the connection has ended.
+    fn turn(&mut self, buffer: &mut [u8]) -> Result<bool> {
+        match self.stream.read(buffer) {
+            Ok(0) => return Ok(false),
+            Ok(bytes) => self.input.extend(&buffer[..bytes]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.answer()?;
+        self.flush()?;
+        Ok(true)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.stream.write_all(&self.out)?;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Answers what has come whole.
+    fn answer(&mut self) -> Result<()> {
+        let mut used = 0;
+        while let Some(end) = self.input[used..].windows(2).position(|bytes| bytes == b"\r\n") {
+            let line = &self.input[used..used + end];
+            let (mut next, words) = (used + end + 2, line.split(|byte| *byte == b' ').collect::<Vec<_>>());
+            match words[..] {
+                [b"PUB", _, reply, bytes] => {
+                    next += std::str::from_utf8(bytes)?.parse::<usize>()? + 2;
+                    if next > self.input.len() {
+                        break;
+                    }
+                    write!(
+                        self.out,
+                        "MSG {} 1 {}\r\n{ANSWER}\r\n",
+                        String::from_utf8_lossy(reply),
+                        ANSWER.len()
+                    )?;
+                }
+                [b"PING"] => self.out.extend(b"PONG\r\n"),
+                // CONNECT, SUB, PONG.
+                _ => {}
+            }
+            used = next;
+        }
+        self.input.drain(..used);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_publish_is_acknowledged() {
+        assert!(ceiling(3, 128).unwrap() > 0.0);
+    }
+}
