@@ -123,6 +123,8 @@ pub struct ShareSettings {
     pub memory: bool,
     /// It is read by [`Push`]; `None`: by [`Pull`].
     pub push: Option<PushSettings>,
+    /// Of how many of a hundred accepted deliveries listeners are told ([`ShareEvent::Accepted`]); with [`SettlePolicy::Explicit`] only.
+    pub sampled_percent: u8,
     /// As the client wrote it, in its dialect's bytes. Never interpreted. At most [`ARGUMENTS_BYTES_MAX`].
     pub arguments: Bytes,
 }
@@ -159,6 +161,7 @@ impl Default for ShareSettings {
             durable: true,
             memory: false,
             push: None,
+            sampled_percent: 0,
             arguments: Bytes::new(),
         }
     }
@@ -553,6 +556,17 @@ pub enum ShareEvent {
         deliveries: u32,
         /// Why, as the client said.
         reason: String,
+    },
+    /// A taker has accepted a record, and that was sampled ([`ShareSettings::sampled_percent`]).
+    Accepted {
+        /// Which.
+        position: Position,
+        /// Number of its first delivery.
+        sequence: u64,
+        /// How often it was delivered.
+        deliveries: u32,
+        /// How long it took since its last delivery, or since its lease began anew.
+        took_us: u64,
     },
     /// A taker has released a record.
     Released {

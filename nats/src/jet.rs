@@ -9,6 +9,7 @@
 pub mod ack;
 pub mod advisory;
 pub mod api;
+pub mod audit;
 pub mod consumer;
 pub mod consumer_check;
 pub mod error;

@@ -65,6 +65,7 @@ pub struct Connection {
     subscriptions: Subscriptions,
     partial: Partial,
     pings: Pings,
+    came: Now,
     /// When it must have said who it is.
     login_due: Option<Now>,
     /// It was told which account it is in.
@@ -117,6 +118,7 @@ impl Connection {
             traffic: Traffic::default(),
             arrival,
             phase: Phase::Greeted,
+            came: now,
             options: Options::default(),
             name: String::new(),
             partial: Partial::default(),
@@ -337,8 +339,8 @@ impl Session for Connection {
                 self.jet.shared(&news);
                 self.jet.flush(out);
             }
-            // A client's session watches nothing.
-            Wake::Interest { .. } | Wake::Echo(_) => {}
+            Wake::Interest { is_there, .. } => self.jet.listened(is_there),
+            Wake::Echo(_) => {}
         }
     }
 

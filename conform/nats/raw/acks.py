@@ -230,3 +230,21 @@ def pending_after_a_restart(rig):
     place = rig.place(stream)
     again = rig.pull(stream, batch=3, expires=8_000_000_000).messages(3)
     return [place[0:2], sorted(bodies(again))]
+
+
+@case
+def redelivery_is_sampled(rig):
+    stream, wire = rig.stream(), rig.wire()
+    wire.subscribe(f"$JS.EVENT.METRIC.CONSUMER.ACK.{stream}.>", "1")
+    wire.until_pong()
+    fill(rig, stream, 2)
+    rig.consumer(stream, sample_freq="100%")
+    rig.consumer(stream, "unsampled")
+    rig.ack(rig.next(stream, "unsampled"))
+    rig.ack(rig.next(stream), "-NAK")
+    rig.ack(rig.next(stream))
+    rig.ack(rig.next(stream), "+TERM")
+    rig.put(f"{stream}.a", "last")
+    rig.ack(rig.next(stream))
+    found = [json.loads(message.body) for message in wire.messages(2)]
+    return [[sample["stream_seq"], sample["deliveries"], sample["ack_time"] >= 0] for sample in found]

@@ -211,3 +211,28 @@ def advisories_of_definitions(rig):
         message = wire.message()
         found[message.subject] = json.loads(message.body)
     return {subject: {field: value for field, value in rig.plain(found[subject]).items() if field != "timestamp"} for subject in wanted}
+
+
+@case
+def api_is_audited(rig):
+    wire, stream = rig.wire(), rig.name()
+    wire.subscribe("$JS.EVENT.ADVISORY.API", "1")
+    wire.until_pong()
+    rig.stream()
+    rig.info(stream)
+    rig.api(f"STREAM.INFO.{stream}x")
+    rig.api("STREAM.NAMES", {"subject": f"{stream}.a"})
+    rig.api(f"STREAM.CREATE.{stream}", "{")
+    rig.put(f"{stream}.a", "body")
+    rig.consumer(stream)
+    rig.next(stream)
+    rig.api(f"STREAM.MSG.GET.{stream}", {"seq": 1})
+    rig.api(f"STREAM.MSG.GET.{stream}", {"seq": 9})
+    rig.request(f"$JS.API.DIRECT.GET.{stream}", '{"seq":1}')
+    rig.api(f"CONSUMER.RESET.{stream}.c")
+    rig.api(f"CONSUMER.INFO.{stream}.c")
+    rig.api(f"CONSUMER.DELETE.{stream}.c")
+    rig.api(f"STREAM.PURGE.{stream}")
+    found = [json.loads(message.body) for message in wire.messages(10)]
+    told = [[audit["subject"].removeprefix("$JS.API."), audit.get("request"), json.loads(audit["response"])["type"].removeprefix("io.nats.jetstream.api.v1."), verdict(json.loads(audit["response"]))[:2]] for audit in found]
+    return {"told": told, "names": sorted(found[0]), "type": found[0]["type"], "who": [found[0]["client"][name] for name in ("host", "acc", "kind", "client_type")], "one server": found[0]["server"] == found[0]["client"]["server"]}

@@ -49,6 +49,11 @@ impl Slot {
         self.rested.then_some(self.until)
     }
 
+    /// When its lease of `lease_us` began; the end of time, if it was before a restart.
+    pub(crate) fn leased_at(&self, lease_us: u64) -> Now {
+        Now(if self.until == NEVER { NEVER.0 } else { self.until.0.saturating_sub(lease_us) })
+    }
+
     fn waits(&self) -> bool {
         self.state != State::Ready
     }

@@ -1,14 +1,14 @@
 //! Groups over streams that tell their records apart: by subject, by the last of each, and by what is settled.
 
-use crate::rig::{PARTITION, Rig, ends, got, positions, want};
+use crate::rig::{PARTITION, Rig, ends, events, got, positions, want};
 use bytes::BytesMut;
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, Position};
 use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::shard::ShardOp;
 use stele_model::share::{
-    Expect, PullEnd, PullWant, Reached, SettlePolicy, ShareAnswer, ShareHow, ShareRefusal, ShareSettings,
-    ShareStart, ShareVerb,
+    Expect, PullEnd, PullWant, Reached, SettlePolicy, ShareAnswer, ShareEvent, ShareHow, ShareRefusal,
+    ShareSettings, ShareStart, ShareVerb,
 };
 use stele_model::stream::records::{PurgeOf, RecordSettings, RecordsAsk, Retention, ShardRecords};
 use stele_model::subject::Pattern;
@@ -137,6 +137,28 @@ fn a_purge_counts_as_delivered_and_settled_also_after_a_restart() {
         rig.restart();
     }
     assert_eq!(got(&rig.pull(2, want(9))), [(2, 4, 1, 3, 0)]);
+}
+
+#[test]
+fn accepted_deliveries_are_sampled_as_often_as_the_group_says() {
+    for (percent, settle, likely) in [
+        (100, SettlePolicy::Explicit, 1000..1001),
+        (10, SettlePolicy::Explicit, 50..150),
+        (0, SettlePolicy::Explicit, 0..1),
+        (100, SettlePolicy::All, 0..1),
+    ] {
+        let settings = ShareSettings { sampled_percent: percent, settle, ..ShareSettings::default() };
+        let mut rig = Rig::with(settings);
+        rig.listen();
+        (0..10).for_each(|_| _ = rig.append(100));
+        rig.pull(1, want(1000));
+        rig.pass_ms(5);
+        let told = events(&rig.accept(&(0..1000).collect::<Vec<_>>()));
+        assert!(likely.contains(&told.len()), "{percent} {settle:?}: {}", told.len());
+        let took =
+            |event: &ShareEvent| matches!(event, ShareEvent::Accepted { deliveries: 1, took_us: 5000, .. });
+        assert!(told.iter().all(took), "{told:?}");
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
-//! What is told to whoever listens to `$JS.EVENT.ADVISORY.>`: streams and consumers that came, changed or went, and messages given up.
+//! What is told to whoever listens to `$JS.EVENT.>`: streams and consumers that came, changed or went, messages given up, how long
+//! acknowledgements took, and what was asked of the API.
 
 use super::time::Time;
 use serde::Serialize;
 
 /// What all of these subjects begin with.
 pub const PREFIX: &str = "$JS.EVENT.ADVISORY.";
+/// What the subjects of measurements begin with.
+pub const METRICS: &str = "$JS.EVENT.METRIC.";
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,13 @@ pub enum Event {
     MaxDeliveries(Delivered),
     /// A message was refused, for now.
     Naked(Delivered),
+    /// A message was acknowledged, and that was sampled.
+    Acknowledged {
+        /// Which.
+        message: Delivered,
+        /// How long that took since its delivery, nanoseconds.
+        took_nanos: u64,
+    },
     /// A message was refused for ever.
     Terminated {
         /// Which.
@@ -98,6 +108,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    ack_time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     deliveries: Option<u64>,
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'a str,
@@ -114,6 +126,7 @@ impl Advisory<'_> {
             Event::Paused { .. } => format!("{PREFIX}CONSUMER.PAUSE.{stream}.{consumer}"),
             Event::MaxDeliveries(_) => format!("{PREFIX}CONSUMER.MAX_DELIVERIES.{stream}.{consumer}"),
             Event::Naked(_) => format!("{PREFIX}CONSUMER.MSG_NAKED.{stream}.{consumer}"),
+            Event::Acknowledged { .. } => format!("{METRICS}CONSUMER.ACK.{stream}.{consumer}"),
             Event::Terminated { .. } => format!("{PREFIX}CONSUMER.MSG_TERMINATED.{stream}.{consumer}"),
         }
     }
@@ -127,10 +140,12 @@ impl Advisory<'_> {
             Event::Paused { .. } => "consumer_pause",
             Event::MaxDeliveries(_) => "max_deliver",
             Event::Naked(_) => "nak",
+            Event::Acknowledged { .. } => "consumer_ack",
             Event::Terminated { .. } => "terminated",
         };
+        let family = if matches!(self.event, Event::Acknowledged { .. }) { "metric" } else { "advisory" };
         let mut body = Body {
-            r#type: format!("io.nats.jetstream.advisory.v1.{kind}"),
+            r#type: format!("io.nats.jetstream.{family}.v1.{kind}"),
             id: &self.id,
             timestamp: self.at,
             stream: self.stream,
@@ -140,6 +155,7 @@ impl Advisory<'_> {
             pause_until: None,
             consumer_seq: None,
             stream_seq: None,
+            ack_time: None,
             deliveries: None,
             reason: "",
         };
@@ -152,13 +168,17 @@ impl Advisory<'_> {
             Event::MaxDeliveries(message) => {
                 (body.stream_seq, body.deliveries) = (Some(message.stream_seq), Some(message.deliveries));
             }
-            Event::Naked(message) | Event::Terminated { message, .. } => {
+            Event::Naked(message)
+            | Event::Terminated { message, .. }
+            | Event::Acknowledged { message, .. } => {
                 body.consumer_seq = Some(message.consumer_seq);
                 (body.stream_seq, body.deliveries) = (Some(message.stream_seq), Some(message.deliveries));
             }
         }
-        if let Event::Terminated { reason, .. } = &self.event {
-            body.reason = reason;
+        match &self.event {
+            Event::Terminated { reason, .. } => body.reason = reason,
+            Event::Acknowledged { took_nanos, .. } => body.ack_time = Some(*took_nanos),
+            _ => {}
         }
         serde_json::to_vec(&body).expect("an advisory is a map with names")
     }
@@ -180,5 +200,10 @@ mod tests {
             "stream": "S", "consumer": "C", "consumer_seq": 7, "stream_seq": 4, "deliveries": 3, "reason": "broken",
         });
         assert_eq!(body, expected);
+        let event = Event::Acknowledged { message, took_nanos: 9000 };
+        let sample = Advisory { event, ..advisory };
+        assert_eq!(sample.subject(), "$JS.EVENT.METRIC.CONSUMER.ACK.S.C");
+        let expected = r#"{"type":"io.nats.jetstream.metric.v1.consumer_ack","id":"x","timestamp":"0001-01-01T00:00:00Z","stream":"S","consumer":"C","consumer_seq":7,"stream_seq":4,"ack_time":9000,"deliveries":3}"#;
+        assert_eq!(String::from_utf8(sample.body()).unwrap(), expected);
     }
 }

@@ -372,6 +372,7 @@ impl PushService {
             ShareEvent::Paused { .. }
             | ShareEvent::Exhausted { .. }
             | ShareEvent::Terminated { .. }
+            | ShareEvent::Accepted { .. }
             | ShareEvent::Released { .. } => {}
         }
         let id = format!("{:x}.{:x}", event.at.0, self.number());
@@ -413,6 +414,10 @@ fn told(what: &ShareEvent) -> advisory::Event {
         ShareEvent::Terminated { position, sequence, deliveries, reason } => advisory::Event::Terminated {
             message: message(*position, *sequence, *deliveries),
             reason: reason.clone(),
+        },
+        ShareEvent::Accepted { position, sequence, deliveries, took_us } => advisory::Event::Acknowledged {
+            message: message(*position, *sequence, *deliveries),
+            took_nanos: took_us * 1000,
         },
         ShareEvent::Released { position, sequence, deliveries } => {
             advisory::Event::Naked(message(*position, *sequence, *deliveries))

@@ -20,6 +20,7 @@ mod streams;
 use super::ack;
 use super::advisory::{Action, Advisory, Event};
 use super::api::{self, Api};
+use super::audit::{self, Asked, Client, Listening};
 use super::error::{ApiError, Code};
 use super::limits::Limits;
 use super::outgoing::Outgoing;
@@ -59,6 +60,9 @@ pub struct Jet {
     settling: BTreeMap<u64, Bytes>,
     counts: Counts,
     limits: Limits,
+    /// Who the client is, once it has asked for something; `None`: nobody hears what is asked.
+    client: Option<Box<Client>>,
+    listening: Listening,
     desk: Desk,
 }
 
@@ -234,13 +238,33 @@ impl Jet {
             settling: BTreeMap::new(),
             counts: Counts::default(),
             limits: Limits::default(),
+            client: None,
+            listening: Listening::default(),
             desk: Desk::default(),
         }
     }
 
-    /// What the client's account may have, once that is known.
-    pub fn limit(&mut self, limits: Limits) {
+    /// What the client's account may have, once that is known. It may be another account than before.
+    pub fn admit(&mut self, limits: Limits) {
         self.limits = limits;
+        self.client = None;
+        self.listening.moves();
+    }
+
+    /// Whether it does not know who asks.
+    #[must_use]
+    pub fn is_strange(&self) -> bool {
+        self.client.is_none()
+    }
+
+    /// Who asks.
+    pub fn introduce(&mut self, client: Client) {
+        self.client = Some(Box::new(client));
+    }
+
+    /// Somebody listens to what is asked of the API, or nobody does any more.
+    pub fn listened(&mut self, is_there: bool) {
+        self.listening.seen(is_there);
     }
 
     /// Whether a message to this subject is a request or an acknowledgement, which only [`Self::receive`] sees.
@@ -273,6 +297,9 @@ impl Jet {
             return self.pull(consumer, is_beyond, message.reply, message.body);
         }
         self.counts.total += 1;
+        if self.client.is_some() {
+            self.listening.asked();
+        }
         let request = Request {
             subject: subject.to_owned(),
             reply: Bytes::copy_from_slice(message.reply),
@@ -316,6 +343,7 @@ impl Jet {
             }
             Ok(Step::Json(body)) => {
                 self.desk.say(&request.reply, b"", &body);
+                self.audit(now, &api, &request, (&body, false));
                 if let Some((stream, action)) = changed(&api, &stages) {
                     self.advise(now, stream, action);
                 }
@@ -332,7 +360,19 @@ impl Jet {
                 self.counts.errors += 1;
                 let body = reply::answer(&api, &Err::<(), _>(error));
                 self.desk.say(&request.reply, b"", &body);
+                self.audit(now, &api, &request, (&body, true));
             }
+        }
+    }
+
+    /// Tells whoever listens what was asked and answered.
+    fn audit(&mut self, now: Now, api: &Api<'_>, request: &Request, (response, refused): (&[u8], bool)) {
+        let Some(client) = self.client.as_ref().filter(|_| self.listening.perhaps()) else { return };
+        if audit::is_told(api, refused) {
+            let id = self.numbers.name();
+            let asked = Asked { subject: &request.subject, request: &request.body, response };
+            let body = client.body(&id, Time::from(now), &asked);
+            self.desk.say(audit::SUBJECT.as_bytes(), b"", &body);
         }
     }
 
@@ -374,6 +414,8 @@ impl Jet {
     /// Hands over what has come together since the last time.
     pub fn flush(&mut self, out: &mut Outbox) {
         self.flush_settles();
+        let items = out.live.items.len() as u32;
+        out.live.interest.extend(self.listening.take_changes().map(|change| (items, change)));
         let ticket = self.numbers.next();
         self.desk.flush(out, ticket);
     }

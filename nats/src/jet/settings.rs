@@ -248,8 +248,15 @@ pub fn of_consumer(config: &ConsumerConfig) -> ShareSettings {
             heartbeat_us: us(config.idle_heartbeat),
             rate_bytes_max: (config.rate_limit_bps > 0).then(|| (config.rate_limit_bps / 8).max(1)),
         }),
+        sampled_percent: sampled_percent(&config.sample_freq),
         arguments: Bytes::from(json),
     }
+}
+
+/// The percentage that is written, at most a hundred.
+fn sampled_percent(written: &str) -> u8 {
+    let percent = written.strip_suffix('%').unwrap_or(written).parse().unwrap_or(0);
+    u32::min(percent, 100) as u8
 }
 
 /// The time in microseconds; the Unix epoch for what was before it.

@@ -4,6 +4,8 @@ use super::{Connection, OPEN, Phase};
 use crate::codec::Violation;
 use crate::codec::info::Info;
 use crate::codec::options::Options;
+use crate::jet::audit::Client;
+use crate::jet::time::Time;
 use crate::profile::VERSION;
 use stele_model::id::Now;
 use stele_model::outcome::Outcome;
@@ -120,7 +122,8 @@ impl Connection {
         }
         self.phase = Phase::Ready;
         self.login_due = None;
-        self.jet.limit(self.profile.accounts.get(&self.namespace).copied().unwrap_or_default());
+        let limits = self.profile.accounts.get(&self.namespace).copied().unwrap_or_default();
+        self.jet.admit(limits);
         let Options { protocol, headers, no_responders, .. } = self.options;
         if !(0..=PROTOCOL_MAX).contains(&protocol) {
             return self.close(Some("invalid client protocol"), "the client asks for another protocol", out);
@@ -131,6 +134,26 @@ impl Connection {
         }
         if self.connected {
             self.ok(out);
+        }
+    }
+}
+
+impl Connection {
+    /// Who this is, to those who listen to what is asked of JetStream.
+    pub(super) fn audited(&self) -> Client {
+        let Options { name, lang, version, user, .. } = &self.options;
+        Client {
+            start: Time::from(self.came),
+            host: self.arrival.ip.clone(),
+            id: self.arrival.client_id,
+            acc: self.account().to_owned(),
+            user: user.clone().unwrap_or_default(),
+            name: name.clone(),
+            lang: lang.clone(),
+            ver: version.clone(),
+            server: self.profile.server_name.clone(),
+            kind: "Client",
+            client_type: "nats",
         }
     }
 }

@@ -42,6 +42,10 @@ impl Connection {
         // Whatever the server itself takes begins so.
         let is_ours = text.first() == Some(&b'$');
         if is_ours && self.profile.jetstream && Jet::takes(text) {
+            if self.jet.is_strange() {
+                let client = self.audited();
+                self.jet.introduce(client);
+            }
             return self.jet.receive(now, &message);
         }
         let terms = Jet::terms(&message);

@@ -27,6 +27,7 @@ fn settings() -> ShareSettings {
         durable: true,
         memory: false,
         push: Some(PushSettings { heartbeat_us: Some(13), rate_bytes_max: Some(14) }),
+        sampled_percent: 0,
         arguments: Bytes::from_static(b"{}"),
     }
 }
@@ -121,9 +122,12 @@ fn entries_come_back_as_they_were_written() {
     put_moving(&mut out, &unlogged);
     assert_eq!(parse(&out), Ok(ShareEntry::Moving(Box::new(unlogged))));
     let plain = Put { settings: ShareSettings::default(), ..put() };
-    let mut out = Vec::new();
-    put_put(&mut out, &plain);
-    assert_eq!(parse(&out), Ok(ShareEntry::Put(Box::new(plain))));
+    let sampled = Put { settings: ShareSettings { sampled_percent: 15, ..settings() }, ..put() };
+    for put in [plain, sampled] {
+        let mut out = Vec::new();
+        put_put(&mut out, &put);
+        assert_eq!(parse(&out), Ok(ShareEntry::Put(Box::new(put))));
+    }
 }
 
 proptest! {

@@ -106,7 +106,11 @@ impl Shard {
             settling.count += held.count as u64;
             let awaited = settling.answer.is_some();
             match &how {
-                ShareHow::Accept => self.end_share(number, Ended::Accepted, &held.runs, awaited, turn),
+                ShareHow::Accept => {
+                    let samples = self.samples(number, &held.runs, now);
+                    self.end_share(number, Ended::Accepted, &held.runs, awaited, turn);
+                    self.tell_samples(number, samples, turn);
+                }
                 ShareHow::Terminate { reason } => {
                     let slots = self.told_slots(number, &held.runs);
                     let why = ShareDeath::Terminated { reason: short(reason) };
@@ -218,6 +222,29 @@ impl Shard {
         }
     }
 
+    /// What listeners are told of accepted deliveries: mostly nothing.
+    fn samples(&self, number: ShareNumber, runs: &[Run], now: Now) -> Vec<ShareEvent> {
+        let Some(share) = self.shares.groups.get(&number) else { return Vec::new() };
+        let settings = &share.settings;
+        if settings.sampled_percent == 0 || settings.settle != SettlePolicy::Explicit {
+            return Vec::new();
+        }
+        let slots = self.told_slots(number, runs).into_iter();
+        let drawn = slots.filter(|(_, slot)| drawn(slot.sequence) < settings.sampled_percent);
+        let sample = |(position, slot): (Position, Slot)| {
+            let Slot { sequence, deliveries, .. } = slot;
+            let took_us = now.0.saturating_sub(slot.leased_at(settings.lease_of(deliveries)).0);
+            ShareEvent::Accepted { position, sequence, deliveries, took_us }
+        };
+        drawn.map(sample).collect()
+    }
+
+    fn tell_samples(&self, number: ShareNumber, samples: Vec<ShareEvent>, turn: &mut Turn<'_>) {
+        let Some(share) = self.shares.groups.get(&number) else { return };
+        let (after, now) = (turn.journal.tail(), turn.now());
+        samples.into_iter().for_each(|sample| self.tell(share, after, now, || sample, turn));
+    }
+
     /// What listeners are told of; nothing if there are none.
     fn told_slots(&self, number: ShareNumber, runs: &[Run]) -> Vec<(Position, Slot)> {
         match self.shares.groups.get(&number) {
@@ -225,6 +252,12 @@ impl Shard {
             _ => Vec::new(),
         }
     }
+}
+
+/// A number below a hundred that looks as if it was drawn, and is the same in every run.
+fn drawn(sequence: u64) -> u8 {
+    let mixed = sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u8 % 100
 }
 
 /// As much of a reason as is kept.

@@ -28,6 +28,8 @@ const DEAD_LETTER_KEY: u16 = 1 << 12;
 const PUSH: u16 = 1 << 13;
 const HEARTBEAT: u16 = 1 << 14;
 const RATE: u16 = 1 << 15;
+/// Beside the settle policy.
+const SAMPLED: u8 = 1 << 7;
 
 pub(super) fn put(out: &mut Vec<u8>, of: &ShareSettings) {
     let bit = |is: bool, bit: u16| if is { bit } else { 0 };
@@ -51,11 +53,12 @@ pub(super) fn put(out: &mut Vec<u8>, of: &ShareSettings) {
             | bit(of.push.is_some_and(|push| push.rate_bytes_max.is_some()), RATE),
     );
     put_start(out, of.start);
-    out.put_u8(match of.settle {
+    let settle = match of.settle {
         SettlePolicy::None => 1,
         SettlePolicy::All => 2,
         SettlePolicy::Explicit => 3,
-    });
+    };
+    out.put_u8(if of.sampled_percent > 0 { settle | SAMPLED } else { settle });
     out.put_u64_le(of.lease_us);
     out.put_u32_le(of.waiting_max);
     out.put_u16_le(of.filters.len() as u16);
@@ -80,6 +83,9 @@ pub(super) fn put(out: &mut Vec<u8>, of: &ShareSettings) {
     }
     out.put_u32_le(of.arguments.len() as u32);
     out.put_slice(&of.arguments);
+    if of.sampled_percent > 0 {
+        out.put_u8(of.sampled_percent);
+    }
 }
 
 fn put_start(out: &mut Vec<u8>, start: ShareStart) {
@@ -112,7 +118,8 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<ShareSettings, String> {
     let flags = input.u16("settings")?;
     let is = |bit: u16| flags & bit != 0;
     let start = read_start(input)?;
-    let settle = match input.u8("settle policy")? {
+    let policy = input.u8("settle policy")?;
+    let settle = match policy & !SAMPLED {
         1 => SettlePolicy::None,
         2 => SettlePolicy::All,
         3 => SettlePolicy::Explicit,
@@ -138,6 +145,8 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<ShareSettings, String> {
     if len > ARGUMENTS_BYTES_MAX {
         return Err(format!("has a group with {len} bytes of arguments"));
     }
+    let arguments = Bytes::copy_from_slice(input.bytes(len, "arguments")?);
+    let sampled_percent = if policy & SAMPLED == 0 { 0 } else { input.u8("samples")? };
     Ok(ShareSettings {
         filters,
         start,
@@ -158,7 +167,8 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<ShareSettings, String> {
         durable: is(DURABLE),
         memory: is(MEMORY),
         push: is(PUSH).then_some(push),
-        arguments: Bytes::copy_from_slice(input.bytes(len, "arguments")?),
+        sampled_percent,
+        arguments,
     })
 }
 
