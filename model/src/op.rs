@@ -124,7 +124,8 @@ pub enum Op {
     TakerCredit(Vec<TakerCredit>),
     /// End deliveries of shared groups. Answer, if awaited: `Done::Share`.
     SettleShares(ShareSettles),
-    /// Tell this session what happens to the shared groups of its namespace ([`crate::share::ShareNews::Event`]), and what its streams
+    /// Tell this session what happens to the shared groups of its namespace ([`crate::share::ShareNews::Event`]), which bundles of records
+    /// came to nothing ([`crate::share::ShareNews::Abandoned`]), and what its streams
     /// store and tell of ([`crate::outcome::Wake::Echo`]), or do not any more. No answer.
     ShareListen {
         /// Tell.

@@ -17,6 +17,7 @@
 use crate::id::{Call, HubId, NamespaceId, Now, Position, QueueId, SessionId, SubscriptionId};
 use crate::queue::DeadLetter;
 use crate::settle::Run;
+use crate::stream::records::BundleAbandoned;
 use crate::stream::{Found, FoundRecords, PartitionRef, PartitionSpec};
 use crate::subject::Pattern;
 use bytes::Bytes;
@@ -409,6 +410,8 @@ pub enum ShareNews {
     },
     /// Something happened to a group; see [`crate::op::Op::ShareListen`].
     Event(ShareHappened),
+    /// A bundle of records came to nothing; told to the same listeners.
+    Abandoned(BundleAbandoned),
 }
 
 /// Records for one taker.

@@ -1,5 +1,7 @@
 """Batches that are stored whole or not at all, and what is stored and published under other subjects."""
 
+import json
+
 from rig import case
 
 
@@ -15,8 +17,6 @@ def batch(rig, stream, *messages, ends="1", name="b", **first):
 
 
 def last(answers):
-    import json
-
     return json.loads(answers[-1]) if answers[-1] else ""
 
 
@@ -107,3 +107,26 @@ def republished_under_the_stored_subject(rig):
     rig.put(f"{stream}.a.b", "x")
     found = wire.messages(1)[0]
     return [found.subject, found.headers["Nats-Subject"].strip(), found.body]
+
+
+@case
+def abandoned_batches_are_told(rig):
+    stream, wire = rig.stream(allow_atomic=True), rig.wire()
+    wire.subscribe(f"$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}", "1")
+    wire.until_pong()
+
+    def part(name, sequence, **headers):
+        headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(sequence), **{f"Nats-Batch-{key}": value for key, value in headers.items()}}
+        return rig.request(f"{stream}.a", "", headers).body
+
+    part("unknown", 2)
+    part("gap", 1)
+    part("gap", 3)
+    part("nothing", 1, Commit="eob")
+    part("bad", 1)
+    part("bad", 2, Commit="bad")
+    part("refused", 1)
+    rig.request(f"{stream}.a", "", {"Nats-Batch-Id": "refused", "Nats-Batch-Sequence": "2", "Nats-Batch-Commit": "1", "Nats-Expected-Last-Sequence": "9"})
+    for number in range(1, 1002):
+        part("large", number)
+    return [json.loads(message.body) for message in wire.messages(3)]

@@ -127,10 +127,13 @@ impl Shard {
         let Some(partition) = self.streams.partitions.get(&share.partition) else { return };
         let (partition, group) = (Arc::clone(&partition.spec), Arc::clone(&share.name));
         let happened = ShareHappened { partition, group, at, what: what() };
+        self.tell_listeners(after, &ShareNews::Event(happened), turn);
+    }
+
+    pub(super) fn tell_listeners(&self, after: Lsn, news: &ShareNews, turn: &mut Turn<'_>) {
         for session in &self.shares.listeners {
             let to = SubscriptionId { session: *session, number: 0 };
-            let what = ShareEffect::Say(ShareNews::Event(happened.clone()));
-            turn.say(after, ShardEffect::Shared { to, what });
+            turn.say(after, ShardEffect::Shared { to, what: ShareEffect::Say(news.clone()) });
         }
     }
 

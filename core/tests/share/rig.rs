@@ -14,7 +14,7 @@ use stele_model::share::{
     Expect, PullEnd, PullWant, ShardSettle, ShardSettles, ShardShare, ShardTake, ShareAnswer, ShareEffect,
     ShareEvent, ShareHow, ShareInfo, ShareNews, ShareRefusal, ShareSettings, ShareVerb, Take,
 };
-use stele_model::stream::records::{RecordSettings, RecordsAsk, ShardRecords};
+use stele_model::stream::records::{Abandoned, RecordSettings, RecordsAsk, ShardRecords};
 use stele_model::stream::{Batch, Format, PartitionSpec, ShardAppend, StreamSettings};
 
 pub(crate) const PARTITION: QueueId = QueueId(1);
@@ -244,6 +244,17 @@ pub(crate) fn ends(said: &Said) -> Vec<(u64, PullEnd)> {
 pub(crate) fn events(said: &Said) -> Vec<ShareEvent> {
     let each = said.iter().filter_map(|(_, effect)| match effect {
         ShardEffect::Shared { what: ShareEffect::Say(ShareNews::Event(of)), .. } => Some(of.what.clone()),
+        _ => None,
+    });
+    each.collect()
+}
+
+/// Bundles that listeners heard were abandoned.
+pub(crate) fn abandoned(said: &Said) -> Vec<(Bytes, Abandoned)> {
+    let each = said.iter().filter_map(|(_, effect)| match effect {
+        ShardEffect::Shared { what: ShareEffect::Say(ShareNews::Abandoned(of)), .. } => {
+            Some((of.bundle.clone(), of.why))
+        }
         _ => None,
     });
     each.collect()

@@ -1,7 +1,7 @@
 //! Groups over streams that tell their records apart: by subject, by the last of each, and by what is settled.
 
-use crate::rig::{PARTITION, Rig, ends, events, got, positions, want};
-use bytes::BytesMut;
+use crate::rig::{PARTITION, Rig, abandoned, ends, events, got, positions, want};
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, Position};
 use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
@@ -10,7 +10,9 @@ use stele_model::share::{
     Expect, PullEnd, PullWant, Reached, SettlePolicy, ShareAnswer, ShareEvent, ShareHow, ShareRefusal,
     ShareSettings, ShareStart, ShareVerb,
 };
-use stele_model::stream::records::{PurgeOf, RecordSettings, RecordsAsk, Retention, ShardRecords};
+use stele_model::stream::records::{
+    Abandoned, BundleEnd, BundleTerms, PurgeOf, RecordSettings, RecordsAsk, Retention, ShardRecords, Terms,
+};
 use stele_model::subject::Pattern;
 use stele_record::{Draft, Origin};
 
@@ -19,6 +21,11 @@ pub(crate) fn rig(retention: Retention) -> Rig {
 }
 
 pub(crate) fn publish(rig: &mut Rig, subjects: &[&str]) -> crate::rig::Said {
+    publish_with(rig, subjects, Vec::new())
+}
+
+/// With terms for some of the records.
+fn publish_with(rig: &mut Rig, subjects: &[&str], terms: Vec<(u32, Terms)>) -> crate::rig::Said {
     let (mut bytes, mut items) = (BytesMut::new(), Vec::new());
     for subject in subjects {
         let start = bytes.len() as u32;
@@ -46,8 +53,7 @@ pub(crate) fn publish(rig: &mut Rig, subjects: &[&str]) -> crate::rig::Said {
         });
     }
     let runs = vec![RoutedRun { items: 0..subjects.len() as u32, route: 0, volatile: false }];
-    let batch =
-        Arc::new(Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new(), terms: Vec::new() });
+    let batch = Arc::new(Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new(), terms });
     let (hub, call, link, awaited) = (HubId(0), Call(9), None, true);
     let routes = vec![std::iter::once(PARTITION).collect()];
     rig.ask(ShardOp::Publish(ShardPublish { hub, call, awaited, link, batch, runs, routes }))
@@ -159,6 +165,24 @@ fn accepted_deliveries_are_sampled_as_often_as_the_group_says() {
             |event: &ShareEvent| matches!(event, ShareEvent::Accepted { deliveries: 1, took_us: 5000, .. });
         assert!(told.iter().all(took), "{told:?}");
     }
+}
+
+#[test]
+fn who_listens_hears_why_a_bundle_came_to_nothing() {
+    let mut rig = Rig::of(RecordSettings { bundles: true, ..RecordSettings::default() });
+    rig.listen();
+    let mut send = |id: &'static str, sequence: u64| {
+        let (id, end) = (Bytes::from_static(id.as_bytes()), BundleEnd::More);
+        let bundle = Some(BundleTerms { id, sequence: Some(sequence), end });
+        publish_with(&mut rig, &["a"], vec![(0, Terms { bundle, ..Terms::default() })]);
+        rig.tick()
+    };
+    assert_eq!(abandoned(&send("none", 2)), [], "it was never begun");
+    assert_eq!(abandoned(&send("gap", 1)), []);
+    assert_eq!(abandoned(&send("gap", 3)), [("gap".into(), Abandoned::Incomplete)]);
+    assert_eq!(abandoned(&send("left", 1)), []);
+    rig.pass_ms(9_000);
+    assert_eq!(abandoned(&rig.pass_ms(1_000)), [("left".into(), Abandoned::Timeout)]);
 }
 
 #[test]

@@ -15,10 +15,11 @@ use stele_model::outcome::{Done, Outcome, Wake};
 use stele_model::refusal::{Access, Object, Refusal};
 use stele_model::shard::{Answer, ShardOp};
 use stele_model::share::{
-    Pull, Push, ShardSettle, ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer, ShareNews,
-    ShareRef, ShareRequest, ShareSettles, ShareVerb, Take, TakerCredit,
+    Pull, Push, ShardSettle, ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer, ShareHappened,
+    ShareNews, ShareRef, ShareRequest, ShareSettles, ShareVerb, Take, TakerCredit,
 };
 use stele_model::stream::echo::Echoes;
+use stele_model::stream::records::BundleAbandoned;
 use stele_model::stream::{PartitionRef, StreamUuid};
 
 /// Where a taker takes.
@@ -240,9 +241,10 @@ impl Hub {
                     return;
                 }
             }
-            ShareNews::Event(event) => {
+            ShareNews::Event(ShareHappened { partition, .. })
+            | ShareNews::Abandoned(BundleAbandoned { partition, .. }) => {
                 let own = attached.namespace.as_ref().map(|(id, _)| *id);
-                if own != Some(event.partition.namespace) {
+                if own != Some(partition.namespace) {
                     return;
                 }
             }

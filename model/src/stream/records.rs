@@ -7,10 +7,11 @@
 use crate::id::{Call, HubId, Now, Place, Position, QueueId};
 use crate::stream::due::Due;
 use crate::stream::echo::Echo;
-use crate::stream::{Ends, PartitionRef};
+use crate::stream::{Ends, PartitionRef, PartitionSpec};
 use crate::subject::Pattern;
 use crate::subject::renaming::Renaming;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// What a stream does with its records one by one. `None` stands for "no limit". Age and bytes stand in
 /// [`crate::stream::StreamSettings`]; its `batch_bytes_max` bounds one record.
@@ -162,6 +163,30 @@ pub struct BundleTerms {
     pub sequence: Option<u64>,
     /// Whether the bundle ends.
     pub end: BundleEnd,
+}
+
+/// A bundle ([`BundleTerms`]) that was begun, and of which nothing is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleAbandoned {
+    /// The partition's stream and namespace.
+    pub partition: Arc<PartitionSpec>,
+    /// Its name.
+    pub bundle: Bytes,
+    /// When.
+    pub at: Now,
+    /// Why.
+    pub why: Abandoned,
+}
+
+/// See [`BundleAbandoned`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abandoned {
+    /// Nobody has gone on with it.
+    Timeout,
+    /// It has more records, or bytes, than may be.
+    TooLarge,
+    /// A record is missing.
+    Incomplete,
 }
 
 /// Whether a bundle ends with a record.

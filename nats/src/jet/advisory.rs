@@ -32,6 +32,13 @@ pub enum Event {
         /// How long that took since its delivery, nanoseconds.
         took_nanos: u64,
     },
+    /// A batch of messages came to nothing.
+    BatchAbandoned {
+        /// Its name.
+        batch: String,
+        /// Why, in nats-server's word.
+        reason: &'static str,
+    },
     /// A message was refused for ever.
     Terminated {
         /// Which.
@@ -112,6 +119,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     deliveries: Option<u64>,
     #[serde(skip_serializing_if = "str::is_empty")]
+    batch: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'a str,
 }
 
@@ -123,6 +132,7 @@ impl Advisory<'_> {
         match &self.event {
             Event::Stream(action) => format!("{PREFIX}STREAM.{}.{stream}", action.tense()),
             Event::Consumer(action) => format!("{PREFIX}CONSUMER.{}.{stream}.{consumer}", action.tense()),
+            Event::BatchAbandoned { .. } => format!("{PREFIX}STREAM.BATCH_ABANDONED.{stream}"),
             Event::Paused { .. } => format!("{PREFIX}CONSUMER.PAUSE.{stream}.{consumer}"),
             Event::MaxDeliveries(_) => format!("{PREFIX}CONSUMER.MAX_DELIVERIES.{stream}.{consumer}"),
             Event::Naked(_) => format!("{PREFIX}CONSUMER.MSG_NAKED.{stream}.{consumer}"),
@@ -137,6 +147,7 @@ impl Advisory<'_> {
         let kind = match &self.event {
             Event::Stream(_) => "stream_action",
             Event::Consumer(_) => "consumer_action",
+            Event::BatchAbandoned { .. } => "stream_batch_abandoned",
             Event::Paused { .. } => "consumer_pause",
             Event::MaxDeliveries(_) => "max_deliver",
             Event::Naked(_) => "nak",
@@ -157,10 +168,12 @@ impl Advisory<'_> {
             stream_seq: None,
             ack_time: None,
             deliveries: None,
+            batch: "",
             reason: "",
         };
         match &self.event {
             Event::Stream(action) | Event::Consumer(action) => body.action = Some(*action),
+            Event::BatchAbandoned { batch, reason } => (body.batch, body.reason) = (batch, reason),
             Event::Paused { until } => {
                 body.paused = Some(until.is_some());
                 body.pause_until = Some(until.unwrap_or(Time::ZERO));

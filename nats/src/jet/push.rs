@@ -33,6 +33,7 @@ use stele_model::share::{
     ShareVerb, TakerCredit,
 };
 use stele_model::stream::echo::Echoes;
+use stele_model::stream::records::{Abandoned, BundleAbandoned};
 use stele_model::stream::{PartitionRef, StreamRef};
 use stele_record::View;
 
@@ -375,9 +376,24 @@ impl PushService {
             | ShareEvent::Accepted { .. }
             | ShareEvent::Released { .. } => {}
         }
-        let id = format!("{:x}.{:x}", event.at.0, self.number());
-        let (stream, consumer) = (key.0.as_str(), key.1.as_str());
-        let advisory = Advisory { stream, consumer, id, at: Time::from(event.at), event: told(&event.what) };
+        self.advise(&key.0, &key.1, event.at, told(&event.what));
+    }
+
+    /// A batch was abandoned.
+    fn abandoned(&mut self, of: &BundleAbandoned) {
+        let reason = match of.why {
+            Abandoned::Timeout => "timeout",
+            Abandoned::TooLarge => "large",
+            Abandoned::Incomplete => "incomplete",
+        };
+        let batch = String::from_utf8_lossy(&of.bundle).into_owned();
+        let event = advisory::Event::BatchAbandoned { batch, reason };
+        self.advise(&of.partition.stream, "", of.at, event);
+    }
+
+    fn advise(&mut self, stream: &str, consumer: &str, at: Now, event: advisory::Event) {
+        let id = format!("{:x}.{:x}", at.0, self.number());
+        let advisory = Advisory { stream, consumer, id, at: Time::from(at), event };
         let (subject, body) = (advisory.subject(), advisory.body());
         self.outgoing.put((subject.as_bytes(), b""), (b"", &body));
     }
@@ -476,6 +492,7 @@ impl Session for PushService {
                 }
                 ShareNews::Ended { taker, .. } => self.detached(taker),
                 ShareNews::Event(event) => self.happened(&event, out),
+                ShareNews::Abandoned(of) => self.abandoned(&of),
             },
             Wake::Echo(echoes) => self.stored(&echoes),
             Wake::Cancelled { .. }

@@ -85,7 +85,7 @@ impl Taker {
                     self.closer = Some(Look::Scans);
                 }
             }
-            ShareNews::Idle { .. } | ShareNews::Event(_) => {}
+            ShareNews::Idle { .. } | ShareNews::Event(_) | ShareNews::Abandoned(_) => {}
         }
     }
 

@@ -9,17 +9,21 @@ use super::Shard;
 use super::marks;
 use super::store::{check_due, check_ends, check_last};
 use crate::shard::Mutant;
+use crate::shard::effect::Turn;
 use crate::stream::Partition;
 use crate::stream::dedupe::ID_BYTES_MAX;
 use crate::stream::records::Marks;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use stele_model::id::{Now, Position, QueueId};
+use std::sync::Arc;
+use stele_model::id::{Lsn, Now, Position, QueueId};
 use stele_model::publish::Publishes;
 use stele_model::refusal::Refusal;
+use stele_model::share::ShareNews;
 use stele_model::stream::StreamRefusal;
 use stele_model::stream::records::{
-    BundleEnd, BundleRefusal, BundleTerms, Discard, RecordRefusal, RecordSettings, Rollup, Terms, Ttl,
+    Abandoned, BundleAbandoned, BundleEnd, BundleRefusal, BundleTerms, Discard, RecordRefusal,
+    RecordSettings, Rollup, Terms, Ttl,
 };
 use stele_record::View;
 
@@ -44,6 +48,8 @@ pub(in crate::shard) struct Bundles {
     bytes: usize,
     /// No bundle is over before this; `None`: there is none.
     due: Option<Now>,
+    /// Those that came to nothing, to be told.
+    abandoned: Vec<(QueueId, Bytes, Abandoned)>,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +86,7 @@ impl Bundles {
     }
 
     pub(in crate::shard) fn deadline(&self) -> Option<Now> {
-        self.due
+        if self.abandoned.is_empty() { self.due } else { Some(Now(0)) }
     }
 
     /// Forgets bundles that nobody goes on with.
@@ -88,7 +94,9 @@ impl Bundles {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
-        self.waiting.retain(|_, waiting| waiting.due > now);
+        for ((partition, id), _) in self.waiting.extract_if(.., |_, waiting| waiting.due <= now) {
+            self.abandoned.push((partition, id, Abandoned::Timeout));
+        }
         self.due = self.waiting.values().map(|waiting| waiting.due).min();
         self.bytes = self.waiting.values().map(|waiting| waiting.bytes).sum();
     }
@@ -105,6 +113,16 @@ impl Bundles {
 }
 
 impl Shard {
+    /// Tells who listens of bundles that came to nothing.
+    pub(super) fn tell_abandoned(&mut self, turn: &mut Turn<'_>) {
+        for (id, bundle, why) in std::mem::take(&mut self.streams.bundles.abandoned) {
+            let Some(partition) = self.streams.partitions.get(&id) else { continue };
+            let (partition, at) = (Arc::clone(&partition.spec), turn.now());
+            let news = ShareNews::Abandoned(BundleAbandoned { partition, bundle, at, why });
+            self.tell_listeners(Lsn(0), &news, turn);
+        }
+    }
+
     /// Takes up a record of a bundle; `bytes_max`: what one entry can hold of them.
     pub(in crate::shard) fn bundle(
         &mut self,
@@ -176,14 +194,17 @@ impl Joining<'_> {
         }
         // Whatever goes wrong from here on is the bundle's end: so it is taken, and put back.
         let mut waiting = bundles.take(&key).unwrap_or_default();
+        let mut abandon = |why| bundles.abandoned.push((key.0, key.1.clone(), why));
         if *end == BundleEnd::Unknown {
             return Err(RecordRefusal::Bundle(BundleRefusal::End));
         }
         let is_next = sequence == waiting.records.len() as u64 + 1;
         if !is_next || (sequence == 1 && *end == BundleEnd::Before) {
+            abandon(Abandoned::Incomplete);
             return Err(RecordRefusal::Bundle(BundleRefusal::Incomplete));
         }
         if is_large {
+            abandon(Abandoned::TooLarge);
             return Err(too_large());
         }
         if self.terms.impossible {
@@ -194,6 +215,7 @@ impl Joining<'_> {
             waiting.bytes += record.len() + marks::bytes_max(&Marks::of(self.terms, self.now));
             let bytes_max = self.bytes_max.min(WAITING_BYTES_MAX.saturating_sub(bundles.bytes));
             if waiting.bytes > bytes_max {
+                bundles.abandoned.push((key.0, key.1, Abandoned::TooLarge));
                 return Err(RecordRefusal::Bundle(BundleRefusal::TooLarge {
                     max: u32::try_from(bytes_max).unwrap_or(u32::MAX),
                 }));

@@ -106,6 +106,7 @@ impl Shard {
         let now = turn.now();
         self.sweep();
         self.streams.bundles.expire(now);
+        self.tell_abandoned(turn);
         for _ in 0..PARTITIONS_MAX {
             let Some(&(at, id)) = self.streams.chores.timers.first().filter(|(at, _)| *at <= now) else {
                 break;

@@ -106,7 +106,7 @@ impl Jet {
                 self.desk.status(&puller.reply, &status);
                 true
             }
-            ShareNews::Event(_) => false,
+            ShareNews::Event(_) | ShareNews::Abandoned(_) => false,
         }
     }
 
