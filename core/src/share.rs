@@ -353,8 +353,7 @@ impl Shares {
     pub(crate) fn look_at(&mut self, partition: QueueId) {
         let Some(of) = self.of.get(&partition) else { return };
         for number in of.names.values() {
-            let Some(share) = self.groups.get_mut(number) else { continue };
-            if share.pending.count() > 0 {
+            if self.groups.get(number).is_some_and(|share| share.pending.count() > 0) {
                 self.again.insert(*number);
             }
         }
@@ -364,11 +363,13 @@ impl Shares {
     pub(crate) fn purged(&mut self, partition: QueueId, start: Position) {
         let Some(of) = self.of.get(&partition) else { return };
         for number in of.names.values() {
-            let Some(share) = self.groups.get_mut(number).filter(|share| share.next < start) else {
+            if self.groups.get(number).is_none_or(|share| share.next >= start) {
                 continue;
-            };
-            share.purged = start;
-            self.again.insert(*number);
+            }
+            if let Some(share) = self.groups.get_mut(number) {
+                share.purged = start;
+                self.again.insert(*number);
+            }
         }
     }
 

@@ -146,10 +146,11 @@ impl Shard {
     }
 }
 
-/// Logs deliveries: each that is to be settled; of others only how far they have come.
+/// Logs deliveries: each that is to be settled, or is the last record of a subject; of others only how far they have come.
 fn log_delivered(share: &Share, runs: &[Run], turn: &mut Turn<'_>) {
     let number = share.number;
-    if share.leases() {
+    let is_last = |run: &Run| share.lasts.as_ref().is_some_and(|lasts| run.first < lasts.below);
+    if share.leases() || runs.iter().any(is_last) {
         turn.log_runs(runs, |out, runs| entry::put_delivered(out, number, runs));
     } else if !runs.is_empty() {
         let reached = share.delivered();

@@ -127,6 +127,20 @@ fn a_group_of_last_records_begins_again_with_those_from_its_floor_on() {
 }
 
 #[test]
+fn a_group_of_last_records_that_needs_no_settles_goes_on_where_it_was_after_a_restart() {
+    let mut rig = rig(Retention::Limits);
+    publish(&mut rig, &["a", "b", "a", "c", "b"]);
+    let (start, settle) = (ShareStart::LastPerSubject, SettlePolicy::None);
+    make(&mut rig, "g", ShareSettings { start, settle, ..filtered(&[]) });
+    assert_eq!(positions(&rig.pull(1, want(2))), [2, 3]);
+    publish(&mut rig, &["a"]);
+    rig.restart();
+    assert_eq!(got(&rig.pull(2, want(1))), [(2, 4, 1, 3, 1)]);
+    rig.restart();
+    assert_eq!(got(&rig.pull(3, want(9))), [(3, 5, 1, 4, 0)]);
+}
+
+#[test]
 fn a_purge_counts_as_delivered_and_settled_also_after_a_restart() {
     let mut rig = rig(Retention::Limits);
     publish(&mut rig, &["a", "b", "a", "c", "b"]);
