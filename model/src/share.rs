@@ -560,6 +560,15 @@ pub enum ShareEvent {
         /// Why, as the client said.
         reason: String,
     },
+    /// A record was deleted, or had to make room for others, before it was settled.
+    Lost {
+        /// Which.
+        position: Position,
+        /// Number of its first delivery.
+        sequence: u64,
+        /// How often it was delivered.
+        deliveries: u32,
+    },
     /// A taker has accepted a record, and that was sampled ([`ShareSettings::sampled_percent`]).
     Accepted {
         /// Which.

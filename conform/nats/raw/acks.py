@@ -248,3 +248,29 @@ def redelivery_is_sampled(rig):
     rig.ack(rig.next(stream))
     found = [json.loads(message.body) for message in wire.messages(2)]
     return [[sample["stream_seq"], sample["deliveries"], sample["ack_time"] >= 0] for sample in found]
+
+
+@case
+def deliveries_of_what_is_deleted(rig):
+    stream, wire = rig.stream(max_msgs=8), rig.wire()
+    wire.subscribe(f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{stream}.c", "1")
+    wire.until_pong()
+    fill(rig, stream, 8)
+    rig.consumer(stream)
+    found = rig.pull(stream, batch=6, expires=5_000_000_000).messages(6)
+    rig.ack(found[0])
+
+    def told(count):
+        heard = [json.loads(message.body) for message in wire.messages(count)]
+        return [[sorted(message["stream_seq"] for message in heard), heard[0]["reason"]], rig.place(stream)]
+
+    places = []
+    for sequence in (3, 2):
+        rig.api(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence})
+        places.append(told(1))
+    rig.api(f"STREAM.MSG.DELETE.{stream}", {"seq": 8})
+    places.append(rig.place(stream))
+    for number in range(6):
+        rig.put(f"{stream}.a", "more")
+    rig.place(stream)
+    return [*places, told(2)]

@@ -160,6 +160,34 @@ fn a_purge_counts_as_delivered_and_settled_also_after_a_restart() {
 }
 
 #[test]
+fn a_delivery_is_over_when_its_record_is_deleted_or_makes_room() {
+    let settings = RecordSettings { records_max: Some(5), ..RecordSettings::default() };
+    let mut rig = Rig::of(settings);
+    rig.listen();
+    publish(&mut rig, &["a", "b", "a", "b", "a"]);
+    make(&mut rig, "g", filtered(&[]));
+    rig.pull(1, want(4));
+    let lost = |said: &crate::rig::Said| -> Vec<u64> {
+        let each = events(said).into_iter();
+        let each = each.filter_map(|event| match event {
+            ShareEvent::Lost { position, deliveries: 1, .. } => Some(position.0),
+            _ => None,
+        });
+        each.collect()
+    };
+    rig.accept(&[0]);
+    assert_eq!(lost(&rig.remove(2)), [2]);
+    assert_eq!((rig.info().unsettled, rig.info().floor.next), (2, Position(1)));
+    publish(&mut rig, &["a", "a", "a"]);
+    let (said, _) = rig.verb("g", ShareVerb::Info);
+    assert_eq!(lost(&said), [1]);
+    assert_eq!((rig.info().unsettled, rig.info().floor.next), (1, Position(3)));
+    assert_eq!(lost(&rig.remove(4)), [], "it was not delivered");
+    rig.restart();
+    assert_eq!((rig.info().unsettled, rig.info().floor.next), (1, Position(3)));
+}
+
+#[test]
 fn accepted_deliveries_are_sampled_as_often_as_the_group_says() {
     for (percent, settle, likely) in [
         (100, SettlePolicy::Explicit, 1000..1001),

@@ -46,6 +46,8 @@ const ASK_BYTES: u64 = WINDOW_BYTES / 8;
 const RECEIPT_MS_MAX: u64 = 5_000;
 /// How many consumers are told of at once.
 const PAGE: u32 = 256;
+/// Why a delivery is over whose message is gone, in nats-server's words.
+const LOST: &str = "Unacknowledged message was deleted";
 /// Where answers to flow control go.
 const FLOW_PREFIX: &str = "$JS.FC.";
 /// The session's own subscription.
@@ -374,6 +376,7 @@ impl PushService {
             | ShareEvent::Exhausted { .. }
             | ShareEvent::Terminated { .. }
             | ShareEvent::Accepted { .. }
+            | ShareEvent::Lost { .. }
             | ShareEvent::Released { .. } => {}
         }
         self.advise(&key.0, &key.1, event.at, told(&event.what));
@@ -430,6 +433,10 @@ fn told(what: &ShareEvent) -> advisory::Event {
         ShareEvent::Terminated { position, sequence, deliveries, reason } => advisory::Event::Terminated {
             message: message(*position, *sequence, *deliveries),
             reason: reason.clone(),
+        },
+        ShareEvent::Lost { position, sequence, deliveries } => advisory::Event::Terminated {
+            message: message(*position, *sequence, *deliveries),
+            reason: LOST.to_owned(),
         },
         ShareEvent::Accepted { position, sequence, deliveries, took_us } => advisory::Event::Acknowledged {
             message: message(*position, *sequence, *deliveries),

@@ -8,11 +8,12 @@ use crate::queue::extend_runs;
 use crate::shard::Shard;
 use crate::shard::effect::Turn;
 use crate::share::ShareNumber;
+use crate::share::pending::Slot;
 use crate::share::takers::Alarm;
 use stele_model::id::{Now, Position, QueueId};
 use stele_model::machine::Urgency;
 use stele_model::settle::Run;
-use stele_model::share::{PullEnd, Reached, ShareNews};
+use stele_model::share::{PullEnd, Reached, ShareEvent, ShareNews};
 
 /// Groups looked at in one step.
 const SHARES_MAX: usize = 64;
@@ -81,7 +82,7 @@ impl Shard {
     }
 
     /// Deliveries of records that are below the partition's start have ended.
-    fn drop_lost(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
+    pub(super) fn drop_lost(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
         let Some(share) = self.shares.groups.get(&number) else { return };
         let Some(partition) = self.streams.partitions.get(&share.partition) else { return };
         if share.pending.first().is_none_or(|(first, _)| first >= partition.start) {
@@ -92,8 +93,35 @@ impl Shard {
         for (position, _) in below.take(WOKEN_MAX) {
             extend_runs(&mut lost, position);
         }
-        self.end_share(number, Ended::Lost, &lost, false, turn);
+        let purged = share.purged;
+        self.lose(number, &lost, purged, turn);
         self.shares.again.insert(number);
+    }
+
+    /// Deliveries have ended because their records are gone; who listens hears of those that were not purged.
+    fn lose(&mut self, number: ShareNumber, lost: &[Run], purged: Position, turn: &mut Turn<'_>) {
+        let mut slots = self.told_slots(number, lost);
+        slots.retain(|(position, _)| *position >= purged);
+        self.end_share(number, Ended::Lost, lost, false, turn);
+        let what = |position, Slot { sequence, deliveries, .. }: Slot| ShareEvent::Lost {
+            position,
+            sequence,
+            deliveries,
+        };
+        self.tell_of(number, slots, what, turn);
+    }
+
+    /// A record was deleted: its deliveries have ended.
+    pub(in crate::shard) fn record_deleted(&mut self, id: QueueId, position: Position, turn: &mut Turn<'_>) {
+        let Some(of) = self.shares.of.get(&id) else { return };
+        let has = |number: &&ShareNumber| {
+            self.shares.groups.get(number).is_some_and(|share| share.pending.find(position).is_some())
+        };
+        let holders: Vec<ShareNumber> = of.numbers.iter().filter(has).copied().collect();
+        for number in holders {
+            self.lose(number, &[Run { first: position, count: 1 }], Position(0), turn);
+            self.shares.again.insert(number);
+        }
     }
 
     /// What was purged counts as delivered and settled.

@@ -48,6 +48,7 @@ impl Shard {
 
     /// Answers with what the group is like, once that is known.
     pub(super) fn tell_of_share(&mut self, number: ShareNumber, held: Held, turn: &mut Turn<'_>) {
+        self.drop_lost(number, turn);
         if let Some(share) = self.shares.groups.get_mut(&number) {
             share.held.push(held);
             self.count_share(number, turn);

@@ -208,7 +208,7 @@ impl Shard {
     }
 
     /// Tells who listens of these deliveries, after all that was logged so far.
-    fn tell_of(
+    pub(super) fn tell_of(
         &self,
         number: ShareNumber,
         slots: Vec<(Position, Slot)>,
@@ -246,7 +246,7 @@ impl Shard {
     }
 
     /// What listeners are told of; nothing if there are none.
-    fn told_slots(&self, number: ShareNumber, runs: &[Run]) -> Vec<(Position, Slot)> {
+    pub(super) fn told_slots(&self, number: ShareNumber, runs: &[Run]) -> Vec<(Position, Slot)> {
         match self.shares.groups.get(&number) {
             Some(share) if !self.shares.listeners.is_empty() => slots(share, runs),
             _ => Vec::new(),

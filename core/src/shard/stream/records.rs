@@ -107,6 +107,7 @@ impl Shard {
         if count == 0 {
             return Err(refused(partition, RecordRefusal::NoRecord));
         }
+        self.record_deleted(id, position, turn);
         Ok(ShardRecordsAnswer::Removed(count))
     }
 
