@@ -235,6 +235,7 @@ fn backlog(records: usize) {
     bench.take(ShardOp::SessionGone { session: SESSION });
     bench.tick_until_done();
     println!("its session gone: {}", bench.worst());
+    println!("snapshot of them: {}", bench.snapshot());
     bench.subscribe(2, false);
     bench.tick_until_done();
     bench.effects.clear();

@@ -110,7 +110,7 @@ impl<T: Copy + Default> Paged<T> {
         self.count += 1;
         if self.count <= SINGLE_MAX {
             let before = self.single.insert(position, slot);
-            assert!(before.is_none(), "I12: a record has one holder");
+            assert!(before.is_none(), "I11, I12: a record is in one place");
             return;
         }
         let number = position.0 / PAGE;
@@ -119,7 +119,7 @@ impl<T: Copy + Default> Paged<T> {
         }
         let n = position.0 % PAGE;
         let Some(open) = &mut self.open else { return };
-        assert!(open.taken & (1 << n) == 0, "I12: a record has one holder");
+        assert!(open.taken & (1 << n) == 0, "I11, I12: a record is in one place");
         open.taken |= 1 << n;
         open.slots[n as usize] = slot;
     }
@@ -195,7 +195,11 @@ impl<T: Copy + Default> Paged<T> {
 
     /// The one with the lowest position.
     pub(crate) fn first(&self) -> Option<(Position, T)> {
-        self.iter().next()
+        let of = |page: &Page<T>| page.from(Position(0)).next();
+        let open = self.open.as_deref().and_then(of);
+        let page = self.pages.first_key_value().and_then(|(_, page)| of(page));
+        let single = self.single.first_key_value().map(|(position, slot)| (*position, *slot));
+        [open, page, single].into_iter().flatten().min_by_key(|(position, _)| *position)
     }
 
     /// What is there now can be taken by [`Self::next_frozen`], whatever changes meanwhile.

@@ -23,8 +23,6 @@ use stele_model::shard::Grant;
 
 /// "Does not expire."
 pub(crate) const NEVER: Now = Now(u64::MAX);
-/// The highest priority there is.
-pub(crate) const LEVEL_TOP: u8 = u8::MAX;
 
 /// What the index knows of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

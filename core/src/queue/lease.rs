@@ -1,6 +1,6 @@
 //! Records that were delivered and not yet settled, by position.
 //!
-//! Called by [`super::Queue`]. The records are logged state, who holds them is attached state and unknown in replay (S1). How they lie in
+//! Called by [`super::Queue`], and by [`super::priority`] for those that have come back. The records are logged state, who holds them is attached state and unknown in replay (S1). How they lie in
 //! memory is [`crate::paged`]'s business. Not here: what a settle means.
 
 use super::Record;
@@ -123,6 +123,16 @@ impl Leases {
     /// See [`Paged::forget_kept`].
     pub(crate) fn forget_kept(&mut self) {
         self.0.forget_kept();
+    }
+
+    /// The records, in order.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        self.iter().map(|lease| lease.record)
+    }
+
+    /// The record with the lowest position.
+    pub(crate) fn first(&self) -> Option<Record> {
+        self.0.first().map(|(position, slot)| slot.lease(position).record)
     }
 
     /// Takes the one with the lowest position.

@@ -1,35 +1,33 @@
 //! All ready records of a queue in the order they are read: higher priorities first, then returned ones, then by position.
 //!
 //! Called by [`super::Queue`]. What must hold: within one priority a returned record has a lower position than any that was never
-//! delivered, since those leave at the head only; so "returned first" is "by position". Not here: who reads.
+//! delivered, since those leave at the head only; so "returned first" is "by position". Returned ones may be as many as leases were, so a
+//! snapshot takes them like those, page by page while they change (S7). Not here: who reads.
 
+use super::Record;
+use super::lease::{Leases, NOBODY};
 use super::ready::Fifo;
-use super::{LEVEL_TOP, Record};
 use bytes::Bytes;
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
 use stele_model::id::{Lsn, Position};
 
 /// The ready records of a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
-    /// One list for each priority in use, highest first.
+    /// Those of each priority in use, highest first.
     levels: SmallVec<[Level; 1]>,
-    /// Back from a delivery: by descending priority, then position.
-    returned: BTreeMap<(u8, Position), Record>,
     count: u64,
     body_bytes: u64,
 }
 
+/// The ready records of one priority.
 #[derive(Debug)]
 struct Level {
     priority: u8,
+    /// Never delivered.
     fifo: Fifo,
-}
-
-/// Where a returned record is kept.
-fn key(priority: u8, position: Position) -> (u8, Position) {
-    (LEVEL_TOP - priority, position)
+    /// Back from a delivery: leases that nobody holds.
+    returned: Leases,
 }
 
 impl Ready {
@@ -49,7 +47,7 @@ impl Ready {
         self.body_bytes += record.body_len();
         match self.levels.first_mut() {
             Some(level) if level.priority == record.priority => level.fifo.push(record),
-            _ => self.level(record.priority).push(record),
+            _ => self.level(record.priority).fifo.push(record),
         }
     }
 
@@ -57,69 +55,64 @@ impl Ready {
     pub(crate) fn put_back(&mut self, record: Record) {
         self.count += 1;
         self.body_bytes += record.body_len();
-        let before = self.returned.insert(key(record.priority, record.position), record);
-        assert!(before.is_none(), "I11: a position is ready once");
+        self.level(record.priority).returned.insert(record, NOBODY);
     }
 
     /// The record to be read next.
     pub(crate) fn head(&self) -> Option<Record> {
-        let level = self.top();
-        let returned = self.returned.first_key_value().map(|(_, record)| *record);
-        match (level, returned) {
-            (Some(level), Some(returned)) if level.priority > returned.priority => level.head(),
-            (_, Some(returned)) => Some(returned),
-            (Some(level), None) => level.head(),
-            (None, None) => None,
-        }
+        self.heads().next()
     }
 
     /// Takes the record to be read next.
     pub(crate) fn pop(&mut self) -> Option<Record> {
-        let returned = self.returned.first_key_value().map(|((level, _), _)| LEVEL_TOP - level);
-        let level = self.levels.iter_mut().find(|level| level.fifo.len() > 0);
-        let record = match (level, returned) {
-            (Some(level), None) => level.pop(),
-            (Some(level), Some(returned)) if level.priority > returned => level.pop(),
-            _ => self.returned.pop_first().map(|(_, record)| record),
-        }?;
+        let record = self.levels.iter_mut().find_map(Level::pop)?;
         self.note_taken(&record);
         Some(record)
     }
 
     /// The record of each priority that would be read first: where expiry looks.
     pub(crate) fn heads(&self) -> impl Iterator<Item = Record> + '_ {
-        let fifos = self.levels.iter().filter(|level| self.returned_of(level.priority).is_none());
-        let mut from = Some((0, Position(0)));
-        let returned = std::iter::from_fn(move || {
-            let (key, record) = self.returned.range(from?..).next()?;
-            from = key.0.checked_add(1).map(|next| (next, Position(0)));
-            Some(*record)
-        });
-        fifos.filter_map(Level::head).chain(returned)
+        self.levels.iter().filter_map(Level::head)
     }
 
     /// Takes this very record, which is returned, or the oldest of its priority.
     pub(crate) fn take(&mut self, position: Position) -> Option<Record> {
-        let record = self.take_from(position)?;
+        let record = self.levels.iter_mut().find_map(|level| level.take(position))?;
         self.note_taken(&record);
         Some(record)
     }
 
     /// All records, in no order that is promised.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Record> + '_ {
-        self.levels.iter().flat_map(Level::records).chain(self.returned.values().copied())
+        self.levels.iter().flat_map(Level::records)
     }
 
     /// Records in the blocks of `range`.
     pub(crate) fn in_blocks(&self, range: (Lsn, Lsn)) -> impl Iterator<Item = Record> + '_ {
-        let returned = self.returned.values().copied();
-        let returned = returned.filter(move |record| (range.0..=range.1).contains(&record.place.lsn));
-        self.levels.iter().flat_map(move |level| level.fifo.in_blocks(range)).chain(returned)
+        let is_within = move |record: &Record| (range.0..=range.1).contains(&record.place.lsn);
+        self.levels.iter().flat_map(move |level| {
+            level.fifo.in_blocks(range).chain(level.returned.records().filter(is_within))
+        })
     }
 
-    /// Records back from a delivery.
-    pub(crate) fn returned(&self) -> impl Iterator<Item = &Record> {
-        self.returned.values()
+    /// What was returned until now can be written from [`Self::frozen`], whatever changes meanwhile.
+    pub(crate) fn freeze(&mut self) {
+        self.levels.iter_mut().for_each(|level| level.returned.freeze());
+    }
+
+    /// Whether something is still to be written.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.levels.iter().any(|level| level.returned.is_frozen())
+    }
+
+    /// Nothing more will be written of what was returned.
+    pub(crate) fn thaw(&mut self) {
+        self.levels.iter_mut().for_each(|level| level.returned.thaw());
+    }
+
+    /// Returned records of which some are still to be written, of the highest priority.
+    pub(crate) fn frozen(&mut self) -> Option<&mut Leases> {
+        self.levels.iter_mut().map(|level| &mut level.returned).find(|returned| returned.is_frozen())
     }
 
     /// Chunks for a snapshot: priority, how many were read already, bytes.
@@ -147,26 +140,7 @@ impl Ready {
         }
         self.count += count;
         self.body_bytes += body_bytes;
-        self.level(priority).restore(read, bytes)
-    }
-
-    fn take_from(&mut self, position: Position) -> Option<Record> {
-        for level in &mut self.levels {
-            if level.fifo.head().is_some_and(|head| head.position == position) {
-                return level.pop();
-            }
-            if let Some(record) = self.returned.remove(&key(level.priority, position)) {
-                return Some(record);
-            }
-        }
-        // After a restart a priority may have returned records only, and so no list.
-        let key = self.returned.iter().find(|((_, at), _)| *at == position).map(|(key, _)| *key)?;
-        self.returned.remove(&key)
-    }
-
-    fn returned_of(&self, priority: u8) -> Option<&Record> {
-        let all = key(priority, Position(0))..=key(priority, Position(u64::MAX));
-        self.returned.range(all).next().map(|(_, record)| record)
+        self.level(priority).fifo.restore(read, bytes)
     }
 
     fn note_taken(&mut self, record: &Record) {
@@ -174,30 +148,42 @@ impl Ready {
         self.body_bytes -= record.body_len();
     }
 
-    fn top(&self) -> Option<&Level> {
-        self.levels.iter().find(|level| level.fifo.len() > 0)
-    }
-
-    fn level(&mut self, priority: u8) -> &mut Fifo {
+    fn level(&mut self, priority: u8) -> &mut Level {
         let n = self.levels.partition_point(|level| level.priority > priority);
         if self.levels.get(n).is_none_or(|level| level.priority != priority) {
-            self.levels.insert(n, Level { priority, fifo: Fifo::default() });
+            let level = Level { priority, fifo: Fifo::default(), returned: Leases::default() };
+            self.levels.insert(n, level);
         }
-        &mut self.levels[n].fifo
+        &mut self.levels[n]
     }
 }
 
 impl Level {
     fn head(&self) -> Option<Record> {
-        self.fifo.head().map(|record| Record { priority: self.priority, ..record })
+        let returned = self.returned.first();
+        returned.or_else(|| self.fifo.head().map(|record| Record { priority: self.priority, ..record }))
     }
 
     fn pop(&mut self) -> Option<Record> {
+        let returned = self.returned.pop_first().map(|lease| lease.record);
+        returned.or_else(|| self.pop_new())
+    }
+
+    fn pop_new(&mut self) -> Option<Record> {
         self.fifo.pop().map(|record| Record { priority: self.priority, ..record })
     }
 
+    /// Takes this very record, which is returned, or the oldest of the others.
+    fn take(&mut self, position: Position) -> Option<Record> {
+        if self.fifo.head().is_some_and(|head| head.position == position) {
+            return self.pop_new();
+        }
+        self.returned.remove(position).map(|lease| lease.record)
+    }
+
     fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        self.fifo.iter().map(|record| Record { priority: self.priority, ..record })
+        let new = self.fifo.iter().map(|record| Record { priority: self.priority, ..record });
+        new.chain(self.returned.records())
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) struct Fifo {
 }
 
 impl Fifo {
+    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.len
     }

@@ -1,7 +1,7 @@
 //! The logged state as chunks of bytes, and back.
 //!
 //! Begun between two blocks and written step by step while the shard goes on (S7): its tables keep what changes meanwhile as it was
-//! ([`crate::shelf`]), and so do leases, of which one queue may have millions, page by page ([`crate::paged`]). Read at a start. What must
+//! ([`crate::shelf`]), and so do leases and what was returned, of which one queue may have millions, page by page ([`crate::paged`]). Read at a start. What must
 //! hold: `snapshot + rest of the log == live` on logged state (S1); a full chunk of a ready index is the very allocation that the index
 //! reads from, so it costs nothing and need not be written again. Volatile records may stand in such a chunk; restore passes them over.
 //! The layout stands in `docs/format-entries.md`.
@@ -15,6 +15,7 @@ use super::{LiveBytes, Mutant, Shard};
 use crate::link::Links;
 use crate::queue::dead_letter::Moving;
 use crate::queue::lease::{Leases, NOBODY};
+use crate::queue::priority::Ready;
 use crate::queue::{NEVER, Queue, Record};
 use crate::shelf::Shelved;
 use bytes::{BufMut, Bytes};
@@ -28,7 +29,7 @@ use stele_model::shard::DeathReason;
 const VERSION: u32 = 1;
 /// A table of items is closed when it is this long; one item may be longer.
 const TABLE_BYTES: usize = 64 << 10;
-/// Room for the item that closes a table: a page of leases needs less, and a queue without many returned records.
+/// Room for the item that closes a table: most need less.
 const ITEM_BYTES: usize = 4 << 10;
 /// Index chunks shorter than this stand in a table; longer ones by themselves.
 const INDEX_BYTES_MIN: usize = 8 << 10;
@@ -37,6 +38,7 @@ const QUEUE: u8 = 1;
 const MOVE: u8 = 2;
 const NUMBERS: u8 = 4;
 const LEASED: u8 = 10;
+const RETURNED: u8 = 14;
 
 /// Most that one step writes before it ends: bytes, chunks beside the tables.
 const STEP: (usize, usize) = (TABLE_BYTES, 256);
@@ -66,10 +68,10 @@ enum Part {
     Partitions,
     Producers,
     Shares,
-    /// Of this queue and those behind it.
-    Leases(QueueId),
-    /// Of queues that are gone.
-    LeasesGone,
+    /// Leases and returned records of this queue and those behind it.
+    Pages(QueueId),
+    /// The same of what is left of queues.
+    PagesGone,
 }
 
 /// Tables under construction, and the index chunks that they refer to in order.
@@ -107,7 +109,7 @@ pub(super) fn begin(shard: &mut Shard) {
     shard.groups.all.freeze();
     shard.streams.partitions.freeze();
     shard.shares.groups.freeze();
-    shard.work.thaw_leases();
+    shard.work.thaw();
     shard.writing = Some(Writing {
         head,
         producers: shard.streams.given(),
@@ -160,22 +162,21 @@ fn write_one(shard: &mut Shard, writing: &mut Writing) -> bool {
             false
         }
         Part::Shares => tables.item(|out, index| shard.shares.groups.write_next(out, index)),
-        Part::Leases(from) => {
+        Part::Pages(from) => {
             let next = shard.queues.range(from..).next().map(|(id, _)| *id);
             let queue = next.and_then(|id| shard.queues.get_mut(&id));
             if let (Some(id), Some(queue)) = (next, queue) {
-                let written = tables.item(|out, _| put_leased(out, id, &mut queue.leases, forgets));
-                *part = Part::Leases(if written { id } else { QueueId(id.0 + 1) });
+                let (ready, leases) = (&mut queue.ready, &mut queue.leases);
+                let written = tables.item(|out, _| put_page(out, id, ready, leases, forgets));
+                *part = Part::Pages(if written { id } else { QueueId(id.0 + 1) });
             }
             next.is_some()
         }
-        Part::LeasesGone => {
-            let next = shard.work.leases_gone();
-            let more = next.is_some();
-            if let Some((id, leases)) = next {
-                tables.item(|out, _| put_leased(out, id, leases, forgets));
-            }
-            more
+        Part::PagesGone => {
+            let next = shard.work.frozen();
+            next.is_some_and(|(id, ready, leases)| {
+                tables.item(|out, _| put_page(out, id, ready, leases, forgets))
+            })
         }
     };
     if more {
@@ -189,9 +190,9 @@ fn write_one(shard: &mut Shard, writing: &mut Writing) -> bool {
         Part::Groups => Part::Partitions,
         Part::Partitions => Part::Producers,
         Part::Producers => Part::Shares,
-        Part::Shares => Part::Leases(QueueId(0)),
-        Part::Leases(_) => Part::LeasesGone,
-        Part::LeasesGone => return false,
+        Part::Shares => Part::Pages(QueueId(0)),
+        Part::Pages(_) => Part::PagesGone,
+        Part::PagesGone => return false,
     };
     true
 }
@@ -233,6 +234,7 @@ pub(super) fn restore(chunks: &[Bytes]) -> Result<Shard, String> {
             match input.u8("item")? {
                 QUEUE => read_queue(&mut shard, &mut input, &mut index)?,
                 LEASED => read_leased(&mut shard, &mut input)?,
+                RETURNED => read_returned(&mut shard, &mut input)?,
                 MOVE => read_move(&mut shard, &mut input)?,
                 group::GROUP => group::read_home(&mut shard.groups, &mut input)?,
                 group::READING => group::read_group_reading(&mut shard.groups, &mut input)?,
@@ -269,6 +271,7 @@ impl Shelved for Queue {
     fn freeze(&mut self) {
         if self.spec.settings.durable {
             self.leases.freeze();
+            self.ready.freeze();
         }
     }
 }
@@ -290,8 +293,9 @@ fn put_queue(out: &mut Vec<u8>, index: &mut Vec<Bytes>, queue: &Queue) {
     spec::put(out, &queue.spec);
     out.put_u8(u8::from(queue.closing));
     out.put_u64_le(queue.next_logged.0);
-    put_records(out, std::iter::empty()); // leases are written page by page
-    put_records(out, queue.ready.returned().copied().filter(|record| queue.logs(record)));
+    // Leases and what was returned are written page by page.
+    put_records(out, std::iter::empty());
+    put_records(out, std::iter::empty());
     let lasting = queue.spec.settings.durable;
     let at = out.len();
     out.put_u32_le(0);
@@ -339,15 +343,23 @@ fn read_queue(shard: &mut Shard, input: &mut Input<'_>, index: &mut VecDeque<&By
     Ok(())
 }
 
-/// Writes the next of the leases that a queue had. `false`: there were no more.
-fn put_leased(out: &mut Vec<u8>, id: QueueId, leases: &mut Leases, forgets: bool) -> bool {
+/// Writes the next of the leases and returned records that a queue had. `false`: there were no more.
+fn put_page(out: &mut Vec<u8>, id: QueueId, ready: &mut Ready, leases: &mut Leases, forgets: bool) -> bool {
+    let (kind, frozen) = match ready.frozen() {
+        Some(returned) => (RETURNED, returned),
+        None => (LEASED, leases),
+    };
     if forgets {
-        leases.forget_kept();
+        frozen.forget_kept();
     }
-    let Some(records) = leases.next_frozen() else { return false };
-    out.put_u8(LEASED);
-    out.put_u64_le(id.0);
-    put_records(out, records.filter(|record| !record.is_volatile()));
+    if !frozen.is_frozen() {
+        return false;
+    }
+    if let Some(records) = frozen.next_frozen() {
+        out.put_u8(kind);
+        out.put_u64_le(id.0);
+        put_records(out, records.filter(|record| !record.is_volatile()));
+    }
     true
 }
 
@@ -355,6 +367,17 @@ fn read_leased(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
     let id = QueueId(input.u64("queue of leases")?);
     let queue = shard.queues.get_mut(&id).ok_or_else(|| format!("has leases of unknown queue {id}"))?;
     read_leases(queue, &mut shard.live, input)
+}
+
+fn read_returned(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String> {
+    let id = QueueId(input.u64("queue of returned records")?);
+    let queue = shard.queues.get_mut(&id);
+    let queue = queue.ok_or_else(|| format!("has returned records of unknown queue {id}"))?;
+    for record in read_records(input)? {
+        shard.live.held(record.place.lsn, u64::from(record.len));
+        queue.put_back(record);
+    }
+    Ok(())
 }
 
 fn read_leases(queue: &mut Queue, live: &mut LiveBytes, input: &mut Input<'_>) -> Result<(), String> {

@@ -49,6 +49,14 @@ impl Dead {
     fn is_empty(&self) -> bool {
         self.ready.count() + self.leases.count() == 0
     }
+
+    fn is_frozen(&self) -> bool {
+        self.ready.is_frozen() || self.leases.is_frozen()
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_empty() && !self.is_frozen()
+    }
 }
 
 impl Work {
@@ -82,20 +90,24 @@ impl Work {
 
     /// Records whose queue has let go of them; their bytes are given back step by step.
     pub(super) fn bury(&mut self, queue: QueueId, ready: Ready, leases: Leases) {
-        if ready.count() + leases.count() > 0 || leases.is_frozen() {
-            self.dead.push(Dead { queue, ready, leases });
+        let dead = Dead { queue, ready, leases };
+        if !dead.is_over() {
+            self.dead.push(dead);
         }
     }
 
-    /// Leases of a queue that is gone, which a snapshot has yet to write.
-    pub(super) fn leases_gone(&mut self) -> Option<(QueueId, &mut Leases)> {
-        let next = self.dead.iter_mut().find(|dead| dead.leases.is_frozen())?;
-        Some((next.queue, &mut next.leases))
+    /// What is left of a queue of which a snapshot has yet to write something.
+    pub(super) fn frozen(&mut self) -> Option<(QueueId, &mut Ready, &mut Leases)> {
+        let next = self.dead.iter_mut().find(|dead| dead.is_frozen())?;
+        Some((next.queue, &mut next.ready, &mut next.leases))
     }
 
-    /// The snapshot that was to write leases of queues that are gone is dropped.
-    pub(super) fn thaw_leases(&mut self) {
-        self.dead.iter_mut().for_each(|dead| dead.leases.thaw());
+    /// The snapshot that was to write something of this is dropped.
+    pub(super) fn thaw(&mut self) {
+        for dead in &mut self.dead {
+            dead.ready.thaw();
+            dead.leases.thaw();
+        }
     }
 
     /// The queue is no more.
@@ -209,7 +221,7 @@ impl Shard {
                 self.live.gone(&record);
                 left -= 1;
             }
-            !dead.is_empty() || dead.leases.is_frozen()
+            !dead.is_over()
         });
     }
 }
