@@ -18,7 +18,7 @@ const AHEAD_S: i64 = 6 * 366 * DAY_S;
 /// When something comes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// So many milliseconds after the last time, which counts in whole seconds.
+    /// So many milliseconds after the last time, which counts in whole seconds; at least 1000.
     Every(u64),
     /// Whenever the clocks of a time zone show a time of these.
     Clock(Box<Clock>),
@@ -82,7 +82,7 @@ impl Repeat {
     pub fn after(&self, ms: u64) -> Option<Moment> {
         match self {
             Self::Every(every_ms) => {
-                let ms = whole_second(ms).checked_add(*every_ms)?;
+                let ms = whole_second(ms).checked_add((*every_ms).max(1000))?;
                 Some(Moment { ms, offset_s: 0 })
             }
             Self::Clock(clock) => clock.after(i64::try_from(ms / 1000).ok()?),
@@ -205,6 +205,11 @@ mod tests {
         assert_eq!(Repeat::Every(1000).after(10_499).map(|at| at.ms), Some(11_000));
         assert_eq!(Repeat::Every(1500).after(10_500).map(|at| at.ms), Some(12_500));
         assert_eq!(Repeat::Every(u64::MAX).after(1000), None);
+        assert_eq!(
+            Repeat::Every(3).after(10_499).map(|at| at.ms),
+            Some(11_000),
+            "else it would come at once again"
+        );
     }
 
     #[test]
