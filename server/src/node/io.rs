@@ -225,6 +225,7 @@ impl Io {
             IoMessage::Connection(arrival) => self.accept(now, arrival),
             IoMessage::Alarm(source, why) => self.alarm(now, source, why),
             IoMessage::Checked(session, number, fit) => self.checked(now, session, number, fit),
+            IoMessage::MakeWay => self.make_way(now),
             IoMessage::Leave(farewell) => self.begin_to_leave(now, farewell),
             IoMessage::Rules(rules) => self.read_users_again(now, *rules),
             IoMessage::Clients { listens, to } => {
@@ -554,7 +555,7 @@ impl Io {
 
     fn remove(&mut self, slot: usize, why: &str) {
         let Some(mut connection) = self.connections.try_remove(slot) else { return };
-        self.forget_unfinished(&mut connection);
+        self.forget_unfinished(slot, &mut connection);
         tracing::debug!(session = connection.id.number, why, "connection is gone");
         self.gone.note(self.wiring.clock.now(), &connection, why);
         connection.shut(&self.registry);

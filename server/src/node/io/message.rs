@@ -45,6 +45,8 @@ pub(crate) enum IoMessage {
     Hub(HubMessage),
     /// A new connection.
     Connection(Arrival),
+    /// All connections have too much unfinished, and the one that has stalled longest is here.
+    MakeWay,
     /// Publishers must stop, and why; or, as far as this source is concerned, may go on.
     Alarm(Source, Option<String>),
     /// Which hash the secret of a session's login fits; by the number of the check.
