@@ -43,6 +43,8 @@ pub(crate) struct Plan<'a> {
     pub connections: usize,
     /// Requests under way per connection.
     pub window: usize,
+    /// Threads do not sleep while they wait: for a single client with one request under way, if nobody else of the generator is to have a core.
+    pub awake: bool,
     pub warm_up: Duration,
     pub time: Duration,
     /// Stop after so many requests, if that comes first.
@@ -168,7 +170,7 @@ fn drive(plan: &Plan<'_>, mut lanes: Vec<Lane>, control: &Control) -> Result<Tal
             return Ok(tally);
         }
         ensure!(last_answer.elapsed() < STALL_MAX, "no answer for {STALL_MAX:?}");
-        for n in ready(&lanes, plan.window * lanes.len() == 1)? {
+        for n in ready(&lanes, plan.awake)? {
             let measures = control.measures.load(Relaxed);
             let answered = lanes[n].receive(&mut buffer, plan.check, |elapsed_ns| {
                 if measures {

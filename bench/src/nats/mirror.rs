@@ -48,6 +48,7 @@ pub(crate) fn ceiling(connections: usize, body_bytes: usize) -> Result<f64> {
         address,
         connections,
         window: 1,
+        awake: false,
         warm_up: WARM_UP,
         time: TIME,
         count_max: u64::MAX,

@@ -66,6 +66,7 @@ impl Stream {
             address: self.address,
             connections: 1,
             window: FILL_WINDOW,
+            awake: false,
             warm_up: Duration::ZERO,
             time: FILL_MAX,
             count_max: count,
