@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One thread's bell.
 #[derive(Debug, Default)]
@@ -38,10 +38,14 @@ impl Bell {
 
     /// Sleeps until it rings, at most so long. To be called by its thread only.
     pub(crate) fn wait(&self, longest: Duration) {
+        let began = Instant::now();
         self.parked.store(true, Ordering::SeqCst);
-        if !self.rung.swap(false, Ordering::SeqCst) {
-            thread::park_timeout(longest);
-            self.rung.store(false, Ordering::SeqCst);
+        // A park may end for a ring that ended the sleep before, or for none.
+        while !self.rung.swap(false, Ordering::SeqCst) {
+            let Some(left) = longest.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
+                break;
+            };
+            thread::park_timeout(left);
         }
         self.parked.store(false, Ordering::SeqCst);
     }
@@ -68,7 +72,6 @@ impl Doze for Nap<'_> {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::time::Instant;
 
     const LONG: Duration = Duration::from_secs(60);
 
