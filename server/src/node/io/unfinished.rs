@@ -84,7 +84,9 @@ impl Io {
     /// A connection was read, or is gone from those that are.
     pub(super) fn note_unfinished(&mut self, now: Now, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let (holder, bytes) = ((self.wiring.hub, slot), connection.session.unfinished_bytes());
+        // Who is being ended holds nothing that could be ended once more.
+        let bytes = if connection.takes_input() { connection.session.unfinished_bytes() } else { 0 };
+        let holder = (self.wiring.hub, slot);
         if self.wiring.unfinished.note(now, holder, &mut connection.unfinished, bytes) {
             self.make_way(now);
         }
