@@ -53,6 +53,20 @@ pub(crate) struct Plan<'a> {
     pub check: &'a Check<'a>,
 }
 
+impl<'a> Plan<'a> {
+    /// One request under way for each connection, as many as there is time for.
+    pub(crate) fn one_by_one(
+        address: SocketAddr,
+        connections: usize,
+        (warm_up, time): (Duration, Duration),
+        request: &'a Request<'a>,
+        check: &'a Check<'a>,
+    ) -> Self {
+        let (window, awake, count_max) = (1, false, u64::MAX);
+        Self { address, connections, window, awake, warm_up, time, count_max, request, check }
+    }
+}
+
 /// What came of it.
 pub(crate) struct Outcome<S> {
     pub before: S,

@@ -44,17 +44,7 @@ pub(crate) fn ceiling(connections: usize, body_bytes: usize) -> Result<f64> {
     });
     let body = vec![b'x'; body_bytes];
     let request = |out: &mut Vec<u8>, _: u64, reply: &[u8]| wire::publish(out, b"mirror", reply, &body);
-    let plan = ask::Plan {
-        address,
-        connections,
-        window: 1,
-        awake: false,
-        warm_up: WARM_UP,
-        time: TIME,
-        count_max: u64::MAX,
-        request: &request,
-        check: &acknowledged,
-    };
+    let plan = ask::Plan::one_by_one(address, connections, (WARM_UP, TIME), &request, &acknowledged);
     let outcome = ask::run(&plan, || Ok(()))?;
     mirror.join().ok().context("the mirror panicked")??;
     Ok(outcome.records as f64 / outcome.elapsed.as_secs_f64())

@@ -391,17 +391,8 @@ fn requests(target: &Target<'_>, settings: &Settings, connections: usize, floods
         ensure!(message.body.len() == SMALL_BYTES, "answered {}", stream::text(message));
         Ok(())
     };
-    let plan = ask::Plan {
-        address,
-        connections,
-        window: 1,
-        awake: false,
-        warm_up: WARM_UP,
-        time: settings.window(),
-        count_max: u64::MAX,
-        request: &request,
-        check: &check,
-    };
+    let time = (WARM_UP, settings.window());
+    let plan = ask::Plan::one_by_one(address, connections, time, &request, &check);
     let noise = Plan {
         address,
         publishers: (0..floods).map(|index| format!("bench.flood.{index}")).collect(),
@@ -499,17 +490,9 @@ fn publish(target: &Target<'_>, settings: &Settings, connections: usize, window:
     let (body, subject) = (vec![b'x'; SMALL_BYTES], format!("{}.a", stream.stem));
     let request =
         |out: &mut Vec<u8>, _: u64, reply: &[u8]| wire::publish(out, subject.as_bytes(), reply, &body);
-    let plan = ask::Plan {
-        address,
-        connections,
-        window,
-        awake: connections * window == 1,
-        warm_up: WARM_UP,
-        time: settings.window(),
-        count_max: u64::MAX,
-        request: &request,
-        check: &acknowledged,
-    };
+    let time = (WARM_UP, settings.window());
+    let one_by_one = ask::Plan::one_by_one(address, connections, time, &request, &acknowledged);
+    let plan = ask::Plan { window, awake: connections * window == 1, ..one_by_one };
     let outcome = ask::run(&plan, || target.server.sample()).and_then(|outcome| {
         let there = stream.messages()?;
         ensure!(there == outcome.total, "{there} messages are there, {} were acknowledged", outcome.total);
@@ -587,18 +570,7 @@ fn keys(target: &Target<'_>, settings: &Settings, kind: &Kind) -> Result<Figures
         Ok(())
     };
     let ask = |request: &ask::Request<'_>, check: &ask::Check<'_>| -> Result<Figures> {
-        let (warm_up, time) = (WARM_UP, settings.window());
-        let plan = ask::Plan {
-            address,
-            connections: CLIENTS,
-            window: 1,
-            awake: false,
-            warm_up,
-            time,
-            count_max: u64::MAX,
-            request,
-            check,
-        };
+        let plan = ask::Plan::one_by_one(address, CLIENTS, (WARM_UP, settings.window()), request, check);
         let outcome = ask::run(&plan, || target.server.sample())?;
         Ok(asked_figures(&outcome, (Column::ReplyP50, Column::ReplyP99)))
     };

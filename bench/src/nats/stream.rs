@@ -62,17 +62,9 @@ impl Stream {
         let request = |out: &mut Vec<u8>, number: u64, reply: &[u8]| {
             wire::publish(out, format!("{}.{}", self.stem, tail(number)).as_bytes(), reply, &body);
         };
-        let plan = ask::Plan {
-            address: self.address,
-            connections: 1,
-            window: FILL_WINDOW,
-            awake: false,
-            warm_up: Duration::ZERO,
-            time: FILL_MAX,
-            count_max: count,
-            request: &request,
-            check: &acknowledged,
-        };
+        let time = (Duration::ZERO, FILL_MAX);
+        let lone = ask::Plan::one_by_one(self.address, 1, time, &request, &acknowledged);
+        let plan = ask::Plan { window: FILL_WINDOW, count_max: count, ..lone };
         let outcome = ask::run(&plan, || Ok(())).context("fill a stream")?;
         ensure!(outcome.total == count, "a stream is filled with {} of {count}", outcome.total);
         Ok(())

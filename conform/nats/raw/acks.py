@@ -99,8 +99,7 @@ def nak_with_a_delay(rig):
 @case
 def term_ends_it(rig):
     stream, wire = rig.stream(), rig.wire()
-    wire.subscribe(f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{stream}.>", "1")
-    wire.until_pong()
+    wire.listen(f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{stream}.>")
     fill(rig, stream, 2)
     rig.consumer(stream)
     rig.ack(rig.next(stream), "+TERM because of this")
@@ -151,8 +150,7 @@ def lease_runs_out(rig):
 @case
 def max_deliver(rig):
     stream, wire = rig.stream(), rig.wire()
-    wire.subscribe(f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.c", "1")
-    wire.until_pong()
+    wire.listen(f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.c")
     fill(rig, stream, 1)
     rig.consumer(stream, max_deliver=2, ack_wait=MOMENT)
     counts = [rig.next(stream).reply.split(".")[4] for _ in range(2)]
@@ -165,8 +163,7 @@ def max_deliver(rig):
 @case
 def max_deliver_by_nak(rig):
     stream, wire = rig.stream(), rig.wire()
-    wire.subscribe(f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.c", "1")
-    wire.until_pong()
+    wire.listen(f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.c")
     fill(rig, stream, 1)
     rig.consumer(stream, max_deliver=2)
     for _ in range(2):
@@ -178,8 +175,7 @@ def max_deliver_by_nak(rig):
 @case
 def nak_is_told(rig):
     stream, wire = rig.stream(), rig.wire()
-    wire.subscribe(f"$JS.EVENT.ADVISORY.CONSUMER.MSG_NAKED.{stream}.c", "1")
-    wire.until_pong()
+    wire.listen(f"$JS.EVENT.ADVISORY.CONSUMER.MSG_NAKED.{stream}.c")
     fill(rig, stream, 1)
     rig.consumer(stream)
     rig.ack(rig.next(stream), "-NAK")
@@ -189,8 +185,7 @@ def nak_is_told(rig):
 @case
 def ack_is_sampled(rig):
     stream, wire = rig.stream(), rig.wire()
-    wire.subscribe(f"$JS.EVENT.METRIC.CONSUMER.ACK.{stream}.c", "1")
-    wire.until_pong()
+    wire.listen(f"$JS.EVENT.METRIC.CONSUMER.ACK.{stream}.c")
     fill(rig, stream, 1)
     rig.consumer(stream, sample_freq="100")
     rig.ack(rig.next(stream))
@@ -235,8 +230,7 @@ def pending_after_a_restart(rig):
 @case
 def redelivery_is_sampled(rig):
     stream, wire = rig.stream(), rig.wire()
-    wire.subscribe(f"$JS.EVENT.METRIC.CONSUMER.ACK.{stream}.>", "1")
-    wire.until_pong()
+    wire.listen(f"$JS.EVENT.METRIC.CONSUMER.ACK.{stream}.>")
     fill(rig, stream, 2)
     rig.consumer(stream, sample_freq="100%")
     rig.consumer(stream, "unsampled")
@@ -253,8 +247,7 @@ def redelivery_is_sampled(rig):
 @case
 def deliveries_of_what_is_deleted(rig):
     stream, wire = rig.stream(max_msgs=8), rig.wire()
-    wire.subscribe(f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{stream}.c", "1")
-    wire.until_pong()
+    wire.listen(f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{stream}.c")
     fill(rig, stream, 8)
     rig.consumer(stream)
     found = rig.pull(stream, batch=6, expires=5_000_000_000).messages(6)

@@ -89,8 +89,7 @@ def batch_under_other_subjects(rig):
 @case
 def republished_without_payload(rig):
     wire = rig.wire()
-    wire.subscribe(f"{rig.stem}-out.>", "1")
-    wire.until_pong()
+    wire.listen(f"{rig.stem}-out.>")
     stream = rig.stream(republish={"dest": f"{rig.stem}-out.>", "headers_only": True}, max_msgs_per_subject=1)
     for body in ("one", "three"):
         rig.request(f"{stream}.a", body, {"Own": "1"})
@@ -101,8 +100,7 @@ def republished_without_payload(rig):
 @case
 def republished_under_the_stored_subject(rig):
     wire = rig.wire()
-    wire.subscribe(f"{rig.stem}-kept.>", "1")
-    wire.until_pong()
+    wire.listen(f"{rig.stem}-kept.>")
     stream = rig.stream(subject_transform={"src": f"{rig.stem}.>", "dest": f"{rig.stem}-kept.>"}, republish={"src": ">", "dest": ">"})
     rig.put(f"{stream}.a.b", "x")
     found = wire.messages(1)[0]
@@ -112,8 +110,7 @@ def republished_under_the_stored_subject(rig):
 @case
 def abandoned_batches_are_told(rig):
     stream, wire = rig.stream(allow_atomic=True), rig.wire()
-    wire.subscribe(f"$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}", "1")
-    wire.until_pong()
+    wire.listen(f"$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}")
 
     def part(name, sequence, **headers):
         headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(sequence), **{f"Nats-Batch-{key}": value for key, value in headers.items()}}

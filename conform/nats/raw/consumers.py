@@ -198,8 +198,7 @@ def consumer_is_unfit_for_pulls(rig):
 @case
 def advisories_of_definitions(rig):
     wire = rig.wire()
-    wire.subscribe("$JS.EVENT.ADVISORY.>", "1")
-    wire.until_pong()
+    wire.listen("$JS.EVENT.ADVISORY.>")
     stream = rig.stream()
     rig.consumer(stream)
     rig.api(f"STREAM.UPDATE.{stream}", {"name": stream, "subjects": [f"{stream}.>"], "storage": "memory", "max_msgs": 5})
@@ -216,8 +215,7 @@ def advisories_of_definitions(rig):
 @case
 def api_is_audited(rig):
     wire, stream = rig.wire(), rig.name()
-    wire.subscribe("$JS.EVENT.ADVISORY.API", "1")
-    wire.until_pong()
+    wire.listen("$JS.EVENT.ADVISORY.API")
     rig.stream()
     rig.info(stream)
     rig.api(f"STREAM.INFO.{stream}x")

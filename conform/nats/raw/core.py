@@ -295,8 +295,7 @@ def echo_off(rig):
     publisher, other, fence = pair(rig)
     wire = rig.wire(echo=False)
     for one in (wire, other):
-        one.subscribe(rig.name(), "1")
-        one.until_pong()
+        one.listen(rig.name())
     wire.publish(rig.name(), "x")
     own = wire.until_pong()
     wire.publish(fence, "fence")
@@ -385,8 +384,7 @@ def headers_that_are_none(rig):
 @case
 def headers_to_who_wants_none(rig):
     publisher, subscriber, fence = pair(rig, headers=False, no_responders=False)
-    subscriber.subscribe(rig.name(), "1")
-    subscriber.until_pong()
+    subscriber.listen(rig.name())
     publisher.publish_with(rig.name(), {"A": "1"}, "body", "back")
     return [found.plain() for found in heard(publisher, subscriber, fence)]
 
@@ -401,8 +399,7 @@ def headers_from_who_said_none(rig):
 @case
 def replies_are_handed_on(rig):
     publisher, subscriber, fence = pair(rig)
-    subscriber.subscribe(rig.name(), "1")
-    subscriber.until_pong()
+    subscriber.listen(rig.name())
     publisher.publish(rig.name(), "", "reply.to.me")
     publisher.publish(rig.name(), "with\r\nlines")
     return [found.plain() for found in heard(publisher, subscriber, fence)]
@@ -441,8 +438,7 @@ def without_connect(rig):
 @case
 def many_in_one_write(rig):
     publisher, subscriber, fence = pair(rig)
-    subscriber.subscribe(rig.name(), "1")
-    subscriber.until_pong()
+    subscriber.listen(rig.name())
     publisher.send(*[line for number in range(5000) for line in (f"PUB {rig.name()} {len(str(number))}", str(number))])
     return [message.body for message in heard(publisher, subscriber, fence)] == [str(number) for number in range(5000)]
 
@@ -450,8 +446,7 @@ def many_in_one_write(rig):
 @case
 def order_between_subjects(rig):
     publisher, subscriber, fence = pair(rig)
-    subscriber.subscribe(rig.name(".>"), "1")
-    subscriber.until_pong()
+    subscriber.listen(rig.name(".>"))
     for number in range(1000):
         publisher.publish(rig.name(f".{number % 7}"), str(number))
     publisher.publish(fence)
@@ -462,8 +457,7 @@ def order_between_subjects(rig):
 @case
 def request_and_reply(rig):
     asker, responder = rig.wire(), rig.wire()
-    responder.subscribe(rig.name(), "1")
-    responder.until_pong()
+    responder.listen(rig.name())
     asker.subscribe("_INBOX.me", "1")
     asker.publish(rig.name(), "ping?", "_INBOX.me")
     asked = responder.message()

@@ -37,8 +37,7 @@ def dead_letters_of_a_consumer(rig):
     stream, grave = rig.stream("s"), rig.stream("d")
     to = f"{grave}.letters"
     wire = rig.wire()
-    wire.subscribe(to, "1")
-    wire.until_pong()
+    wire.listen(to)
     fill(rig, stream, 3)
     rig.consumer(stream, max_deliver=2, ack_wait=MOMENT, metadata={SUBJECT: to})
     rig.ack(rig.next(stream), "+TERM it is\tbroken")
@@ -70,8 +69,7 @@ def dead_letters_leave_a_work_queue(rig):
 def dead_letters_that_nobody_stores_are_heard(rig):
     stream, wire = rig.stream(), rig.wire()
     to = rig.name("-heard.only")
-    wire.subscribe(to, "1")
-    wire.until_pong()
+    wire.listen(to)
     fill(rig, stream, 1)
     rig.consumer(stream, metadata={SUBJECT: to})
     rig.ack(rig.next(stream), "+TERM")

@@ -33,8 +33,7 @@ def last(rig, stream):
 @case
 def delay_of_one_message(rig):
     stream, wire = rig.stream(allow_msg_schedules=True), rig.wire()
-    wire.subscribe(f"{stream}.now", "1")
-    wire.until_pong()
+    wire.listen(f"{stream}.now")
     stored = schedule(rig, f"{stream}.later", at(1), f"{stream}.now", Other="kept", Nats_Msg_Id="7")
     before = shown(rig, stream, 1)
     until(lambda: last(rig, stream) >= 2)

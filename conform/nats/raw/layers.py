@@ -53,8 +53,7 @@ def kv_keys_and_history(rig):
     for key in ("a", "b", "a", "a", "a"):
         put(rig, key, key)
     wire = rig.wire()
-    wire.subscribe("_INBOX.kv", "1")
-    wire.until_pong()
+    wire.listen("_INBOX.kv")
     rig.api(f"CONSUMER.CREATE.{name}", {"stream_name": name, "config": {"deliver_subject": "_INBOX.kv", "deliver_policy": "last_per_subject", "filter_subject": f"$KV.{rig.stem}.>", "ack_policy": "none", "max_deliver": 1, "mem_storage": True, "headers_only": True}})
     keys = wire.messages(2)
     return {"keys": sorted(message.subject.rsplit(".", 1)[1] for message in keys), "left": [message.reply.split(".")[-1] for message in keys], "history": rig.api(f"STREAM.INFO.{name}", {"subjects_filter": ">"})["state"]["subjects"]}
@@ -71,8 +70,7 @@ def kv_delete_of_a_message_is_denied(rig):
 def kv_with_a_ttl_per_key(rig):
     name = bucket(rig, allow_msg_ttl=True, subject_delete_marker_ttl=MINUTE)
     wire = rig.wire()
-    wire.subscribe("_INBOX.kv", "1")
-    wire.until_pong()
+    wire.listen("_INBOX.kv")
     rig.api(f"CONSUMER.CREATE.{name}", {"stream_name": name, "config": {"deliver_subject": "_INBOX.kv", "ack_policy": "none", "deliver_policy": "new"}})
     put(rig, "a", "soon gone", Nats_TTL="1s")
     found = wire.messages(2)

@@ -41,8 +41,7 @@ def publish_without_acks(rig):
 @case
 def publish_reaches_subscribers_too(rig):
     name, wire = rig.stream(), rig.wire()
-    wire.subscribe(f"{name}.>", "1")
-    wire.until_pong()
+    wire.listen(f"{name}.>")
     rig.put(f"{name}.a", "x")
     found = wire.message()
     return [found.subject, found.body, found.reply != ""]
@@ -216,8 +215,7 @@ def ttl_leaves_a_marker(rig):
     name = rig.stream(allow_msg_ttl=True, subject_delete_marker_ttl=60_000_000_000, max_age=1_000_000_000, duplicate_window=1_000_000_000, allow_rollup_hdrs=True)
     rig.put(f"{name}.a", "goes")
     wire = rig.wire()
-    wire.subscribe("_INBOX.markers", "1")
-    wire.until_pong()
+    wire.listen("_INBOX.markers")
     rig.api(f"CONSUMER.CREATE.{name}", {"stream_name": name, "config": {"deliver_subject": "_INBOX.markers", "ack_policy": "none", "deliver_policy": "new"}})
     found = wire.message()
     return [found.subject.replace(rig.stem, "NAME"), found.head, found.body]
@@ -302,8 +300,7 @@ def work_queue_refusals(rig):
 @case
 def republish(rig):
     wire = rig.wire()
-    wire.subscribe(f"{rig.stem}-out.>", "1")
-    wire.until_pong()
+    wire.listen(f"{rig.stem}-out.>")
     name = rig.stream(republish={"src": f"{rig.stem}.*", "dest": f"{rig.stem}-out.{{{{wildcard(1)}}}}"})
     numbers(rig, name, 1)
     numbers(rig, name, 1)

@@ -119,8 +119,7 @@ def may_subscribe(rig):
 def denied_messages_are_held_back(rig):
     server = rig.server('authorization { users = [ { user: alice, password: s, permissions: { subscribe: { allow: ">", deny: "a.no" } } }, { user: bob, password: s } ] }')
     alice, bob = rig.wire(server.address, user="alice", **{"pass": "s"}), rig.wire(server.address, user="bob", **{"pass": "s"})
-    alice.subscribe("a.*", "1")
-    alice.until_pong()
+    alice.listen("a.*")
     for subject in ("a.yes", "a.no", "a.end"):
         bob.publish(subject)
     return [message.subject for message in alice.messages(2)]
@@ -130,8 +129,7 @@ def denied_messages_are_held_back(rig):
 def may_answer(rig):
     server = rig.server('authorization { users = [ { user: alice, password: s, permissions: { subscribe: "work", publish: { deny: ">" }, allow_responses: { max: 2, expires: "1m" } } }, { user: bob, password: s } ] }')
     alice, bob = rig.wire(server.address, user="alice", **{"pass": "s"}), rig.wire(server.address, user="bob", **{"pass": "s"})
-    alice.subscribe("work", "1")
-    alice.until_pong()
+    alice.listen("work")
     bob.subscribe("_INBOX.bob", "1")
     bob.publish("work", "do", "_INBOX.bob")
     asked = alice.message()
@@ -158,8 +156,7 @@ def accounts_are_apart(rig):
     server = rig.server("accounts { A { users = [ { user: a, password: s } ] }, B { users = [ { user: b, password: s } ] } }")
     a, again, b = [rig.wire(server.address, user=user, **{"pass": "s"}) for user in "aab"]
     for wire in (again, b):
-        wire.subscribe(">", "1")
-        wire.until_pong()
+        wire.listen(">")
     a.publish("secret", "x")
     seen = again.message().body
     b.publish("own", "y")

@@ -72,8 +72,7 @@ def slow_readers_are_cut(rig):
     server = rig.server('max_pending: 1MB\nwrite_deadline: "500ms"')
     slow, reader, writer = rig.wire(server.address), rig.wire(server.address), rig.wire(server.address)
     for wire in (slow, reader):
-        wire.subscribe("flood", "1")
-        wire.until_pong()
+        wire.listen("flood")
     body, count = b"x" * 100_000, 200
     for number in range(count):
         writer.publish("flood", body)

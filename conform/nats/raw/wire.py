@@ -60,6 +60,11 @@ class Wire:
         self.send(f"SUB {subject} {queue} {sid}")
         return sid
 
+    def listen(self, subject):
+        """Subscribes, and waits until the server knows."""
+        self.subscribe(subject, "1")
+        self.until_pong()
+
     def line(self):
         while (end := self.input.find(b"\r\n")) < 0:
             self._more()
