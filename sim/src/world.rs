@@ -13,10 +13,11 @@ use crate::log::engine::EngineLog;
 use crate::log::model::{Habits, ModelLog};
 use crate::mutant::Mutant;
 use crate::node::{Ability, Node, Plan};
+use crate::oracle::SESSION_MS;
 use crate::rng::Rng;
 use crate::streamer::Streamer;
 use crate::taker::Taker;
-use stele_model::id::HubId;
+use stele_model::id::{HubId, Now};
 
 /// How large the buffers between the parts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,9 @@ const SHARDS: u16 = 2;
 const STEPS_TO_END: u64 = 400_000;
 /// Virtual time that passes before queues are emptied, ms: longer than any time to live in the topology.
 const REST_MS: u64 = 50;
+/// Clients that neither did nor heard anything for so long wait in vain, ms: what repeats itself goes on for ever, and helps nobody.
+const SILENCE_MS: u64 = 30_000;
+const _: () = assert!(SILENCE_MS > 2 * SESSION_MS as u64, "those that are left hear of the end of a session");
 
 /// Runs a seed.
 #[must_use]
@@ -114,6 +118,8 @@ struct World {
     steps: u64,
     crash_one_in: u64,
     restarts: u64,
+    /// When a client last did or heard something.
+    heard: Now,
 }
 
 /// How often each kind of thing happens when it could.
@@ -200,6 +206,7 @@ impl World {
             node: None,
             steps: options.steps,
             restarts: 0,
+            heard: Now::default(),
         }
     }
 
@@ -241,6 +248,7 @@ impl World {
     /// Steps until `done`; more than `steps_max` of them, or none that is possible, is a failure.
     fn until(&mut self, what: &str, steps_max: u64, done: impl Fn(&Self) -> bool) {
         let last = self.desk.step + steps_max;
+        self.heard = self.desk.now;
         while !done(self) {
             if self.failed() {
                 return;
@@ -248,7 +256,7 @@ impl World {
             if self.desk.step >= last {
                 return self.stuck(&format!("could not {what} in {steps_max} steps"));
             }
-            if !self.step() && !self.leap() {
+            if !self.step() && (self.is_silent() || !self.leap()) {
                 if done(self) {
                     return;
                 }
@@ -273,7 +281,12 @@ impl World {
         let clients = self.clients.iter().all(|client| !client.can_act());
         let streamers = self.streamers.iter().all(|streamer| !streamer.can_act(&self.desk));
         let takers = self.takers.iter().all(|taker| !taker.can_act(self.desk.phase));
-        clients && streamers && takers && self.choices().is_empty() && self.deadline().is_none()
+        clients && streamers && takers && self.choices().is_empty() && self.is_silent()
+    }
+
+    /// Time alone brings clients nothing more.
+    fn is_silent(&self) -> bool {
+        self.deadline().is_none() || self.desk.now > self.heard.plus_ms(SILENCE_MS)
     }
 
     /// One thing happens; `false`: nothing can.
@@ -328,6 +341,9 @@ impl World {
         let Some(node) = &mut self.node else { return };
         let desk = &mut self.desk;
         let (clients, streamers) = (self.clients.len(), self.streamers.len());
+        if !matches!(choice, Choice::Node(_)) {
+            self.heard = desk.now;
+        }
         match choice {
             Choice::Act(n) => {
                 let said = if let Some(client) = self.clients.get_mut(n) {
@@ -359,7 +375,7 @@ impl World {
         }
     }
 
-    fn deadline(&self) -> Option<stele_model::id::Now> {
+    fn deadline(&self) -> Option<Now> {
         self.node.as_ref().and_then(Node::deadline)
     }
 
