@@ -46,8 +46,8 @@ pub struct Taker {
     awaited: BTreeMap<Ticket, Asked>,
     /// To be sent again until they are answered.
     open: BTreeMap<MessageId, Message>,
-    /// As [`Self::open`], of those that wait for their time: how long, ms.
-    later: BTreeMap<MessageId, u64>,
+    /// As [`Self::open`], of those that wait for their time: how long, ms; `None`: they come again and again.
+    later: BTreeMap<MessageId, Option<u64>>,
     /// To be sent until it is answered.
     bundle: Option<Bundle>,
     /// Pulls under way, and when they were asked.

@@ -23,6 +23,8 @@ pub enum SharedEvent {
     Delayed {
         /// Which.
         message: MessageId,
+        /// It is to be published again and again.
+        repeats: bool,
     },
     /// It is kept until then, says the answer.
     Kept {
@@ -31,8 +33,9 @@ pub enum SharedEvent {
     },
     /// The final look at what has waited.
     Later {
-        /// Each, in order, and whether it has come to where it was to be published; `None`: bytes that nobody published.
-        messages: Vec<(Option<MessageId>, bool)>,
+        /// Each, in order; `None`: bytes that nobody published. Where it has come to where it was to be published, with what it says of its
+        /// next time.
+        messages: Vec<(Option<MessageId>, Option<String>)>,
     },
     /// The first messages of a bundle are about to be handed to the session.
     Bundled {

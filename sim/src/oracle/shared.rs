@@ -32,11 +32,19 @@ pub(super) struct Shared {
     accepting: BTreeSet<Position>,
     terminating: BTreeSet<Position>,
     buried: BTreeSet<MessageId>,
-    /// Messages that wait for their time, and whether that was answered; and those that were published at it.
-    delayed: BTreeMap<MessageId, bool>,
-    published: BTreeSet<MessageId>,
+    /// Messages that wait for their time; and what was published, each with what it says of its next time.
+    delayed: BTreeMap<MessageId, Delayed>,
+    published: BTreeSet<(MessageId, String)>,
+    /// Those that still wait at the end.
+    waiting: BTreeSet<MessageId>,
     bundles: Bundles,
     looked: bool,
+}
+
+#[derive(Debug)]
+struct Delayed {
+    repeats: bool,
+    answered: bool,
 }
 
 #[derive(Debug)]
@@ -74,16 +82,16 @@ impl Shared {
                 Ok(())
             }
             SharedEvent::Told { asked, floor, unsettled } => self.told(step, *asked, *floor, *unsettled),
-            SharedEvent::Delayed { message } => {
-                self.delayed.insert(*message, false);
+            SharedEvent::Delayed { message, repeats } => {
+                self.delayed.insert(*message, Delayed { repeats: *repeats, answered: false });
                 Ok(())
             }
             SharedEvent::Kept { message } => {
-                self.delayed.insert(*message, true);
+                self.delayed.get_mut(message).into_iter().for_each(|delayed| delayed.answered = true);
                 Ok(())
             }
             SharedEvent::Later { messages } => {
-                messages.iter().try_for_each(|(message, is_published)| self.waited(*message, *is_published))
+                messages.iter().try_for_each(|(message, next)| self.waited(*message, next.as_deref()))
             }
             SharedEvent::Bundled { messages } => {
                 self.bundles.sent(messages);
@@ -193,22 +201,28 @@ impl Shared {
         }
     }
 
-    /// At the end all time has passed: what has waited was published, once.
-    fn waited(&mut self, id: Option<MessageId>, is_published: bool) -> Result<(), Wrong> {
-        let Some(id) = id.filter(|id| self.delayed.contains_key(id)) else {
+    /// At the end what has waited was published, once for each of its times; and it waits no more, unless it repeats.
+    fn waited(&mut self, id: Option<MessageId>, next: Option<&str>) -> Result<(), Wrong> {
+        let Some((id, of)) = id.and_then(|id| Some((id, self.delayed.get(&id)?))) else {
             return Err(("W48", "something waits for its time that nobody published".to_owned()));
         };
-        match is_published && self.published.insert(id) {
-            true => Ok(()),
-            false => Err(("W48", format!("message {} waits for ever, or was published twice", id.0))),
-        }
+        let is_new = match next {
+            Some(next) => self.published.insert((id, next.to_owned())),
+            None if of.repeats => self.waiting.insert(id),
+            None => return Err(("W48", format!("message {} waits for ever", id.0))),
+        };
+        if is_new { Ok(()) } else { Err(("W48", format!("message {} is there twice: {next:?}", id.0))) }
     }
 
-    /// What was to be kept until its time, answered so, and was never published.
+    /// What was to be kept, answered so, and was never published, or, if it repeats, waits no more.
     fn not_published(&self) -> impl Iterator<Item = Wrong> + '_ {
-        let answered = self.delayed.iter().filter(|(_, answered)| **answered).map(|(id, _)| id);
-        let lost = answered.filter(|id| !self.published.contains(id));
-        lost.map(|id| ("W48", format!("message {} was kept for its time, and is not there", id.0)))
+        let is_there = |id: &MessageId, repeats: bool| match repeats {
+            true => self.waiting.contains(id),
+            false => self.published.iter().any(|(published, _)| published == id),
+        };
+        let answered = self.delayed.iter().filter(|(_, of)| of.answered);
+        let lost = answered.filter(move |(id, of)| !is_there(id, of.repeats));
+        lost.map(|(id, _)| ("W48", format!("message {} was kept for its time, and is not there", id.0)))
     }
 
     /// What was terminated, answered so, and accepted by nobody, but is no dead letter.

@@ -1,6 +1,6 @@
 //! What a taker does when it is told something.
 
-use super::publish::{is_published, message_id};
+use super::publish::{message_id, next_time};
 use super::{Asked, Link, Look, Taker};
 use crate::client::{Heard, Said};
 use crate::desk::Desk;
@@ -55,7 +55,7 @@ impl Taker {
             }
             (Asked::Wait, Outcome::Done(Done::Records(RecordsAnswer::Found(found)))) => {
                 let records = found.records.iter().flatten().map(|of| found.record(of));
-                let messages = records.map(|record| (message_id(&record), is_published(&record)));
+                let messages = records.map(|record| (message_id(&record), next_time(&record)));
                 desk.event(&Event::Shared(SharedEvent::Later { messages: messages.collect() }));
                 self.closer = Some(Look::Counts);
             }

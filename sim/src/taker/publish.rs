@@ -11,10 +11,11 @@ use stele_model::id::Position;
 use stele_model::op::Op;
 use stele_model::outcome::Published;
 use stele_model::publish::{Publish, Publishes};
+use stele_model::repeat::Repeat;
 use stele_model::stream::due::{Due, How, When};
 use stele_model::stream::records::Terms;
 use stele_record::nats::{self, Parts};
-use stele_record::{Draft, HEAD_BYTES, Origin, due};
+use stele_record::{Draft, HEAD_BYTES, Origin, View, due};
 
 /// The exchange whose keys are subjects.
 const SUBJECTS: &str = "amq.topic";
@@ -50,24 +51,28 @@ impl Taker {
         self.send(messages);
     }
 
-    /// Publishes a message that waits for its time, with an id.
+    /// Publishes a message that waits for its time, once or with each second, with an id.
     pub(super) fn publish_later(&mut self, desk: &mut Desk) {
         if self.later.len() < OPEN_MAX {
-            let (message, wait_ms) = (desk.next_message(), self.rng.below(20));
-            desk.event(&Event::Shared(SharedEvent::Delayed { message }));
+            let (message, repeats) = (desk.next_message(), self.rng.chance(1, 3));
+            let wait_ms = (!repeats).then(|| self.rng.below(20));
+            desk.event(&Event::Shared(SharedEvent::Delayed { message, repeats }));
             self.later.insert(message, wait_ms);
             self.send_later(desk, message, wait_ms);
         }
     }
 
-    fn send_later(&mut self, desk: &Desk, id: MessageId, wait_ms: u64) {
+    fn send_later(&mut self, desk: &Desk, id: MessageId, wait_ms: Option<u64>) {
         let mut bytes = BytesMut::new();
         let subject = later_subject(id.0);
         let block = format!("NATS/1.0\r\n{}: {LATER_TARGET}\r\n\r\n", due::TARGET);
         let body = format!("m{};", id.0);
         let parts = Parts { reply: b"", block: block.as_bytes() };
         nats::write(&mut bytes, (SUBJECTS.as_bytes(), subject.as_bytes(), body.as_bytes()), parts, 1);
-        let when = When::At(desk.now.ms() + wait_ms);
+        let when = match wait_ms {
+            Some(wait_ms) => When::At(desk.now.ms() + wait_ms),
+            None => When::Each(Repeat::Every(1000)),
+        };
         let due = Due { when, subject: LATER_TARGET.into(), how: How::default() };
         let id_bytes = Some(Bytes::from(format!("id-{}", id.0)));
         let terms = Terms { id: id_bytes, due: Some(due), ..Terms::default() };
@@ -174,14 +179,16 @@ fn item(record: std::ops::Range<u32>, (exchange, key): (usize, usize)) -> Publis
     }
 }
 
-/// Whether a record that has waited has come to where it was to be published.
-pub(super) fn is_published(record: &[u8]) -> bool {
-    stele_record::View::parse(record).is_ok_and(|view| view.key() == LATER_TARGET.as_bytes())
+/// What a record that has waited says of its next time, if it has come to where it was to be published.
+pub(super) fn next_time(record: &[u8]) -> Option<String> {
+    let view = View::parse(record).ok().filter(|view| view.key() == LATER_TARGET.as_bytes())?;
+    let (_, next) = Parts::of(&view).headers().find(|(name, _)| *name == due::NEXT.as_bytes())?;
+    Some(String::from_utf8_lossy(next).into_owned())
 }
 
 /// The number in a record's body.
 pub(super) fn message_id(record: &[u8]) -> Option<MessageId> {
-    let body = stele_record::View::parse(record).ok()?.body();
+    let body = View::parse(record).ok()?.body();
     let digits = body.strip_prefix(b"m")?.split(|byte| *byte == b';').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok().map(MessageId)
 }
