@@ -41,6 +41,9 @@ pub(crate) struct Share {
     /// How many deliveries there were.
     pub(crate) sequence: u64,
     pub(crate) pending: Pending,
+    /// The settled floor while something is unsettled: it moves when the oldest delivery ends, so what no delivery was for stays above it
+    /// until then. Attached state: a restart may leave it higher, at the oldest delivery.
+    pub(crate) low: Position,
     pub(crate) takers: Takers,
     /// Between `next` and here is nothing that it wants.
     pub(crate) scanned: Position,
@@ -57,8 +60,10 @@ pub(crate) struct Share {
     pub(crate) replay: Option<Replay>,
     /// Those that are ready to be delivered again are to be looked at from here on: the bound on deliveries may be another.
     pub(crate) recheck: Option<Position>,
-    /// Somebody has purged the partition up to here: it is to go on there. Attached state.
+    /// What it wants was purged up to here: it is to go on there. Attached state.
     pub(crate) purged: Position,
+    /// Deliveries from here on may be of records that are gone: they are to be looked at. Attached state.
+    pub(crate) doubt: Option<Doubt>,
     /// Its entry in the shard's timers.
     pub(crate) timer: Option<Now>,
 }
@@ -74,6 +79,21 @@ pub(crate) struct Lasts {
     pub(crate) left: BTreeSet<Position>,
     /// The search for them; `None`: all were found. Attached state.
     pub(crate) walk: Option<Walk>,
+}
+
+/// See [`Share::doubt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    pub(crate) from: Position,
+    /// Listeners hear of those that have ended.
+    pub(crate) told: bool,
+}
+
+impl Doubt {
+    /// Both.
+    pub(crate) fn and(self, other: Option<Self>) -> Self {
+        other.map_or(self, |other| Self { from: self.from.min(other.from), told: self.told && other.told })
+    }
 }
 
 /// Records given out as they came.
@@ -116,6 +136,7 @@ impl Share {
             lasts,
             sequence: 0,
             pending: Pending::default(),
+            low: Position(0),
             takers: Takers::default(),
             scanned: next,
             held: Vec::new(),
@@ -126,6 +147,7 @@ impl Share {
             replay: None,
             recheck: None,
             purged: Position(0),
+            doubt: None,
             timer: None,
         }
     }
@@ -141,13 +163,25 @@ impl Share {
     }
 
     pub(crate) fn delivered(&self) -> Reached {
-        Reached { sequence: self.sequence, next: self.next }
+        Reached { sequence: self.sequence, next: self.behind_last() }
+    }
+
+    /// Behind the last record that was delivered for the first time. Of a group that begins with the last records of subjects that is before
+    /// the first of them, as soon as that is found.
+    fn behind_last(&self) -> Position {
+        match &self.lasts {
+            Some(lasts) if self.next == lasts.below => {
+                let first = lasts.left.first().copied();
+                if lasts.from > Position(0) { lasts.from } else { first.unwrap_or(lasts.below) }
+            }
+            _ => self.next,
+        }
     }
 
     /// The settled floor.
     pub(crate) fn floor(&self) -> Reached {
         match self.pending.first() {
-            Some((next, slot)) => Reached { sequence: slot.sequence.saturating_sub(1), next },
+            Some((_, slot)) => Reached { sequence: slot.sequence.saturating_sub(1), next: self.low },
             None => self.delivered(),
         }
     }
@@ -166,6 +200,9 @@ impl Share {
     /// is; its number in the group is [`Self::sequence`] afterwards.
     pub(crate) fn deliver(&mut self, position: Position, lease: impl Fn(u32) -> Now) -> u32 {
         self.sequence += 1;
+        if self.pending.count() == 0 {
+            self.low = self.behind_last();
+        }
         if position >= self.next {
             self.next = Position(position.0 + 1);
         } else if let Some(lasts) = &mut self.lasts
@@ -200,7 +237,25 @@ impl Share {
 
     /// A delivery has ended, the same in replay.
     pub(crate) fn end(&mut self, position: Position) -> Option<Slot> {
-        self.pending.end(position)
+        let was_first = self.pending.first().is_some_and(|(first, _)| first == position);
+        let slot = self.pending.end(position);
+        if was_first {
+            let next = self.pending.first().filter(|_| self.settings.settle == SettlePolicy::Explicit);
+            self.low = next.map_or(Position(position.0 + 1), |(next, _)| next);
+        }
+        slot
+    }
+
+    /// What it wants was purged up to a position: it counts as delivered and settled. `Some`: that moves how far deliveries have come, which is
+    /// to be logged.
+    pub(crate) fn pass_purged(&mut self) -> Option<Reached> {
+        self.low = self.low.max(self.purged);
+        if self.next >= self.purged {
+            return None;
+        }
+        let reached = Reached { sequence: self.sequence, next: self.purged };
+        self.passed(reached);
+        Some(reached)
     }
 
     /// Whether a record was delivered as often as may be.
@@ -289,6 +344,8 @@ pub(crate) struct Shares {
     pub(crate) again: BTreeSet<ShareNumber>,
     /// Groups that give nothing out until a move ends: they have dead letters, and too many moves are under way.
     pub(crate) stalled: BTreeSet<ShareNumber>,
+    /// Partitions with groups that are to doubt deliveries.
+    pub(crate) doubting: BTreeSet<QueueId>,
     /// Partitions whose records are to be looked at from a position on: those that nobody needs go.
     pub(crate) sweeps: BTreeMap<QueueId, Position>,
     /// Where the next record of such a partition will stand that was never looked at.
@@ -306,6 +363,30 @@ pub(crate) struct OfPartition {
     pub(crate) numbers: BTreeSet<ShareNumber>,
     /// Those with takers that have come to the end.
     pub(crate) hungry: BTreeSet<ShareNumber>,
+    /// Those with deliveries that have not ended, and perhaps others. Attached state: none in replay.
+    pub(crate) holding: BTreeSet<ShareNumber>,
+    /// What has made room for others since the groups were told.
+    pub(crate) gone: Gone,
+    /// Groups that are to doubt deliveries, which are too many to be looked at one by one.
+    pub(crate) doubting: Option<Doubting>,
+}
+
+/// Records that went while others came.
+#[derive(Debug, Default)]
+pub(crate) struct Gone {
+    /// Listeners hear of their deliveries.
+    pub(crate) told: Vec<Position>,
+    /// They were rolled up: nobody hears of it.
+    pub(crate) untold: Vec<Position>,
+}
+
+/// A round over the groups that hold deliveries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doubting {
+    pub(crate) doubt: Doubt,
+    /// The group that was told last, and how many are left.
+    pub(crate) last: ShareNumber,
+    pub(crate) left: usize,
 }
 
 impl Shares {
@@ -334,6 +415,7 @@ impl Shares {
             of.names.remove(&share.name);
             of.numbers.remove(&number);
             of.hungry.remove(&number);
+            of.holding.remove(&number);
             if of.names.is_empty() {
                 self.of.remove(&share.partition);
             }
@@ -349,27 +431,44 @@ impl Shares {
         Some(share)
     }
 
-    /// Something of the partition is gone: its groups are looked at.
+    /// The start of the partition has moved: groups with deliveries are looked at.
     pub(crate) fn look_at(&mut self, partition: QueueId) {
-        let Some(of) = self.of.get(&partition) else { return };
-        for number in of.names.values() {
-            if self.groups.get(number).is_some_and(|share| share.pending.count() > 0) {
+        self.again.extend(self.of.get(&partition).iter().flat_map(|of| &of.holding));
+    }
+
+    /// Where to write down what goes from the partition, if one of its groups may have deliveries of it.
+    pub(crate) fn gone_of(&mut self, partition: QueueId) -> Option<&mut Gone> {
+        let of = self.of.get_mut(&partition).filter(|of| !of.holding.is_empty())?;
+        Some(&mut of.gone)
+    }
+
+    /// Deliveries of the partition's groups have to be looked at, some groups at a time.
+    pub(crate) fn doubt(&mut self, partition: QueueId, doubt: Doubt) {
+        let Some(of) = self.of.get_mut(&partition) else { return };
+        let before = of.doubting;
+        let last = before.map_or(ShareNumber(0), |before| before.last);
+        let doubt = doubt.and(before.map(|before| before.doubt));
+        of.doubting = Some(Doubting { doubt, last, left: of.holding.len() });
+        self.doubting.insert(partition);
+    }
+
+    /// Tells some of the groups that are to doubt deliveries.
+    pub(crate) fn step_doubting(&mut self, groups_max: usize) {
+        let Some(partition) = self.doubting.pop_first() else { return };
+        let Some(of) = self.of.get_mut(&partition) else { return };
+        let Some(Doubting { doubt, mut last, left }) = of.doubting.take() else { return };
+        let behind = of.holding.range(ShareNumber(last.0 + 1)..);
+        let round = behind.chain(of.holding.range(..=last)).take(left.min(groups_max));
+        for number in round {
+            last = *number;
+            if let Some(share) = self.groups.get_mut(number) {
+                share.doubt = Some(doubt.and(share.doubt));
                 self.again.insert(*number);
             }
         }
-    }
-
-    /// Somebody has purged the partition up to here: its groups go on there.
-    pub(crate) fn purged(&mut self, partition: QueueId, start: Position) {
-        let Some(of) = self.of.get(&partition) else { return };
-        for number in of.names.values() {
-            if self.groups.get(number).is_none_or(|share| share.next >= start) {
-                continue;
-            }
-            if let Some(share) = self.groups.get_mut(number) {
-                share.purged = start;
-                self.again.insert(*number);
-            }
+        if left > groups_max {
+            of.doubting = Some(Doubting { doubt, last, left: left - groups_max });
+            self.doubting.insert(partition);
         }
     }
 
@@ -379,7 +478,8 @@ impl Shares {
     }
 
     pub(crate) fn deadline(&self) -> Option<Now> {
-        if !self.again.is_empty() || !self.sweeps.is_empty() || !self.counting.is_idle() {
+        let is_busy = !(self.again.is_empty() && self.sweeps.is_empty() && self.doubting.is_empty());
+        if is_busy || !self.counting.is_idle() {
             return Some(Now(0));
         }
         self.timers.first().map(|(at, _)| *at)

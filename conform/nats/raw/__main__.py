@@ -18,6 +18,7 @@ import core  # noqa: F401
 import dead  # noqa: F401
 import delays  # noqa: F401
 import deliveries  # noqa: F401
+import gone  # noqa: F401
 import layers  # noqa: F401
 import publishes  # noqa: F401
 import rights  # noqa: F401

@@ -260,6 +260,7 @@ impl Shard {
         read_heads(&bytes, count, &mut heads).expect("I20: a dialect writes whole records");
         let echoes = self.echoes(id, target.first, place, (&bytes, &heads), time);
         self.admit_bundle(&target, place, (&bytes, &heads), &marks, time);
+        self.rolled_up(&target, (&bytes, &heads), &marks);
         to.streamed.push((id, waited_for(place)));
         let last = Position((target.first.0 + u64::from(count)).saturating_sub(1));
         to.took(self, id, item, (last, false, Bundled::Ends(count)));
@@ -426,6 +427,7 @@ impl Shard {
             let echoes = self.echoes(target.queue, target.first, place, (bytes, &to.heads), time);
             if self.admit_run(target, place, (bytes, &to.heads), &marks, time) {
                 to.streamed.push((target.queue, waited_for(place)));
+                self.rolled_up(target, (bytes, &to.heads), std::slice::from_ref(&marks));
                 for (n, item) in (0..).zip(run.items.clone()) {
                     to.stored(self, target.queue, item, (Position(target.first.0 + n), false));
                 }

@@ -11,6 +11,7 @@ mod dead_letter;
 mod define;
 mod describe;
 mod entry;
+mod gone;
 mod replay;
 mod retain;
 mod settle;
@@ -54,6 +55,9 @@ impl Shard {
         partition.left_over(number.0, share.from(partition.start), fresh);
         if !runs.is_empty() {
             share.delivered_at = Some(now);
+            if let Some(of) = self.shares.of.get_mut(&share.partition).filter(|_| share.leases()) {
+                of.holding.insert(number);
+            }
         }
         if !share.takers.is_empty() {
             share.used = now;
@@ -101,6 +105,7 @@ impl Shard {
 
     /// Something came to the partition: who waits for it is served.
     pub(super) fn feed_shares(&mut self, id: QueueId, turn: &mut Turn<'_>) {
+        self.end_pushed_out(id, turn);
         self.sweep_new(id);
         let Some(of) = self.shares.of.get_mut(&id) else { return };
         let mut hungry = std::mem::take(&mut of.hungry);

@@ -14,6 +14,7 @@ mod due_tests;
 mod echo;
 mod entry;
 pub(super) mod marks;
+mod purge;
 mod push;
 mod read;
 #[cfg(test)]
@@ -37,7 +38,7 @@ use super::entry as entries;
 use crate::shelf::Shelf;
 use crate::stream::Partition;
 use chores::Chores;
-use records::Purging;
+use purge::Purging;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, Position, QueueId, Revision, SessionId};
@@ -60,6 +61,8 @@ pub(super) struct Streams {
     chores: Chores,
     /// Purges under way.
     purges: VecDeque<Purging>,
+    /// How many purges there were. Attached state.
+    purged: u64,
     /// Who is told of what is stored.
     listeners: echo::Listeners,
     /// Bundles that are not whole yet.

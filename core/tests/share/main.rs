@@ -5,6 +5,7 @@
 mod counts;
 mod dead;
 mod features;
+mod gone;
 #[path = "../judge/mod.rs"]
 mod judge;
 mod model;

@@ -25,7 +25,7 @@ pub(crate) fn publish(rig: &mut Rig, subjects: &[&str]) -> crate::rig::Said {
 }
 
 /// With terms for some of the records.
-fn publish_with(rig: &mut Rig, subjects: &[&str], terms: Vec<(u32, Terms)>) -> crate::rig::Said {
+pub(crate) fn publish_with(rig: &mut Rig, subjects: &[&str], terms: Vec<(u32, Terms)>) -> crate::rig::Said {
     let (mut bytes, mut items) = (BytesMut::new(), Vec::new());
     for subject in subjects {
         let start = bytes.len() as u32;
@@ -178,9 +178,7 @@ fn a_delivery_is_over_when_its_record_is_deleted_or_makes_room() {
     rig.accept(&[0]);
     assert_eq!(lost(&rig.remove(2)), [2]);
     assert_eq!((rig.info().unsettled, rig.info().floor.next), (2, Position(1)));
-    publish(&mut rig, &["a", "a", "a"]);
-    let (said, _) = rig.verb("g", ShareVerb::Info);
-    assert_eq!(lost(&said), [1]);
+    assert_eq!(lost(&publish(&mut rig, &["a", "a", "a"])), [1]);
     assert_eq!((rig.info().unsettled, rig.info().floor.next), (1, Position(3)));
     assert_eq!(lost(&rig.remove(4)), [], "it was not delivered");
     rig.restart();

@@ -2,18 +2,15 @@
 //!
 //! What must hold: each step is bounded, whatever there is to do (S7); groups with work left take turns; one timer for each group.
 
-use super::entry::{self, Ended};
 use super::say;
 use crate::queue::extend_runs;
 use crate::shard::Shard;
 use crate::shard::effect::Turn;
 use crate::share::ShareNumber;
-use crate::share::pending::Slot;
 use crate::share::takers::Alarm;
 use stele_model::id::{Now, Position, QueueId};
-use stele_model::machine::Urgency;
 use stele_model::settle::Run;
-use stele_model::share::{PullEnd, Reached, ShareEvent, ShareNews};
+use stele_model::share::{PullEnd, ShareNews};
 
 /// Groups looked at in one step.
 const SHARES_MAX: usize = 64;
@@ -37,6 +34,7 @@ impl Shard {
             let Some(partition) = self.streams.partitions.get(&share.partition) else { continue };
             share.start(now, partition);
             self.shares.again.insert(number);
+            self.holds(number);
         }
         let partitions: Vec<QueueId> = self.streams.partitions.keys().copied().collect();
         for id in partitions {
@@ -48,6 +46,7 @@ impl Shard {
     pub(in crate::shard) fn step_shares(&mut self, turn: &mut Turn<'_>) {
         self.go_on_settling(turn);
         self.step_sweeps(turn);
+        self.shares.step_doubting(SHARES_MAX);
         self.step_counting(turn);
         let now = turn.now();
         for _ in 0..SHARES_MAX {
@@ -67,8 +66,7 @@ impl Shard {
     /// Looks at a group: what is due is done, and what can be given out is.
     pub(super) fn advance_share(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
         let now = turn.now();
-        self.drop_lost(number, turn);
-        self.pass_purged(number, turn);
+        self.put_right(number, turn);
         self.wake_share(number, now, turn);
         self.recheck_share(number, turn);
         self.ring(number, now, turn);
@@ -79,62 +77,6 @@ impl Shard {
             return;
         }
         self.serve_share(number, turn);
-    }
-
-    /// Deliveries of records that are below the partition's start have ended.
-    pub(super) fn drop_lost(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
-        let Some(share) = self.shares.groups.get(&number) else { return };
-        let Some(partition) = self.streams.partitions.get(&share.partition) else { return };
-        if share.pending.first().is_none_or(|(first, _)| first >= partition.start) {
-            return;
-        }
-        let mut lost: Vec<Run> = Vec::new();
-        let below = share.pending.range(Position(0)..partition.start);
-        for (position, _) in below.take(WOKEN_MAX) {
-            extend_runs(&mut lost, position);
-        }
-        let purged = share.purged;
-        self.lose(number, &lost, purged, turn);
-        self.shares.again.insert(number);
-    }
-
-    /// Deliveries have ended because their records are gone; who listens hears of those that were not purged.
-    fn lose(&mut self, number: ShareNumber, lost: &[Run], purged: Position, turn: &mut Turn<'_>) {
-        let mut slots = self.told_slots(number, lost);
-        slots.retain(|(position, _)| *position >= purged);
-        self.end_share(number, Ended::Lost, lost, false, turn);
-        let what = |position, Slot { sequence, deliveries, .. }: Slot| ShareEvent::Lost {
-            position,
-            sequence,
-            deliveries,
-        };
-        self.tell_of(number, slots, what, turn);
-    }
-
-    /// A record was deleted: its deliveries have ended.
-    pub(in crate::shard) fn record_deleted(&mut self, id: QueueId, position: Position, turn: &mut Turn<'_>) {
-        let Some(of) = self.shares.of.get(&id) else { return };
-        let has = |number: &&ShareNumber| {
-            self.shares.groups.get(number).is_some_and(|share| share.pending.find(position).is_some())
-        };
-        let holders: Vec<ShareNumber> = of.numbers.iter().filter(has).copied().collect();
-        for number in holders {
-            self.lose(number, &[Run { first: position, count: 1 }], Position(0), turn);
-            self.shares.again.insert(number);
-        }
-    }
-
-    /// What was purged counts as delivered and settled.
-    fn pass_purged(&mut self, number: ShareNumber, turn: &mut Turn<'_>) {
-        let Some(share) = super::of_number(&mut self.shares, number) else { return };
-        if share.next >= share.purged {
-            return;
-        }
-        let reached = Reached { next: share.purged, ..share.delivered() };
-        if share.logs() {
-            turn.log(Urgency::Rides, |out| entry::put_passed(out, number, reached));
-        }
-        share.passed(reached);
     }
 
     /// Leases that are over, and rests.

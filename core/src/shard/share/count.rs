@@ -48,7 +48,7 @@ impl Shard {
 
     /// Answers with what the group is like, once that is known.
     pub(super) fn tell_of_share(&mut self, number: ShareNumber, held: Held, turn: &mut Turn<'_>) {
-        self.drop_lost(number, turn);
+        self.put_right(number, turn);
         if let Some(share) = self.shares.groups.get_mut(&number) {
             share.held.push(held);
             self.count_share(number, turn);
@@ -99,6 +99,7 @@ impl Shard {
                 let said = ShareAnswer::Listed { groups: listing.groups, total };
                 return answer(turn, after, (listing.of.hub, listing.of.call), Ok(said));
             };
+            self.put_right(number, turn);
             if self.count_share(number, turn).is_none() {
                 break;
             }

@@ -146,5 +146,6 @@ pub(in crate::shard) fn read_share(shard: &mut Shard, input: &mut Input<'_>) -> 
         from = Position(position.0 + 1);
         share.pending.restore(position, sequence, deliveries, rest);
     }
+    share.low = share.pending.first().map_or(share.next, |(first, _)| first);
     Ok(())
 }

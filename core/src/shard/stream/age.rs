@@ -68,6 +68,7 @@ impl Shard {
             }
         } else {
             self.remove_records(id, &positions, Urgency::Rides, turn);
+            self.end_gone(id, positions, true, turn);
         }
         for subject in ended {
             self.put_marker(id, &subject, turn);

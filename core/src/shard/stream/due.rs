@@ -72,7 +72,8 @@ impl Shard {
         let moving = self.move_due(&of, records);
         turn.say(place.lsn, ShardEffect::Move(moving.effect(self.id, of.moving)));
         self.moves.begin(of.moving, moving);
-        self.shares.look_at(of.partition);
+        let left = of.records.iter().filter(|come| come.next.is_none()).map(|come| come.position);
+        self.end_gone(of.partition, left.collect(), true, turn);
     }
 
     /// See [`Self::begin_due`]; from the log.

@@ -1,23 +1,22 @@
 //! Work on single records: removing, reading, telling.
 //!
 //! What must hold: an answer waits for the last append or removal that it speaks of (S2); what goes is logged by position (S1), so a replay
-//! matches no subject; a purge of much goes in steps (S7) and is answered at its end, what is below a position goes at once. Bounds: an
-//! answer has at most [`FOUND_MAX`] records and [`LISTED_MAX`] subjects or holes.
+//! matches no subject. Bounds: an answer has at most [`FOUND_MAX`] records and [`LISTED_MAX`] subjects or holes.
 
 use super::super::effect::Turn;
 use super::{Shard, entry, unknown};
 use crate::queue::extend_runs;
 use crate::stream::{Next, Partition, Stored};
 use std::ops::ControlFlow;
-use stele_model::id::{Call, HubId, Lsn, Now, Position, QueueId};
+use stele_model::id::{Lsn, Now, Position, QueueId};
 use stele_model::machine::Urgency;
 use stele_model::refusal::Refusal;
 use stele_model::settle::Run;
 use stele_model::shard::ShardEffect;
 use stele_model::stream::StreamRefusal;
 use stele_model::stream::records::{
-    From, LastsOf, PurgeOf, RecordAt, RecordRefusal, RecordsAsk, ScanOf, ShardRecords, ShardRecordsAnswer,
-    StateOf, StreamState, Wanted,
+    From, LastsOf, RecordAt, RecordRefusal, RecordsAsk, ScanOf, ShardRecords, ShardRecordsAnswer, StateOf,
+    StreamState, Wanted,
 };
 use stele_model::subject::Pattern;
 
@@ -25,24 +24,8 @@ use stele_model::subject::Pattern;
 const FOUND_MAX: usize = 4096;
 /// Subjects or holes in one answer.
 const LISTED_MAX: u32 = 100_000;
-/// Records that one step of a purge removes.
-const PURGE_MAX: u64 = 1024;
 /// Searches for one record, until they have come to an end: each looks at some thousand records.
 const SEARCHES_MAX: usize = 256;
-
-/// A purge by subject on its way: attached state. After a restart nobody waits for it, and what it has not removed stays.
-#[derive(Debug)]
-pub(super) struct Purging {
-    to: (HubId, Call),
-    partition: QueueId,
-    filters: Vec<Pattern>,
-    from: Position,
-    below: Position,
-    /// How many it may still remove.
-    left: u64,
-    removed: u64,
-    after: Lsn,
-}
 
 type Answered = Result<ShardRecordsAnswer, Refusal>;
 
@@ -57,13 +40,7 @@ impl Shard {
             Err(why) => Err(refused(partition, why)),
             Ok(()) => match ask {
                 RecordsAsk::Delete(position) => self.delete(id, position, &mut after, turn),
-                RecordsAsk::Purge(of) => match self.purge_records((hub, call), id, of, turn) {
-                    Some((removed, lsn)) => {
-                        after = lsn;
-                        Ok(ShardRecordsAnswer::Removed(removed))
-                    }
-                    None => return,
-                },
+                RecordsAsk::Purge(of) => return self.purge_records((hub, call), id, of, turn),
                 RecordsAsk::Get(wanted) => Ok(get(partition, &wanted)),
                 RecordsAsk::Scan(of) => Ok(scan(partition, &of)),
                 RecordsAsk::Lasts(of) => lasts(partition, &of),
@@ -107,87 +84,8 @@ impl Shard {
         if count == 0 {
             return Err(refused(partition, RecordRefusal::NoRecord));
         }
-        self.record_deleted(id, position, turn);
+        self.end_gone(id, vec![position], true, turn);
         Ok(ShardRecordsAnswer::Removed(count))
-    }
-
-    /// `None`: it goes on in later turns.
-    fn purge_records(
-        &mut self,
-        to: (HubId, Call),
-        id: QueueId,
-        of: PurgeOf,
-        turn: &mut Turn<'_>,
-    ) -> Option<(u64, Lsn)> {
-        let partition = self.streams.partitions.get(&id)?;
-        let PurgeOf { subjects, below, keep } = of;
-        let filters: Vec<Pattern> = subjects.into_iter().collect();
-        let below = below.unwrap_or(partition.end).min(partition.end);
-        if filters.is_empty() && keep.is_none() {
-            return Some(self.purge_below(id, below, turn));
-        }
-        let matching = || partition.pending(&filters, partition.start);
-        let left = keep.map_or(u64::MAX, |keep| matching().saturating_sub(keep));
-        let (from, after) = (partition.start, partition.after);
-        let mut purging = Purging { to, partition: id, filters, from, below, left, removed: 0, after };
-        if self.purge_step(&mut purging, turn) {
-            return Some((purging.removed, purging.after));
-        }
-        self.streams.purges.push_back(purging);
-        None
-    }
-
-    /// All below a position goes at once, and is let go of in steps.
-    fn purge_below(&mut self, id: QueueId, below: Position, turn: &mut Turn<'_>) -> (u64, Lsn) {
-        let Some(partition) = self.streams.partitions.get_mut(&id) else { return (0, Lsn(0)) };
-        let before = partition.count();
-        if below > partition.start && before > 0 {
-            if !partition.is_volatile() {
-                let place = turn.log(Urgency::Urgent, |out| entry::put_trimmed(out, id, below));
-                partition.after = place.lsn;
-            }
-            partition.trim(below);
-            self.shares.look_at(id);
-            self.shares.purged(id, below);
-        }
-        let Some(partition) = self.streams.partitions.get(&id) else { return (0, Lsn(0)) };
-        let purged = (before - partition.count(), partition.after);
-        let mut left = PURGE_MAX as u32;
-        self.look_after(id, &mut left, turn);
-        purged
-    }
-
-    /// Removes some. `true`: all are removed that were to be.
-    fn purge_step(&mut self, of: &mut Purging, turn: &mut Turn<'_>) -> bool {
-        let Some(partition) = self.streams.partitions.get(&of.partition) else { return true };
-        let (most, mut positions, mut is_behind) = (of.left.min(PURGE_MAX), Vec::new(), false);
-        let next = partition.select(&of.filters, of.from, |record| {
-            is_behind = record.first >= of.below;
-            if is_behind || positions.len() as u64 == most {
-                return ControlFlow::Break(());
-            }
-            positions.push(record.first);
-            ControlFlow::Continue(())
-        });
-        let is_full = positions.len() as u64 == most;
-        of.from = match next {
-            Next::Later(from) => from,
-            _ => positions.last().map_or(of.from, |last| Position(last.0 + 1)),
-        };
-        of.left -= positions.len() as u64;
-        of.removed += self.remove_records(of.partition, &positions, Urgency::Urgent, turn);
-        of.after = self.streams.partitions.get(&of.partition).map_or(of.after, |partition| partition.after);
-        of.left == 0 || is_behind || of.from >= of.below || (!is_full && !matches!(next, Next::Later(_)))
-    }
-
-    /// One step of the purges under way.
-    pub(super) fn step_purges(&mut self, turn: &mut Turn<'_>) {
-        let Some(mut purging) = self.streams.purges.pop_front() else { return };
-        if !self.purge_step(&mut purging, turn) {
-            return self.streams.purges.push_back(purging);
-        }
-        let ((hub, call), answer) = (purging.to, Ok(ShardRecordsAnswer::Removed(purging.removed)));
-        turn.say(purging.after, ShardEffect::Records { hub, call, answer });
     }
 
     fn state(&self, partition: &Partition, of: &StateOf) -> ShardRecordsAnswer {

@@ -118,13 +118,18 @@ impl Shard {
     ) {
         let Some(partition) = self.streams.partitions.get_mut(&target.queue) else { return };
         assert!(target.first == partition.end, "I32: positions are given densely");
-        let live = &mut self.live;
+        let (live, shares) = (&mut self.live, &mut self.shares);
+        let of = shares.gone_of(target.queue);
+        let mut gone = of.map(|of| if marks.rollup.is_none() { &mut of.told } else { &mut of.untold });
         for head in heads {
             let place = Place { at: place.at + head.at, ..place };
             let subject = bytes.get(head.at as usize..).map_or(&[][..], |record| head.key(record));
             live.held(place.lsn, u64::from(head.len));
             let incoming = Incoming { place, len: head.len, subject, marks };
-            partition.admit_single(&incoming, time, |batch| live.let_go(batch.place.lsn, batch.len));
+            partition.admit_single(&incoming, time, |batch| {
+                live.let_go(batch.place.lsn, batch.len);
+                gone.iter_mut().for_each(|gone| gone.push(batch.first));
+            });
         }
     }
 }
