@@ -4,6 +4,7 @@
 //! is ready (ADR 0003). A turn serves what came from shards first, then reads each ready connection once, then writes each touched
 //! connection once. What must hold: nothing here waits; every buffer has a bound, and a connection over a bound is not read (S29).
 
+mod alone;
 mod connection;
 mod door;
 mod leave;
@@ -20,7 +21,8 @@ mod unfinished;
 
 use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
-use crate::node::shard;
+use crate::node::shard::{self, Time};
+use alone::Alone;
 use bytes::Buf as _;
 use connection::{Connection, Flushed};
 use leave::Leaving;
@@ -91,6 +93,7 @@ struct Io {
     /// Checks of passwords that were left to others, ever.
     checks: u64,
     reading: Reading,
+    alone: Alone,
     /// Slots whose session may want something.
     touched: Vec<usize>,
     /// Slots with something to write.
@@ -124,6 +127,7 @@ impl Io {
             accepted: 0,
             checks: 0,
             reading,
+            alone: Alone::default(),
             touched: Vec::new(),
             dirty: Vec::new(),
             deadlines: BTreeSet::new(),
@@ -149,6 +153,7 @@ impl Io {
         self.flush(now);
         self.note_ready(now, events);
         self.read_ready(now);
+        self.alone.note(self.counters.reads, self.counters.read_bytes);
         self.expire(now);
         self.leave(now);
         self.pump(now);
@@ -444,6 +449,7 @@ impl Io {
 
     /// Carries what the hub has for others; `lends`: to the end, where that is little and who should do it sleeps.
     fn send(&mut self, lends: bool) {
+        let time = if lends && self.alone.is() { Time::ForCommit } else { Time::ForTurn };
         // Before the shards: who answers what a shard tells of this finds the listeners for the answer.
         for (hub, message) in self.out.hubs.drain(..) {
             let bytes = message.weight();
@@ -456,7 +462,7 @@ impl Io {
         }
         for ((ops, bytes), shard) in self.to_shards.iter_mut().zip(&self.wiring.shards) {
             if !ops.is_empty() {
-                shard.send(std::mem::take(ops), std::mem::take(bytes));
+                shard.send(std::mem::take(ops), std::mem::take(bytes), time);
             }
         }
         for op in self.out.registry.drain(..) {

@@ -1,8 +1,9 @@
 //! A shard's thread: takes what hubs and the registry send, turns the runner, and carries what has become durable to where it goes.
 //!
 //! While the thread sleeps, an IO thread that brings something light takes the turn in its place ([`Lend`]): a settle that frees the next
-//! delivery is answered without waking anybody. Whoever turns the machine holds its lock; what may start a commit is left to the thread. The
-//! same the other way round: with nothing else to do, the thread itself brings one answer to its socket (ADR 0011).
+//! delivery is answered without waking anybody. Whoever turns the machine holds its lock; what may start a commit is left to the thread, unless
+//! the disk is quick and nobody else waits for the IO thread. The same the other way round: with nothing else to do, the thread itself brings
+//! one answer to its socket (ADR 0011).
 
 use crate::node::bell::{Bell, Nap};
 use crate::node::clock::Clock;
@@ -103,6 +104,12 @@ const LENT_OPS_MAX: usize = 64;
 /// Turns that an IO thread makes for a sleeping shard before it wakes it after all.
 const LENT_TURNS_MAX: u32 = 4;
 
+/// Bytes of what an IO thread commits in a sleeping shard's stead.
+const LENT_COMMIT_BYTES_MAX: usize = 8 << 10;
+
+/// Microseconds that commits may have taken lately for an IO thread to wait for one.
+const LENT_COMMIT_US_MAX: u64 = 250;
+
 /// Answers of one turn that the shard's thread carries to the end for IO threads that sleep.
 const LENT_ANSWERS_MAX: usize = 2;
 
@@ -128,14 +135,34 @@ impl Door {
         self.inbox.weight()
     }
 
-    /// Leaves operations of `bytes` bytes, and takes the shard's turn if it sleeps and they are light.
-    pub(crate) fn send(&self, ops: Vec<ShardOp>, bytes: usize) {
-        if ops.len() > LENT_OPS_MAX || !ops.iter().all(is_light) {
+    /// Leaves operations of `bytes` bytes, and takes the shard's turn if it sleeps and they are light; or, if the caller has time for one `Commit`,
+    /// short.
+    pub(crate) fn send(&self, ops: Vec<ShardOp>, bytes: usize, time: Time) {
+        let is_light = ops.len() <= LENT_OPS_MAX && ops.iter().all(is_light);
+        let commits = !is_light
+            && time == Time::ForCommit
+            && bytes <= LENT_COMMIT_BYTES_MAX
+            && ops.iter().all(is_short);
+        if !is_light && !commits {
             self.inbox.send(ShardMessage::Ops(ops), bytes);
         } else if self.inbox.leave(ShardMessage::Ops(ops), bytes) {
-            self.shard.lend();
+            self.shard.lend(commits);
         }
     }
+}
+
+/// How long who brings operations to a shard that sleeps may stay with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// For a turn that starts no commit.
+    ForTurn,
+    /// For one that waits for the disk.
+    ForCommit,
+}
+
+/// Costs little but for its commit.
+fn is_short(op: &ShardOp) -> bool {
+    is_light(op) || matches!(op, ShardOp::Publish(_) | ShardOp::Append(_))
 }
 
 /// Costs little and starts no commit.
@@ -182,8 +209,9 @@ fn is_little(message: &ToHub) -> bool {
 
 /// A shard whose turn another thread can take.
 trait Lend: Send + Sync {
-    /// The shard's thread sleeps and something is there: do it, or wake the thread.
-    fn lend(&self);
+    /// The shard's thread sleeps and something is there: do it, or wake the thread. `commits`: it is to be written, and the caller waits for that
+    /// if the disk is quick.
+    fn lend(&self, commits: bool);
 }
 
 /// A shard, to be turned by one thread at a time.
@@ -199,6 +227,7 @@ struct Machine<L: LogStore> {
     /// When the thread will wake by itself.
     wakes_at: Now,
     messages: Vec<ShardMessage>,
+    commits: Commits,
 }
 
 impl<L: LogStore + Send + 'static> Driver<L> {
@@ -215,7 +244,8 @@ impl<L: LogStore + Send + 'static> Driver<L> {
             stopping: false,
             full: false,
         };
-        let machine = Machine { runner, thread, wakes_at: Now(0), messages: Vec::new() };
+        let machine =
+            Machine { runner, thread, wakes_at: Now(0), messages: Vec::new(), commits: Commits::default() };
         Arc::new(Self { wiring, machine: Mutex::new(machine) })
     }
 
@@ -252,11 +282,14 @@ impl<L: LogStore + Send + 'static> Driver<L> {
 }
 
 impl<L: LogStore + Send + 'static> Lend for Driver<L> {
-    fn lend(&self) {
+    fn lend(&self, commits: bool) {
         for _ in 0..LENT_TURNS_MAX {
             // Not ours if the thread has just woken for another reason, or another IO thread is at it.
             let Ok(mut machine) = self.machine.try_lock() else { break };
-            if machine.take_turn() {
+            if commits && !machine.commits.are_quick() {
+                break;
+            }
+            if machine.take_turn(commits) {
                 break;
             }
             drop(machine);
@@ -275,7 +308,7 @@ impl<L: LogStore> Machine<L> {
 
     /// The thread's own turn: all that waits. Whether nothing came meanwhile.
     fn work(&mut self) -> bool {
-        let Self { runner, thread, messages, .. } = self;
+        let Self { runner, thread, messages, commits, .. } = self;
         thread.wiring.inbox.take(messages);
         let mut weight = 0;
         for message in messages.drain(..) {
@@ -288,17 +321,19 @@ impl<L: LogStore> Machine<L> {
         }
         let idle = thread.wiring.inbox.is_empty();
         thread.turn(runner, idle);
+        commits.note(runner.stats());
         idle
     }
 
-    /// A turn in place of the sleeping thread; whether the thread has to wake nevertheless.
-    fn take_turn(&mut self) -> bool {
-        let Self { runner, thread, messages, .. } = self;
+    /// A turn in place of the sleeping thread; whether the thread has to wake nevertheless. `commits`: what it begins it also waits for.
+    fn take_turn(&mut self, waits: bool) -> bool {
+        let Self { runner, thread, messages, commits, .. } = self;
         thread.wiring.inbox.take(messages);
         for message in messages.drain(..) {
             thread.message(runner, message);
         }
-        thread.turn(runner, false);
+        thread.turn(runner, waits);
+        commits.note(runner.stats());
         let due = runner.deadline().is_some_and(|due| due < self.wakes_at);
         due || thread.stopping || runner.broken().is_some()
     }
@@ -310,6 +345,31 @@ impl<L: LogStore> Machine<L> {
         let latest = now.plus_ms(SLEEP_MS_MAX);
         self.wakes_at = self.runner.deadline().map_or(latest, |due| due.min(latest));
         Duration::from_micros(self.wakes_at.0.saturating_sub(now.0))
+    }
+}
+
+/// How long commits have taken lately.
+#[derive(Debug, Default)]
+struct Commits {
+    /// All of them so far, and their microseconds.
+    seen: (u64, u64),
+    /// Mean of the last ones, microseconds; the older the less it counts.
+    mean_us: u64,
+}
+
+impl Commits {
+    fn note(&mut self, stats: Stats) {
+        let (commits, us) = (stats.commits - self.seen.0, stats.commit_us - self.seen.1);
+        if commits > 0 {
+            self.seen = (stats.commits, stats.commit_us);
+            // One that took very long says little of the next.
+            let each = (us / commits).min(4 * LENT_COMMIT_US_MAX);
+            self.mean_us = (self.mean_us * 15 + each) / 16;
+        }
+    }
+
+    fn are_quick(&self) -> bool {
+        self.mean_us <= LENT_COMMIT_US_MAX
     }
 }
 
@@ -460,6 +520,24 @@ mod tests {
         let mut found = vec![Ok(ReadPart::default()); parts];
         found[0] = Ok(ReadPart { batches: lengths.iter().map(batch).collect(), ..ReadPart::default() });
         ToHub::Read { call: Call(1), parts: found }
+    }
+
+    /// Commits that took so long each, one after the other.
+    fn commits(times_us: impl IntoIterator<Item = u64>) -> Commits {
+        let (mut commits, mut stats) = (Commits::default(), Stats::default());
+        for us in times_us {
+            (stats.commits, stats.commit_us) = (stats.commits + 1, stats.commit_us + us);
+            commits.note(stats);
+        }
+        commits
+    }
+
+    #[test]
+    fn one_slow_commit_says_little_and_several_say_that_the_disk_is_slow() {
+        let slow = 40 * LENT_COMMIT_US_MAX;
+        assert!(commits([40; 8]).are_quick() && commits([40, 40, slow]).are_quick());
+        assert!(!commits([slow; 8]).are_quick());
+        assert!(commits([slow; 100].into_iter().chain([40; 40])).are_quick(), "it is quick again");
     }
 
     #[test]
