@@ -16,8 +16,8 @@ from wire import PATIENCE, Closed, Wire, until
 @case
 def too_many_connections(rig):
     server = rig.server("max_connections: 2")
-    # Who looked whether it listens has left.
-    until(lambda: server.get("/connz")["num_connections"] == 0)
+    # Who looked whether it listens was let in, and has left.
+    until(lambda: (of := server.get("/varz"))["total_connections"] == 1 and of["connections"] == 0)
     first, second = rig.wire(server.address), rig.wire(server.address)
     for wire in (first, second):
         wire.until_pong()
