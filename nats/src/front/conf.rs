@@ -1,7 +1,7 @@
 //! The configuration language: keys and values in blocks, with includes, variables, units and comments.
 //!
-//! Pure: files and environment come in by [`Sources`]. What must hold: any text gives a tree or an error with its place; nesting and
-//! includes are bounded. Oddities are nats-server's (its package `conf`): `=`, `:` or blanks between key and value; a comma, a semicolon or
+//! Pure: files and environment come in by [`Sources`]. What must hold: any text gives a tree or an error with its place; nesting,
+//! includes and copies are bounded. Oddities are nats-server's (its package `conf`): `=`, `:` or blanks between key and value; a comma, a semicolon or
 //! a line end behind it; bare words are strings; `$name` is a value of an enclosing block or of the environment, but `$2a$…` is a
 //! bcrypt hash; the last of two equal keys counts.
 
@@ -9,7 +9,7 @@ use std::fmt;
 
 /// Deepest nesting of blocks, arrays and includes.
 const DEPTH_MAX: usize = 64;
-/// Most characters of all files together.
+/// Most bytes of all files together, and of all copies that variables make.
 const TEXT_MAX: usize = 16 << 20;
 
 /// Where files and variables come from.
@@ -55,6 +55,29 @@ pub enum Value {
 }
 
 impl Value {
+    /// What a copy takes, bytes.
+    fn size(&self) -> usize {
+        let within = match self {
+            Self::Bool(_) | Self::Int(_) | Self::Float(_) => 0,
+            Self::Text(text) => text.len(),
+            Self::List(nodes) => nodes.iter().map(|node| node.value.size()).sum(),
+            Self::Block(block) => block.0.iter().map(|(key, node)| key.len() + node.value.size()).sum(),
+        };
+        size_of::<Node>() + within
+    }
+
+    /// How deeply it is nested.
+    fn depth(&self) -> usize {
+        let of = |nodes: &mut dyn Iterator<Item = &Node>| {
+            1 + nodes.map(|node| node.value.depth()).max().unwrap_or(0)
+        };
+        match self {
+            Self::List(nodes) => of(&mut nodes.iter()),
+            Self::Block(block) => of(&mut block.0.iter().map(|(_, node)| node)),
+            _ => 0,
+        }
+    }
+
     fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Bool(truth) => (*truth).into(),
@@ -134,14 +157,18 @@ type Read<T> = Result<T, Malformed>;
 
 impl<'t> Reader<'t> {
     fn new(text: &'t str, sources: &'t dyn Sources, budget: &'t mut usize) -> Read<Self> {
-        let left = budget.checked_sub(text.len());
-        let left = left.ok_or_else(|| Malformed {
-            is_whole: false,
-            line: 1,
-            what: "the configuration is too long".to_owned(),
-        })?;
-        *budget = left;
-        Ok(Self { text, at: 0, line: 1, sources, budget })
+        let mut reader = Self { text, at: 0, line: 1, sources, budget };
+        reader.spend(text.len())?;
+        Ok(reader)
+    }
+
+    /// Takes so many bytes of what a configuration may have.
+    fn spend(&mut self, bytes: usize) -> Read<()> {
+        match self.budget.checked_sub(bytes) {
+            Some(left) => *self.budget = left,
+            None => return self.wrong("the configuration is too long"),
+        }
+        Ok(())
     }
 
     fn wrong<T>(&self, what: impl Into<String>) -> Read<T> {
@@ -387,6 +414,11 @@ impl<'t> Reader<'t> {
     fn variable(&mut self, name: &str, scopes: &mut Vec<Block>, depth: usize) -> Read<Value> {
         if let Some(node) = scopes.iter_mut().rev().find_map(|block| block.get_mut(name)) {
             node.is_variable = true;
+            // Measured before it is copied: of lists of each other each could be twice as large, or much deeper, than the one before.
+            self.spend(node.value.size())?;
+            if depth + node.value.depth() > DEPTH_MAX {
+                return self.wrong("nested too deeply");
+            }
             return Ok(node.value.clone());
         }
         let Some(text) = self.sources.variable(name) else {
@@ -553,6 +585,15 @@ mod tests {
     fn a_variable_of_the_environment_that_names_itself_ends() {
         let sources = Given { variables: BTreeMap::from([("A", "$A")]), ..Given::default() };
         assert!(read("x: $A", &sources).contains("refers to itself"));
+    }
+
+    #[test]
+    fn variables_that_grow_with_each_copy_end_where_it_is_too_much() {
+        let wide = format!("a: [1 2]{}", "\na: [$a $a]".repeat(40));
+        let line = |line, what| format!("Parse error on line {line}: '{what}'");
+        assert_eq!(read(&wide, &Given::default()), line(17, "the configuration is too long"));
+        let deep = format!("a: 1{}", "\na: [[[$a]]]".repeat(40));
+        assert_eq!(read(&deep, &Given::default()), line(23, "nested too deeply"));
     }
 
     proptest! {
