@@ -58,6 +58,11 @@ impl Ready {
         self.level(record.priority).returned.insert(record, NOBODY);
     }
 
+    /// Whether a returned record stands there.
+    pub(crate) fn is_returned(&self, position: Position) -> bool {
+        self.levels.iter().any(|level| level.returned.find(position).is_some())
+    }
+
     /// The record to be read next.
     pub(crate) fn head(&self) -> Option<Record> {
         self.heads().next()

@@ -321,9 +321,7 @@ fn read_queue(shard: &mut Shard, input: &mut Input<'_>, index: &mut VecDeque<&By
     queue.next_logged = Position(input.u64("next position")?);
     queue.next = queue.next_logged;
     read_leases(&mut queue, &mut shard.live, input)?;
-    for record in read_records(input)? {
-        queue.put_back(record);
-    }
+    let returned = read_records(input)?;
     for _ in 0..input.u32("chunks")? {
         let priority = input.u8("chunk")?;
         let read = input.u32("chunk")?;
@@ -339,6 +337,7 @@ fn read_queue(shard: &mut Shard, input: &mut Input<'_>, index: &mut VecDeque<&By
         shard.live.held(record.place.lsn, u64::from(record.len));
         queue.may_expire |= record.expires != NEVER;
     }
+    put_back(&mut queue, &mut shard.live, returned)?;
     shard.queues.insert(queue.spec.id, Box::new(queue));
     Ok(())
 }
@@ -373,8 +372,13 @@ fn read_returned(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String>
     let id = QueueId(input.u64("queue of returned records")?);
     let queue = shard.queues.get_mut(&id);
     let queue = queue.ok_or_else(|| format!("has returned records of unknown queue {id}"))?;
-    for record in read_records(input)? {
-        shard.live.held(record.place.lsn, u64::from(record.len));
+    put_back(queue, &mut shard.live, read_records(input)?)
+}
+
+fn put_back(queue: &mut Queue, live: &mut LiveBytes, records: Vec<Record>) -> Result<(), String> {
+    for record in records {
+        is_new(queue, record.position)?;
+        live.held(record.place.lsn, u64::from(record.len));
         queue.put_back(record);
     }
     Ok(())
@@ -382,13 +386,19 @@ fn read_returned(shard: &mut Shard, input: &mut Input<'_>) -> Result<(), String>
 
 fn read_leases(queue: &mut Queue, live: &mut LiveBytes, input: &mut Input<'_>) -> Result<(), String> {
     for record in read_records(input)? {
-        if queue.leases.find(record.position).is_some() {
-            return Err(format!("has two leases at position {}", record.position));
-        }
+        is_new(queue, record.position)?;
         live.held(record.place.lsn, u64::from(record.len));
         queue.leases.insert(record, NOBODY);
     }
     Ok(())
+}
+
+/// Nothing leased or returned stands there already.
+fn is_new(queue: &Queue, position: Position) -> Result<(), String> {
+    match queue.leases.find(position).is_some() || queue.ready.is_returned(position) {
+        true => Err(format!("has two deliveries at position {position}")),
+        false => Ok(()),
+    }
 }
 
 fn put_move(out: &mut Vec<u8>, number: u64, (queue, reason, records): (&QueueSpec, DeathReason, &[Record])) {
@@ -465,4 +475,33 @@ fn read_records(input: &mut Input<'_>) -> Result<Vec<Record>, String> {
         records.push(record);
     }
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::record_for_tests as record;
+    use stele_model::id::NamespaceId;
+    use stele_model::queue::QueueSettings;
+
+    #[test]
+    fn a_record_that_was_delivered_twice_at_once_is_refused() {
+        let id = QueueId(7);
+        let (namespace, settings) = (NamespaceId(1), QueueSettings::default());
+        let spec = QueueSpec { id, namespace, name: "q".to_owned(), settings };
+        let page = |position| {
+            let mut page = id.0.to_le_bytes().to_vec();
+            put_records(&mut page, std::iter::once(record(position)));
+            page
+        };
+        let kinds = [read_leased, read_returned];
+        for (first, second) in kinds.into_iter().flat_map(|first| kinds.map(|second| (first, second))) {
+            let mut shard = Shard::new(ShardId(1));
+            shard.queues.insert(id, Box::new(Queue::new(Arc::new(spec.clone()))));
+            assert_eq!(first(&mut shard, &mut Input(&page(3))), Ok(()));
+            assert_eq!(second(&mut shard, &mut Input(&page(4))), Ok(()));
+            let again = second(&mut shard, &mut Input(&page(3)));
+            assert_eq!(again, Err("has two deliveries at position 3".to_owned()));
+        }
+    }
 }
