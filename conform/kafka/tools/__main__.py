@@ -1,6 +1,6 @@
 """Programs that come with Kafka, or with Debian. Prints one line of JSON per case; see xtask/src/conform.rs for who reads it.
 
-    python conform/kafka/tools tools|kcat|streams|connect --classpath 'jars/*' --bootstrap 127.0.0.1:9092 [--only case,case]
+    python conform/kafka/tools tools|tools-3|kcat|streams|connect --classpath 'jars/*' --bootstrap 127.0.0.1:9092 [--only case,case]
 """
 
 import argparse
@@ -23,12 +23,12 @@ def observe(name, run, rig):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("family", choices=["tools", "kcat", "streams", "connect"])
+    parser.add_argument("family", choices=["tools", "tools-3", "kcat", "streams", "connect"])
     parser.add_argument("--classpath", required=True)
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--only")
     arguments, _ = parser.parse_known_args()  # where logins are wanted is of no use here
-    family = "console" if arguments.family == "tools" else arguments.family
+    family = "console" if arguments.family in ("tools", "tools-3") else arguments.family
     importlib.import_module(family)
     cases = CASES[family]
     for name in arguments.only.split(",") if arguments.only else cases:

@@ -56,8 +56,8 @@ def tool_lag(rig):
     produce(rig, "d:4")
     lag = words(rig.tool(GROUPS, "--describe", "--group", rig.name()))
     state = words(rig.tool(GROUPS, "--describe", "--group", rig.name(), "--state"))
-    state = [re.sub(r"\S+:\d+ \(\d+\)", "NODE", line) for line in state]
-    back = words(rig.tool(GROUPS, "--reset-offsets", "--group", rig.name(), "--topic", rig.name(), "--to-earliest", "--execute"))
+    state = [re.sub(r"\S+:\d+ \(\d+\)", "NODE", line).replace(" - ", " ") for line in state]
+    back = " ".join(words(rig.tool(GROUPS, "--reset-offsets", "--group", rig.name(), "--topic", rig.name(), "--to-earliest", "--execute")))
     listed = "NAME" in lines(rig.tool(GROUPS, "--list"))
     deleted = words(rig.tool(GROUPS, "--delete", "--group", rig.name()))
     return {"lag": lag, "state": state, "reset": back, "listed": listed, "deleted": deleted}
@@ -119,7 +119,8 @@ def tool_cluster_and_versions(rig):
 
 @case
 def tool_perf(rig):
+    """By the names that options have in every version, although the newest has other ones too."""
     create(rig, 3)
-    sent = rig.run(rig.java("org.apache.kafka.tools.ProducerPerformance", "--topic", rig.name(), "--num-records", "20000", "--record-size", "200", "--throughput", "-1", "--bootstrap-server", rig.arguments.bootstrap))
-    read = rig.tool("org.apache.kafka.tools.ConsumerPerformance", "--topic", rig.name(), "--num-records", "20000", "--hide-header")
+    sent = rig.run(rig.java("org.apache.kafka.tools.ProducerPerformance", "--topic", rig.name(), "--num-records", "20000", "--record-size", "200", "--throughput", "-1", "--producer-props", f"bootstrap.servers={rig.arguments.bootstrap}"))
+    read = rig.tool("org.apache.kafka.tools.ConsumerPerformance", "--topic", rig.name(), "--messages", "20000", "--hide-header")
     return {"sent": "20000 records sent" in sent, "read": int(lines(read)[-1].split(", ")[4]) >= 20000}

@@ -7,6 +7,14 @@ import time
 
 PATIENCE = 60  # seconds; a JVM may be slow to start
 CASES = {}
+# What Kafka 3's tools call otherwise.
+KAFKA_3 = {
+    "org.apache.kafka.tools.AclCommand": "kafka.admin.AclCommand",
+    "org.apache.kafka.tools.BrokerApiVersionsCommand": "kafka.admin.BrokerApiVersionsCommand",
+    "org.apache.kafka.tools.ConsoleProducer": "kafka.tools.ConsoleProducer",
+    "--formatter-property": "--property",
+    "--reader-property": "--property",
+}
 
 
 def case(function):
@@ -28,7 +36,9 @@ class Rig:
         return self.stem + suffix
 
     def java(self, program, *words, heap="128m"):
-        return ["java", f"-Xmx{heap}", "-XX:TieredStopAtLevel=1", "-cp", self.arguments.classpath, program, *words]
+        otherwise = KAFKA_3 if self.arguments.family == "tools-3" else {}
+        called = [otherwise.get(word, word) for word in (program, *words)]
+        return ["java", f"-Xmx{heap}", "-XX:TieredStopAtLevel=1", "-cp", self.arguments.classpath, *called]
 
     def run(self, command, text="", patience=PATIENCE):
         """What it prints on both channels."""

@@ -38,10 +38,11 @@ pub(super) const KAFKA: &[Client] = &[
     Client { name: "segmentio", start: |workspace| kafka_go(workspace, "segmentio") },
     Client { name: "java", start: |workspace| java(workspace, provision::KAFKA, "java") },
     Client { name: "java-3", start: |workspace| java(workspace, provision::KAFKA, "java-3") },
-    Client { name: "tools", start: |workspace| kafka_tools(workspace, "tools") },
-    Client { name: "kcat", start: |workspace| kafka_tools(workspace, "kcat") },
-    Client { name: "streams", start: |workspace| kafka_tools(workspace, "streams") },
-    Client { name: "connect", start: |workspace| kafka_tools(workspace, "connect") },
+    Client { name: "tools", start: |workspace| kafka_tools(workspace, "tools", "java") },
+    Client { name: "tools-3", start: |workspace| kafka_tools(workspace, "tools-3", "java-3") },
+    Client { name: "kcat", start: |workspace| kafka_tools(workspace, "kcat", "java") },
+    Client { name: "streams", start: |workspace| kafka_tools(workspace, "streams", "java") },
+    Client { name: "connect", start: |workspace| kafka_tools(workspace, "connect", "java") },
 ];
 
 pub(super) const NATS: &[Client] = &[
@@ -85,10 +86,10 @@ fn kafka_go(workspace: &Workspace, library: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Programs that come with Kafka, called by a script, with the jars of the newest version in reach.
-fn kafka_tools(workspace: &Workspace, what: &str) -> Result<Command> {
+/// Programs that come with Kafka, called by a script, with the jars of a version in reach.
+fn kafka_tools(workspace: &Workspace, what: &str, libraries: &str) -> Result<Command> {
     let mut command = python(workspace, provision::KAFKA, "tools")?;
-    command.arg(what).arg("--classpath").arg(provision::java(workspace, provision::KAFKA, "java")?);
+    command.arg(what).arg("--classpath").arg(provision::java(workspace, provision::KAFKA, libraries)?);
     Ok(command)
 }
 
