@@ -87,6 +87,29 @@ def batch_under_other_subjects(rig):
 
 
 @case
+def batch_that_needs_another_level(rig):
+    stream, wire = rig.stream(allow_atomic=True), rig.wire()
+    wire.listen(f"$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}")
+    needs = lambda level: {"Nats-Required-Api-Level": level}
+    tried = {
+        "first": [("a", needs("99")), ("b", {})],
+        "last": [("a", {}), ("b", needs("99"))],
+        "no number": [("a", needs("x")), ("b", {})],
+        "ends in no way": [("a", {}), ("b", {**needs("99"), "Nats-Batch-Commit": "2"})],
+        "offered": [("a", needs("1")), ("b", needs("0"))],
+        "alone": [("a", needs("99"))],
+    }
+    told = {}
+    for what, messages in tried.items():
+        ends = "" if what == "ends in no way" else "1"
+        told[what] = [answer and json.loads(answer) for answer in batch(rig, stream, *messages, ends=ends, name=what.replace(" ", "-"))]
+    told["no batch"] = rig.put(f"{stream}.a", "", Nats_Required_Api_Level="99")
+    told["no batch is known"] = json.loads(rig.request(f"{stream}.a", "", {"Nats-Batch-Id": "new", "Nats-Batch-Sequence": "2", **needs("99")}).body)
+    heard = [json.loads(message.body) for message in wire.messages(4)]
+    return [told, [[advisory["batch"], advisory["reason"]] for advisory in heard], rig.state(stream)]
+
+
+@case
 def republished_without_payload(rig):
     wire = rig.wire()
     wire.listen(f"{rig.stem}-out.>")

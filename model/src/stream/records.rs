@@ -187,6 +187,8 @@ pub enum Abandoned {
     TooLarge,
     /// A record is missing.
     Incomplete,
+    /// A record asks for what is not there.
+    Unsupported,
 }
 
 /// Whether a bundle ends with a record.
@@ -201,6 +203,8 @@ pub enum BundleEnd {
     Before,
     /// Its publisher says something else: the bundle is given up.
     Unknown,
+    /// The same, since its publisher asks for what its dialect does not offer.
+    Unsupported,
 }
 
 /// What a record has to do with a bundle, where it is told that it was taken.
@@ -351,6 +355,8 @@ pub enum BundleRefusal {
     Incomplete,
     /// Whether it ends is said in a way that means nothing.
     End,
+    /// A record of it asks for what is not offered.
+    Unsupported,
     /// It is too large.
     TooLarge {
         /// The bound: records, or bytes where that is reached first.

@@ -3,6 +3,7 @@
 use super::error::{ApiError, Code};
 use super::schedule::{self, Schedule};
 use super::time;
+use super::versions;
 use serde::{Deserialize, Serialize};
 
 /// The value of a header in a block (`NATS/1.0\r\nName: value\r\n…`): the first of that name, which is compared octet by octet.
@@ -56,6 +57,8 @@ pub struct Batch<'a> {
     pub sequence: Option<u64>,
     /// Whether the batch ends, as it was said.
     pub commit: Option<&'a str>,
+    /// It needs a higher level of the API than is offered.
+    pub is_beyond: bool,
 }
 
 /// What a publish replaces.
@@ -142,7 +145,8 @@ pub fn batch(block: &[u8]) -> Option<Batch<'_>> {
     let id = header(block, "Nats-Batch-Id").filter(|id| !id.is_empty())?;
     let number = header(block, "Nats-Batch-Sequence").map(sequence);
     let sequence = number.filter(|number| *number != u64::MAX);
-    Some(Batch { id, sequence, commit: header(block, "Nats-Batch-Commit") })
+    let is_beyond = versions::is_beyond(header(block, "Nats-Required-Api-Level"));
+    Some(Batch { id, sequence, commit: header(block, "Nats-Batch-Commit"), is_beyond })
 }
 
 /// What is no number is a sequence that no message has: the condition does not hold.

@@ -388,6 +388,7 @@ impl PushService {
             Abandoned::Timeout => "timeout",
             Abandoned::TooLarge => "large",
             Abandoned::Incomplete => "incomplete",
+            Abandoned::Unsupported => "unsupported",
         };
         let batch = String::from_utf8_lossy(&of.bundle).into_owned();
         let event = advisory::Event::BatchAbandoned { batch, reason };

@@ -110,6 +110,7 @@ fn batch_refused(refusal: &BundleRefusal) -> ApiError {
         BundleRefusal::NoSequence => Code::AtomicPublishMissingSeq.error(),
         BundleRefusal::Incomplete => Code::AtomicPublishIncompleteBatch.error(),
         BundleRefusal::End => Code::AtomicPublishInvalidBatchCommit.error(),
+        BundleRefusal::Unsupported => Code::RequiredApiLevel.error(),
         BundleRefusal::TooLarge { max } => Code::AtomicPublishTooLargeBatch.with(max),
         BundleRefusal::TooMany => Code::AtomicPublishTooManyInflight.error(),
         BundleRefusal::LastId => Code::AtomicPublishUnsupportedHeaderBatch.with("Nats-Expected-Last-Msg-Id"),

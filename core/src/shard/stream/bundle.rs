@@ -195,8 +195,13 @@ impl Joining<'_> {
         // Whatever goes wrong from here on is the bundle's end: so it is taken, and put back.
         let mut waiting = bundles.take(&key).unwrap_or_default();
         let mut abandon = |why| bundles.abandoned.push((key.0, key.1.clone(), why));
-        if *end == BundleEnd::Unknown {
-            return Err(RecordRefusal::Bundle(BundleRefusal::End));
+        match end {
+            BundleEnd::Unknown => return Err(RecordRefusal::Bundle(BundleRefusal::End)),
+            BundleEnd::Unsupported => {
+                abandon(Abandoned::Unsupported);
+                return Err(RecordRefusal::Bundle(BundleRefusal::Unsupported));
+            }
+            BundleEnd::More | BundleEnd::Here | BundleEnd::Before => {}
         }
         let is_next = sequence == waiting.records.len() as u64 + 1;
         if !is_next || (sequence == 1 && *end == BundleEnd::Before) {

@@ -76,6 +76,7 @@ fn due(of: &Schedule<'_>) -> Due {
 
 fn bundle(of: Batch<'_>) -> BundleTerms {
     let end = match of.commit {
+        None | Some("1" | "eob") if of.is_beyond => BundleEnd::Unsupported,
         None => BundleEnd::More,
         Some("1") => BundleEnd::Here,
         Some("eob") => BundleEnd::Before,
