@@ -360,12 +360,10 @@ struct Commits {
 impl Commits {
     fn note(&mut self, stats: Stats) {
         let (commits, us) = (stats.commits - self.seen.0, stats.commit_us - self.seen.1);
-        if commits > 0 {
-            self.seen = (stats.commits, stats.commit_us);
-            // One that took very long says little of the next.
-            let each = (us / commits).min(4 * LENT_COMMIT_US_MAX);
-            self.mean_us = (self.mean_us * 15 + each) / 16;
-        }
+        let Some(each) = us.checked_div(commits) else { return };
+        self.seen = (stats.commits, stats.commit_us);
+        // One that took very long says little of the next.
+        self.mean_us = (self.mean_us * 15 + each.min(4 * LENT_COMMIT_US_MAX)) / 16;
     }
 
     fn are_quick(&self) -> bool {
