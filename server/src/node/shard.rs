@@ -363,7 +363,7 @@ impl Commits {
         let Some(each) = us.checked_div(commits) else { return };
         self.seen = (stats.commits, stats.commit_us);
         // One that took very long says little of the next.
-        self.mean_us = (self.mean_us * 15 + each.min(4 * LENT_COMMIT_US_MAX)) / 16;
+        self.mean_us = (self.mean_us * 15 + each.min(2 * LENT_COMMIT_US_MAX)) / 16;
     }
 
     fn are_quick(&self) -> bool {
@@ -534,7 +534,7 @@ mod tests {
     fn one_slow_commit_says_little_and_several_say_that_the_disk_is_slow() {
         let slow = 40 * LENT_COMMIT_US_MAX;
         assert!(commits([40; 8]).are_quick() && commits([40, 40, slow]).are_quick());
-        assert!(!commits([slow; 8]).are_quick());
+        assert!(!commits([slow; 16]).are_quick());
         assert!(commits([slow; 100].into_iter().chain([40; 40])).are_quick(), "it is quick again");
     }
 
