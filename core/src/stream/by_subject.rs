@@ -132,17 +132,29 @@ impl Partition {
         }
     }
 
-    /// The last record that matches.
+    /// The last record that matches. May have to look at every subject, if many match and none of the newest records does.
     pub(crate) fn last(&self, filters: &[Pattern]) -> Option<Position> {
-        let last = match self.way(filters) {
-            Way::All => self.index.last().map(|last| Position(last.end().0 - 1)),
-            _ => self.lasts(filters, self.end).into_iter().max(),
-        };
-        last.filter(|last| *last >= self.start)
+        let all = || self.lasts(filters, self.end, usize::MAX).into_iter().max();
+        self.last_at_once(filters).unwrap_or_else(all).filter(|last| *last >= self.start)
     }
 
-    /// The last record below `end` of each subject that matches, in no order.
-    pub(crate) fn lasts(&self, filters: &[Pattern], end: Position) -> Vec<Position> {
+    /// As [`Self::last`]; `None`: it would have to look at more than fits a turn.
+    pub(crate) fn last_at_once(&self, filters: &[Pattern]) -> Option<Option<Position>> {
+        let last = match self.way(filters) {
+            Way::All => self.index.last().map(|last| Position(last.end().0 - 1)),
+            Way::None => None,
+            Way::Few(_) => self.lasts(filters, self.end, usize::MAX).into_iter().max(),
+            Way::Scan => {
+                let newest = Position(self.end.0.saturating_sub(SCAN_MAX as u64)).max(self.start);
+                let fitting = self.index.from(newest).filter(|record| self.fits(filters, record));
+                return fitting.last().map(|last| Some(last.first));
+            }
+        };
+        Some(last.filter(|last| *last >= self.start))
+    }
+
+    /// The last record below `end` of each subject that matches, in no order; of more than `count_max` only so many.
+    pub(crate) fn lasts(&self, filters: &[Pattern], end: Position, count_max: usize) -> Vec<Position> {
         let mut lasts = Vec::new();
         let Some(records) = &self.records else {
             let last = self.index.last().filter(|_| matches!(self.way(filters), Way::All));
@@ -151,10 +163,14 @@ impl Partition {
         let everything = [Pattern::everything()];
         let filters = if filters.is_empty() { &everything } else { filters };
         for (n, filter) in filters.iter().enumerate() {
-            records.subjects.matching(filter, |id| {
+            records.subjects.walk(filter, |id, matches| {
+                if lasts.len() >= count_max {
+                    return ControlFlow::Break(());
+                }
                 let before = filters[..n].iter().any(|other| other.matches(records.subjects.name(id)));
                 let last = records.subjects.positions(id).before(end).filter(|last| *last >= self.start);
-                lasts.extend(last.filter(|_| !before));
+                lasts.extend(last.filter(|_| matches && !before));
+                ControlFlow::Continue(())
             });
         }
         lasts

@@ -25,10 +25,11 @@ use stele_model::subject::Pattern;
 const SLOTS: usize = 1024;
 /// Slots that a snapshot is believed to need.
 const SLOTS_MAX: usize = 1 << 28;
-/// Subjects above which the table of names is many tables, so that none of them grows for long (S7).
-const ONE_TABLE_MAX: usize = 4096;
-/// How many tables it is then.
-const TABLES: usize = 1024;
+/// Subjects for each table of names, on average: one is added whenever there are more, and takes half of another one's, so that no table grows
+/// for long (S7).
+const TABLE_MEAN: usize = 360;
+/// Subjects that a table has room for, without growing.
+const TABLE_ROOM: usize = 896;
 
 /// See the module.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(crate) struct Subjects {
     order: Order,
     slots: Vec<Vec<Slot>>,
     free: Vec<u32>,
-    /// Numbers by name.
+    /// Numbers by name, in tables by hash ([`table_of`]).
     tables: Vec<HashTable<u32>>,
     count: usize,
 }
@@ -275,6 +276,7 @@ impl Subjects {
         self.slot_mut(id).name = at;
         let place = self.order.seek(|id| self.name(id) < name);
         self.enter(id, place);
+        self.relieve();
         id
     }
 
@@ -287,12 +289,22 @@ impl Subjects {
             slot.positions.count()
         });
         self.count += 1;
-        if self.count > ONE_TABLE_MAX && self.tables.len() == 1 {
-            let all = std::mem::take(&mut self.tables).into_iter().flatten();
-            self.tables = (0..TABLES).map(|_| HashTable::new()).collect();
-            all.for_each(|id| self.tabulate(id));
+        if self.count > TABLE_MEAN * self.tables.len() {
+            self.add_table();
         }
         self.tabulate(id);
+    }
+
+    /// Cuts a page of the order that has become too long, if it is time to.
+    fn relieve(&mut self) {
+        let Some(first) = self.order.crowded() else { return };
+        let place = self.order.seek(|id| self.name(id) < self.name(first));
+        let slots = &mut self.slots;
+        self.order.cut(place, |id, page| {
+            let slot = &mut slots[id as usize / SLOTS][id as usize % SLOTS];
+            slot.page = page;
+            slot.positions.count()
+        });
     }
 
     fn tabulate(&mut self, id: u32) {
@@ -301,6 +313,15 @@ impl Subjects {
         let own = hash_of(&id);
         let at = table_of(own, tables.len());
         tables[at].insert_unique(own, id, hash_of);
+    }
+
+    /// One more table, for half of what is in the one that would be next to be cut.
+    fn add_table(&mut self) {
+        let count = self.tables.len() + 1;
+        self.tables.push(HashTable::with_capacity(TABLE_ROOM));
+        let from = table_of((count as u64 - 1) << TABLE_SHIFT, count - 1);
+        let ids: Vec<u32> = self.tables[from].drain().collect();
+        ids.into_iter().for_each(|id| self.tabulate(id));
     }
 
     fn end(&mut self, id: u32) {
@@ -359,9 +380,14 @@ fn hash(name: &[u8]) -> u64 {
     FixedState::default().hash_one(name)
 }
 
-/// By bits that the tables themselves look at last.
+/// Bits of a hash above which tables are told apart: those that the tables themselves look at last.
+const TABLE_SHIFT: u32 = 24;
+
+/// By as many bits as tell all tables apart; of what would be in a table that is not there yet, by one less.
 fn table_of(hash: u64, tables: usize) -> usize {
-    (hash >> 24) as usize & (tables - 1)
+    let mask = tables.next_power_of_two() - 1;
+    let at = (hash >> TABLE_SHIFT) as usize & mask;
+    if at < tables { at } else { at & (mask >> 1) }
 }
 
 #[cfg(test)]

@@ -198,6 +198,21 @@ impl Partition {
         *until = self.end.max(*until);
     }
 
+    /// Goes on to look for the last record below `end` that matches. `true`: `last` is it, if there is one.
+    pub(crate) fn last_on(
+        &self,
+        filters: &[Pattern],
+        end: Position,
+        walk: &mut Walk,
+        looks: &mut usize,
+        last: &mut Option<Position>,
+    ) -> bool {
+        let Some(records) = &self.records else { return true };
+        walk.go_on(&records.subjects, filters, looks, |id| {
+            *last = (*last).max(records.subjects.positions(id).before(end));
+        })
+    }
+
     /// Goes on to collect the last record below the end of `range` of each subject that matches, if it is in there. `true`: these are all.
     pub(crate) fn lasts_on(
         &self,
@@ -209,7 +224,7 @@ impl Partition {
     ) -> bool {
         let from = range.start.max(self.start);
         let Some(records) = &self.records else {
-            lasts.extend(self.lasts(filters, range.end).into_iter().filter(|last| *last >= from));
+            lasts.extend(self.lasts(filters, range.end, usize::MAX).into_iter().filter(|last| *last >= from));
             return true;
         };
         let everything = [Pattern::everything()];

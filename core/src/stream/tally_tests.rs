@@ -115,7 +115,7 @@ proptest! {
         let (end, mut later) = (partition.end, later.into_iter());
         let filters = [Pattern::new("*.1").unwrap(), Pattern::new("a.>").unwrap()];
         let from = Position(from);
-        let expected: BTreeSet<_> = partition.lasts(&filters, end).into_iter().filter(|at| *at >= from).collect();
+        let expected: BTreeSet<_> = partition.lasts(&filters, end, usize::MAX).into_iter().filter(|at| *at >= from).collect();
         let (mut walk, mut lasts) = (Walk::default(), BTreeSet::new());
         while !partition.lasts_on(&filters, from..end, &mut walk, &mut looks.clone(), &mut lasts) {
             later.next().iter().for_each(|n| publish(&mut partition, *n));

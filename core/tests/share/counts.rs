@@ -230,6 +230,27 @@ fn a_group_that_begins_with_the_last_records_of_many_subjects_is_made_in_several
 }
 
 #[test]
+fn a_group_that_begins_with_the_last_record_of_many_subjects_is_made_when_that_is_found() {
+    for (filter, expected) in [("old.*", 1999), ("*.none", 7000)] {
+        let mut rig = Rig::of(RecordSettings::default());
+        let names: Vec<String> = (0..2000).map(|n| format!("old.{n}")).collect();
+        let others: Vec<String> = (0..SUBJECTS).map(subject).collect();
+        for names in [names, others] {
+            publish(&mut rig, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let settings = ShareSettings { start: ShareStart::Last, ..filtered(&[filter]) };
+        let put = ShareVerb::Put { settings: Box::new(settings), expect: Expect::New };
+        assert_eq!(infos(&share(&mut rig, put.clone())), [], "there is more to look at than fits a turn");
+        publish(&mut rig, &["new"]);
+        share(&mut rig, put);
+        let made = infos(&rig.tick());
+        let next: Vec<u64> = made.iter().map(|info| info.delivered.next.0).collect();
+        // What came meanwhile is behind it. Who asked for the same at the same time is told of the same group.
+        assert_eq!(next, [expected; 2], "{filter}");
+    }
+}
+
+#[test]
 fn records_that_may_be_the_last_of_their_subjects_are_kept_while_these_are_searched_for() {
     let mut rig = Rig::of(RecordSettings { retention: Retention::Interest, ..RecordSettings::default() });
     put(&mut rig, ShareSettings { settle: SettlePolicy::None, ..filtered(&["never"]) });

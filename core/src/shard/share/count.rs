@@ -90,6 +90,9 @@ impl Shard {
             (0..BURIED_MAX).for_each(|_| _ = buried.pop_first());
             self.shares.counting.buried.pop_if(|buried| buried.is_empty());
         }
+        if let Some(making) = self.shares.counting.makings.pop_front() {
+            self.go_on_making(making, turn);
+        }
         let Some(mut listing) = self.shares.counting.listings.pop_front() else { return };
         for _ in 0..TOLD_MAX {
             let full = listing.groups.len() >= listing.of.count_max.min(PAGE_MAX) as usize;

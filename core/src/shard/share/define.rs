@@ -7,7 +7,7 @@ use super::entry::{self, Put};
 use super::{answer, answer_present, say};
 use crate::shard::effect::Turn;
 use crate::shard::{Mutant, Shard};
-use crate::share::counting::{Held, Told};
+use crate::share::counting::{Held, Making, Told};
 use crate::share::{Share, ShareNumber};
 use crate::stream::Partition;
 use crate::stream::tally::Walk;
@@ -40,18 +40,8 @@ impl Shard {
         }
         let number = self.shares.number(partition, &group);
         match (verb, number) {
-            (ShareVerb::Put { settings, expect }, None) => {
-                let made = match self.decide_share(partition, &group, &settings) {
-                    _ if expect == Expect::There => Err(ShareRefusal::Unknown),
-                    decided => decided,
-                };
-                match made {
-                    Ok(()) => self.make_share(to, (partition, group), *settings, turn),
-                    Err(refusal) => answer_present(turn, to, Err(refusal)),
-                }
-            }
-            (ShareVerb::Put { settings, expect }, Some(number)) => {
-                self.change_share(to, number, *settings, expect, turn);
+            (ShareVerb::Put { settings, expect }, _) => {
+                self.put_share(to, (partition, group), (settings, expect), None, turn);
             }
             (_, None) => answer_present(turn, to, Err(ShareRefusal::Unknown)),
             (ShareVerb::Delete, Some(number)) => {
@@ -64,6 +54,48 @@ impl Shard {
             (ShareVerb::Pause(until), Some(number)) => self.pause_share(to, number, until, turn),
             (ShareVerb::Reset(at), Some(number)) => self.reset_share(to, number, at, turn),
         }
+    }
+
+    /// Makes or changes a group. `at`: where it begins, if that has been looked for.
+    fn put_share(
+        &mut self,
+        to: To,
+        (id, group): (QueueId, String),
+        (settings, expect): (Box<ShareSettings>, Expect),
+        at: Option<Position>,
+        turn: &mut Turn<'_>,
+    ) {
+        if let Some(number) = self.shares.number(id, &group) {
+            return self.change_share(to, number, *settings, expect, turn);
+        }
+        let decided = match self.decide_share(id, &group, &settings) {
+            _ if expect == Expect::There => Err(ShareRefusal::Unknown),
+            decided => decided,
+        };
+        if let Err(refusal) = decided {
+            return answer_present(turn, to, Err(refusal));
+        }
+        let Some(partition) = self.streams.partitions.get(&id) else { return };
+        if let Some(next) = at.or_else(|| start_of(partition, &settings)) {
+            return self.make_share(to, (id, group), *settings, next, turn);
+        }
+        let (below, walk, last) = (partition.end, Walk::default(), None);
+        let making = Making { to, partition: id, group, settings, expect, below, walk, last };
+        self.shares.counting.makings.push_back(making);
+    }
+
+    /// Goes on to look for where a group begins, and makes it when that is found.
+    pub(super) fn go_on_making(&mut self, mut of: Making, turn: &mut Turn<'_>) {
+        let Some(partition) = self.streams.partitions.get(&of.partition) else {
+            let refusal = Refusal::Stream(StreamRefusal::UnknownPartition);
+            return turn.answer_present(of.to, Err(refusal));
+        };
+        let filters = &of.settings.filters;
+        if !partition.last_on(filters, of.below, &mut of.walk, &mut turn.looks, &mut of.last) {
+            return self.shares.counting.makings.push_back(of);
+        }
+        let at = of.last.unwrap_or(of.below).max(partition.start);
+        self.put_share(of.to, (of.partition, of.group), (of.settings, of.expect), Some(at), turn);
     }
 
     fn decide_share(
@@ -92,12 +124,11 @@ impl Shard {
         to: To,
         (id, group): (QueueId, String),
         settings: ShareSettings,
+        next: Position,
         turn: &mut Turn<'_>,
     ) {
-        let Some(partition) = self.streams.partitions.get(&id) else { return };
         let now = turn.now();
         let number = ShareNumber(self.shares.last.0 + 1);
-        let next = start_of(partition, &settings);
         let put = Put { number, partition: id, name: group, created: now, next, settings };
         let after = log_put(&put, turn);
         self.place_share(put);
@@ -284,12 +315,12 @@ fn log_put(put: &Put, turn: &mut Turn<'_>) -> Lsn {
     turn.log(Urgency::Urgent, |out| entry::put_put(out, put)).lsn
 }
 
-/// Where a new group begins.
-fn start_of(partition: &Partition, settings: &ShareSettings) -> Position {
+/// Where a new group begins; `None`: that has to be looked for.
+fn start_of(partition: &Partition, settings: &ShareSettings) -> Option<Position> {
     let first_of = |first: Option<Position>| first.map_or(partition.end, |first| first.max(partition.start));
-    match settings.start {
+    Some(match settings.start {
         ShareStart::All => partition.start,
-        ShareStart::Last => first_of(partition.last(&settings.filters)),
+        ShareStart::Last => first_of(partition.last_at_once(&settings.filters)?),
         // The last ones are found when the group starts.
         ShareStart::New | ShareStart::LastPerSubject => partition.end,
         ShareStart::Position(position) => position.max(partition.start),
@@ -297,7 +328,7 @@ fn start_of(partition: &Partition, settings: &ShareSettings) -> Position {
             let ms = time.0.div_ceil(1000);
             first_of(partition.index.appended_at(partition.start, ms).map(|batch| batch.first))
         }
-    }
+    })
 }
 
 /// Whether a group that began as its settings say may begin again at a place of one's choice.
@@ -308,7 +339,7 @@ fn may_begin(
 ) -> Result<Position, ShareRefusal> {
     match settings.start {
         ShareStart::Position(first) if at < first => Err(ShareRefusal::BeforePosition),
-        ShareStart::Time(_) if at < start_of(partition, settings) => Err(ShareRefusal::BeforeTime),
+        ShareStart::Time(_) if Some(at) < start_of(partition, settings) => Err(ShareRefusal::BeforeTime),
         ShareStart::All | ShareStart::Position(_) | ShareStart::Time(_) => Ok(at),
         ShareStart::Last | ShareStart::New | ShareStart::LastPerSubject => Err(ShareRefusal::NoPlace),
     }

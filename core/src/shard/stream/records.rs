@@ -224,7 +224,7 @@ fn lasts(partition: &Partition, of: &LastsOf) -> Answered {
         // Times are kept in ms.
         Some(From::Time(at)) => first_at(partition, at.plus_ms(1)),
     };
-    let mut positions = partition.lasts(&of.subjects, end);
+    let mut positions = partition.lasts(&of.subjects, end, of.subjects_max as usize + 1);
     if positions.len() > of.subjects_max as usize {
         let what = format!("subjects of one read of stream '{}'", partition.spec.stream);
         return Err(Refusal::Limit { what, max: u64::from(of.subjects_max) });

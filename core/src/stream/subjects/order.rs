@@ -1,10 +1,18 @@
 //! Subjects in the order of their names, by number: pages, with the records of each counted.
 //!
 //! Called by [`super::Subjects`], which knows names and tells how a page compares. What must hold: pages are never empty and at most
-//! [`PAGE_MAX`] long, so that a new subject moves at most 2 KB; a page keeps its number as long as it is there, so that a subject can name it.
+//! [`CROWDED_MAX`] long, so that a new subject moves at most 4 KB; a page keeps its number as long as it is there, so that a subject can name
+//! it. Cutting a page in two tells half of its subjects where they are now: a page that has become too long waits for that, so that
+//! a thousand new subjects in a thousand full pages do not have to cut all of them in one turn (S7).
 
-/// Subjects in one page.
+use std::collections::VecDeque;
+
+/// Subjects in one page that need not be cut.
 const PAGE_MAX: usize = 512;
+/// Subjects in one page.
+const CROWDED_MAX: usize = 2 * PAGE_MAX;
+/// Subjects that come for each page that is cut.
+const COME_FOR_CUT: u32 = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Order {
@@ -12,6 +20,10 @@ pub(super) struct Order {
     /// Pages that were given up.
     free: Vec<u32>,
     order: Vec<u32>,
+    /// Pages that are too long, or were.
+    crowded: VecDeque<u32>,
+    /// Subjects that have come since one of them was cut.
+    come: u32,
 }
 
 #[derive(Debug, Default)]
@@ -106,17 +118,43 @@ impl Order {
             return;
         };
         let mut here = (number, at.n);
-        if self.pages[number as usize].ids.len() == PAGE_MAX {
-            // Names that grow fill pages to the brim; others leave them half full.
-            let cut = if at.n == PAGE_MAX { PAGE_MAX } else { PAGE_MAX / 2 };
+        let len = self.pages[number as usize].ids.len();
+        // Names that grow fill pages to the brim; others leave them half full.
+        let grows = len >= PAGE_MAX && at.n == len;
+        if grows || len == CROWDED_MAX {
+            let cut = if grows { len } else { len / 2 };
             let other = self.split(at.page, cut, &mut moved);
             if at.n >= cut {
                 here = (other, at.n - cut);
             }
+        } else if len == PAGE_MAX {
+            self.crowded.push_back(number);
         }
         let (page, n) = here;
         self.pages[page as usize].ids.insert(n, id);
         moved(id, page);
+        self.come += 1;
+    }
+
+    /// The first subject of a page that is to be cut now.
+    pub(super) fn crowded(&mut self) -> Option<u32> {
+        while self.come >= COME_FOR_CUT {
+            let Some(page) = self.crowded.pop_front() else { break };
+            let ids = &self.pages[page as usize].ids;
+            if ids.len() > PAGE_MAX {
+                self.come = 0;
+                return ids.first().copied();
+            }
+        }
+        None
+    }
+
+    /// Cuts the page that begins with the subject at this place. Moved subjects are told as by [`Self::insert`].
+    pub(super) fn cut(&mut self, at: At, moved: impl FnMut(u32, u32) -> u64) {
+        let len = self.order.get(at.page).map_or(0, |number| self.pages[*number as usize].ids.len());
+        if len > PAGE_MAX {
+            self.split(at.page, len / 2, moved);
+        }
     }
 
     /// Cuts a page in two; the new one is the number of the upper part.
@@ -160,6 +198,11 @@ impl Order {
     fn norm(&self, at: At) -> At {
         let len = self.order.get(at.page).map_or(0, |page| self.pages[*page as usize].ids.len());
         if at.n >= len && at.page < self.order.len() { At { page: at.page + 1, n: 0 } } else { at }
+    }
+
+    #[cfg(test)]
+    pub(super) fn pages(&self) -> usize {
+        self.order.len()
     }
 
     #[cfg(test)]

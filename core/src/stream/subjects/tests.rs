@@ -112,6 +112,38 @@ fn a_key_with_one_record_costs_at_most_80_bytes() {
 }
 
 #[test]
+fn full_pages_are_cut_some_at_a_time_and_tables_grow_by_one() {
+    let (mut subjects, mut next) = (Subjects::default(), 0);
+    let mut come = |subjects: &mut Subjects, name: String| {
+        let id = subjects.number(name.as_bytes());
+        next += 1;
+        subjects.came(id, Position(next));
+        assert!(subjects.tables.iter().all(|table| table.len() <= TABLE_ROOM));
+    };
+    let mut names: Vec<String> = (0..40 * 512).map(|n| format!("k.{n:06}")).collect();
+    for name in &names {
+        come(&mut subjects, name.clone());
+    }
+    let pages = subjects.order.pages();
+    let between: Vec<String> =
+        (0..30).flat_map(|of| (0..40).map(move |n| format!("k.{:06}.{of}", n * 512 + 9))).collect();
+    for (n, name) in between.iter().enumerate() {
+        come(&mut subjects, name.clone());
+        assert!(subjects.order.pages() <= pages + 1 + n / 16, "one for sixteen subjects");
+    }
+    assert_eq!(subjects.order.pages(), 2 * pages, "in the end all of them");
+    names.extend(between);
+    names.sort_unstable();
+    let mut found = Vec::new();
+    subjects.matching(&Pattern::everything(), |id| found.push(subjects.name(id).to_vec()));
+    assert!(found.iter().eq(names.iter().map(|name| name.as_bytes())));
+    let within = names.iter().filter(|name| name.starts_with("k.000009.")).count() as u64;
+    let sum = Sum { subjects: within, records: within };
+    assert_eq!(subjects.sum(&Pattern::new("k.000009.>").unwrap()), sum);
+    assert!(names.iter().all(|name| subjects.find(name.as_bytes()).is_some()));
+}
+
+#[test]
 fn names_of_subjects_that_come_and_go_do_not_pile_up() {
     let mut subjects = Subjects::default();
     for n in 0..200_000u64 {
