@@ -189,6 +189,18 @@ def consumer_pause(rig):
 
 
 @case
+def consumer_pause_needs_a_level(rig):
+    stream = rig.stream()
+    rig.consumer(stream)
+    level = lambda: rig.consumer_info(stream)["config"]["metadata"]["_nats.req.level"]
+    levels = [level()]
+    for until in ({"pause_until": "2099-01-01T00:00:00Z"}, {}, {"pause_until": "2001-01-01T00:00:00Z"}):
+        rig.api(f"CONSUMER.PAUSE.{stream}.c", until)
+        levels.append(level())
+    return levels
+
+
+@case
 def consumer_is_unfit_for_pulls(rig):
     stream = rig.stream()
     create(rig, stream, "push", deliver_subject=rig.name(".to"))

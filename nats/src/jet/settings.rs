@@ -9,6 +9,7 @@ use super::stream::{
     Discard, Republish, Retention, Storage, StreamConfig, StreamInfo, StreamState, SubjectTransform,
 };
 use super::time::{MILLISECOND, Time};
+use super::versions;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use stele_model::id::{Now, Position};
@@ -283,7 +284,7 @@ fn start(config: &ConsumerConfig) -> ShareStart {
     }
 }
 
-/// A consumer's configuration as it was asked for, with the pause that it has now.
+/// A consumer's configuration as it was asked for, with the pause that it has now, and the level that it needs for it.
 #[must_use]
 pub fn consumer_config(info: &ShareInfo) -> ConsumerConfig {
     let mut config = serde_json::from_slice(&info.settings.arguments).unwrap_or_else(|_| ConsumerConfig {
@@ -294,6 +295,9 @@ pub fn consumer_config(info: &ShareInfo) -> ConsumerConfig {
         ..ConsumerConfig::default()
     });
     config.pause_until = info.settings.pause_until.map(Time::from);
+    if !config.metadata.is_empty() {
+        versions::stamp_consumer(&mut config);
+    }
     config
 }
 
@@ -390,6 +394,33 @@ mod tests {
             (Some(4), Some(1000), 512)
         );
         assert!(settings.logged() && settings.push.is_none());
+    }
+
+    #[test]
+    fn a_consumer_needs_a_higher_level_as_long_as_it_has_a_pause() {
+        let stream = StreamConfig { name: "s".to_owned(), ..StreamConfig::default() };
+        let stream = stream_check::create(stream, "s").unwrap();
+        let asked = ConsumerConfig { name: "c".to_owned(), ..ConsumerConfig::default() };
+        let settings = of_consumer(&consumer_check::check(asked, &stream, false).unwrap());
+        for (pause_until, level) in [(None, "0"), (Some(Now(5)), "1"), (None, "0")] {
+            let settings = ShareSettings { pause_until, ..settings.clone() };
+            let info = ShareInfo {
+                group: "c".to_owned(),
+                created: Now(0),
+                settings,
+                delivered: Reached::default(),
+                floor: Reached::default(),
+                delivered_at: None,
+                settled_at: None,
+                unsettled: 0,
+                redelivered: 0,
+                pending: 0,
+                waiting: 0,
+                attached: 0,
+            };
+            let config = consumer_config(&info);
+            assert_eq!(config.metadata.get("_nats.req.level").map(String::as_str), Some(level));
+        }
     }
 
     #[test]
