@@ -126,8 +126,13 @@ pub trait DiskFile: Send + Sync {
         Ok(0)
     }
 
-    /// These pages will be read soon ([`Purpose::Serve`]). A hint: nothing is waited for, and nothing is lost without it.
-    fn foretell(&self, _page: u64, _count: u64) {}
+    /// The same as [`Self::read`], past the system's memory ([`Purpose::Serve`]): cheaper, and nothing of it stays there.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn read_once(&self, page: u64, pages: &mut [Page]) -> io::Result<usize> {
+        self.read(page, pages)
+    }
 
     /// Makes what was written durable. An error means that nobody knows what is; it is never retried.
     ///

@@ -36,7 +36,7 @@ mod cache;
 
 pub use journal::Waker;
 pub use read::Reader;
-use read::{Pieces, SWEEP_PAGES_MAX};
+use read::{Ahead, Pieces, SWEEP_PAGES_MAX};
 pub use recover::{Damage, OpenError, Recovery};
 pub use volume::Volume;
 
@@ -179,6 +179,7 @@ pub struct Embedded {
     journal: Arc<Journal>,
     cache: Arc<Cache>,
     pieces: Arc<Pieces>,
+    ahead: Arc<Ahead>,
     desk: Arc<Desk>,
     tail: Arc<Mutex<Tail>>,
     appended: Lsn,
@@ -270,6 +271,7 @@ impl Embedded {
             journal,
             cache,
             pieces: Pieces::new(SWEEP_PAGES_MAX),
+            ahead: Arc::default(),
             desk,
             tail,
             appended: report.tail,
@@ -309,6 +311,7 @@ impl Embedded {
             volume: Arc::clone(&self.options.volume),
             cache: Arc::clone(&self.cache),
             pieces: Arc::clone(&self.pieces),
+            ahead: Arc::clone(&self.ahead),
             waits,
         }
     }

@@ -82,13 +82,52 @@ fn records_come_as_they_were_appended_in_the_order_asked_for() {
     }
 }
 
+/// Asks, and lets the log read on until it has read enough; how many pieces that were.
+fn walk(log: &Embedded, wanted: &[&Record]) -> Result<usize, ReadError> {
+    ask(log, wanted)?;
+    let places: Vec<_> = wanted.iter().map(|(place, bytes)| (*place, bytes.len() as u32)).collect();
+    let reader = log.reader();
+    Ok((0..100).take_while(|_| reader.read_on(&places)).count())
+}
+
 #[test]
-fn a_record_that_is_damaged_is_named_and_others_are_not_harmed() {
+fn walks_beside_and_behind_each_other_find_what_was_read_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = written(dir.path());
+    let log = open(dir.path());
+    let forward: Vec<_> = all.iter().collect();
+    let chunks: Vec<_> = forward.chunks(60).collect();
+    let mut pieces = 0;
+    for (n, chunk) in chunks.iter().enumerate() {
+        let read = walk(&log, chunk).unwrap();
+        assert!(read <= 8, "{read} pieces");
+        pieces += read;
+        // One that walks backwards, one far behind, and one who wants only some of it.
+        walk(&log, chunks[chunks.len() - 1 - n]).unwrap();
+        walk(&log, chunks[n / 2]).unwrap();
+        let some: Vec<_> = chunk.iter().step_by(9).copied().collect();
+        walk(&log, &some).unwrap();
+    }
+    assert!(pieces * 2 > chunks.len(), "{pieces} pieces for {} chunks", chunks.len());
+    assert_eq!(walk(&log, &forward[forward.len() - 60..]).unwrap(), 0, "nothing follows the end");
+}
+
+#[test]
+fn damage_in_what_was_read_ahead_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let all = written(dir.path());
     let victim = all.iter().position(|(place, bytes)| place.lsn >= Lsn(30) && bytes.len() > 30_000).unwrap();
-    let (place, bytes) = &all[victim];
-    let harmed = std::fs::read_dir(dir.path()).unwrap().any(|file| {
+    damage(dir.path(), &all[victim].1);
+    let log = open(dir.path());
+    let before: Vec<_> = all[victim - 90..victim - 20].iter().collect();
+    assert!(walk(&log, &before).unwrap() > 0);
+    let found = ask(&log, &all[victim - 20..victim + 40].iter().collect::<Vec<_>>());
+    assert!(matches!(&found, Err(ReadError::Corrupt { at, .. }) if *at == all[victim].0.lsn), "{found:?}");
+}
+
+/// Flips a bit in the middle of these bytes, wherever they stand.
+fn damage(dir: &Path, bytes: &[u8]) {
+    let harmed = std::fs::read_dir(dir).unwrap().any(|file| {
         let path = file.unwrap().path();
         let mut content = std::fs::read(&path).unwrap();
         let Some(at) = content.windows(bytes.len()).position(|window| window == bytes) else { return false };
@@ -97,6 +136,15 @@ fn a_record_that_is_damaged_is_named_and_others_are_not_harmed() {
         true
     });
     assert!(harmed, "the record stands in a file");
+}
+
+#[test]
+fn a_record_that_is_damaged_is_named_and_others_are_not_harmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = written(dir.path());
+    let victim = all.iter().position(|(place, bytes)| place.lsn >= Lsn(30) && bytes.len() > 30_000).unwrap();
+    let (place, bytes) = &all[victim];
+    damage(dir.path(), bytes);
     let log = open(dir.path());
     let found = ask(&log, &all.iter().collect::<Vec<_>>());
     assert!(matches!(&found, Err(ReadError::Corrupt { at, .. }) if *at == place.lsn), "{found:?}");

@@ -1,14 +1,13 @@
 //! A directory of the machine's file system. Commits go past the page cache (`O_DIRECT|O_DSYNC`) where the file system allows
 //! it, else through it and `fdatasync`: on a zero-written file 48–59 µs against 69–77 µs for 4 KiB. Records that memory no longer holds
-//! are read through the page cache: what several readers want is there, and the next pages come while the last are sent.
+//! are read through the page cache, where what several readers want is found, or past it, when nobody else has wanted them.
 
 use super::{Disk, DiskFile, Found, Lock, LockError, Purpose};
 use crate::format::page::{PAGE_BYTES, Page, bytes_of, bytes_of_mut};
 use rustix::fd::OwnedFd;
-use rustix::fs::{self, Advice, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::io::{self, IoSliceMut};
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,7 +57,10 @@ impl Disk for RealDisk {
             Err(Errno::INVAL) => (self.open_at(name, flags)?, purpose == Purpose::Commit),
             Err(error) => return Err(error.into()),
         };
-        Ok(Arc::new(RealFile { fd, sync_each, serves: purpose == Purpose::Serve }))
+        let serves = purpose == Purpose::Serve;
+        // A file system that refuses this has no other way than its page cache.
+        let past = if serves { self.open_at(name, flags | OFlags::DIRECT).ok() } else { None };
+        Ok(Arc::new(RealFile { fd, sync_each, serves, past }))
     }
 
     fn list(&self) -> io::Result<Vec<Found>> {
@@ -132,6 +134,28 @@ struct RealFile {
     sync_each: bool,
     /// Opened for [`Purpose::Serve`], through the page cache.
     serves: bool,
+    /// The same file, past the page cache.
+    past: Option<OwnedFd>,
+}
+
+impl RealFile {
+    fn read_by(fd: &OwnedFd, page: u64, pages: &mut [Page]) -> io::Result<usize> {
+        let bytes = bytes_of_mut(pages);
+        let mut done = 0;
+        while done < bytes.len() {
+            match rustix::io::pread(fd, &mut bytes[done..], page * PAGE_BYTES as u64 + done as u64) {
+                Ok(0) => break,
+                Ok(len) => done += len,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // A read that ends inside a page has met the end of the file; asking again there is refused by `O_DIRECT`.
+            if !done.is_multiple_of(PAGE_BYTES) {
+                break;
+            }
+        }
+        Ok(done / PAGE_BYTES)
+    }
 }
 
 impl DiskFile for RealFile {
@@ -153,21 +177,11 @@ impl DiskFile for RealFile {
     }
 
     fn read(&self, page: u64, pages: &mut [Page]) -> io::Result<usize> {
-        let bytes = bytes_of_mut(pages);
-        let mut done = 0;
-        while done < bytes.len() {
-            match rustix::io::pread(&self.fd, &mut bytes[done..], page * PAGE_BYTES as u64 + done as u64) {
-                Ok(0) => break,
-                Ok(len) => done += len,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            // A read that ends inside a page has met the end of the file; asking again there is refused by `O_DIRECT`.
-            if !done.is_multiple_of(PAGE_BYTES) {
-                break;
-            }
-        }
-        Ok(done / PAGE_BYTES)
+        Self::read_by(&self.fd, page, pages)
+    }
+
+    fn read_once(&self, page: u64, pages: &mut [Page]) -> io::Result<usize> {
+        Self::read_by(self.past.as_ref().unwrap_or(&self.fd), page, pages)
     }
 
     fn read_held(&self, page: u64, pages: &mut [Page]) -> io::Result<usize> {
@@ -180,13 +194,6 @@ impl DiskFile for RealFile {
             // Not there, or the file system cannot tell.
             Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP) => Ok(0),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    fn foretell(&self, page: u64, count: u64) {
-        if let Some(bytes) = NonZeroU64::new(count * PAGE_BYTES as u64).filter(|_| self.serves) {
-            // A hint that is not taken is no error.
-            let _ = fs::fadvise(&self.fd, page * PAGE_BYTES as u64, Some(bytes), Advice::WillNeed);
         }
     }
 

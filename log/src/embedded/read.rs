@@ -1,8 +1,10 @@
 //! Reading: whole blocks in order for replay, single records for deliveries that memory no longer holds.
 
+mod ahead;
 mod piece;
 mod sweep;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use piece::Pieces;
 pub(crate) use sweep::PAGES_MAX as SWEEP_PAGES_MAX;
 
@@ -41,6 +43,7 @@ pub struct Reader {
     pub(crate) volume: Arc<Volume>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) pieces: Arc<Pieces>,
+    pub(crate) ahead: Arc<Ahead>,
     /// Whether a read waits for its share of the disk. Not in the polled form, which has no clock.
     pub(crate) waits: bool,
 }
@@ -184,14 +187,19 @@ impl Reader {
         if missing.is_empty() {
             return Ok(held);
         }
+        self.wait_for_disk(missing.len());
+        let count = opened.file.read(u64::from(start) + held as u64, missing).map_err(failed)?;
+        Ok(held + count)
+    }
+
+    /// Waits for the share of the disk that so many pages take.
+    fn wait_for_disk(&self, pages: usize) {
         if self.waits {
-            let wait = self.volume.budget.take(Share::Reads, (missing.len() * PAGE_BYTES) as u64);
+            let wait = self.volume.budget.take(Share::Reads, (pages * PAGE_BYTES) as u64);
             if !wait.is_zero() {
                 std::thread::sleep(wait);
             }
         }
-        let count = opened.file.read(u64::from(start) + held as u64, missing).map_err(failed)?;
-        Ok(held + count)
     }
 
     /// The bytes `ranges` of a block's body; the frames they stand in are read in one piece and checked.

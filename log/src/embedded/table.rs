@@ -13,6 +13,7 @@ use crate::format::page::{PAGE_BYTES, Page, bytes_of};
 use crate::format::segment::{self, Kind};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use stele_model::id::Lsn;
 
@@ -20,6 +21,9 @@ use stele_model::id::Lsn;
 const FOOTERS_BYTES_MAX: usize = 64 << 20;
 /// Sealed segments that are open at once, each with a file descriptor.
 const FOOTERS_MAX: usize = 256;
+
+/// A sweep so close behind the first one is a part of the same fetch, or a reader at its side: 32 MB.
+const BESIDE_PAGES: u32 = 8192;
 
 /// The name of a segment's file.
 pub(crate) fn file_name(number: u64) -> String {
@@ -57,6 +61,8 @@ pub(crate) struct State {
     pub(crate) file: Option<Arc<dyn DiskFile>>,
     /// The footer of a sealed segment, while it is in memory.
     pub(crate) footer: Option<Arc<Footer>>,
+    /// How far sweeps of readers have come in it.
+    pub(crate) swept: u32,
     /// The space that it grows into, until it is sealed.
     pub(crate) promise: Option<Promise>,
     /// Bytes that the machine refers to.
@@ -85,6 +91,14 @@ impl Segment {
 
     pub(crate) fn name(&self) -> String {
         file_name(self.number)
+    }
+
+    /// Whether a sweep of these pages is the first here, or goes beside the first; notes how far it comes.
+    pub(crate) fn sweep(&self, pages: &Range<u32>) -> bool {
+        let mut state = lock(&self.state);
+        let is_first = state.swept < state.pages && pages.start + BESIDE_PAGES >= state.swept;
+        state.swept = state.swept.max(pages.end);
+        is_first
     }
 
     /// What the manifest will say of it once it is sealed.

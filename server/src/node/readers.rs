@@ -1,15 +1,17 @@
 //! The reader pool: reads of records that memory no longer holds, away from the threads that must not wait for a disk.
 //!
 //! A fetch of many records is divided among the threads, in the order in which the records stand in the log: one reads while another one
-//! checks what it has read. Whoever is the last puts the answer together.
+//! checks what it has read. Whoever is the last puts the answer together, and reads on in the log until somebody wants something: the
+//! client that was answered will, as a rule, want what follows.
 
 use crate::node::inbox::Inbox;
 use crate::node::shard::ShardMessage;
 use bytes::Bytes;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use stele_core::runner::dispatch::Fetch;
+use stele_log::Reader;
 use stele_model::id::{Place, ShardId};
 use stele_model::log::{ReadError, RecordReader};
 
@@ -36,6 +38,8 @@ struct Job {
 /// A fetch under way.
 struct Whole {
     number: u64,
+    /// All that was asked for.
+    records: Vec<(Place, u32)>,
     answer: Mutex<Answer>,
 }
 
@@ -49,7 +53,7 @@ impl Readers {
     ///
     /// # Errors
     /// When a thread could not be started.
-    pub(crate) fn start(shards: Vec<(Arc<dyn RecordReader>, Inbox<ShardMessage>)>) -> std::io::Result<Self> {
+    pub(crate) fn start(shards: Vec<(Reader, Inbox<ShardMessage>)>) -> std::io::Result<Self> {
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let shards = Arc::new(shards);
@@ -90,9 +94,9 @@ fn divide(shard: ShardId, fetch: Fetch) -> Vec<Job> {
     }
     let records = Ok(vec![Bytes::new(); fetch.records.len()]);
     let answer = Mutex::new(Answer { records, parts_left: parts.len() });
-    let whole = Arc::new(Whole { number: fetch.number, answer });
+    let whole = Arc::new(Whole { number: fetch.number, records: fetch.records, answer });
     let job = |numbers: Vec<usize>| {
-        let records = numbers.iter().map(|&number| fetch.records[number]).collect();
+        let records = numbers.iter().map(|&number| whole.records[number]).collect();
         Job { shard, whole: Arc::clone(&whole), numbers, records }
     };
     parts.into_iter().map(job).collect()
@@ -122,14 +126,41 @@ impl Whole {
     }
 }
 
-fn read(queue: &Mutex<Receiver<Job>>, shards: &[(Arc<dyn RecordReader>, Inbox<ShardMessage>)]) {
+fn read(queue: &Mutex<Receiver<Job>>, shards: &[(Reader, Inbox<ShardMessage>)]) {
+    // A fetch that was answered, and the reader that goes on from there.
+    let mut walk: Option<(&Reader, Arc<Whole>)> = None;
     loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { shard, whole, numbers, records }) = job else { return };
+        let job = match &walk {
+            Some((reader, whole)) => match next(queue) {
+                Some(job) => job,
+                None if reader.read_on(&whole.records) => continue,
+                None => {
+                    walk = None;
+                    continue;
+                }
+            },
+            None => match queue.lock().unwrap_or_else(PoisonError::into_inner).recv() {
+                Ok(job) => job,
+                Err(_) => return,
+            },
+        };
+        walk = None;
+        let Job { shard, whole, numbers, records } = job;
         let Some((reader, inbox)) = shards.get(usize::from(shard.0)) else { continue };
         if let Some(records) = whole.add(&numbers, reader.records(&records)) {
             inbox.send(ShardMessage::Fetched { number: whole.number, records }, 0);
+            walk = Some((reader, whole));
         }
+    }
+}
+
+/// A job, if one waits.
+fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
+    match queue.try_lock() {
+        Ok(queue) => queue.try_recv().ok(),
+        Err(TryLockError::Poisoned(queue)) => queue.into_inner().try_recv().ok(),
+        // Another thread waits there for jobs.
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 

@@ -33,7 +33,6 @@ use stele_hub::{Registry, Setup, Snapshot};
 use stele_log::disk::real::RealDisk;
 use stele_log::{Embedded, OpenError, Options, Recovery, Volume};
 use stele_model::id::{HubId, Now, ShardId};
-use stele_model::log::RecordReader;
 use stele_model::machine::Machine;
 use stele_model::registry::{Change, Grant, KeyGrant, Policy, User};
 
@@ -331,8 +330,7 @@ fn open_log(
 
 fn readers(logs: &[(Embedded, Recovery)], inboxes: &[Inbox<ShardMessage>]) -> Result<Readers, StartError> {
     let pairs = logs.iter().zip(inboxes);
-    let pairs =
-        pairs.map(|((log, _), inbox)| (Arc::new(log.reader()) as Arc<dyn RecordReader>, inbox.clone()));
+    let pairs = pairs.map(|((log, _), inbox)| (log.reader(), inbox.clone()));
     Readers::start(pairs.collect()).map_err(system("start the reader pool"))
 }
 

@@ -6,8 +6,8 @@ use crate::format::page::{PAGE_BYTES, Page, bytes_of};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 
-/// Pieces that are kept for the next read.
-const KEPT_MAX: usize = 4;
+/// Pieces that are kept for the next read: what one answer takes of a log when a megabyte of each of a dozen partitions is wanted.
+const KEPT_MAX: usize = 12;
 
 /// Pieces of one size, of one log.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Pieces {
 
     pub(super) fn take(self: &Arc<Self>) -> Piece {
         let free = lock(&self.free).pop();
-        let pages = free.unwrap_or_else(|| vec![Page::ZERO; self.pages]);
+        let pages = free.unwrap_or_else(|| bytemuck::allocation::zeroed_vec(self.pages));
         Piece { pages, home: Arc::clone(self), bytes: 0 }
     }
 }
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(slice[..], [7; 10]);
         drop(slice);
         assert_eq!(lock(&pieces.free).len(), 1);
-        let many: Vec<_> = (0..10).map(fill).collect();
+        let many: Vec<_> = (0..20).map(fill).collect();
         assert!(many.iter().enumerate().all(|(n, piece)| piece.len() == PAGE_BYTES && piece[9] == n as u8));
         drop(many);
         assert_eq!(lock(&pieces.free).len(), KEPT_MAX);
