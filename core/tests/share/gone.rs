@@ -147,16 +147,18 @@ fn more_deliveries_than_a_turn_looks_at_are_over_soon_after_their_records() {
     let mut rig = Rig::of(RecordSettings { per_subject_max: Some(1), ..RecordSettings::default() });
     let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     let subjects: Vec<&str> = names.iter().map(String::as_str).collect();
+    // The start stays where it is.
+    publish(&mut rig, &["stays"]);
     publish(&mut rig, &subjects);
     let groups: Vec<String> = (0..70_u8).map(|n| char::from(b'0' + n).to_string()).collect();
     for group in &groups {
         make(&mut rig, group, filtered(&[]));
-        take(&mut rig, group, 100);
+        take(&mut rig, group, 101);
     }
     publish(&mut rig, &subjects);
     rig.tick();
     for group in &groups {
-        assert_eq!(place(&mut rig, group), [(100, 100), (100, 100), (0, 1000)]);
+        assert_eq!(place(&mut rig, group), [(101, 101), (0, 0), (1, 1000)]);
     }
 }
 
