@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use stele_log::disk::real::RealDisk;
-use stele_log::{Embedded, Options};
+use stele_log::{Embedded, Options, Reader};
 use stele_model::id::{Lsn, Now, Place};
 use stele_model::log::{Block, LogStore, ReadError, RecordReader};
 
@@ -54,8 +54,12 @@ fn written(dir: &Path) -> Vec<Record> {
 }
 
 fn ask(log: &Embedded, wanted: &[&Record]) -> Result<(), ReadError> {
+    ask_reader(&log.reader(), wanted)
+}
+
+fn ask_reader(reader: &Reader, wanted: &[&Record]) -> Result<(), ReadError> {
     let places: Vec<_> = wanted.iter().map(|(place, bytes)| (*place, bytes.len() as u32)).collect();
-    let found = log.reader().records(&places)?;
+    let found = reader.records(&places)?;
     assert_eq!(found.len(), wanted.len());
     for (found, (place, bytes)) in found.iter().zip(wanted) {
         assert!(found == bytes, "at {place:?}");
@@ -83,10 +87,9 @@ fn records_come_as_they_were_appended_in_the_order_asked_for() {
 }
 
 /// Asks, and lets the log read on until it has read enough; how many pieces that were.
-fn walk(log: &Embedded, wanted: &[&Record]) -> Result<usize, ReadError> {
-    ask(log, wanted)?;
+fn walk(reader: &Reader, wanted: &[&Record]) -> Result<usize, ReadError> {
+    ask_reader(reader, wanted)?;
     let places: Vec<_> = wanted.iter().map(|(place, bytes)| (*place, bytes.len() as u32)).collect();
-    let reader = log.reader();
     Ok((0..100).take_while(|_| reader.read_on(&places)).count())
 }
 
@@ -99,17 +102,35 @@ fn walks_beside_and_behind_each_other_find_what_was_read_ahead() {
     let chunks: Vec<_> = forward.chunks(60).collect();
     let mut pieces = 0;
     for (n, chunk) in chunks.iter().enumerate() {
-        let read = walk(&log, chunk).unwrap();
+        let read = walk(&log.reader(), chunk).unwrap();
         assert!(read <= 8, "{read} pieces");
         pieces += read;
         // One that walks backwards, one far behind, and one who wants only some of it.
-        walk(&log, chunks[chunks.len() - 1 - n]).unwrap();
-        walk(&log, chunks[n / 2]).unwrap();
+        walk(&log.reader(), chunks[chunks.len() - 1 - n]).unwrap();
+        walk(&log.reader(), chunks[n / 2]).unwrap();
         let some: Vec<_> = chunk.iter().step_by(9).copied().collect();
-        walk(&log, &some).unwrap();
+        walk(&log.reader(), &some).unwrap();
     }
     assert!(pieces * 2 > chunks.len(), "{pieces} pieces for {} chunks", chunks.len());
-    assert_eq!(walk(&log, &forward[forward.len() - 60..]).unwrap(), 0, "nothing follows the end");
+    assert_eq!(walk(&log.reader(), &forward[forward.len() - 60..]).unwrap(), 0, "nothing follows the end");
+}
+
+#[test]
+fn walkers_on_several_threads_wait_for_each_others_pieces_and_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = written(dir.path());
+    let log = open(dir.path());
+    let forward: Vec<_> = all.iter().collect();
+    std::thread::scope(|scope| {
+        for walker in 0..4 {
+            let (reader, forward) = (log.reader(), &forward);
+            scope.spawn(move || {
+                for chunk in forward.chunks(30 + walker * 20) {
+                    walk(&reader, chunk).unwrap();
+                }
+            });
+        }
+    });
 }
 
 #[test]
@@ -120,7 +141,7 @@ fn damage_in_what_was_read_ahead_is_named() {
     damage(dir.path(), &all[victim].1);
     let log = open(dir.path());
     let before: Vec<_> = all[victim - 90..victim - 20].iter().collect();
-    assert!(walk(&log, &before).unwrap() > 0);
+    assert!(walk(&log.reader(), &before).unwrap() > 0);
     let found = ask(&log, &all[victim - 20..victim + 40].iter().collect::<Vec<_>>());
     assert!(matches!(&found, Err(ReadError::Corrupt { at, .. }) if *at == all[victim].0.lsn), "{found:?}");
 }
