@@ -10,7 +10,7 @@ mod ops;
 mod rig;
 mod world;
 
-use ops::{Op, ops};
+use ops::{Op, crowded_ops, ops};
 use stele_core::shard::Mutant;
 use world::World;
 
@@ -25,6 +25,11 @@ fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
 #[test]
 fn a_shard_does_what_the_model_does_also_after_crashes() {
     judge::holds(1000, &ops(), |mutant, ops| run(mutant, ops));
+}
+
+#[test]
+fn a_shard_does_so_too_where_dead_letters_pile_up() {
+    judge::holds(500, &crowded_ops(), |mutant, ops| run(mutant, ops));
 }
 
 #[test]

@@ -27,6 +27,12 @@ pub(crate) struct Item {
     pub(crate) confirmed_after: Option<Lsn>,
 }
 
+impl Item {
+    fn is_over(&self, now_us: u64) -> bool {
+        self.expires_us.is_some_and(|at| at <= now_us)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     pub(crate) id: SubscriptionId,
@@ -44,11 +50,13 @@ pub(crate) struct Queue {
     pub(crate) readers: Vec<Reader>,
     /// The latest block of a record that was delivered.
     pub(crate) delivered_after: Lsn,
+    /// Too many moves are under way, or soon may be: what is over its time or too much may stay for now.
+    pub(crate) is_patient: bool,
 }
 
 impl Queue {
     pub(crate) fn new(spec: QueueSpec) -> Self {
-        Self { spec, items: Vec::new(), readers: Vec::new(), delivered_after: Lsn(0) }
+        Self { spec, items: Vec::new(), readers: Vec::new(), delivered_after: Lsn(0), is_patient: false }
     }
 
     pub(crate) fn ready(&self) -> u64 {
@@ -91,8 +99,14 @@ impl Queue {
     }
 
     /// Somebody could be given the next record.
-    pub(crate) fn owes_a_delivery(&self) -> bool {
-        self.head().is_some() && self.readers.iter().any(|reader| self.has_credit(reader))
+    pub(crate) fn owes_a_delivery(&self, now_us: u64) -> bool {
+        let is_good = |head: usize| !self.items[head].is_over(now_us);
+        self.head().is_some_and(is_good) && self.readers.iter().any(|reader| self.has_credit(reader))
+    }
+
+    /// A record that is over its time had to stay, and stands before others.
+    pub(crate) fn keeps_a_dead_head(&self, now_us: u64) -> bool {
+        self.is_patient && self.heads().into_iter().any(|head| self.items[head].is_over(now_us))
     }
 
     pub(crate) fn expiry(&self, now_us: u64, ttl_ms: Option<u64>) -> Option<u64> {
@@ -117,6 +131,9 @@ impl Queue {
     }
 
     pub(crate) fn expire(&mut self, now_us: u64, strictly: bool) {
+        if self.is_patient {
+            return;
+        }
         let over =
             |item: &Item| item.expires_us.is_some_and(|at| if strictly { at < now_us } else { at <= now_us });
         while let Some(n) = self.heads().into_iter().find(|n| over(&self.items[*n])) {
@@ -126,13 +143,32 @@ impl Queue {
 
     pub(crate) fn drop_heads(&mut self) {
         let of = self.spec.settings.clone();
-        while of.overflow == Overflow::DropHead
+        while !self.is_patient
+            && of.overflow == Overflow::DropHead
             && (of.length_max.is_some_and(|max| self.ready() > max)
                 || of.bytes_max.is_some_and(|max| self.ready_bytes() > max))
         {
             let Some(head) = self.head() else { return };
             self.dispose(head);
         }
+    }
+
+    /// These have left a patient queue by their age or for its length, says the shard. What was rejected or refused has left it before. Which
+    /// was the head when is not known, so neither is whether the queue was too long.
+    pub(crate) fn leave(&mut self, ids: &[u32], by_age: bool, now_us: u64) -> Result<(), String> {
+        for id in ids {
+            let is_it = |item: &Item| item.id == *id && item.state == State::Ready;
+            let Some(n) = self.items.iter().position(is_it) else { continue };
+            let of = &self.spec.settings;
+            let drops =
+                of.overflow == Overflow::DropHead && (of.length_max.is_some() || of.bytes_max.is_some());
+            let may = if by_age { self.items[n].is_over(now_us) } else { drops };
+            if !may {
+                return Err(format!("{:?} has left, and need not", self.items[n]));
+            }
+            self.dispose(n);
+        }
+        Ok(())
     }
 
     pub(crate) fn settle(&mut self, id: u32, how: How) {

@@ -117,3 +117,16 @@ fn op() -> impl Strategy<Value = Op> {
 pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op(), 1..120)
 }
+
+/// As [`ops`], where dead letters pile up: of queues that have room for next to nothing, while few of their moves end.
+pub(crate) fn crowded_ops() -> impl Strategy<Value = Vec<Op>> {
+    // A limit of length or bytes; above it the head goes (the setting is that there are dead letters, again), or what comes.
+    let narrow = (0..3u8, 0..2u8, 0..2u8, prop_oneof![Just(6u8), Just(3)]);
+    let narrow = narrow.prop_map(|(queue, limit, max, above)| {
+        [(6, 0), (limit, max), (above, 0)].map(|(kind, max)| Op::Settings { queue, kind, max })
+    });
+    let stays = |op: &Op| !matches!(op, Op::Moved { nth } if nth % 8 > 0);
+    (prop::collection::vec(narrow, 2..4), prop::collection::vec(op(), 40..160)).prop_map(
+        move |(narrow, rest)| narrow.into_iter().flatten().chain(rest.into_iter().filter(stays)).collect(),
+    )
+}

@@ -1,5 +1,7 @@
 //! Runs operations on a shard and judges its effects by the model.
 
+mod moves;
+
 use crate::model::{Item, Queue, Reader, State};
 use crate::ops::Op;
 use bytes::BytesMut;
@@ -15,7 +17,7 @@ use stele_model::op::Credit;
 use stele_model::publish::{LinkNumber, Publish, Publishes, Route, RoutedRun, ShardPublish};
 use stele_model::queue::{DeadLetter, Overflow, QueueSettings, QueueSpec};
 use stele_model::settle::{How, Run, Settle};
-use stele_model::shard::{Grant, Move, MoveOut, ShardEffect, ShardOp, ShardSubscribe};
+use stele_model::shard::{DeathReason, Grant, ShardEffect, ShardOp, ShardSubscribe};
 
 const QUEUES: u64 = 3;
 const LINK: ShardId = ShardId(9);
@@ -83,6 +85,7 @@ impl World {
     }
 
     pub(crate) fn perform(&mut self, op: &Op) -> Check {
+        self.grow_patient(0);
         match op {
             Op::Publish { route, count, persistent, priority, ttl, awaited, linked } => {
                 let ttl = ttl.map(u32::from);
@@ -145,25 +148,24 @@ impl World {
 
     fn judge_effects(&mut self) -> Check {
         let mut given: BTreeMap<QueueId, Given> = BTreeMap::new();
-        for (after, effect) in std::mem::take(&mut self.effects) {
+        let effects = std::mem::take(&mut self.effects);
+        let moved = self.moved_by(&effects);
+        for (after, effect) in effects {
             if after > self.log.tail() {
                 return Err(format!("{effect:?} waits for block {after}, which was not begun"));
             }
-            match effect {
-                ShardEffect::Deliver { subscription, queue, records } => {
-                    let grants = given.entry(queue).or_default();
-                    grants.extend(records.into_iter().map(|grant| (after, subscription, grant)));
-                }
-                ShardEffect::Move(Move { number, out_of: MoveOut::Queue { queue, records, .. }, .. }) => {
-                    let ids: Vec<u32> = records.iter().filter_map(|grant| self.id_of(grant)).collect();
-                    self.moves.insert(number, (queue.id, ids));
-                }
-                _ => {}
+            if let ShardEffect::Deliver { subscription, queue, records } = effect {
+                let grants = given.entry(queue).or_default();
+                grants.extend(records.into_iter().map(|grant| (after, subscription, grant)));
             }
         }
+        self.moves.extend(moved.iter().map(|of| (of.number, (of.queue, of.ids.clone()))));
+        self.grow_patient(0);
+        self.have_left(&moved, DeathReason::Expired)?;
         for (queue, grants) in given {
             self.all_delivered(queue, grants)?;
         }
+        self.have_left(&moved, DeathReason::MaxLength)?;
         let now = self.now();
         for queue in self.queues.values_mut() {
             queue.expire(now, false);
@@ -238,7 +240,11 @@ impl World {
 
     fn compare(&mut self) -> Check {
         let now = self.now();
-        self.queues.values_mut().for_each(|queue| queue.expire(now, false));
+        self.shed_patience();
+        for queue in self.queues.values_mut() {
+            queue.expire(now, false);
+            queue.drop_heads();
+        }
         for counts in self.shard.counts() {
             let queue = self.queues.get(&counts.queue).ok_or("counts of an unknown queue")?;
             let expected = (queue.ready(), queue.ready_bytes(), queue.leased(), queue.readers.len() as u32);
@@ -246,7 +252,7 @@ impl World {
             if is != expected {
                 return Err(format!("queue {} counts {is:?}, should {expected:?}", counts.queue));
             }
-            if queue.owes_a_delivery() {
+            if queue.owes_a_delivery(now) {
                 return Err(format!("queue {} does not serve its readers", counts.queue));
             }
         }
@@ -340,12 +346,16 @@ impl World {
     ) -> Check {
         let mut deliveries: Vec<(Lsn, ShardEffect)> = std::mem::take(&mut self.effects);
         let mut expected = Vec::new();
+        let moved = self.moved_by(&deliveries);
+        self.grow_patient(moved.len());
+        let has_moved = |queue, id: &u32| moved.iter().any(|of| of.queue == queue && of.ids.contains(id));
         for id in ids {
             let mut full = route.iter().any(|queue| self.queues[queue].is_full_for(BODY as u64));
             if full {
                 // Readers with credit may have made room, or time has.
                 let all = route.iter().filter(|at| self.queues[at].is_full_for(BODY as u64));
                 let all: Vec<QueueId> = all.copied().collect();
+                self.have_left(&moved, DeathReason::Expired)?;
                 self.judge_deliveries(&mut deliveries, id)?;
                 let queues = self.queues.iter_mut().filter(|(at, _)| all.contains(at));
                 queues.for_each(|(_, queue)| queue.expire(now, false));
@@ -359,7 +369,7 @@ impl World {
                 let refuses = queue.is_full_for(BODY as u64);
                 let dead_letters = queue.spec.settings.overflow == Overflow::RejectPublishDlx
                     && queue.spec.settings.dead_letter.is_some();
-                if refuses && !dead_letters {
+                if refuses && !(dead_letters && (!queue.is_patient || has_moved(*at, &id))) {
                     continue;
                 }
                 let persistent = persistent && queue.spec.settings.durable;
@@ -516,6 +526,7 @@ impl World {
         let id = self.queue(queue);
         let subscription = SubscriptionId { session: session_id(session), number: 1_000_000 };
         self.take(ShardOp::Get { call: Call(3), subscription, queue: id, no_ack });
+        self.have_left(&self.moved_by(&self.effects), DeathReason::Expired)?;
         let queue = self.queues.get_mut(&id).ok_or("no queue")?;
         queue.expire(now, false);
         let got = self.effects.iter().find_map(|(after, effect)| match effect {
@@ -524,7 +535,8 @@ impl World {
         });
         let (after, record, ready) = got.ok_or("a get was not answered")?;
         let Some(grant) = record else {
-            return if queue.head().is_none() { Ok(()) } else { Err("a get saw nothing".to_owned()) };
+            let is_empty = queue.head().is_none() || queue.keeps_a_dead_head(now);
+            return if is_empty { Ok(()) } else { Err("a get saw nothing".to_owned()) };
         };
         let body = self.id_of(&grant);
         let queue = self.queues.get_mut(&id).ok_or("no queue")?;
@@ -608,17 +620,6 @@ impl World {
         let durable = !self.next_queue.is_multiple_of(4);
         self.put(spec(self.next_queue, durable));
         self.next_queue += 1;
-    }
-
-    fn moved(&mut self, nth: u8) {
-        let numbers: Vec<u64> = self.moves.keys().copied().collect();
-        let Some(number) = numbers.get(usize::from(nth) % numbers.len().max(1)) else { return };
-        if let Some((id, ids)) = self.moves.remove(number)
-            && let Some(queue) = self.queues.get_mut(&id)
-        {
-            queue.items.retain(|item| !(ids.contains(&item.id) && item.state == State::Moving));
-        }
-        self.take(ShardOp::Moved { number: *number });
     }
 
     fn seal(&mut self) {
