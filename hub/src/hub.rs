@@ -6,6 +6,7 @@
 //! outlives the process. Not here: what is stored (shards), what is defined (the registry), how it looks on a wire (sessions).
 
 mod accounts;
+mod catch_up;
 mod define;
 mod flow;
 mod groups;
@@ -30,6 +31,7 @@ pub use replies::{HubMessage, Reply};
 
 use crate::live::{Interests, Slot};
 use crate::registry::snapshot::{Namespace, Snapshot};
+use catch_up::Waiting;
 use flow::Flows;
 use join::OpenBatch;
 use joint::{Joint, Share};
@@ -61,6 +63,9 @@ pub struct HubOut {
     pub registry: Vec<RegistryOp>,
     /// For other hubs.
     pub hubs: Vec<(HubId, HubMessage)>,
+    /// Hubs, this one too, that are to be told that this one is done with what it had under way: by [`HubMessage::Passed`] with the number, once all
+    /// else here has been carried out and no session has anything left to say.
+    pub passed: Vec<(HubId, u64)>,
     /// Answers for sessions of this hub.
     pub completions: Vec<(SessionId, Ticket, Outcome)>,
     /// Records for sessions of this hub.
@@ -87,6 +92,9 @@ pub struct Hub {
     joints: BTreeMap<u64, Joint>,
     joint_last: u64,
     watch_last: u64,
+    /// Who waits for all hubs, by number.
+    waiting: BTreeMap<u64, Waiting>,
+    waiting_last: u64,
     /// Shards that have not yet answered for a move.
     moves: BTreeMap<(ShardId, u64), u32>,
     routes: Routes,
@@ -150,6 +158,8 @@ impl Hub {
             joints: BTreeMap::new(),
             joint_last: 0,
             watch_last: 0,
+            waiting: BTreeMap::new(),
+            waiting_last: 0,
             moves: BTreeMap::new(),
             routes: Routes::new(seed[0]),
             flows: Flows::default(),
@@ -339,6 +349,10 @@ impl Hub {
             }
             Op::ShareListen { on } => {
                 self.listen_to_shared(session, on, out);
+                Ok(())
+            }
+            Op::CatchUp => {
+                self.catch_up(session, ticket, out);
                 Ok(())
             }
         };

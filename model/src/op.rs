@@ -131,6 +131,9 @@ pub enum Op {
         /// Tell.
         on: bool,
     },
+    /// Answer ([`crate::outcome::Done::Unit`]) once what other sessions of this node have been told so far, and what they publish live because
+    /// of it, has come to whoever hears it: who is answered then overtakes nothing of that.
+    CatchUp,
 }
 
 /// Which streams to tell of.

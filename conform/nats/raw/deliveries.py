@@ -294,6 +294,32 @@ def push_deliveries(rig):
     return [bodies(found), found[0].subject, found[0].reply.split(".")[:7], wire.message().body, rig.place(stream)]
 
 
+def overtaken(rig, stream, count):
+    """How many of a new push consumer's messages its info, asked for at once, neither counts as pending nor comes behind."""
+    wire, name = rig.wire(), f"c{next(NUMBERS)}"
+    to, inbox = f"{rig.stem}-to-{name}", f"_INBOX.{rig.stem}i.{name}"
+    pushed = wire.subscribe(to)
+    wire.subscribe(f"{inbox}.*")
+    wire.until_pong()
+    config = {"name": name, "deliver_subject": to, "ack_policy": "none", "inactive_threshold": 5_000_000_000}
+    wire.publish(f"$JS.API.CONSUMER.CREATE.{stream}.{name}", json.dumps({"stream_name": stream, "config": config}), f"{inbox}.made")
+    came = 0
+    for message in iter(wire.message, None):
+        came += message.sid == pushed
+        if message.subject == f"{inbox}.made":
+            wire.publish(f"$JS.API.CONSUMER.INFO.{stream}.{name}", "", f"{inbox}.info")
+        if message.subject == f"{inbox}.info":
+            wire.close()
+            return max(count - came - json.loads(message.body)["num_pending"], 0)
+
+
+@case
+def push_info_overtakes_no_message(rig):
+    stream = rig.stream()
+    fill(rig, stream, 20)
+    return sum(overtaken(rig, stream, 20) for _ in range(40))
+
+
 @case
 def push_waits_for_somebody(rig):
     stream = rig.stream()

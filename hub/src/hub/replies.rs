@@ -41,6 +41,18 @@ pub enum HubMessage {
     },
     /// Live publishes that sessions of that hub may hear.
     Live(Arc<LiveForward>),
+    /// Say [`Self::Passed`] with this number when what is under way at you has come.
+    Passing {
+        /// Which hub asks.
+        from: HubId,
+        /// Its number for it.
+        number: u64,
+    },
+    /// What was under way when this number was asked about has come.
+    Passed {
+        /// Which.
+        number: u64,
+    },
 }
 
 impl HubMessage {
@@ -49,7 +61,7 @@ impl HubMessage {
     pub fn weight(&self) -> usize {
         match self {
             Self::Live(forward) => forward.weight(),
-            Self::Replies(_) | Self::Interest { .. } => 0,
+            Self::Replies(_) | Self::Interest { .. } | Self::Passing { .. } | Self::Passed { .. } => 0,
         }
     }
 }
@@ -158,6 +170,8 @@ impl Hub {
                 self.tell_interest(out);
             }
             HubMessage::Live(forward) => self.live_from_hub(&forward, out),
+            HubMessage::Passing { from, number } => out.passed.push((from, number)),
+            HubMessage::Passed { number } => self.passed(number, out),
         }
     }
 

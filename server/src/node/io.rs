@@ -35,7 +35,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use stele_hub::Snapshot;
-use stele_hub::hub::{Hub, HubOut};
+use stele_hub::hub::{Hub, HubMessage, HubOut};
 use stele_model::id::{NamespaceId, Now, SessionId};
 use stele_model::live::{LiveBatch, LiveView};
 use stele_model::op::Op;
@@ -454,6 +454,9 @@ impl Io {
         for (hub, message) in self.out.hubs.drain(..) {
             let bytes = message.weight();
             self.round.leave(&self.wiring.hubs, hub, IoMessage::Hub(message), bytes);
+        }
+        for (hub, number) in self.out.passed.drain(..) {
+            self.round.leave(&self.wiring.hubs, hub, IoMessage::Hub(HubMessage::Passed { number }), 0);
         }
         for (shard, op) in self.out.shards.drain(..) {
             let (ops, bytes) = &mut self.to_shards[usize::from(shard.0)];

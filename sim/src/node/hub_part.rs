@@ -87,6 +87,9 @@ impl Node {
         for (peer, message) in out.hubs {
             hub_hub[hub][usize::from(peer.0)].send(message);
         }
+        for (peer, number) in out.passed {
+            hub_hub[hub][usize::from(peer.0)].send(HubMessage::Passed { number });
+        }
         let completions = out.completions.into_iter();
         let heard = completions.map(|(to, ticket, outcome)| (to, Heard::Outcome(to, ticket, outcome)));
         let deliveries = out.deliveries.into_iter();

@@ -156,7 +156,12 @@ pub(super) fn info(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
     let Some(info) = call.answer(1) else {
         return Ok(Step::Ask(vec![ask(of.stream, of.name, ShareVerb::Info)]));
     };
-    call.done(told(call, of.stream, there(info)?))
+    let info = there(info)?;
+    // What was pushed is not pending any more, so it has to be there before the answer that says so.
+    if settings::consumer_config(info).is_push() && call.answer(2).is_none() {
+        return Ok(Step::Ask(vec![Op::CatchUp]));
+    }
+    call.done(told(call, of.stream, info))
 }
 
 pub(super) fn delete(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
