@@ -57,9 +57,12 @@ fn ask(log: &Embedded, wanted: &[&Record]) -> Result<(), ReadError> {
     ask_reader(&log.reader(), wanted)
 }
 
+fn places(wanted: &[&Record]) -> Vec<(Place, u32)> {
+    wanted.iter().map(|(place, bytes)| (*place, bytes.len() as u32)).collect()
+}
+
 fn ask_reader(reader: &Reader, wanted: &[&Record]) -> Result<(), ReadError> {
-    let places: Vec<_> = wanted.iter().map(|(place, bytes)| (*place, bytes.len() as u32)).collect();
-    let found = reader.records(&places)?;
+    let found = reader.records(&places(wanted))?;
     assert_eq!(found.len(), wanted.len());
     for (found, (place, bytes)) in found.iter().zip(wanted) {
         assert!(found == bytes, "at {place:?}");
@@ -89,7 +92,7 @@ fn records_come_as_they_were_appended_in_the_order_asked_for() {
 /// Asks, and lets the log read on until it has read enough; how many pieces that were.
 fn walk(reader: &Reader, wanted: &[&Record]) -> Result<usize, ReadError> {
     ask_reader(reader, wanted)?;
-    let places: Vec<_> = wanted.iter().map(|(place, bytes)| (*place, bytes.len() as u32)).collect();
+    let places = places(wanted);
     Ok((0..100).take_while(|_| reader.read_on(&places)).count())
 }
 

@@ -328,6 +328,25 @@ pub fn consumer_info(stream: &str, info: &ShareInfo, now: Now) -> ConsumerInfo {
     }
 }
 
+/// A group `c` that has just been made like this.
+#[cfg(test)]
+pub(super) fn new_group(settings: ShareSettings) -> ShareInfo {
+    ShareInfo {
+        group: "c".to_owned(),
+        created: Now(1),
+        settings,
+        delivered: Reached::default(),
+        floor: Reached::default(),
+        delivered_at: None,
+        settled_at: None,
+        unsettled: 0,
+        redelivered: 0,
+        pending: 0,
+        waiting: 0,
+        attached: 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{consumer_check, stream_check};
@@ -404,20 +423,7 @@ mod tests {
         let settings = of_consumer(&consumer_check::check(asked, &stream, false).unwrap());
         for (pause_until, level) in [(None, "0"), (Some(Now(5)), "1"), (None, "0")] {
             let settings = ShareSettings { pause_until, ..settings.clone() };
-            let info = ShareInfo {
-                group: "c".to_owned(),
-                created: Now(0),
-                settings,
-                delivered: Reached::default(),
-                floor: Reached::default(),
-                delivered_at: None,
-                settled_at: None,
-                unsettled: 0,
-                redelivered: 0,
-                pending: 0,
-                waiting: 0,
-                attached: 0,
-            };
+            let info = new_group(settings);
             let config = consumer_config(&info);
             assert_eq!(config.metadata.get("_nats.req.level").map(String::as_str), Some(level));
         }

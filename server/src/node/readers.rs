@@ -130,12 +130,11 @@ fn read(queue: &Mutex<Receiver<Job>>, shards: &[(Reader, Inbox<ShardMessage>)]) 
     // A fetch that was answered, and the reader that goes on from there.
     let mut walk: Option<(&Reader, Arc<Whole>)> = None;
     loop {
-        let job = match &walk {
+        let job = match walk.take() {
             Some((reader, whole)) => match next(queue) {
                 Some(job) => job,
-                None if reader.read_on(&whole.records) => continue,
                 None => {
-                    walk = None;
+                    walk = reader.read_on(&whole.records).then_some((reader, whole));
                     continue;
                 }
             },
@@ -144,7 +143,6 @@ fn read(queue: &Mutex<Receiver<Job>>, shards: &[(Reader, Inbox<ShardMessage>)]) 
                 Err(_) => return,
             },
         };
-        walk = None;
         let Job { shard, whole, numbers, records } = job;
         let Some((reader, inbox)) = shards.get(usize::from(shard.0)) else { continue };
         if let Some(records) = whole.add(&numbers, reader.records(&records)) {

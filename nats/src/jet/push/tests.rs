@@ -4,7 +4,7 @@ use super::*;
 use bytes::BytesMut;
 use stele_model::id::Position;
 use stele_model::live::LiveBatch;
-use stele_model::share::{Reached, ShareDelivery};
+use stele_model::share::ShareDelivery;
 use stele_record::nats::{Parts, write};
 
 /// A service with one consumer whose deliver subject somebody listens to, and what it wants since.
@@ -17,20 +17,7 @@ struct Pushing {
 impl Pushing {
     fn new(config: &ConsumerConfig) -> Self {
         let (mut service, mut out) = (PushService::new("/"), Outbox::default());
-        let info = ShareInfo {
-            group: "c".to_owned(),
-            created: Now(1),
-            settings: settings::of_consumer(config),
-            delivered: Reached::default(),
-            floor: Reached::default(),
-            delivered_at: None,
-            settled_at: None,
-            unsettled: 0,
-            redelivered: 0,
-            pending: 0,
-            waiting: 0,
-            attached: 0,
-        };
+        let info = settings::new_group(settings::of_consumer(config));
         service.put(("s".to_owned(), "c".to_owned()), &info, &mut out);
         service.wake(Now(1), Wake::Interest { watch: 1, is_there: true }, &mut out);
         let taker = out.submits.drain(..).find_map(|submit| match submit.op {
