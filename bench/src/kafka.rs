@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::disk::Disk;
-use crate::report::{Contender, Section, alternate};
+use crate::report::{Contender, Forms, Section, alternate};
 use crate::server::metrics::Metrics;
 use crate::server::proc::{self, Usage};
 use crate::server::{self, METRICS_PORT, Sample, Started};
@@ -57,9 +57,8 @@ pub(crate) struct Brokers {
     /// Rounds per scenario, alternating between the brokers; medians are shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) forms: Forms,
 }
 
 /// The generator's scenarios.
@@ -189,7 +188,7 @@ pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
     let disk = Disk::open(&brokers.scratch())?;
     let settings =
         Settings { seconds: brokers.seconds, backlog: options.backlog, topics: options.topics, disk };
-    if !brokers.json {
+    if brokers.forms.text() {
         let (load, cores) = (proc::load_average()?, std::thread::available_parallelism()?);
         println!(
             "{} rounds of {} s; load average at the start: {load} on {cores} cores",
@@ -205,7 +204,7 @@ pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
         let lines = alternate(&targets, |_| rounds, |target| scenario.run(target, &settings));
         let scenario::Scenario { name, about, main, aims, .. } = *scenario;
         let section = Section { name, about, main, aims, lines };
-        if !brokers.json {
+        if brokers.forms.text() {
             print!("{}", section.table());
         }
         sections.push(section);
@@ -234,7 +233,7 @@ pub(crate) fn second_opinion(options: &PerfOptions) -> Result<Vec<Section>> {
         |target| perf::run(target, &options.classpath, options.brokers.seconds),
     );
     let section = perf::section(lines);
-    if !options.brokers.json {
+    if options.brokers.forms.text() {
         print!("{}", section.table());
     }
     Ok(vec![section])

@@ -29,7 +29,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use client::Url;
-use report::{Section, alternate};
+use report::{Forms, Section, alternate};
 use scenario::{SCENARIOS, Scenario, Settings, Target};
 use server::{Server, Started};
 
@@ -88,9 +88,8 @@ struct Brokers {
     /// The peer's queue type; with both, ratios are to the better one.
     #[arg(long, value_enum, default_value_t = PeerQueue::Both)]
     peer_queue: PeerQueue,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    forms: Forms,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -132,20 +131,19 @@ struct PerfTest {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let (sections, json) = match &cli.command {
-        Command::Amqp(options) => (amqp(options), options.brokers.json),
-        Command::Perftest(options) => (second_opinion(options), options.brokers.json),
-        Command::Kafka(options) => (kafka::compare(options), options.brokers.json),
-        Command::Nats(options) => (nats::compare(options), options.json),
-        Command::KafkaPerf(options) => (kafka::second_opinion(options), options.brokers.json),
-        Command::Bus(options) => (bus::run(options).map(|()| Vec::new()), false),
-        Command::Generator => (generator(), false),
+    let (sections, forms) = match &cli.command {
+        Command::Amqp(options) => (amqp(options), Some(&options.brokers.forms)),
+        Command::Perftest(options) => (second_opinion(options), Some(&options.brokers.forms)),
+        Command::Kafka(options) => (kafka::compare(options), Some(&options.brokers.forms)),
+        Command::Nats(options) => (nats::compare(options), Some(&options.forms)),
+        Command::KafkaPerf(options) => (kafka::second_opinion(options), Some(&options.brokers.forms)),
+        Command::Bus(options) => (bus::run(options).map(|()| Vec::new()), None),
+        Command::Generator => (generator(), None),
     };
     match sections {
         Ok(sections) => {
-            if json {
-                let sections: Vec<_> = sections.iter().map(Section::json).collect();
-                println!("{:#}", serde_json::Value::from(sections));
+            if let Some(end) = forms.and_then(|forms| forms.at_the_end(&sections)) {
+                print!("{end}");
             }
             ExitCode::from(u8::from(!sections.iter().all(Section::is_valid)))
         }
@@ -166,7 +164,7 @@ fn amqp(options: &Amqp) -> Result<Vec<Section>> {
         queues: options.queues,
         ..Settings::new(brokers.seconds, &brokers.scratch())?
     };
-    if !brokers.json {
+    if brokers.forms.text() {
         let (method, load) = (settings.disk.method(), server::proc::load_average()?);
         let cores = std::thread::available_parallelism()?;
         println!("{} rounds of {} s; disk probed with {method}", brokers.rounds, brokers.seconds);
@@ -186,7 +184,7 @@ fn amqp(options: &Amqp) -> Result<Vec<Section>> {
         );
         let Scenario { name, about, main, aims, .. } = *scenario;
         let section = Section { name, about, main, aims, lines };
-        if !brokers.json {
+        if brokers.forms.text() {
             print!("{}", section.table());
         }
         sections.push(section);
@@ -209,7 +207,7 @@ fn second_opinion(options: &PerfTest) -> Result<Vec<Section>> {
         let lines =
             alternate(&targets, |_| brokers.rounds, |target| scenario.run(target, &jars, brokers.seconds));
         let section = scenario.section(lines);
-        if !brokers.json {
+        if brokers.forms.text() {
             print!("{}", section.table());
         }
         sections.push(section);

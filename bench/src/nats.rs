@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::report::{Contender, Section, alternate};
+use crate::report::{Contender, Forms, Section, alternate};
 use crate::server::metrics::Metrics;
 use crate::server::proc::{self, Usage};
 use crate::server::{self, METRICS_PORT, Sample, Started};
@@ -60,9 +60,8 @@ pub(crate) struct Options {
     /// Rounds per scenario, alternating between the servers; medians are shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) forms: Forms,
     /// Scenarios to run, in the order of the report; all by default.
     #[arg(long, num_args = 1.., value_parser = clap::builder::PossibleValuesParser::new(SCENARIOS.iter().map(|s| s.name)))]
     scenario: Vec<String>,
@@ -180,7 +179,7 @@ pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
         keys: options.keys,
         connections: options.connections,
     };
-    if !options.json {
+    if options.forms.text() {
         let (load, cores) = (proc::load_average()?, std::thread::available_parallelism()?);
         println!(
             "{} rounds of {} s; load average at the start: {load} on {cores} cores",
@@ -196,7 +195,7 @@ pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
         let lines = alternate(&targets, |_| rounds, |target| scenario.run(target, &settings));
         let Scenario { name, about, main, aims, .. } = *scenario;
         let section = Section { name, about, main, aims, lines };
-        if !options.json {
+        if options.forms.text() {
             print!("{}", section.table());
         }
         sections.push(section);

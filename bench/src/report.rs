@@ -1,13 +1,40 @@
-//! What comes out: one section per scenario with a column per broker, the ratio, and the aims met or missed; or the same as JSON.
+//! What comes out: one section per scenario with a column per broker, the ratio, and the aims met or missed; or the same as JSON,
+//! or the aims as the Markdown of `docs/performance.md`.
 //!
 //! Scenarios fill [`Figures`] once per round; here are medians over rounds, the choice of the better peer, the comparison with the
 //! aims, and the text. Nothing here measures.
+
+mod markdown;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::Result;
 use serde_json::{Value, json};
+
+/// In which forms the result is printed.
+#[derive(clap::Args)]
+pub(crate) struct Forms {
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Print all aims once more at the end, as the table of docs/performance.md.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+}
+
+impl Forms {
+    /// Whether sections are printed as text as they come.
+    pub(crate) fn text(&self) -> bool {
+        !self.json
+    }
+
+    /// What is printed at the end, when there are all sections.
+    pub(crate) fn at_the_end(&self, sections: &[Section]) -> Option<String> {
+        let json = || format!("{:#}\n", Value::from_iter(sections.iter().map(Section::json)));
+        self.json.then(json).or_else(|| self.markdown.then(|| format!("\n{}", markdown::table(sections))))
+    }
+}
 
 /// Everything a round can find out. The order is that of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,6 +222,21 @@ pub(crate) enum Bound {
     AtMost(f64),
 }
 
+impl Bound {
+    fn text(&self) -> String {
+        let rounded = |bound: f64| (bound * 1e3).round() / 1e3;
+        match *self {
+            Self::RatioAtLeast(bound) => format!("≥ {} ×", rounded(bound)),
+            Self::RatioAtLeastOrLimit(bound, limit) => {
+                format!("≥ {} × or {} ≥ {LIMIT_SHARE}", rounded(bound), limit.names().0)
+            }
+            Self::RatioAtMost(bound) => format!("≤ {} ×", rounded(bound)),
+            Self::AtLeast(bound) => format!("≥ {}", rounded(bound)),
+            Self::AtMost(bound) => format!("≤ {}", rounded(bound)),
+        }
+    }
+}
+
 /// From this share of a limit on, it is the limit that is measured.
 const LIMIT_SHARE: f64 = 0.9;
 
@@ -224,17 +266,7 @@ impl Aim {
     }
 
     fn text(&self) -> String {
-        let (title, _) = self.column.names();
-        let rounded = |bound: f64| (bound * 1e3).round() / 1e3;
-        match self.bound {
-            Bound::RatioAtLeast(bound) => format!("{title} ≥ {} ×", rounded(bound)),
-            Bound::RatioAtLeastOrLimit(bound, limit) => {
-                format!("{title} ≥ {} × or {} ≥ {LIMIT_SHARE}", rounded(bound), limit.names().0)
-            }
-            Bound::RatioAtMost(bound) => format!("{title} ≤ {} ×", rounded(bound)),
-            Bound::AtLeast(bound) => format!("{title} ≥ {}", rounded(bound)),
-            Bound::AtMost(bound) => format!("{title} ≤ {}", rounded(bound)),
-        }
+        format!("{} {}", self.column.names().0, self.bound.text())
     }
 }
 
@@ -271,6 +303,12 @@ impl Section {
         peers.max_by(|a, b| value(a).total_cmp(&value(b)))
     }
 
+    /// The medians of Stele and of the peer it is compared with.
+    fn compared(&self) -> (Option<Figures>, Option<Figures>) {
+        let medians = |line: &Line| Figures::medians(&line.rounds);
+        (self.stele().map(medians), self.better_peer().map(medians))
+    }
+
     /// Whether every round of every broker counts.
     pub(crate) fn is_valid(&self) -> bool {
         self.lines.iter().all(|line| line.invalid.is_empty())
@@ -280,9 +318,8 @@ impl Section {
     pub(crate) fn table(&self) -> String {
         let mut out = format!("\n{} · {}\n", self.name, self.about);
         let medians: Vec<_> = self.lines.iter().map(|line| Figures::medians(&line.rounds)).collect();
-        let pair = self.stele().zip(self.better_peer());
-        let pair =
-            pair.map(|(stele, peer)| (Figures::medians(&stele.rounds), Figures::medians(&peer.rounds)));
+        let (stele, peer) = self.compared();
+        let pair = stele.zip(peer);
 
         let mut heading = vec![String::new()];
         heading.extend(self.lines.iter().map(|line| line.broker.clone()));
@@ -336,8 +373,7 @@ impl Section {
     }
 
     fn verdicts(&self) -> Vec<(String, Option<Verdict>)> {
-        let peer = self.better_peer().map(|line| Figures::medians(&line.rounds));
-        let stele = self.stele().map(|line| Figures::medians(&line.rounds));
+        let (stele, peer) = self.compared();
         let judge = |aim: &Aim| aim.judge(stele.as_ref()?, peer.as_ref());
         self.aims.iter().map(|aim| (aim.text(), judge(aim))).collect()
     }
