@@ -115,6 +115,8 @@ pub enum Code {
     UnknownTopicId = 100,
     /// The endpoint is for brokers.
     MismatchedEndpointType = 114,
+    /// There are no endpoints of this kind.
+    UnsupportedEndpointType = 115,
 }
 
 impl Code {

@@ -12,7 +12,7 @@ import traceback
 
 import verbs
 from verbs import Group, until
-from wire import CREATE, FETCH, HANDSHAKE, METADATA, PRODUCE, VERSIONS, Closed, Reader, Wire, array, batch, i16, i32, record, text
+from wire import CREATE, DELETE, FETCH, HANDSHAKE, METADATA, PRODUCE, VERSIONS, Closed, Reader, Wire, array, batch, i16, i32, record, text
 
 CASES = {}
 
@@ -420,6 +420,14 @@ def list_offsets_errors(rig):
 
 
 @case
+def list_offsets_behind_deleted_records(rig):
+    wire = rig.wire()
+    topic = rig.topic(wire)
+    verbs.produce(wire, topic, batch(b"a", b"b", b"c"))
+    return {"deleted": verbs.delete_records(wire, topic, 2), "by_time": verbs.list_offsets(wire, topic, 500), "first": verbs.list_offsets(wire, topic, -2)}
+
+
+@case
 def epoch_ends(rig):
     wire = rig.wire()
     topic = rig.topic(wire)
@@ -455,6 +463,74 @@ def create_twice(wire, topic):
     answer = wire.ask(CREATE, 4, array([one, one]) + i32(10_000) + b"\0")
     answer.i32()
     return sorted({code for _, code, _ in answer.array(lambda: (answer.text(), answer.i16(), answer.text()))})
+
+
+@case
+def asked_twice(rig):
+    wire = rig.wire()
+    topic = rig.topic(wire)
+    name = text(rig.stem + ".never")
+    deleted = wire.ask(DELETE, 3, array([name, name]) + i32(10_000))
+    deleted.i32()
+    return {"delete": [code for _, code in deleted.array(lambda: (deleted.text(), deleted.i16()))], "grow": verbs.grow(wire, topic, 2, times=2)}
+
+
+@case
+def grow_by_hand(rig):
+    wire = rig.wire()
+    topic = rig.topic(wire)
+    counts = {"right": [[1]], "too_many": [[1], [1]], "none": [], "elsewhere": [[9]], "nowhere": [[]]}
+    return {name: verbs.grow(wire, topic, 2, assignments) for name, assignments in counts.items()} | {"not_grown": verbs.grow(wire, topic, 1, [[1]])}
+
+
+# Configurations of topics.
+
+# What each may be and may not be, at its bounds.
+VALUES = {
+    "cleanup.policy": ["", ",", "delete, compact", " compact ", "compact,keep"],
+    "compression.gzip.level": ["-1", "0", "9", "10"],
+    "compression.lz4.level": ["0", "1", "17", "18"],
+    "compression.type": ["ZSTD", "none", " gzip"],
+    "compression.zstd.level": ["-131073", "-131072", "22", "23"],
+    "delete.retention.ms": ["-1", " 5 ", "5s"],
+    "leader.replication.throttled.replicas": ["*", "0:1,1:1", "1", "0:x"],
+    "max.message.bytes": ["-1", "0", "2147483648"],
+    "min.cleanable.dirty.ratio": ["0", "1e-1", "1.1"],
+    "min.insync.replicas": ["0", "1"],
+    "preallocate": ["TRUE", "no"],
+    "retention.bytes": ["-3", "9223372036854775808"],
+    "retention.ms": ["-2", "-1"],
+    "segment.bytes": ["1048575", "1048576"],
+    "segment.ms": ["0", "1"],
+}
+
+
+@case
+def config_values(rig):
+    wire = rig.wire()
+    code = lambda *configs: verbs.create(wire, rig.stem, configs=configs, check_only=True)
+    codes = {name: [code((name, value)) for value in values] for name, values in VALUES.items()}
+    return codes | {"lags_that_exclude_each_other": code(("min.compaction.lag.ms", "100"), ("max.compaction.lag.ms", "50"))}
+
+
+@case
+def config_steps(rig):
+    wire = rig.wire()
+    topic = rig.topic(wire)
+    codes = {
+        "twice": verbs.alter(wire, topic, ("retention.ms", 0, "1"), ("retention.ms", 0, "2")),
+        "resource_twice": verbs.alter(wire, topic, ("retention.ms", 0, "1"), resources=2),
+        "null": verbs.alter(wire, topic, ("retention.ms", 0, None)),
+        "take_away_unknown": verbs.alter(wire, topic, ("no.such", 1, None)),
+        "set_unknown": verbs.alter(wire, topic, ("no.such", 0, "1")),
+        "append_to_a_number": verbs.alter(wire, topic, ("retention.ms", 2, "1")),
+        "append": verbs.alter(wire, topic, ("cleanup.policy", 2, "compact")),
+        "subtract": verbs.alter(wire, topic, ("cleanup.policy", 3, "delete")),
+        "bad_name": verbs.alter(wire, "a b", ("retention.ms", 0, "1")),
+        "no_name": verbs.alter(wire, "", ("retention.ms", 0, "1")),
+    }
+    until(lambda: verbs.configs(wire, topic, "cleanup.policy")[1].get("cleanup.policy") == "compact")
+    return codes | {"shown": verbs.configs(wire, topic, "cleanup.policy", "retention.ms"), "shown_of_bad_name": verbs.configs(wire, "a b")[0]}
 
 
 # Groups.

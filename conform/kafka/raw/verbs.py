@@ -2,7 +2,7 @@
 
 import time
 
-from wire import BEAT, COMMIT, COMMITTED, CREATE, DELETE, EPOCH, FETCH, FIND, INIT, JOIN, LEAVE, LIST_OFFSETS, METADATA, PRODUCE, SYNC, array, data, i8, i16, i32, i64, text
+from wire import ALTER, BEAT, COMMIT, COMMITTED, CONFIGS, CREATE, DELETE, DELETE_RECORDS, EPOCH, FETCH, FIND, GROW, INIT, JOIN, LEAVE, LIST_OFFSETS, METADATA, PRODUCE, SYNC, array, data, i16, i32, i64, i8, text
 
 
 def produce(wire, topic, content, partition=0, acks=-1, version=8):
@@ -82,11 +82,44 @@ def metadata(wire, topics, create=False, version=8):
     return dict(answer.array(topic))
 
 
-def create(wire, topic, partitions=1, replication=1, configs=(), version=4):
-    body = array([text(topic) + i32(partitions) + i16(replication) + array([]) + array([text(name) + text(value) for name, value in configs])]) + i32(10_000) + i8(0)
+def create(wire, topic, partitions=1, replication=1, configs=(), version=4, check_only=False):
+    body = array([text(topic) + i32(partitions) + i16(replication) + array([]) + array([text(name) + text(value) for name, value in configs])]) + i32(10_000) + i8(check_only)
     answer = wire.ask(CREATE, version, body)
     answer.i32()
     return answer.array(lambda: (answer.text(), answer.i16(), answer.text()))[0][1]
+
+
+def alter(wire, topic, *steps, resources=1):
+    """Steps are (name, operation, value); the codes of each resource."""
+    one = i8(2) + text(topic) + array([text(name) + i8(operation) + text(value) for name, operation, value in steps])
+    answer = wire.ask(ALTER, 0, array([one] * resources) + i8(0))
+    answer.i32()
+    return sorted({code for code, *_ in answer.array(lambda: (answer.i16(), answer.text(), answer.i8(), answer.text()))})
+
+
+def configs(wire, topic, *names):
+    """(code, values by name)"""
+    answer = wire.ask(CONFIGS, 1, array([i8(2) + text(topic) + array([text(name) for name in names])]) + i8(0))
+    answer.i32()
+    value = lambda: (answer.text(), answer.text(), answer.i8(), answer.i8(), answer.i8(), answer.array(lambda: (answer.text(), answer.text(), answer.i8())))
+    ((code, _, _, _, found),) = answer.array(lambda: (answer.i16(), answer.text(), answer.i8(), answer.text(), answer.array(value)))
+    return code, {name: value for name, value, *_ in found}
+
+
+def grow(wire, topic, count, assignments=None, times=1):
+    """The codes of CreatePartitions; assignments are lists of brokers."""
+    one = text(topic) + i32(count) + array(None if assignments is None else [array([i32(broker) for broker in brokers]) for brokers in assignments])
+    answer = wire.ask(GROW, 1, array([one] * times) + i32(10_000) + i8(1))
+    answer.i32()
+    return [code for _, code, _ in answer.array(lambda: (answer.text(), answer.i16(), answer.text()))]
+
+
+def delete_records(wire, topic, offset):
+    """[code, where the partition starts]"""
+    answer = wire.ask(DELETE_RECORDS, 0, array([text(topic) + array([i32(0) + i64(offset)])]) + i32(10_000))
+    answer.i32()
+    ((_, ((_, low, code),)),) = answer.array(lambda: (answer.text(), answer.array(lambda: (answer.i32(), answer.i64(), answer.i16()))))
+    return [code, low]
 
 
 def delete(wire, topic):

@@ -107,10 +107,11 @@ impl Shard {
             | GroupVerb::Sync { .. }
             | GroupVerb::Heartbeat { .. }
             | GroupVerb::Leave { .. } => Err(GroupRefusal::UnknownMember),
-            GroupVerb::Commit { .. } => Err(GroupRefusal::IllegalGeneration),
             GroupVerb::Positions { .. } => Ok(GroupAnswer::Positions(Vec::new())),
             GroupVerb::Describe => Ok(GroupAnswer::Described(describe::nothing())),
-            GroupVerb::Forget { .. } | GroupVerb::Delete => Err(GroupRefusal::Unknown),
+            GroupVerb::Commit { .. } | GroupVerb::Forget { .. } | GroupVerb::Delete => {
+                Err(GroupRefusal::Unknown)
+            }
         })
     }
 

@@ -187,7 +187,7 @@ fn a_commit_waits_for_the_parts() {
 #[test]
 fn who_divides_by_hand_commits_while_there_are_no_members() {
     let mut rig = Rig::new();
-    assert_eq!(rig.commit(of(3, "x"), &[(7, 1)]), Err(GroupRefusal::IllegalGeneration));
+    assert_eq!(rig.commit(of(3, "x"), &[(7, 1)]), Err(GroupRefusal::Unknown));
     assert_eq!(rig.commit(of(-1, ""), &[(7, 5)]), Ok(GroupAnswer::Committed(vec![Ok(())])));
     rig.restart();
     assert_eq!(rig.positions(), [(7, 5)]);

@@ -54,7 +54,9 @@ impl Registry {
             }
             Change::PutScram { user, secret } => self.put_scram(user, secret)?,
             Change::DeleteScram { user, hash } => {
-                let found = self.state.root.user(&user).ok_or_else(|| no_user(&user))?;
+                let found = self.state.root.user(&user);
+                let found = found.filter(|found| found.user.scram.iter().any(|secret| secret.hash == hash));
+                let found = found.ok_or_else(|| missing(Object::Namespace, &user, ""))?;
                 let mut user = found.user.clone();
                 user.scram.retain(|secret| secret.hash != hash);
                 self.put_user(user)?

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{World, named, queue, rule, setup, stream, text};
 use stele_model::group::GROUP_STREAM;
 use stele_model::op::Define;
-use stele_model::refusal::Object;
+use stele_model::refusal::{Object, Refusal};
 use stele_model::registry::{Change, ScramHash, ScramSecret};
 use stele_model::stream::{StreamRefusal, StreamSettings, StreamUuid};
 use stele_model::value::{Arguments, Value};
@@ -175,8 +175,12 @@ fn what_is_kept_for_scram_is_one_for_each_hash() {
     assert!(world.change(put(100)).is_err());
     let replayed = world.replayed();
     assert_eq!(replayed.state.root.user("ann").unwrap().user.scram, [secret(8192)]);
-    world.change(Change::DeleteScram { user: "ann".into(), hash: ScramHash::Sha256 }).unwrap();
+    let delete = |user: &str| Change::DeleteScram { user: user.into(), hash: ScramHash::Sha256 };
+    world.change(delete("ann")).unwrap();
     assert_eq!(kept(&world), []);
+    for user in ["ann", "nobody"] {
+        assert!(matches!(world.change(delete(user)), Err(Refusal::Missing { .. })), "{user}");
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 /// The endpoint is a broker's.
 const BROKERS: i8 = 1;
+/// The endpoint is a controller's.
+const CONTROLLERS: i8 = 2;
 
 /// DescribeCluster.
 pub(super) fn describe<'a>(
@@ -26,8 +28,10 @@ pub(super) fn describe<'a>(
 ) -> Step<DescribeClusterResponse<'a>> {
     let profile = context.profile;
     if request.endpoint_type != BROKERS {
+        let known = request.endpoint_type == CONTROLLERS;
+        let code = if known { Code::MismatchedEndpointType } else { Code::UnsupportedEndpointType };
         return Step::Answer(DescribeClusterResponse {
-            error_code: Code::MismatchedEndpointType.number(),
+            error_code: code.number(),
             error_message: Some("this endpoint is a broker's".into()),
             ..DescribeClusterResponse::default()
         });

@@ -4,6 +4,7 @@
 
 use super::serve::{Context, Stages, Step, done, streams};
 use super::settings::{self, Kind, SETTINGS, Written, elements, find};
+use super::topics::is_name;
 use crate::codec::generated::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
@@ -15,9 +16,11 @@ use crate::codec::generated::{alter_configs, incremental_alter_configs};
 use crate::codec::wire::Text;
 use crate::profile::Profile;
 use crate::refuse::{Code, Fault, refused};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use stele_model::op::{Define, Op, StreamsWanted};
 use stele_model::outcome::{Done, Outcome};
+use stele_model::refusal::Refusal;
 use stele_model::stream::{PartResult, StreamInfo, StreamRef};
 
 /// A topic's configurations.
@@ -30,6 +33,8 @@ const DYNAMIC_TOPIC: i8 = 1;
 const STATIC_BROKER: i8 = 4;
 /// Where a value comes from: nobody wrote it.
 const DEFAULT: i8 = 5;
+/// What else Kafka has configurations of: a broker's loggers, client metrics, groups.
+const OTHERS: [i8; 3] = [8, 16, 32];
 /// First version that lists more than the configurations of client metrics, of which there are none.
 const LIST_ALL_FIRST: i16 = 1;
 
@@ -55,7 +60,7 @@ pub(super) fn describe<'a>(
         let configs = match resource.resource_type {
             TOPIC => match found.next().expect("each topic was looked up") {
                 Ok(info) => Ok(topic_configs(&info, resource, &request)),
-                Err(refusal) => Err(refused(&refusal)),
+                Err(refusal) => Err(not_found(&resource.resource_name, &refusal)),
             },
             BROKER => broker_configs(context.profile, resource, request.include_synonyms),
             other => {
@@ -75,6 +80,14 @@ pub(super) fn describe<'a>(
         }
     });
     Step::Answer(DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() })
+}
+
+/// Why there is no such topic.
+fn not_found(name: &str, refusal: &Refusal) -> Fault {
+    if is_name(name) {
+        return refused(refusal);
+    }
+    Fault::new(Code::InvalidTopic, format!("Topic name is invalid: '{name}'"))
 }
 
 /// The topics of these names, or what to ask to find them.
@@ -144,7 +157,7 @@ fn broker_configs<'a>(
     let default = |name| find(name).map_or("", |setting| setting.default).to_owned();
     let listener = format!("PLAINTEXT://{}:{}", profile.host, profile.port);
     let configs = [
-        ("advertised.listeners", listener, Kind::Text),
+        ("advertised.listeners", listener, Kind::List),
         ("auto.create.topics.enable", profile.auto_create.to_string(), Kind::Boolean),
         ("broker.id", profile.node_id.to_string(), Kind::Int),
         ("default.replication.factor", "1".to_owned(), Kind::Int),
@@ -153,7 +166,7 @@ fn broker_configs<'a>(
         ("group.max.session.timeout.ms", profile.session_ms.end().to_string(), Kind::Int),
         ("group.min.session.timeout.ms", profile.session_ms.start().to_string(), Kind::Int),
         ("log.cleanup.policy", default("cleanup.policy"), Kind::List),
-        ("log.dirs", profile.log_dir.clone(), Kind::Text),
+        ("log.dirs", profile.log_dir.clone(), Kind::List),
         ("log.retention.bytes", default("retention.bytes"), Kind::Long),
         ("log.retention.ms", default("retention.ms"), Kind::Long),
         ("message.max.bytes", default("max.message.bytes"), Kind::Int),
@@ -161,7 +174,7 @@ fn broker_configs<'a>(
         ("node.id", profile.node_id.to_string(), Kind::Int),
         ("num.partitions", profile.partitions.to_string(), Kind::Int),
         ("offsets.retention.minutes", profile.offsets_retention_minutes.to_string(), Kind::Int),
-        ("offsets.topic.replication.factor", "1".to_owned(), Kind::Int),
+        ("offsets.topic.replication.factor", "1".to_owned(), Kind::Short),
         ("socket.request.max.bytes", profile.request_bytes_max.to_string(), Kind::Int),
     ];
     let wanted = configs.into_iter().filter(|(name, ..)| is_wanted(resource, name));
@@ -192,33 +205,55 @@ struct Change<'a> {
 enum What<'a> {
     /// This and nothing else.
     All(Vec<(Text<'a>, Option<Text<'a>>)>),
-    /// One step after the other: 0 set, 1 delete, 2 append, 3 subtract.
+    /// One step after the other: 0 set, [`DELETE`], 2 append, 3 subtract.
     Steps(Vec<(Text<'a>, i8, Option<Text<'a>>)>),
 }
 
+/// The step that takes a value away.
+const DELETE: i8 = 1;
+
 impl What<'_> {
+    /// A name that is there more than once.
+    fn twice(&self) -> Option<&str> {
+        let mut names: Vec<&str> = match self {
+            Self::All(configs) => configs.iter().map(|(name, _)| &**name).collect(),
+            Self::Steps(steps) => steps.iter().map(|(name, ..)| &**name).collect(),
+        };
+        names.sort_unstable();
+        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    }
+
     /// What is written afterwards.
     fn of(&self, before: Written, info: &StreamInfo) -> Result<Written, Fault> {
         let invalid = |text: String| Fault::new(Code::InvalidConfig, text);
-        let missing = |name: &str| invalid(format!("Null value not supported for topic configs: {name}"));
+        let missing = |name: &str| {
+            let text = format!("Null value not supported for topic configs: {name}");
+            Fault::new(Code::InvalidRequest, text)
+        };
+        if let Some(name) = self.twice() {
+            return Err(Fault::new(Code::InvalidRequest, format!("{name} is there twice")));
+        }
         let mut written = before;
         match self {
             Self::All(configs) => {
                 written.clear();
                 for (name, value) in configs {
                     let value = value.as_deref().ok_or_else(|| missing(name))?;
-                    written.insert(name.to_string(), value.to_owned());
+                    settings::write(&mut written, name, value);
                 }
             }
             Self::Steps(steps) => {
                 for (name, operation, value) in steps {
+                    if *operation == DELETE {
+                        written.remove(&**name);
+                        continue;
+                    }
                     let setting = find(name);
                     let setting =
                         setting.ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))?;
                     let value = value.as_deref().ok_or_else(|| missing(name));
                     match operation {
-                        0 => written.insert(name.to_string(), value?.to_owned()),
-                        1 => written.remove(&**name),
+                        0 => settings::write(&mut written, name, value?),
                         2 | 3 if setting.kind == Kind::List => {
                             let value = value?;
                             let (now, _) = settings::present(info, setting);
@@ -227,7 +262,7 @@ impl What<'_> {
                             if *operation == 2 {
                                 list.extend(elements(value));
                             }
-                            written.insert(name.to_string(), list.join(","))
+                            settings::write(&mut written, name, &list.join(","));
                         }
                         2 | 3 => {
                             let text = format!("{name} is no list");
@@ -254,6 +289,10 @@ fn change<'a>(changes: &[Change<'a>], check_only: bool, stages: &Stages) -> Step
         Err(ops) => return Step::Ask(ops),
     };
     let mut found = found.into_iter();
+    let mut seen = BTreeMap::new();
+    for change in changes {
+        *seen.entry((change.kind, &*change.name)).or_insert(0) += 1;
+    }
     let planned: Vec<Result<Op, Fault>> = changes
         .iter()
         .map(|change| {
@@ -261,8 +300,12 @@ fn change<'a>(changes: &[Change<'a>], check_only: bool, stages: &Stages) -> Step
                 let text = "only configurations of topics can be changed";
                 return Err(Fault::new(Code::InvalidRequest, text));
             }
-            let info =
-                found.next().expect("each topic was looked up").map_err(|refusal| refused(&refusal))?;
+            let info = found.next().expect("each topic was looked up");
+            if change.name.is_empty() || seen[&(change.kind, &*change.name)] > 1 {
+                let text = format!("topic '{}' is nameless, or there twice", change.name);
+                return Err(Fault::new(Code::InvalidRequest, text));
+            }
+            let info = info.map_err(|refusal| not_found(&change.name, &refusal))?;
             let written = change.what.of(settings::written(&info), &info)?;
             Ok(Op::Define(Define::AlterStream {
                 stream: StreamRef::Name(info.name.clone()),
@@ -365,6 +408,14 @@ pub(super) fn list_resources<'a>(
     request: ListConfigResourcesRequest,
     stages: &'a Stages,
 ) -> Step<ListConfigResourcesResponse<'a>> {
+    let is_kind = |kind: &i8| matches!(*kind, TOPIC | BROKER) || OTHERS.contains(kind);
+    if !request.resource_types.iter().all(is_kind) {
+        let error_code = Code::UnsupportedVersion.number();
+        return Step::Answer(ListConfigResourcesResponse {
+            error_code,
+            ..ListConfigResourcesResponse::default()
+        });
+    }
     let all = request.resource_types.is_empty();
     let wants =
         |kind: i8| context.version >= LIST_ALL_FIRST && (all || request.resource_types.contains(&kind));

@@ -20,6 +20,8 @@ const ID_FIRST: i16 = 4;
 const LEAVE_MANY_FIRST: i16 = 3;
 /// First version whose answer has no protocol rather than an empty one.
 const NO_PROTOCOL_FIRST: i16 = 7;
+/// First version of SyncGroup that must name protocol and kind.
+const NAMES_BOTH_FIRST: i16 = 5;
 /// First version that tells a leader to leave the parts as they are.
 const KEEP_PARTS_FIRST: i16 = 9;
 /// The protocol type of consumers, the only one whose metadata anybody looks into.
@@ -117,10 +119,15 @@ fn subscribed(metadata: &[u8]) -> Option<Vec<String>> {
 
 /// SyncGroup.
 pub(super) fn sync<'a>(
-    _: &mut Context<'_>,
+    context: &mut Context<'_>,
     request: SyncGroupRequest<'a>,
     stages: &'a Stages,
 ) -> Step<SyncGroupResponse<'a>> {
+    let names_both = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if context.version >= NAMES_BOTH_FIRST && !names_both {
+        let error_code = Code::InconsistentGroupProtocol.number();
+        return Step::Answer(SyncGroupResponse { error_code, ..SyncGroupResponse::default() });
+    }
     let Some(outcomes) = stages.first() else {
         let parts = request.assignments.iter();
         let verb = GroupVerb::Sync {
@@ -188,6 +195,8 @@ pub(super) fn leave<'a>(
             left.iter().map(code).collect()
         }
         Ok(other) => unreachable!("a group answers a leave with {other:?}"),
+        // Of a group that is not there nobody is a member.
+        Err(fault) if many && fault.code == Code::UnknownMemberId => vec![fault.code; request.members.len()],
         Err(fault) => {
             let error_code = fault.code.number();
             return Step::Answer(LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() });

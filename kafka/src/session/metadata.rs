@@ -3,7 +3,7 @@
 //! A topic that is not there is made, if the client and the server's settings allow it, before the answer goes out.
 
 use super::serve::{Context, Stages, Step, done, streams};
-use super::topics::{collides, collision, is_name, may_collide, new_topic};
+use super::topics::{collides, collision, is_name, may_collide, new_topic, take_repeated};
 use crate::codec::generated::describe_topic_partitions::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponseCursor,
     DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
@@ -31,9 +31,12 @@ const SAYS_CREATE_FIRST: i16 = 4;
 /// Metadata.
 pub(super) fn metadata<'a>(
     context: &mut Context<'_>,
-    request: MetadataRequest<'a>,
+    mut request: MetadataRequest<'a>,
     stages: &'a Stages,
 ) -> Step<MetadataResponse<'a>> {
+    if let Some(topics) = &mut request.topics {
+        take_repeated(topics, |topic| (topic.name.clone(), topic.topic_id.0));
+    }
     let asked = request.topics.as_deref();
     let all = asked.is_none_or(|topics| topics.is_empty() && context.version < NULL_IS_ALL_FIRST);
     let asked = asked.unwrap_or_default();
@@ -92,8 +95,8 @@ pub(super) fn metadata<'a>(
 
 fn wanted(topic: &MetadataRequestTopic<'_>) -> StreamRef {
     match &topic.name {
-        Some(name) => StreamRef::Name(name.to_string()),
-        None => StreamRef::Uuid(StreamUuid(topic.topic_id.0)),
+        Some(name) if topic.topic_id == Uuid::default() => StreamRef::Name(name.to_string()),
+        _ => StreamRef::Uuid(StreamUuid(topic.topic_id.0)),
     }
 }
 

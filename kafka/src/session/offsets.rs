@@ -25,6 +25,8 @@ use stele_model::stream::{PartitionRef, StreamRef, StreamUuid};
 
 /// First version of OffsetCommit and OffsetFetch that names topics by id.
 const BY_ID_FIRST: i16 = 10;
+/// First version of OffsetCommit that tells of a group that is not there.
+const UNKNOWN_GROUP_FIRST: i16 = 9;
 /// First version of OffsetFetch that asks for many groups.
 const MANY_FIRST: i16 = 8;
 /// First version of OffsetFetch with an error of its own beside those of partitions.
@@ -76,7 +78,10 @@ pub(super) fn commit<'a>(
             return Step::Ask(vec![ask(&request.group_id, GroupVerb::Commit { of, positions })]);
         }
     };
-    let mut codes = codes.into_iter();
+    let mut codes = codes.into_iter().map(|code| match code {
+        Code::GroupIdNotFound if context.version < UNKNOWN_GROUP_FIRST => Code::IllegalGeneration,
+        code => code,
+    });
     let mut result = |part: &OffsetCommitRequestPartition<'_>| {
         // An offset below zero is none, and was not sent on.
         let code = match part.committed_offset {

@@ -164,15 +164,24 @@ fn listed(
     let Some(position) = sought.position else { return none };
     let leader_epoch = i32::try_from(sought.ends.epoch).unwrap_or(i32::MAX);
     let (at, timestamp) = match (&sought.batch, part.timestamp) {
-        (Some((batch, octets)), MAX_TIMESTAMP) => newest(batch, octets),
-        (Some((batch, octets)), time) if time >= 0 => first_at(batch, octets, time),
+        (Some((batch, octets)), MAX_TIMESTAMP) => newest(batch, &times(batch, octets, sought.ends.start)),
+        (Some((batch, octets)), time) if time >= 0 => {
+            first_at(batch, &times(batch, octets, sought.ends.start), time)
+        }
         _ => (offset(position.0), -1),
     };
     ListOffsetsPartitionResponse { offset: at, timestamp, leader_epoch, ..none }
 }
 
+/// Offset and time of each record of a batch that is still there, in order. The partition may start in the middle of the batch.
+fn times(batch: &ReadBatch, octets: &[u8], start: Position) -> Vec<(i64, i64)> {
+    let mut times = all_times(batch, octets);
+    times.retain(|(at, _)| *at >= offset(start.0));
+    times
+}
+
 /// Offset and time of each record of a batch, in order, or of the batch as a whole where its records have no times of their own.
-fn times(batch: &ReadBatch, octets: &[u8]) -> Vec<(i64, i64)> {
+fn all_times(batch: &ReadBatch, octets: &[u8]) -> Vec<(i64, i64)> {
     let first = offset(batch.first.0);
     match batch.format {
         Format::KafkaBatch => {
@@ -202,15 +211,13 @@ fn times(batch: &ReadBatch, octets: &[u8]) -> Vec<(i64, i64)> {
 }
 
 /// The record with the newest time.
-fn newest(batch: &ReadBatch, octets: &[u8]) -> (i64, i64) {
-    let times = times(batch, octets).into_iter();
-    let newest = times.reduce(|best, next| if next.1 > best.1 { next } else { best });
+fn newest(batch: &ReadBatch, times: &[(i64, i64)]) -> (i64, i64) {
+    let newest = times.iter().copied().reduce(|best, next| if next.1 > best.1 { next } else { best });
     newest.unwrap_or((offset(batch.first.0), -1))
 }
 
 /// The first record at or after a time. The batch was found because it has one.
-fn first_at(batch: &ReadBatch, octets: &[u8], time: i64) -> (i64, i64) {
-    let times = times(batch, octets);
+fn first_at(batch: &ReadBatch, times: &[(i64, i64)], time: i64) -> (i64, i64) {
     let found = times.iter().find(|(_, at)| *at >= time).or(times.first()).copied();
     found.unwrap_or((offset(batch.first.0), -1))
 }

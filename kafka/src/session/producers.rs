@@ -24,6 +24,9 @@ pub(super) fn init(
     match (request.transactional_id.as_deref(), stages.first()) {
         (Some(""), _) => failed(Code::InvalidRequest),
         (Some(_), _) => failed(Fault::transactional().code),
+        (None, _) if (request.producer_id == -1) != (request.producer_epoch == -1) => {
+            failed(Code::InvalidRequest)
+        }
         (None, None) => Step::Ask(vec![Op::NewProducer]),
         (None, Some(outcomes)) => match done(&outcomes[0]) {
             Ok(Done::Producer(id)) => Step::Answer(InitProducerIdResponse {

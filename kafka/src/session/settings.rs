@@ -7,7 +7,7 @@ use crate::refuse::{Code, Fault};
 use std::collections::BTreeMap;
 use stele_model::stream::{StreamInfo, StreamSettings, TimeKind};
 use stele_model::value::{Arguments, Value};
-use stele_record::batch::compression::Codec;
+use stele_record::batch::compression::{Codec, Packing};
 
 /// The type of a configuration, by its number in DescribeConfigs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +16,7 @@ pub(super) enum Kind {
     Boolean = 1,
     Text = 2,
     Int = 3,
+    Short = 4,
     Long = 5,
     Double = 6,
     List = 7,
@@ -37,8 +38,11 @@ pub(super) struct Setting {
 enum Allowed {
     Any,
     AtLeast(i64),
+    Within(i64, i64),
     OneOf(&'static [&'static str]),
     SomeOf(&'static [&'static str]),
+    /// A star, or pairs of a partition and a broker.
+    Replicas,
 }
 
 macro_rules! settings {
@@ -50,21 +54,26 @@ macro_rules! settings {
     };
 }
 
-use Allowed::{Any, AtLeast, OneOf, SomeOf};
+use Allowed::{Any, AtLeast, OneOf, Replicas, SomeOf, Within};
 
 settings! {
     "cleanup.policy" List "delete" SomeOf(&["delete", "compact"]),
         "What happens to old records: 'delete' by age and size, 'compact' keeps the last record of each key, or both.";
+    "compression.gzip.level" Int "-1" OneOf(&["-1", "1", "2", "3", "4", "5", "6", "7", "8", "9"]),
+        "How hard gzip tries where compression.type asks for it; -1: as it does by itself.";
+    "compression.lz4.level" Int "9" Within(1, 17), "Accepted; LZ4 has one level here, its fastest.";
     "compression.type" Text "producer" OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
         "The codec of stored batches; 'producer' keeps each as it was sent.";
+    "compression.zstd.level" Int "3" Within(-131_072, 22),
+        "How hard Zstandard tries where compression.type asks for it; above 19 as hard as at 19.";
     "delete.retention.ms" Long "86400000" AtLeast(0),
         "How long a record without a value stays in a compacted topic.";
     "file.delete.delay.ms" Long "60000" AtLeast(0), "Accepted; files are removed when nothing needs them.";
     "flush.messages" Long "9223372036854775807" AtLeast(1), "Accepted; what is acknowledged is synced.";
     "flush.ms" Long "9223372036854775807" AtLeast(0), "Accepted; what is acknowledged is synced.";
-    "follower.replication.throttled.replicas" List "" Any, "Accepted; there are no followers.";
+    "follower.replication.throttled.replicas" List "" Replicas, "Accepted; there are no followers.";
     "index.interval.bytes" Int "4096" AtLeast(0), "Accepted; every batch is indexed.";
-    "leader.replication.throttled.replicas" List "" Any, "Accepted; there are no followers.";
+    "leader.replication.throttled.replicas" List "" Replicas, "Accepted; there are no followers.";
     "local.retention.bytes" Long "-2" AtLeast(-2), "Accepted; there is no remote storage.";
     "local.retention.ms" Long "-2" AtLeast(-2), "Accepted; there is no remote storage.";
     "max.compaction.lag.ms" Long "9223372036854775807" AtLeast(1), "Accepted; compaction is continuous.";
@@ -82,9 +91,9 @@ settings! {
     "remote.log.copy.disable" Boolean "false" Any, "Accepted; there is no remote storage.";
     "remote.log.delete.on.disable" Boolean "false" Any, "Accepted; there is no remote storage.";
     "remote.storage.enable" Boolean "false" OneOf(&["false"]), "There is no remote storage.";
-    "retention.bytes" Long "-1" AtLeast(-1), "Size of a partition above which its oldest batches go; -1: none.";
+    "retention.bytes" Long "-1" Any, "Size of a partition above which its oldest batches go; below 0: none.";
     "retention.ms" Long "604800000" AtLeast(-1), "Age at which batches go; -1: never.";
-    "segment.bytes" Int "1073741824" AtLeast(1), "Accepted; segments belong to all topics together.";
+    "segment.bytes" Int "1073741824" AtLeast(1 << 20), "Accepted; segments belong to all topics together.";
     "segment.index.bytes" Int "10485760" AtLeast(4), "Accepted; see segment.bytes.";
     "segment.jitter.ms" Long "0" AtLeast(0), "Accepted; see segment.bytes.";
     "segment.ms" Long "604800000" AtLeast(1), "Accepted; see segment.bytes.";
@@ -108,10 +117,15 @@ impl Setting {
             (Kind::Boolean, _) => matches!(value.to_ascii_lowercase().as_str(), "true" | "false"),
             (Kind::Int, AtLeast(min)) => value.parse::<i32>().is_ok_and(|number| i64::from(number) >= *min),
             (Kind::Long, AtLeast(min)) => value.parse::<i64>().is_ok_and(|number| number >= *min),
-            (Kind::Int | Kind::Long, _) => value.parse::<i64>().is_ok(),
+            (Kind::Int, Within(min, max)) => {
+                value.parse::<i64>().is_ok_and(|number| (*min..=*max).contains(&number))
+            }
+            (Kind::Int, OneOf(words)) => words.contains(&value),
+            (Kind::Short | Kind::Int | Kind::Long, _) => value.parse::<i64>().is_ok(),
             (Kind::Double, _) => value.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
             (Kind::Text, OneOf(words)) => words.contains(&value),
             (Kind::List, SomeOf(words)) => elements(value).all(|word| words.contains(&word)),
+            (Kind::List, Replicas) => value == "*" || elements(value).all(is_replica),
             (Kind::Text | Kind::List, _) => true,
         };
         let text = || format!("Invalid value {value} for configuration {}", self.name);
@@ -119,12 +133,23 @@ impl Setting {
     }
 }
 
+/// A partition and a broker, as in `0:1`.
+fn is_replica(pair: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    pair.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+}
+
 /// The configuration of Kafka's brokers from which a topic's comes when nobody says: its name; `None`: it has none, or no value.
 pub(super) fn broker_name(setting: &Setting) -> Option<String> {
     let name = setting.name;
     Some(match name {
         "max.message.bytes" => "message.max.bytes".to_owned(),
-        "compression.type" | "min.insync.replicas" | "unclean.leader.election.enable" => name.to_owned(),
+        "compression.gzip.level"
+        | "compression.lz4.level"
+        | "compression.type"
+        | "compression.zstd.level"
+        | "min.insync.replicas"
+        | "unclean.leader.election.enable" => name.to_owned(),
         "delete.retention.ms" | "max.compaction.lag.ms" | "min.compaction.lag.ms" => {
             format!("log.cleaner.{name}")
         }
@@ -146,27 +171,46 @@ pub(super) fn broker_name(setting: &Setting) -> Option<String> {
     })
 }
 
-/// The elements of a list.
+/// The elements of a list; an empty text has none.
 pub(super) fn elements(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(str::trim).filter(|element| !element.is_empty())
+    list.split(',').map(str::trim).filter(|_| !list.trim().is_empty())
+}
+
+/// Takes a value up. Blanks around it do not count.
+pub(super) fn write(written: &mut Written, name: &str, value: &str) {
+    written.insert(name.to_owned(), value.trim().to_owned());
 }
 
 /// Checks all that a client wrote.
 pub(super) fn check(written: &Written) -> Result<(), Fault> {
+    let invalid = |text: String| Fault::new(Code::InvalidConfig, text);
     for (name, value) in written {
-        let unknown = || Fault::new(Code::InvalidConfig, format!("Unknown topic config name: {name}"));
+        let unknown = || invalid(format!("Unknown topic config name: {name}"));
         find(name).ok_or_else(unknown)?.check(value)?;
+    }
+    let (min, max) = (number(written, "min.compaction.lag.ms"), number(written, "max.compaction.lag.ms"));
+    if min > max {
+        let text = format!("min.compaction.lag.ms ({min}) is more than max.compaction.lag.ms ({max})");
+        return Err(invalid(text));
     }
     Ok(())
 }
 
+/// What is written, or the default.
+fn value<'w>(written: &'w Written, name: &str) -> &'w str {
+    let default = find(name).map_or("", |setting| setting.default);
+    written.get(name).map_or(default, String::as_str)
+}
+
+/// The same as a number.
+fn number(written: &Written, name: &str) -> i64 {
+    value(written, name).parse().unwrap_or(-1)
+}
+
 /// What a stream makes of it. What is not written has Kafka's default.
 pub(super) fn settings(written: &Written) -> StreamSettings {
-    let value = |name: &str| {
-        let default = find(name).map_or("", |setting| setting.default);
-        written.get(name).map_or(default, String::as_str)
-    };
-    let number = |name: &str| value(name).parse::<i64>().unwrap_or(-1);
+    let value = |name: &str| value(written, name);
+    let number = |name: &str| number(written, name);
     let limit = |name: &str| u64::try_from(number(name)).ok();
     let policy = |word: &str| elements(value("cleanup.policy")).any(|element| element == word);
     StreamSettings {
@@ -231,7 +275,7 @@ pub(super) fn present(info: &StreamInfo, setting: &Setting) -> (String, bool) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rules {
     /// Stored batches have this codec; `None`: the producer's.
-    pub(super) codec: Option<Codec>,
+    pub(super) codec: Option<Packing>,
     /// Timestamps are ours.
     pub(super) log_append_time: bool,
     /// How far a timestamp may lie in the past, ms.
@@ -250,9 +294,11 @@ impl Rules {
             let text = find(name).map(|setting| present(info, setting).0);
             text.and_then(|text| text.parse().ok()).unwrap_or(i64::MAX)
         };
-        let codec = find("compression.type").and_then(|setting| Codec::named(&present(info, setting).0));
+        let word = find("compression.type").map(|setting| present(info, setting).0).unwrap_or_default();
+        let level = find(&format!("compression.{word}.level"))
+            .and_then(|setting| present(info, setting).0.parse().ok());
         Self {
-            codec,
+            codec: Codec::named(&word).map(|codec| Packing { codec, level }),
             log_append_time: info.settings.time == TimeKind::Append,
             before_ms: number("message.timestamp.before.max.ms"),
             after_ms: number("message.timestamp.after.max.ms"),
@@ -277,13 +323,17 @@ mod tests {
     #[test]
     fn what_is_written_is_shown_and_means_something() {
         let write = |pairs: &[(&str, &str)]| -> Written {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+            let mut written = Written::new();
+            pairs.iter().for_each(|(name, value)| super::write(&mut written, name, value));
+            written
         };
         let written = write(&[
             ("cleanup.policy", "compact, delete"),
             ("retention.ms", "-1"),
             ("message.timestamp.type", "LogAppendTime"),
-            ("segment.ms", "1000"),
+            ("segment.ms", " 1000 "),
+            ("compression.type", "zstd"),
+            ("compression.zstd.level", "7"),
         ]);
         check(&written).unwrap();
         let settings = settings(&written);
@@ -301,14 +351,32 @@ mod tests {
         assert_eq!(shown("cleanup.policy"), ("compact,delete".to_owned(), true));
         assert_eq!(shown("segment.ms"), ("1000".to_owned(), true));
         assert_eq!(shown("max.message.bytes"), ("1048588".to_owned(), false));
-        assert!(Rules::of(&info).compact);
+        let rules = Rules::of(&info);
+        assert!(rules.compact);
+        assert_eq!(rules.codec, Some(Packing { codec: Codec::Zstd, level: Some(7) }));
         for (name, value) in [
             ("retention.ms", "x"),
             ("cleanup.policy", "keep"),
             ("no.such", "1"),
             ("remote.storage.enable", "true"),
+            ("cleanup.policy", ","),
+            ("segment.bytes", "1048575"),
+            ("leader.replication.throttled.replicas", "0:1,1"),
+            ("compression.gzip.level", "0"),
+            ("compression.zstd.level", "23"),
         ] {
             assert!(check(&write(&[(name, value)])).is_err(), "{name}");
+        }
+        let lags = [("min.compaction.lag.ms", "100"), ("max.compaction.lag.ms", "50")];
+        assert!(check(&write(&lags)).is_err(), "the least lag is more than the most");
+        for (name, value) in [
+            ("cleanup.policy", ""),
+            ("retention.bytes", "-3"),
+            ("leader.replication.throttled.replicas", "0:1, 1:1"),
+            ("follower.replication.throttled.replicas", "*"),
+            ("compression.lz4.level", "17"),
+        ] {
+            assert_eq!(check(&write(&[(name, value)])), Ok(()), "{name}");
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::codec::generated::delete_topics::{
 use crate::codec::wire::{Text, Uuid};
 use crate::profile::{Profile, TOPIC_NAME_BYTES_MAX};
 use crate::refuse::{Code, Fault, refused};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use stele_model::op::{CreateStream, Define, Op, StreamsWanted};
 use stele_model::outcome::{Done, Outcome};
@@ -78,23 +78,37 @@ fn stream(outcome: &Outcome) -> Result<&Arc<StreamInfo>, Fault> {
     }
 }
 
+/// Leaves of each name the first, since an answer has each name once; returns those that were there again.
+pub(super) fn take_repeated<T, N: Ord + Clone>(topics: &mut Vec<T>, name: impl Fn(&T) -> N) -> BTreeSet<N> {
+    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    topics.retain(|topic| {
+        let first = seen.insert(name(topic));
+        if !first {
+            twice.insert(name(topic));
+        }
+        first
+    });
+    twice
+}
+
+fn once<N: Ord>(twice: &BTreeSet<N>, name: &N) -> Result<(), Fault> {
+    if twice.contains(name) {
+        return Err(Fault::new(Code::InvalidRequest, "Duplicate topic name."));
+    }
+    Ok(())
+}
+
 /// CreateTopics.
 pub(super) fn create<'a>(
     context: &mut Context<'_>,
-    request: CreateTopicsRequest<'a>,
+    mut request: CreateTopicsRequest<'a>,
     stages: &'a Stages,
 ) -> Step<CreateTopicsResponse<'a>> {
-    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-    for topic in &request.topics {
-        *counts.entry(&*topic.name).or_default() += 1;
-    }
-    let once = |topic: &CreatableTopic<'_>| match counts.get(&*topic.name) {
-        Some(2..) => Err(Fault::new(Code::InvalidRequest, "Duplicate topic name.")),
-        _ => Ok(()),
-    };
+    let twice = take_repeated(&mut request.topics, |topic| topic.name.clone());
     let topics = request.topics.iter();
-    let mut checked: Vec<_> =
-        topics.map(|topic| once(topic).and_then(|()| creatable(context.profile, topic))).collect();
+    let mut checked: Vec<_> = topics
+        .map(|topic| once(&twice, &topic.name).and_then(|()| creatable(context.profile, topic)))
+        .collect();
     // Names that may collide need to know all others first.
     let looks = request.topics.iter().any(|topic| may_collide(&topic.name));
     let (stages, others) = match stages.split_first() {
@@ -159,7 +173,7 @@ fn creatable(profile: &Profile, topic: &CreatableTopic<'_>) -> Result<(u32, Writ
             let text = format!("Null value not supported for topic configs: {}", config.name);
             return Err(Fault::new(Code::InvalidConfig, text));
         };
-        written.insert(config.name.to_string(), value.to_string());
+        settings::write(&mut written, &config.name, value);
     }
     settings::check(&written)?;
     Ok((partitions, written))
@@ -234,49 +248,83 @@ pub(super) fn delete<'a>(
     stages: &'a Stages,
 ) -> Step<DeleteTopicsResponse<'a>> {
     let named = |name: &Text<'a>| DeleteTopicState { name: Some(name.clone()), topic_id: Uuid::default() };
-    let topics: Vec<DeleteTopicState<'a>> = if context.version >= DELETE_BY_ID_FIRST {
+    let mut topics: Vec<DeleteTopicState<'a>> = if context.version >= DELETE_BY_ID_FIRST {
         request.topics
     } else {
         request.topic_names.iter().map(named).collect()
     };
+    let key = |topic: &DeleteTopicState<'a>| (topic.name.clone(), topic.topic_id.0);
+    let twice = take_repeated(&mut topics, key);
+    let checked: Vec<Result<StreamRef, Fault>> =
+        topics.iter().map(|topic| once(&twice, &key(topic)).and_then(|()| deletable(topic))).collect();
     let outcomes = match stages.first() {
-        Some(outcomes) => outcomes,
-        None if topics.is_empty() => return Step::Answer(DeleteTopicsResponse::default()),
+        Some(outcomes) => outcomes.as_slice(),
         None => {
-            let ops = topics.iter().map(|topic| {
-                let stream = match &topic.name {
-                    Some(name) => StreamRef::Name(name.to_string()),
-                    None => StreamRef::Uuid(StreamUuid(topic.topic_id.0)),
-                };
-                Op::Define(Define::DeleteStream { stream })
-            });
-            return Step::Ask(ops.collect());
+            let ops = checked.iter().flatten().cloned();
+            let ops: Vec<Op> = ops.map(|stream| Op::Define(Define::DeleteStream { stream })).collect();
+            if !ops.is_empty() {
+                return Step::Ask(ops);
+            }
+            &[]
         }
     };
-    let responses = topics.into_iter().zip(outcomes).map(|(topic, outcome)| match stream(outcome) {
-        Ok(info) => DeletableTopicResult {
-            name: Some(info.name.as_str().into()),
-            topic_id: Uuid(info.uuid.0),
-            ..DeletableTopicResult::default()
-        },
-        Err(fault) => DeletableTopicResult {
-            name: topic.name,
-            topic_id: topic.topic_id,
-            error_code: fault.code.number(),
-            error_message: Some(fault.text.into()),
-        },
-    });
+    let mut outcomes = outcomes.iter();
+    let mut deleted = |_| stream(outcomes.next().expect("each topic that was asked for is answered"));
+    let responses =
+        topics.into_iter().zip(checked).map(|(topic, checked)| match checked.and_then(&mut deleted) {
+            Ok(info) => DeletableTopicResult {
+                name: Some(info.name.as_str().into()),
+                topic_id: Uuid(info.uuid.0),
+                ..DeletableTopicResult::default()
+            },
+            Err(fault) => DeletableTopicResult {
+                name: topic.name,
+                topic_id: topic.topic_id,
+                error_code: fault.code.number(),
+                error_message: Some(fault.text.into()),
+            },
+        });
     Step::Answer(DeleteTopicsResponse { responses: responses.collect(), ..DeleteTopicsResponse::default() })
+}
+
+/// What is to be deleted: by name or by id.
+fn deletable(topic: &DeleteTopicState<'_>) -> Result<StreamRef, Fault> {
+    match &topic.name {
+        Some(name) if topic.topic_id == Uuid::default() => Ok(StreamRef::Name(name.to_string())),
+        None if topic.topic_id != Uuid::default() => Ok(StreamRef::Uuid(StreamUuid(topic.topic_id.0))),
+        _ => {
+            let text = "a topic is deleted by its name or by its id";
+            Err(Fault::new(Code::InvalidRequest, text))
+        }
+    }
 }
 
 /// CreatePartitions.
 pub(super) fn add_partitions<'a>(
     context: &mut Context<'_>,
-    request: CreatePartitionsRequest<'a>,
+    mut request: CreatePartitionsRequest<'a>,
     stages: &'a Stages,
 ) -> Step<CreatePartitionsResponse<'a>> {
-    let checked: Vec<Result<u32, Fault>> =
-        request.topics.iter().map(|topic| addable(context.profile, topic)).collect();
+    let twice = take_repeated(&mut request.topics, |topic| topic.name.clone());
+    // Whoever says where the new ones go must say it of each: how many there are is to be known first.
+    let looks = request.topics.iter().any(|topic| topic.assignments.is_some());
+    let (there, stages) = match stages.split_first() {
+        _ if !looks => (Vec::new(), stages),
+        None => {
+            let names = request.topics.iter().map(|topic| StreamRef::Name(topic.name.to_string()));
+            return Step::Ask(vec![Op::Streams(StreamsWanted::These(names.collect()))]);
+        }
+        Some((found, stages)) => (streams(&found[0], request.topics.len()), stages),
+    };
+    let mut there = there.into_iter().map(Result::ok);
+    let checked: Vec<Result<u32, Fault>> = request
+        .topics
+        .iter()
+        .map(|topic| {
+            let there = there.next().flatten();
+            once(&twice, &topic.name).and_then(|()| addable(context.profile, topic, there.as_deref()))
+        })
+        .collect();
     let outcomes = match stages.first() {
         Some(outcomes) => outcomes.as_slice(),
         None => {
@@ -309,12 +357,20 @@ pub(super) fn add_partitions<'a>(
     })
 }
 
-/// The number of partitions afterwards; that it grows is the registry's to see.
-fn addable(profile: &Profile, topic: &CreatePartitionsTopic<'_>) -> Result<u32, Fault> {
-    let mut assignments = topic.assignments.iter().flatten();
-    if !assignments.all(|assignment| assignment.broker_ids == [profile.node_id]) {
-        let text = format!("partitions must be assigned to broker {}", profile.node_id);
-        return Err(Fault::new(Code::InvalidReplicaAssignment, text));
+/// The number of partitions afterwards; that it grows is the registry's to see. `there` is the topic, where its assignments matter.
+fn addable(
+    profile: &Profile,
+    topic: &CreatePartitionsTopic<'_>,
+    there: Option<&StreamInfo>,
+) -> Result<u32, Fault> {
+    if let (Some(assignments), Some(there)) = (&topic.assignments, there) {
+        let asked = usize::try_from(topic.count).unwrap_or_default();
+        let ours = assignments.iter().all(|assignment| assignment.broker_ids == [profile.node_id]);
+        // A number that does not grow is refused as that.
+        if asked > there.partitions.len() && !(ours && there.partitions.len() + assignments.len() == asked) {
+            let text = format!("each new partition must be assigned to broker {}", profile.node_id);
+            return Err(Fault::new(Code::InvalidReplicaAssignment, text));
+        }
     }
     let count = u32::try_from(topic.count).ok().filter(|count| (1..=profile.partitions_max).contains(count));
     let text = || format!("Number of partitions must be 1 to {}", profile.partitions_max);

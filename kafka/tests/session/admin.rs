@@ -68,7 +68,7 @@ fn a_topic_that_is_asked_for_is_made_if_both_sides_allow_it() {
         let mut run = Run::with(Profile { partitions: 3, ..Profile::default() });
         let answer = metadata(&mut run, version, &["t", "t", "bad name"], true);
         let codes: Vec<i16> = answer.topics.iter().map(|topic| topic.error_code).collect();
-        assert_eq!(codes, [0, 3, 17], "each name is made once; version {version}");
+        assert_eq!(codes, [0, 17], "each name is answered once; version {version}");
         assert_eq!((answer.topics[0].partitions.len(), answer.brokers.len()), (3, 1));
         assert_eq!((answer.brokers[0].port, answer.topics[0].partitions[2].leader_id), (9092, 1));
     }
@@ -138,19 +138,8 @@ fn what_cannot_be_made_is_told_beside_what_was() {
     ];
     let told = create(&mut run, topics);
     let bad = |code| (code, -1, -1);
-    let expected = [
-        (0, 1, 1),
-        (0, 4, 3),
-        bad(37),
-        bad(38),
-        bad(42),
-        bad(42),
-        bad(17),
-        bad(40),
-        bad(40),
-        (0, 1, 1),
-        bad(39),
-    ];
+    let expected =
+        [(0, 1, 1), (0, 4, 3), bad(37), bad(38), bad(42), bad(17), bad(40), bad(40), (0, 1, 1), bad(39)];
     assert_eq!(told, expected);
     assert_eq!(create(&mut run, vec![named("fine")]), [bad(36)]);
 }

@@ -119,11 +119,17 @@ fn a_generation_and_its_parts_are_told() {
         group_id: "g".into(),
         generation_id: 3,
         member_id: "m-1".into(),
+        protocol_type: Some("consumer".into()),
+        protocol_name: Some("range".into()),
         ..Default::default()
     };
     let body = run.call(ApiKey::SyncGroup, 5, &request);
     let answer: SyncGroupResponse<'_> = ApiKey::SyncGroup.read(5, &body).unwrap();
     assert_eq!((answer.error_code, answer.assignment), (0, &b"part"[..]));
+    let nameless = SyncGroupRequest { protocol_name: None, ..request.clone() };
+    let body = run.call(ApiKey::SyncGroup, 5, &nameless);
+    let answer: SyncGroupResponse<'_> = ApiKey::SyncGroup.read(5, &body).unwrap();
+    assert_eq!(answer.error_code, 23, "from version 5 on both are named");
     says(&mut run, Err(GroupRefusal::Rebalancing));
     let body = run.call(ApiKey::SyncGroup, 0, &request);
     let answer: SyncGroupResponse<'_> = ApiKey::SyncGroup.read(0, &body).unwrap();
@@ -142,6 +148,11 @@ fn members_leave_one_by_one_or_together() {
     let answer: LeaveGroupResponse<'_> = ApiKey::LeaveGroup.read(5, &body).unwrap();
     let codes: Vec<i16> = answer.members.iter().map(|member| member.error_code).collect();
     assert_eq!((answer.error_code, codes), (0, vec![0, 25]));
+    says(&mut run, Err(GroupRefusal::UnknownMember));
+    let body = run.call(ApiKey::LeaveGroup, 5, &request);
+    let answer: LeaveGroupResponse<'_> = ApiKey::LeaveGroup.read(5, &body).unwrap();
+    let codes: Vec<i16> = answer.members.iter().map(|member| member.error_code).collect();
+    assert_eq!((answer.error_code, codes), (0, vec![25, 25]), "of no group nobody is a member");
     says(&mut run, Ok(GroupAnswer::Left(vec![Err(GroupRefusal::UnknownMember)])));
     let body = run.call(ApiKey::LeaveGroup, 1, &request);
     let answer: LeaveGroupResponse<'_> = ApiKey::LeaveGroup.read(1, &body).unwrap();

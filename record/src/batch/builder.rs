@@ -1,7 +1,7 @@
 //! Writing batches: for records that came in through another dialect, and for topics whose `compression.type` is not what the
 //! producer chose.
 
-use super::compression::Codec;
+use super::compression::{Codec, Packing};
 use super::{Attributes, Batch, Damage, HEAD_BYTES, Head, LENGTH_END, seal};
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -82,7 +82,7 @@ impl Builder {
             count: self.count,
         };
         let records = std::mem::take(self).records;
-        assemble(head, &records, codec)
+        assemble(head, &records, Packing { codec, level: None })
     }
 }
 
@@ -90,13 +90,14 @@ impl Builder {
 ///
 /// # Errors
 /// As [`Batch::contents`].
-pub fn recode(batch: &Batch<'_>, codec: Codec, bytes_max: usize) -> Result<Bytes, Damage> {
+pub fn recode(batch: &Batch<'_>, packing: Packing, bytes_max: usize) -> Result<Bytes, Damage> {
     let contents = batch.contents(bytes_max)?;
-    Ok(assemble(*batch.head(), contents.octets(), codec))
+    Ok(assemble(*batch.head(), contents.octets(), packing))
 }
 
-fn assemble(head: Head, plain: &[u8], codec: Codec) -> Bytes {
-    let packed = if codec == Codec::None { None } else { Some(codec.pack(plain)) };
+fn assemble(head: Head, plain: &[u8], packing: Packing) -> Bytes {
+    let codec = packing.codec;
+    let packed = if codec == Codec::None { None } else { Some(packing.pack(plain)) };
     let body = packed.as_deref().unwrap_or(plain);
     let length = i32::try_from(HEAD_BYTES - LENGTH_END + body.len()).expect("a batch is below 2 GiB");
     let mut octets = [0; HEAD_BYTES];

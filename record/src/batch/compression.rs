@@ -25,6 +25,8 @@ pub enum Codec {
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 /// Zstandard's and Kafka's default.
 const ZSTD_LEVEL: i32 = 3;
+/// From here up a level costs far more time and memory than it saves room.
+const ZSTD_LEVEL_MAX: i32 = 19;
 /// What a gzip member starts with (RFC 1952, 2.3): its two magic octets and deflate.
 const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 /// What an LZ4 frame starts with.
@@ -37,6 +39,15 @@ const XERIAL_HEAD: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 const XERIAL_MAGIC_BYTES: usize = 8;
 /// Octets of one block, unpacked; snappy-java's default.
 const XERIAL_BLOCK_BYTES: usize = 32 << 10;
+
+/// How records are to be packed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Packing {
+    /// By what.
+    pub codec: Codec,
+    /// How hard gzip (1 to 9) and Zstandard (to 22) try; `None` and −1 for gzip: as they do by themselves. The others have one level.
+    pub level: Option<i32>,
+}
 
 impl Codec {
     /// By its number in the attributes.
@@ -102,22 +113,34 @@ impl Codec {
         }
     }
 
-    /// Packs, as the Java client would: independent blocks of 64 KB for LZ4, of 32 KB for snappy, default levels.
+    /// Packs with the codec's own level.
+    #[must_use]
+    pub fn pack(self, plain: &[u8]) -> Vec<u8> {
+        Packing { codec: self, level: None }.pack(plain)
+    }
+}
+
+impl Packing {
+    /// Packs, as the Java client would: independent blocks of 64 KB for LZ4, of 32 KB for snappy.
     ///
     /// # Panics
     /// Never: writing to memory does not fail.
     #[must_use]
     pub fn pack(self, plain: &[u8]) -> Vec<u8> {
         let in_memory = "memory takes it";
-        match self {
-            Self::None => plain.to_vec(),
-            Self::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        match self.codec {
+            Codec::None => plain.to_vec(),
+            Codec::Gzip => {
+                let level = self.level.and_then(|level| u32::try_from(level).ok());
+                let level = level.map_or(flate2::Compression::default(), |level| {
+                    flate2::Compression::new(level.min(flate2::Compression::best().level()))
+                });
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
                 encoder.write_all(plain).expect(in_memory);
                 encoder.finish().expect(in_memory)
             }
-            Self::Snappy => pack_snappy(plain),
-            Self::Lz4 => {
+            Codec::Snappy => pack_snappy(plain),
+            Codec::Lz4 => {
                 let info = lz4_flex::frame::FrameInfo::new()
                     .block_size(lz4_flex::frame::BlockSize::Max64KB)
                     .block_mode(lz4_flex::frame::BlockMode::Independent);
@@ -125,7 +148,10 @@ impl Codec {
                 encoder.write_all(plain).expect(in_memory);
                 encoder.finish().expect(in_memory)
             }
-            Self::Zstd => zstd::stream::encode_all(plain, ZSTD_LEVEL).expect(in_memory),
+            Codec::Zstd => {
+                let level = self.level.unwrap_or(ZSTD_LEVEL).min(ZSTD_LEVEL_MAX);
+                zstd::stream::encode_all(plain, level).expect(in_memory)
+            }
         }
     }
 }
@@ -197,6 +223,19 @@ mod tests {
             for plain in [&b""[..], b"x", &long] {
                 let packed = codec.pack(plain);
                 assert_eq!(codec.unpack(&packed, plain.len()).as_deref(), Ok(plain), "{codec:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_higher_level_packs_smaller_and_is_unpacked_the_same() {
+        let plain: Vec<u8> = (0..200_000_u32).flat_map(|n| (n.wrapping_mul(n) / 977).to_le_bytes()).collect();
+        for (codec, levels) in [(Codec::Gzip, [1, 9, 12]), (Codec::Zstd, [-5, 19, 22])] {
+            let packed = levels.map(|level| Packing { codec, level: Some(level) }.pack(&plain));
+            assert!(packed[1].len() < packed[0].len(), "{codec:?}");
+            assert_eq!(packed[1].len(), packed[2].len(), "{codec:?}: there is a highest level");
+            for packed in packed {
+                assert_eq!(codec.unpack(&packed, plain.len()).as_deref(), Ok(&plain[..]), "{codec:?}");
             }
         }
     }

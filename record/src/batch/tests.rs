@@ -1,6 +1,7 @@
 //! Batches, held against the encoder and decoder of crate `kafka-protocol`, and against damage.
 
 use super::builder::{Builder, recode};
+use super::compression::Packing;
 use super::*;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
@@ -106,7 +107,7 @@ fn another_codec_holds_the_same_records() {
     let original = built(Codec::Zstd);
     let (batch, _) = Batch::first(&original).unwrap();
     for codec in CODECS {
-        let again = recode(&batch, codec, BYTES_MAX).unwrap();
+        let again = recode(&batch, Packing { codec, level: None }, BYTES_MAX).unwrap();
         let (again, _) = Batch::first(&again).unwrap();
         again.verify().unwrap();
         assert_eq!(again.head().attributes.codec(), Ok(codec));

@@ -70,8 +70,7 @@ pub(super) fn check(records: &Bytes, rules: &Rules, version: i16, now: Now) -> R
     let keys = if rules.compact { keys(&batch)? } else { Vec::new() };
     let producer = producer(head)?;
     let mut bytes = records.slice_ref(batch.bytes());
-    if rules.codec.is_some_and(|wanted| wanted != codec) {
-        let wanted = rules.codec.unwrap_or(codec);
+    if let Some(wanted) = rules.codec.filter(|wanted| wanted.codec != codec) {
         bytes = recode(&batch, wanted, profile::UNPACKED_BYTES_MAX).map_err(corrupt)?;
     }
     let time_max_ms = if rules.log_append_time {
