@@ -15,6 +15,32 @@ pub const SYSTEM: &str = "\0system";
 /// Most bytes that a compiled expression may take: bounds what one grant or policy can cost.
 const EXPRESSION_BYTES_MAX: usize = 1 << 20;
 
+/// The names that an expression matches.
+#[derive(Clone, Debug)]
+enum Names {
+    /// Each one: nearly every grant is so, and is asked for each request.
+    All,
+    Like(Regex),
+}
+
+impl Names {
+    /// An empty permission matches the empty name only, hence nothing.
+    fn of(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            ".*" => Self::All,
+            "" => Self::Like(pattern("^$")?),
+            text => Self::Like(pattern(text)?),
+        })
+    }
+
+    fn contain(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Like(expression) => expression.is_match(name),
+        }
+    }
+}
+
 /// A grant, compiled, and rights.
 #[derive(Clone, Debug)]
 pub struct Permits {
@@ -24,17 +50,17 @@ pub struct Permits {
     pub rights: BTreeSet<Right>,
     /// By exchange.
     keys: BTreeMap<Box<str>, KeyPermits>,
-    configure: Regex,
-    write: Regex,
-    read: Regex,
+    configure: Names,
+    write: Names,
+    read: Names,
 }
 
 /// A bound on keys, compiled.
 #[derive(Clone, Debug)]
 struct KeyPermits {
     grant: KeyGrant,
-    write: Regex,
-    read: Regex,
+    write: Names,
+    read: Names,
 }
 
 impl KeyPermits {
@@ -43,7 +69,7 @@ impl KeyPermits {
             // What a name has of an expression's signs stands for itself.
             let named = text.replace("{username}", &regex::escape(&grant.user));
             let named = named.replace("{namespace}", &regex::escape(&grant.namespace));
-            permission(&named).map_err(|why| (access, why))
+            Names::of(&named).map_err(|why| (access, why))
         };
         let (write, read) =
             (expression(Access::Write, &grant.write)?, expression(Access::Read, &grant.read)?);
@@ -57,7 +83,7 @@ impl Permits {
     /// # Errors
     /// Which of the expressions cannot be read, and why.
     pub fn of(grant: Grant, rights: BTreeSet<Right>) -> Result<Self, (Access, String)> {
-        let expression = |access, text: &str| permission(text).map_err(|why| (access, why));
+        let expression = |access, text: &str| Names::of(text).map_err(|why| (access, why));
         Ok(Self {
             configure: expression(Access::Configure, &grant.configure)?,
             write: expression(Access::Write, &grant.write)?,
@@ -112,8 +138,8 @@ impl Permits {
         let Some(keys) = self.keys.get(exchange) else { return true };
         let key = String::from_utf8_lossy(key);
         match access {
-            Access::Write => keys.write.is_match(&key),
-            Access::Read => keys.read.is_match(&key),
+            Access::Write => keys.write.contain(&key),
+            Access::Read => keys.read.contain(&key),
             Access::Configure => true,
         }
     }
@@ -141,9 +167,9 @@ impl Permits {
     pub fn allows(&self, access: Access, object: Object, name: &str) -> bool {
         let name = if name.is_empty() { "amq.default" } else { name };
         let granted = match access {
-            Access::Configure => self.configure.is_match(name),
-            Access::Write => self.write.is_match(name),
-            Access::Read => self.read.is_match(name),
+            Access::Configure => self.configure.contain(name),
+            Access::Write => self.write.contain(name),
+            Access::Read => self.read.contain(name),
         };
         granted || self.rights.iter().any(|right| right.verb.allows(access) && right.covers(object, name))
     }
@@ -155,11 +181,6 @@ impl Permits {
         any.iter().any(|access| self.allows(*access, object, name))
             || self.rights.iter().any(|right| right.covers(object, name))
     }
-}
-
-/// An empty permission matches the empty name only, hence nothing.
-fn permission(text: &str) -> Result<Regex, String> {
-    pattern(if text.is_empty() { "^$" } else { text })
 }
 
 /// Compiles an expression of an operator.
