@@ -39,7 +39,7 @@ def info(rig):
     wire = rig.wire(connect=None)
     said = wire.info
     version = [int(part) for part in said["version"].split("-")[0].split(".")]
-    fixed = {name: said.get(name) for name in ("proto", "headers", "max_payload", "jetstream", "auth_required", "tls_required", "nonce")}
+    fixed = {name: said.get(name) for name in ("proto", "headers", "max_payload", "jetstream", "auth_required", "tls_required", "nonce", "api_lvl")}
     return {**fixed, "server_id": [said["server_id"][0], len(said["server_id"])], "named": bool(said["server_name"]), "new_enough": version >= [2, 12, 0], "client_ip": said["client_ip"], "numbered": said["client_id"] > 0, "port": said["port"] == int(rig.arguments.url.rsplit(":", 1)[1])}
 
 
@@ -477,5 +477,6 @@ def info_after_connect(rig):
 @case
 def user_info(rig):
     answer = rig.request("$SYS.REQ.USER.INFO")
-    data = json.loads(answer.body)["data"]
-    return {name: data.get(name) for name in ("account", "permissions")} if data else None
+    said = json.loads(answer.body)
+    server, data = said["server"], said["data"]
+    return {"server": {name: bool(server.get(name)) for name in ("name", "host", "id", "ver", "jetstream", "flags", "time")}, **{name: data.get(name) for name in ("account", "account_name", "permissions")}}

@@ -55,6 +55,18 @@ def login_with_bcrypt(rig):
 
 
 @case
+def user_info_of_a_user(rig):
+    """What she may do is listed, in no order."""
+    rights = '{ publish: { allow: ["a.>", "$SYS.REQ.USER.INFO"], deny: "a.b" }, subscribe: { allow: ["_INBOX.>", "c", "d q"], deny: ["c.*"] }, allow_responses: { max: 3, expires: "2s" } }'
+    wire = as_alice(rig, rights)
+    wire.send("SUB _INBOX.1 1", "PUB $SYS.REQ.USER.INFO _INBOX.1 0", "")
+    data = json.loads(wire.message().body)["data"]
+    sorted_of = lambda grant: {name: sorted(filters) for name, filters in grant.items()}
+    permissions = {name: sorted_of(of) if name != "responses" else of for name, of in data["permissions"].items()}
+    return {**data, "permissions": permissions}
+
+
+@case
 def login_by_several_users(rig):
     server = rig.server('authorization { users = [ { user: a, password: "1" }, { user: b, password: "2" } ] }')
     return [comes_in(server, user=user, **{"pass": password}) for user, password in (("a", "1"), ("b", "2"), ("a", "2"))]

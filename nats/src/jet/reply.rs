@@ -139,7 +139,7 @@ pub struct Created {
 
 /// A stream, with a page of its subjects.
 #[derive(Debug, Serialize)]
-pub struct Described {
+pub struct Described<'a> {
     /// Subjects in all; 0 if none were asked for.
     pub total: usize,
     /// Subjects passed over.
@@ -149,6 +149,15 @@ pub struct Described {
     /// As it is.
     #[serde(flatten)]
     pub info: StreamInfo,
+    /// Who serves it.
+    pub cluster: Cluster<'a>,
+}
+
+/// Who serves a stream where there is no cluster.
+#[derive(Debug, Serialize)]
+pub struct Cluster<'a> {
+    /// The server's name.
+    pub leader: &'a str,
 }
 
 /// A page of a listing.

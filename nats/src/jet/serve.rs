@@ -60,6 +60,8 @@ pub struct Jet {
     settling: BTreeMap<u64, Bytes>,
     counts: Counts,
     limits: Limits,
+    /// The server's name.
+    server: String,
     /// Who the client is, once it has asked for something; `None`: nobody hears what is asked.
     client: Option<Box<Client>>,
     listening: Listening,
@@ -148,6 +150,7 @@ struct Call<'a> {
     stages: &'a [Vec<Outcome>],
     counts: Counts,
     limits: Limits,
+    server: &'a str,
 }
 
 type Stepped = Result<Step, ApiError>;
@@ -238,15 +241,17 @@ impl Jet {
             settling: BTreeMap::new(),
             counts: Counts::default(),
             limits: Limits::default(),
+            server: String::new(),
             client: None,
             listening: Listening::default(),
             desk: Desk::default(),
         }
     }
 
-    /// What the client's account may have, once that is known. It may be another account than before.
-    pub fn admit(&mut self, limits: Limits) {
+    /// What the client's account may have, and what the server is called, once that is known. It may be another account than before.
+    pub fn admit(&mut self, limits: Limits, server: &str) {
         self.limits = limits;
+        server.clone_into(&mut self.server);
         self.client = None;
         self.listening.moves();
     }
@@ -320,6 +325,7 @@ impl Jet {
             stages: &stages,
             counts: self.counts,
             limits: self.limits,
+            server: &self.server,
         };
         let step = match api {
             Api::DirectGet { .. } if request.is_beyond => {

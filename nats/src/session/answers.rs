@@ -4,10 +4,12 @@
 //! listens to the reply subject. `$SYS.REQ.USER.INFO` is answered here.
 
 use super::Connection;
+use super::permissions::Listed;
+use crate::jet::time::Time;
 use bytes::BytesMut;
 use serde::Serialize;
 use std::sync::Arc;
-use stele_model::id::Ticket;
+use stele_model::id::{Now, Ticket};
 use stele_model::live::{LiveBatch, LiveItem};
 use stele_model::op::{Op, Submit};
 use stele_model::session::Outbox;
@@ -51,15 +53,22 @@ struct UserInfo<'a> {
 #[derive(Serialize)]
 struct ServerInfo<'a> {
     name: &'a str,
+    host: &'a str,
     id: &'a str,
     ver: &'a str,
     jetstream: bool,
+    /// What the server can: 1 is JetStream.
+    flags: u32,
+    time: Time,
 }
 
 #[derive(Serialize)]
 struct UserData<'a> {
     user: &'a str,
     account: &'a str,
+    account_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Listed>,
 }
 
 impl Connection {
@@ -69,7 +78,7 @@ impl Connection {
     }
 
     /// Answers a request, if the server serves its subject.
-    pub(super) fn serve(&mut self, subject: &[u8], reply: &[u8]) {
+    pub(super) fn serve(&mut self, now: Now, subject: &[u8], reply: &[u8]) {
         if subject != USER_INFO || reply.is_empty() {
             return;
         }
@@ -77,11 +86,19 @@ impl Connection {
         let info = UserInfo {
             server: ServerInfo {
                 name: &profile.server_name,
+                host: &profile.host,
                 id: &profile.server_id,
                 ver: crate::profile::VERSION,
                 jetstream: profile.jetstream,
+                flags: u32::from(profile.jetstream),
+                time: Time::from(now),
             },
-            data: UserData { user: &self.user, account: self.account() },
+            data: UserData {
+                user: &self.user,
+                account: self.account(),
+                account_name: self.account(),
+                permissions: self.permissions.listed(),
+            },
         };
         let json = serde_json::to_vec(&info).expect("texts become JSON");
         self.answers.publish(reply, b"", b"", &json);

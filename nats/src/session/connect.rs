@@ -6,6 +6,7 @@ use crate::codec::info::Info;
 use crate::codec::options::Options;
 use crate::jet::audit::Client;
 use crate::jet::time::Time;
+use crate::jet::versions::API_LEVEL;
 use crate::profile::VERSION;
 use stele_model::id::Now;
 use stele_model::outcome::Outcome;
@@ -38,6 +39,7 @@ impl Connection {
             client_id: self.arrival.client_id,
             client_ip: &self.arrival.ip,
             nonce: if profile.has_keys { &self.arrival.nonce } else { "" },
+            api_lvl: API_LEVEL,
             ..Info::default()
         }
     }
@@ -123,7 +125,7 @@ impl Connection {
         self.phase = Phase::Ready;
         self.login_due = None;
         let limits = self.profile.accounts.get(&self.namespace).copied().unwrap_or_default();
-        self.jet.admit(limits);
+        self.jet.admit(limits, &self.profile.server_name);
         let Options { protocol, headers, no_responders, .. } = self.options;
         if !(0..=PROTOCOL_MAX).contains(&protocol) {
             return self.close(Some("invalid client protocol"), "the client asks for another protocol", out);

@@ -4,6 +4,7 @@
 //! is remembered of requests has a bound.
 
 use crate::subject::is_subset;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stele_model::id::Now;
@@ -67,6 +68,19 @@ impl Permissions {
         !grants.listen.deny.iter().any(denies)
     }
 
+    /// As nats-server lists them; `None`: everything is allowed.
+    pub(super) fn listed(&self) -> Option<Listed> {
+        let SubjectGrants { publish, listen, answers } = self.grants.as_deref()?;
+        Some(Listed {
+            publish: ListedGrant::of(publish),
+            subscribe: ListedGrant::of(listen),
+            responses: answers.map(|Answers { count_max, ms_max }| ListedAnswers {
+                max: count_max.map_or(-1, i64::from),
+                ttl: ms_max.map_or(-1, |ms| i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000_000)),
+            }),
+        })
+    }
+
     /// The client was sent a message that wants an answer.
     pub(super) fn asked(&mut self, now: Now, reply: &[u8]) {
         let Some(Answers { count_max, ms_max }) = self.grants.as_ref().and_then(|grants| grants.answers)
@@ -81,6 +95,42 @@ impl Permissions {
             self.requests.insert(reply.to_vec(), (count_max.unwrap_or(u32::MAX), until));
         }
     }
+}
+
+/// Permissions as clients read them.
+#[derive(Serialize)]
+pub(super) struct Listed {
+    publish: ListedGrant,
+    subscribe: ListedGrant,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    responses: Option<ListedAnswers>,
+}
+
+#[derive(Serialize)]
+struct ListedGrant {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allow: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deny: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ListedAnswers {
+    /// To each request; −1: any number.
+    max: i64,
+    /// How long after it, nanoseconds; −1: at any time.
+    ttl: i64,
+}
+
+impl ListedGrant {
+    fn of(grant: &SubjectGrant) -> Self {
+        let listed = |filters: &[SubjectFilter]| filters.iter().map(shown).collect();
+        Self { allow: listed(grant.allow.as_deref().unwrap_or_default()), deny: listed(&grant.deny) }
+    }
+}
+
+fn shown(SubjectFilter { filter, group }: &SubjectFilter) -> String {
+    group.as_ref().map_or_else(|| filter.to_string(), |group| format!("{filter} {group}"))
 }
 
 /// Whether a grant lets a subject in, for a plain subscription or publish, or for a member of a queue group.

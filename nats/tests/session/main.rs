@@ -235,6 +235,6 @@ fn a_leaving_server_says_so() {
 fn the_server_tells_a_user_who_it_is() {
     check(
         r#"a> SUB inbox 1|PUB $SYS.REQ.USER.INFO inbox 0|
-         a< MSG inbox 1 159|{"server":{"name":"stele","id":"NAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","ver":"2.15.2","jetstream":false},"data":{"user":"u","account":"$G"}}"#,
+         a< MSG inbox 1 236|{"server":{"name":"stele","host":"0.0.0.0","id":"NAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","ver":"2.15.2","jetstream":false,"flags":0,"time":"1970-01-01T00:00:01Z"},"data":{"user":"u","account":"$G","account_name":"$G"}}"#,
     );
 }

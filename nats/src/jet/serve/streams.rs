@@ -4,7 +4,7 @@ use super::{Call, Step, Stepped, done, partition};
 use crate::jet::error::{ApiError, Code};
 use crate::jet::json;
 use crate::jet::reply::{
-    self, Created, Described, LIST_MAX, NAMES_MAX, Paged, Purged, SUBJECTS_MAX, Streams, shown,
+    self, Cluster, Created, Described, LIST_MAX, NAMES_MAX, Paged, Purged, SUBJECTS_MAX, Streams, shown,
 };
 use crate::jet::request::{Page, PurgeRequest, StreamInfoRequest};
 use crate::jet::settings;
@@ -226,7 +226,8 @@ pub(super) fn info(call: &Call<'_>, name: &str) -> Stepped {
     let total = usize::try_from(state.counted_all).unwrap_or(usize::MAX);
     let (offset, limit) =
         if total > 0 { (usize::try_from(offset).unwrap_or(usize::MAX), SUBJECTS_MAX) } else { (0, 0) };
-    call.done(Described { total, offset, limit, info: described(call, there, state) })
+    let cluster = Cluster { leader: call.server };
+    call.done(Described { total, offset, limit, info: described(call, there, state), cluster })
 }
 
 /// What a request that carries nothing says if it does.
