@@ -22,7 +22,9 @@ use stele_model::machine::{Journal, Machine};
 use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::shard::{Answer, ShardEffect, ShardOp};
 use stele_model::share::{Expect, ShardShare, ShareAnswer, ShareSettings, ShareStart, ShareVerb};
-use stele_model::stream::records::{PurgeOf, RecordsAsk, ShardRecords};
+use stele_model::stream::records::{
+    From as ScanFrom, LastsOf, PurgeOf, RecordsAsk, ScanOf, ShardRecords, StateOf, SubjectsOf, Wanted,
+};
 use stele_model::stream::{
     Batch, Format, KeyMark, PartitionSpec, SeekBy, ShardAppend, ShardRead, ShardReadPart, StreamSettings,
 };
@@ -305,6 +307,7 @@ fn many_subjects() {
     }
     bench.tick_until_done();
     println!("two million records of a million subjects, a thousand at a time: {}", bench.worst());
+    reads(&mut bench);
     let half = [Pattern::new("k.*.1").expect("a pattern")];
     let (last, all) = (ShareStart::LastPerSubject, ShareStart::All);
     let none = [Pattern::new("k.*.2").expect("a pattern")];
@@ -338,6 +341,42 @@ fn many_subjects() {
         bench.ask_share(name, ShareVerb::Delete);
         bench.tick_until_done();
         println!("group '{name}' goes: {}", bench.worst());
+    }
+}
+
+/// Reads of a million subjects that match few or none of them, or list many.
+fn reads(bench: &mut Bench) {
+    let none = || Pattern::new("k.*.2").expect("a pattern");
+    let half = || Pattern::new("k.*.1").expect("a pattern");
+    let (from, bytes_max) = (ScanFrom::Position(Position(0)), u64::MAX);
+    let lasts = |subjects| LastsOf {
+        subjects: vec![subjects],
+        as_of: None,
+        subjects_max: 16_384,
+        from: Position(0),
+        count_max: 4096,
+        bytes_max,
+    };
+    let page = |pattern| SubjectsOf { pattern, offset: 400_000, count_max: 100_000 };
+    let of = |subjects| StateOf { subjects: Some(page(subjects)), holes_max: Some(100_000) };
+    let asks = [
+        ("the last one of none", RecordsAsk::Get(vec![Wanted::Last(none())])),
+        (
+            "the first one of none",
+            RecordsAsk::Get(vec![Wanted::Next { subjects: none(), from: Position(0) }]),
+        ),
+        ("all of none", RecordsAsk::Scan(ScanOf { subjects: none(), from, count_max: 4096, bytes_max })),
+        ("4096 of half", RecordsAsk::Scan(ScanOf { subjects: half(), from, count_max: 4096, bytes_max })),
+        ("the last of each of none", RecordsAsk::Lasts(lasts(none()))),
+        ("the last of each of half, which are too many", RecordsAsk::Lasts(lasts(half()))),
+        ("a page of half of the subjects, and the holes", RecordsAsk::State(of(half()))),
+        ("a page of all subjects, and the holes", RecordsAsk::State(of(Pattern::everything()))),
+    ];
+    for (what, ask) in asks {
+        let (hub, call, partition) = (HubId(0), Call(8), QueueId(1));
+        bench.take(ShardOp::Records(ShardRecords { hub, call, partition, ask }));
+        bench.tick_until_done();
+        println!("read {what}: {}", bench.worst());
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) mod due;
 mod due_tests;
 mod echo;
 mod entry;
+mod look;
 pub(super) mod marks;
 mod purge;
 mod push;
@@ -38,6 +39,7 @@ use super::entry as entries;
 use crate::shelf::Shelf;
 use crate::stream::Partition;
 use chores::Chores;
+use look::Looking;
 use purge::Purging;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -61,8 +63,10 @@ pub(super) struct Streams {
     chores: Chores,
     /// Purges under way.
     purges: VecDeque<Purging>,
-    /// How many purges there were. Attached state.
-    purged: u64,
+    /// Reads under way.
+    looks: VecDeque<Looking>,
+    /// How many purges and reads there were. Attached state.
+    walkers: u64,
     /// Who is told of what is stored.
     listeners: echo::Listeners,
     /// Bundles that are not whole yet.
@@ -78,6 +82,12 @@ impl Streams {
             records.stalled = true;
             self.stalled.insert(id);
         }
+    }
+
+    /// As whose a partition counts for a purge or a read: a number that no group has.
+    fn walker(&mut self) -> u64 {
+        self.walkers += 1;
+        u64::MAX - self.walkers
     }
 
     /// A move has ended: there is room for others.

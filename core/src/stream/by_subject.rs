@@ -81,27 +81,7 @@ impl Partition {
         Next::Nowhere
     }
 
-    /// How many records from `from` on match. Looks at each subject that begins as a filter does, or at each record behind `from`,
-    /// whichever is less, unless whole pages of subjects can be counted.
-    pub(crate) fn pending(&self, filters: &[Pattern], from: Position) -> u64 {
-        if let Some(count) = self.pending_at_once(filters, from) {
-            return count;
-        }
-        let Some(records) = &self.records else { return 0 };
-        let from = from.max(self.start);
-        let mut counted = 0;
-        for (n, filter) in filters.iter().enumerate() {
-            records.subjects.matching(filter, |id| {
-                // A subject that matches several filters counts once.
-                if !filters[..n].iter().any(|other| other.matches(records.subjects.name(id))) {
-                    counted += records.subjects.positions(id).count_from(from);
-                }
-            });
-        }
-        counted
-    }
-
-    /// As [`Self::pending`]; `None`: it would have to look at more than fits a turn.
+    /// How many records from `from` on match; `None`: it would have to look at more than fits a turn.
     pub(super) fn pending_at_once(&self, filters: &[Pattern], from: Position) -> Option<u64> {
         let from = from.max(self.start);
         if from >= self.end {

@@ -296,7 +296,7 @@ impl Index {
                 continue;
             }
             for batch in held.chunk.batches_from(from) {
-                if gap(next, batch.first.0) {
+                if gap(next, batch.first.0.min(end.0)) || batch.first >= end {
                     return holes;
                 }
                 next = batch.end().0;

@@ -173,25 +173,6 @@ impl Subjects {
         sum
     }
 
-    /// A page of the subjects that match, by name: `offset` are left out. Also how many there are in all.
-    pub(crate) fn page(&self, pattern: &Pattern, offset: u64, count_max: u32) -> (Vec<u32>, u64) {
-        let count_max = count_max as usize;
-        if pattern.is_prefix() {
-            let (from, to) = self.range(pattern.prefix());
-            let begin = self.order.skip(from, offset).min(to);
-            let ids = self.order.iter(begin).take(self.distance(begin, to).min(count_max));
-            return (ids.collect(), self.distance(from, to) as u64);
-        }
-        let (mut ids, mut all) = (Vec::new(), 0);
-        self.matching(pattern, |id| {
-            if all >= offset && ids.len() < count_max {
-                ids.push(id);
-            }
-            all += 1;
-        });
-        (ids, all)
-    }
-
     /// Every subject matches.
     pub(crate) fn all_match(&self, pattern: &Pattern) -> bool {
         pattern.is_prefix() && {

@@ -29,6 +29,16 @@ pub(crate) struct Walk {
     seen: Option<Bytes>,
 }
 
+/// How far the search for the last record that matches has come.
+#[derive(Debug, Default)]
+pub(crate) struct LastSearch {
+    walk: Walk,
+    /// The last one below this is known, once the walk has seen all. `None`: nothing was looked at yet.
+    until: Option<Position>,
+    has_walked: bool,
+    last: Option<Position>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -54,7 +64,7 @@ fn first_match(filters: &[Pattern], name: &[u8]) -> Option<usize> {
 
 impl Walk {
     /// Hands subjects that match to `each`, once each, as far as the looks go. `true`: it has seen all.
-    fn go_on(
+    pub(crate) fn go_on(
         &mut self,
         subjects: &Subjects,
         filters: &[Pattern],
@@ -211,6 +221,47 @@ impl Partition {
         walk.go_on(&records.subjects, filters, looks, |id| {
             *last = (*last).max(records.subjects.positions(id).before(end));
         })
+    }
+
+    /// Goes on to look for the last record that matches. `Some`: it is this one, if there is one; what has come since it began counts.
+    pub(crate) fn search_last(
+        &self,
+        filters: &[Pattern],
+        of: &mut LastSearch,
+        looks: &mut usize,
+    ) -> Option<Option<Position>> {
+        let until = match of.until {
+            Some(until) => until,
+            None if *looks < AT_ONCE => return None,
+            None => {
+                *looks -= AT_ONCE;
+                if let Some(last) = self.last_at_once(filters) {
+                    return Some(last);
+                }
+                self.end
+            }
+        };
+        of.until = Some(until);
+        of.has_walked = of.has_walked || self.last_on(filters, until, &mut of.walk, looks, &mut of.last);
+        if !of.has_walked {
+            return None;
+        }
+        for record in self.index.from(until) {
+            if *looks == 0 {
+                of.until = Some(record.first);
+                return None;
+            }
+            *looks = looks.saturating_sub(price(filters));
+            of.last = if self.fits(filters, &record) { Some(record.first) } else { of.last };
+        }
+        of.until = Some(self.end);
+        let is_there = |last: Position| last >= self.start && self.index.get(last).is_some();
+        if of.last.is_some_and(|last| !is_there(last)) {
+            // It has gone meanwhile, and nothing that matches has come: the one before it is looked for from the beginning.
+            *of = LastSearch::default();
+            return None;
+        }
+        Some(of.last)
     }
 
     /// Goes on to collect the last record below the end of `range` of each subject that matches, if it is in there. `true`: these are all.

@@ -50,6 +50,12 @@ fn nth(partition: &Partition, n: u8) -> Option<Position> {
     (!all.is_empty()).then(|| all[usize::from(n) % all.len()])
 }
 
+/// How many records from `from` on match.
+fn pending(partition: &Partition, filters: &[Pattern], from: Position) -> u64 {
+    let behind = partition.index.from(from.max(partition.start));
+    behind.filter(|record| partition.fits(filters, record)).count() as u64
+}
+
 /// A tally that has not counted anything.
 fn begin(partition: &mut Partition, filters: &[Pattern], from: Position) {
     let (until, filters) = (partition.end, filters.to_vec());
@@ -82,7 +88,7 @@ proptest! {
                 Op::Give(n) => if partition.counted(GROUP, &filters, from).is_some() {
                     from = from.max(partition.start);
                     from = partition.index.from(from).nth(n.into()).map_or(partition.end, |record| record.first);
-                    let left = partition.pending(&filters, from);
+                    let left = pending(&partition, &filters, from);
                     partition.left_over(GROUP, from, left);
                 },
                 Op::Step(n) => {
@@ -94,7 +100,7 @@ proptest! {
                 }
             }
             if let Some(counted) = partition.counted(GROUP, &filters, from) {
-                prop_assert_eq!(counted, partition.pending(&filters, from));
+                prop_assert_eq!(counted, pending(&partition, &filters, from));
             }
         }
         let mut steps = 0;
@@ -102,7 +108,7 @@ proptest! {
             steps += 1;
             prop_assert!(steps < 1000, "it ends");
         }
-        prop_assert_eq!(partition.counted(GROUP, &filters, from), Some(partition.pending(&filters, from)));
+        prop_assert_eq!(partition.counted(GROUP, &filters, from), Some(pending(&partition, &filters, from)));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Chores {
 
 impl Shard {
     pub(in crate::shard) fn streams_deadline(&self) -> Option<Now> {
-        if !self.streams.purges.is_empty() {
+        if !self.streams.purges.is_empty() || !self.streams.looks.is_empty() {
             return Some(Now(0));
         }
         let due = [self.streams.chores.deadline(), self.streams.bundles.deadline()];
@@ -123,6 +123,7 @@ impl Shard {
             self.look_after(id, &mut left, turn);
         }
         self.step_purges(turn);
+        self.step_looks(turn);
         self.reclaim_dead(left);
     }
 

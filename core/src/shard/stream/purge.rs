@@ -31,6 +31,7 @@ const ROLLED_MAX: usize = 1024;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Purging {
+    /// As whose the partition counts, as if for a group.
     number: u64,
     /// Who waits for it.
     to: Option<(HubId, Call)>,
@@ -66,14 +67,14 @@ enum Stage {
 impl Shard {
     /// Begins a purge.
     pub(super) fn purge_records(&mut self, to: (HubId, Call), id: QueueId, of: PurgeOf, turn: &mut Turn<'_>) {
+        let number = self.streams.walker();
         let Some(partition) = self.streams.partitions.get(&id) else { return };
         let PurgeOf { subjects, below, keep } = of;
         let filters: Vec<Pattern> = subjects.into_iter().collect();
         let below = below.unwrap_or(partition.end).min(partition.end);
         let is_whole = filters.is_empty() && keep.is_none();
-        self.streams.purged += 1;
         let mut purging = Purging {
-            number: self.streams.purged,
+            number,
             to: Some(to),
             partition: id,
             filters,
@@ -176,13 +177,11 @@ impl Shard {
     /// `true`: it is known how many may go.
     fn count_purged(&mut self, of: &mut Purging, turn: &mut Turn<'_>) -> bool {
         let Some(partition) = self.streams.partitions.get_mut(&of.partition) else { return true };
-        // As if for a group, of a number that none has.
-        let number = u64::MAX - of.number;
-        if !partition.count_on(number, &of.filters, of.from, &mut turn.looks) {
+        if !partition.count_on(of.number, &of.filters, of.from, &mut turn.looks) {
             return false;
         }
-        let count = partition.counted(number, &of.filters, of.from).unwrap_or(0);
-        partition.forget_count(number);
+        let count = partition.counted(of.number, &of.filters, of.from).unwrap_or(0);
+        partition.forget_count(of.number);
         of.left = count.saturating_sub(of.keep);
         true
     }

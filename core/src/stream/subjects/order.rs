@@ -86,20 +86,6 @@ impl Order {
         first.unwrap_or_default().iter().chain(others).copied()
     }
 
-    /// `count` places further, or the end.
-    pub(super) fn skip(&self, from: At, count: u64) -> At {
-        let (mut at, mut left) = (from, usize::try_from(count).unwrap_or(usize::MAX));
-        while let Some(page) = self.order.get(at.page) {
-            let here = self.pages[*page as usize].ids.len() - at.n;
-            if left < here {
-                return At { n: at.n + left, ..at };
-            }
-            left -= here;
-            at = At { page: at.page + 1, n: 0 };
-        }
-        self.end()
-    }
-
     /// Puts a subject without records in at a place that [`Self::seek`] found. Every subject that is now in another page, itself included,
     /// is told to `moved` with that page, which answers how many records it has.
     pub(super) fn insert(&mut self, at: At, id: u32, mut moved: impl FnMut(u32, u32) -> u64) {
