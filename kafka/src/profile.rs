@@ -18,8 +18,12 @@ pub const IN_FLIGHT_BYTES_RESUME: usize = IN_FLIGHT_BYTES_MAX / 2;
 pub const ANSWERED_BYTES_MAX: usize = 128 << 20;
 /// Most octets of records in one answer, whatever the client allows (Kafka: `fetch.max.bytes`).
 pub const FETCH_BYTES_MAX: u64 = 55 << 20;
+/// Most octets that the fetches of a connection that are under way may bring together; beyond, no further request is looked at.
+pub const FETCHES_BYTES_MAX: u64 = 2 * FETCH_BYTES_MAX;
 /// Most octets that the records of one batch may unpack to.
 pub const UNPACKED_BYTES_MAX: usize = 64 << 20;
+/// Most octets that the records of one request take while they are handed to readers of other dialects.
+pub const LISTENED_BYTES_MAX: usize = 64 << 20;
 /// How long what is known of a topic's settings is believed by a producer's connection, ms.
 pub const TOPIC_FRESH_MS: u64 = 1_000;
 /// Topics whose settings a connection remembers.

@@ -56,6 +56,8 @@ pub struct Connection {
     tickets: Tickets,
     /// Fetches that wait, by the number of their watch, which is that of their slot.
     fetching: BTreeMap<u64, Fetching>,
+    /// Octets that they may bring together.
+    fetching_bytes: u64,
     topics: KnownTopics,
     groups_id: GroupsId,
     /// A large request that has not come whole.
@@ -114,6 +116,7 @@ impl Connection {
             slots: Slots::default(),
             tickets: Tickets::default(),
             fetching: BTreeMap::new(),
+            fetching_bytes: 0,
             topics: KnownTopics::default(),
             groups_id: GroupsId::default(),
             assembly: Assembly::default(),
@@ -125,7 +128,11 @@ impl Connection {
 
     /// Whether the next request may be looked at now.
     fn may_parse(&self) -> bool {
-        !self.closed && !self.login.is_checking() && !self.topics.is_asking() && !self.slots.is_full()
+        !self.closed
+            && !self.login.is_checking()
+            && !self.topics.is_asking()
+            && !self.slots.is_full()
+            && self.fetching_bytes < profile::FETCHES_BYTES_MAX
     }
 
     fn request_bytes_max(&self) -> u32 {

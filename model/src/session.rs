@@ -22,8 +22,9 @@ pub trait Session {
     fn certified(&mut self, _: Option<&str>) {}
 
     /// Takes input, as much of it as it can; returns how many bytes it is done with. The driver offers the rest again, with
-    /// more behind it when more has come, after each [`Self::complete`], [`Self::authenticated`] or [`Self::wake`], and at once if
-    /// the session says [`Outbox::again`]: a session that must wait for an answer before it may go on parsing simply returns.
+    /// more behind it when more has come, after each [`Self::complete`], [`Self::authenticated`] or [`Self::expire`] (once the client
+    /// has taken most of what was written), and at once if the session says [`Outbox::again`]: a session that must wait for an answer
+    /// before it may go on parsing simply returns.
     fn receive(&mut self, now: Now, input: &[u8], out: &mut Outbox) -> usize;
 
     /// The answer to a submit.

@@ -99,6 +99,13 @@ impl Fetching {
         (0..self.partitions.len()).partition(|at| !self.is_groups(*at))
     }
 
+    /// Octets that it may bring, not counting that the first batch is whole however large it is.
+    fn bytes_most(&self) -> u64 {
+        let parts = self.partitions.iter().map(|wanted| wanted.of.partition_max_bytes);
+        let parts: u64 = parts.map(|bytes| u64::try_from(bytes).unwrap_or_default()).sum();
+        parts.min(self.bytes_max)
+    }
+
     fn is_groups(&self, at: usize) -> bool {
         let topic = &self.topics[self.partitions[at].topic];
         match topic {
@@ -152,6 +159,7 @@ impl Connection {
             return Ok(());
         }
         let by_id = fetching.topics.iter().any(|topic| matches!(topic, TopicRef::Id(_)));
+        self.fetching_bytes += fetching.bytes_most();
         self.fetching.insert(number, fetching);
         if by_id && !self.groups_id.is_fresh(now) {
             let wanted = StreamsWanted::These(vec![StreamRef::Name(GROUP_STREAM.to_owned())]);
@@ -258,6 +266,7 @@ impl Connection {
 
     fn answer_fetch(&mut self, number: u64, out: &mut Outbox) {
         let Some(fetching) = self.fetching.remove(&number) else { return };
+        self.fetching_bytes -= fetching.bytes_most();
         if fetching.watching {
             self.unwatch(number, out);
         }

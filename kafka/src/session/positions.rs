@@ -11,13 +11,14 @@ use crate::codec::generated::delete_records::{
 };
 use crate::codec::generated::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
-    ListOffsetsTopicResponse,
+    ListOffsetsTopic, ListOffsetsTopicResponse,
 };
 use crate::codec::generated::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
 use crate::profile;
 use crate::refuse::{Code, refused};
+use std::collections::BTreeSet;
 use stele_model::group::GROUP_STREAM;
 use stele_model::id::Position;
 use stele_model::op::Op;
@@ -110,6 +111,20 @@ fn is_known(timestamp: i64, version: i16) -> bool {
     }
 }
 
+fn all<'r, 'a>(
+    request: &'r ListOffsetsRequest<'a>,
+) -> impl Iterator<Item = (&'r ListOffsetsTopic<'a>, &'r ListOffsetsPartition)> {
+    request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |part| (topic, part)))
+}
+
+fn unlisted(part: &ListOffsetsPartition, code: Code) -> ListOffsetsPartitionResponse {
+    ListOffsetsPartitionResponse {
+        partition_index: part.partition_index,
+        error_code: code.number(),
+        ..ListOffsetsPartitionResponse::default()
+    }
+}
+
 /// ListOffsets.
 pub(super) fn list<'a>(
     context: &mut Context<'_>,
@@ -117,19 +132,26 @@ pub(super) fn list<'a>(
     stages: &'a Stages,
 ) -> Step<ListOffsetsResponse<'a>> {
     let stable = request.isolation_level == 1;
-    let all =
-        || request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |part| (topic, part)));
-    let asked = all().filter_map(|(topic, part)| {
-        Some((&*topic.name, part.partition_index, seek(part.timestamp, stable)?))
-    });
-    let asked: Vec<_> = asked.collect();
+    let mut seen = BTreeSet::new();
+    let mut asked = Vec::new();
+    let mut twice = Vec::new();
+    // A time may cost the opening of a batch: nobody gets many of them out of one.
+    for (topic, part) in all(&request) {
+        let first = seen.insert((&*topic.name, part.partition_index));
+        twice.push(!first);
+        let by = seek(part.timestamp, stable).filter(|_| first);
+        asked.extend(by.map(|by| (&*topic.name, part.partition_index, by)));
+    }
     let found = match look(&asked, stages) {
         Ok(found) => found,
         Err(ops) => return Step::Ask(ops),
     };
-    let mut found = found.into_iter();
+    let (mut found, mut twice) = (found.into_iter(), twice.into_iter());
     let version = context.version;
     let mut answer = |part: &ListOffsetsPartition| {
+        if twice.next() == Some(true) {
+            return unlisted(part, Code::InvalidRequest);
+        }
         let found = seek(part.timestamp, stable).map(|_| found.next().expect("each part is answered"));
         listed(part, found, version)
     };
@@ -145,11 +167,8 @@ fn listed(
     found: Option<PartResult<Sought>>,
     version: i16,
 ) -> ListOffsetsPartitionResponse {
-    let none = ListOffsetsPartitionResponse {
-        partition_index: part.partition_index,
-        ..ListOffsetsPartitionResponse::default()
-    };
-    let failed = |code: Code| ListOffsetsPartitionResponse { error_code: code.number(), ..none.clone() };
+    let none = unlisted(part, Code::None);
+    let failed = |code: Code| unlisted(part, code);
     if !is_known(part.timestamp, version) {
         return failed(Code::UnsupportedVersion);
     }

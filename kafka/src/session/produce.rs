@@ -223,9 +223,9 @@ impl Connection {
             other => unreachable!("the hub answers append with {other:?}"),
         };
         if parts.iter().any(|part| matches!(part, Ok(Appended::Listeners))) {
-            let parts = producing.parts.iter().zip(&producing.into);
-            let records = parts.map(|(part, info)| listened(part, info, now)).collect();
-            self.submit_produce(number, *producing, Some(records), out);
+            let mut producing = *producing;
+            let records = producing.opened(now);
+            self.submit_produce(number, producing, Some(records), out);
             return Ok(());
         }
         if parts.iter().any(Result::is_err) {
@@ -332,8 +332,26 @@ pub(super) fn stream_ref(topic: &TopicRef<'_>) -> StreamRef {
     }
 }
 
-/// The records of a part for readers of other dialects. Damage inside a batch ends them early: its own consumers see it too.
-fn listened(part: &Append, into: &StreamInfo, now: Now) -> Arc<Publishes> {
-    let publishes = crossing::publishes(&part.batch.bytes, &into.name, now, profile::UNPACKED_BYTES_MAX);
-    Arc::new(publishes)
+impl Producing {
+    /// The records of all parts for readers of other dialects. Damage inside a batch ends them early: its own consumers see it too. Parts
+    /// that would take too much memory together with those before them are refused, so that nobody misses what others get.
+    fn opened(&mut self, now: Now) -> Vec<Arc<Publishes>> {
+        let mut left = profile::LISTENED_BYTES_MAX;
+        let mut submitted = std::mem::take(&mut self.parts).into_iter().zip(std::mem::take(&mut self.into));
+        let mut records = Vec::new();
+        for partition in self.partitions.iter_mut().filter(|partition| partition.part.is_ok()) {
+            let (part, info) = submitted.next().expect("each good partition was submitted");
+            let Some(publishes) = crossing::publishes(&part.batch.bytes, &info.name, now, left) else {
+                let text = "readers of other protocols listen, for whom this is too much in one request";
+                partition.part = Err(Fault::new(Code::MessageTooLarge, text).into());
+                continue;
+            };
+            left = left.saturating_sub(publishes.bytes.len() + size_of_val(&publishes.items[..]));
+            partition.part = Ok(records.len());
+            records.push(Arc::new(publishes));
+            self.parts.push(part);
+            self.into.push(info);
+        }
+        records
+    }
 }

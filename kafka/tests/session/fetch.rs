@@ -63,6 +63,24 @@ fn produce(run: &mut Run, values: &[&str]) {
 }
 
 #[test]
+fn no_more_fetches_are_read_at_once_than_memory_is_meant_for() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    let mut request = fetch_request(&run, 12, 0, (1, 1000));
+    request.max_bytes = i32::MAX;
+    request.topics[0].partitions[0].partition_max_bytes = i32::MAX;
+    let sent: Vec<i32> = (0..5).map(|_| run.send(ApiKey::Fetch, 12, &request)).collect();
+    let reads = |run: &Run| run.ops.iter().filter(|op| matches!(op, Op::Read(_))).count();
+    assert_eq!(reads(&run), 2);
+    run.pass_ms(1000);
+    assert_eq!(reads(&run), 4, "when those are answered the next are looked at");
+    run.pass_ms(2000);
+    let answered: Vec<i32> =
+        std::iter::from_fn(|| run.answer(ApiKey::Fetch, 12)).map(|(number, _)| number).collect();
+    assert_eq!(answered, sent);
+}
+
+#[test]
 fn batches_come_back_with_their_offsets_at_every_version() {
     for version in 4..=18 {
         let mut run = Run::new();

@@ -240,3 +240,26 @@ fn listeners_of_other_dialects_get_the_records() {
     assert_eq!((records.len(), records[0].items.len()), (1, 2));
     assert_eq!(records[0].slice(&records[0].items[1].key), b"t");
 }
+
+#[test]
+fn what_listeners_would_need_too_much_memory_for_is_refused_beside_what_is_stored() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    run.hub.listens = true;
+    let large = "x".repeat(24 << 20);
+    let (large, small) = (batch(Codec::Zstd, NOW, &[&large]), batch(Codec::None, NOW, &["a"]));
+    let parts = [(0, &large), (1, &large), (1, &small)];
+    let partition_data = parts.map(|(index, records)| PartitionProduceData { index, records: Some(records) });
+    let topic = TopicProduceData {
+        name: "t".into(),
+        partition_data: partition_data.to_vec(),
+        ..TopicProduceData::default()
+    };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..ProduceRequest::default() };
+    let body = run.call(ApiKey::Produce, 9, &request);
+    let answer: ProduceResponse<'_> = ApiKey::Produce.read(9, &body).unwrap();
+    let codes = answer.responses[0].partition_responses.iter().map(|part| (part.index, part.error_code));
+    assert_eq!(codes.collect::<Vec<_>>(), [(0, 0), (1, 10), (1, 0)]);
+    assert_eq!((run.hub.stored("t", 0).len(), run.hub.stored("t", 1).len()), (1, 1));
+}

@@ -19,6 +19,7 @@ use crate::properties::{Properties, Property};
 use crate::table::{Value, put_table};
 use crate::{Damage, Draft, Origin, View};
 use bytes::{Bytes, BytesMut};
+use std::ops::ControlFlow;
 use stele_model::id::Now;
 use stele_model::publish::{Publish, Publishes};
 
@@ -42,13 +43,16 @@ const NAMED: [(&str, Property); 7] = [
 /// Longest value of a property, and longest name of a header.
 const SHORT_BYTES_MAX: usize = 255;
 
-/// The records of a batch for readers of other dialects, published to `subject`. Ends at damage, or before more than `bytes_max` octets
-/// would be unpacked.
+/// The records of a batch for readers of other dialects, published to `subject`. Ends at damage. `None`: unpacked, or in this layout,
+/// they take more than `bytes_max` octets.
 #[must_use]
-pub fn publishes(batch: &[u8], subject: &str, now: Now, bytes_max: usize) -> Publishes {
+pub fn publishes(batch: &[u8], subject: &str, now: Now, bytes_max: usize) -> Option<Publishes> {
     let mut out = BytesMut::new();
     let mut items = Vec::new();
     each(batch, bytes_max, |head, record| {
+        if out.len() + std::mem::size_of_val(&items[..]) > bytes_max {
+            return ControlFlow::Break(());
+        }
         let start = len(out.len());
         append_record(head, &record, subject, now.0, &mut out);
         let exchange = start + len(crate::HEAD_BYTES)..start + len(crate::HEAD_BYTES + SUBJECTS.len());
@@ -63,12 +67,14 @@ pub fn publishes(batch: &[u8], subject: &str, now: Now, bytes_max: usize) -> Pub
             awaited: true,
             persistent: true,
         });
-    });
-    Publishes { bytes: out.freeze(), items, ..Publishes::default() }
+        ControlFlow::Continue(())
+    })
+    .is_continue()
+    .then(|| Publishes { bytes: out.freeze(), items, ..Publishes::default() })
 }
 
 /// The records of a batch in the layout of this crate, one by one: those from index `from` on, `count` of them, with their offsets
-/// relative to the batch's first. Ends as [`publishes`].
+/// relative to the batch's first. Ends at damage; there are none if they would unpack to more than `bytes_max` octets.
 pub fn records(
     batch: &[u8],
     (subject, appended_us): (&str, u64),
@@ -76,16 +82,27 @@ pub fn records(
     mut each_record: impl FnMut(i32, Bytes),
 ) {
     let mut out = BytesMut::new();
-    each(batch, bytes_max, |head, record| {
+    let _ = each(batch, bytes_max, |head, record| {
         append_record(head, &record, subject, appended_us, &mut out);
         each_record(record.offset_delta, out.split().freeze());
+        ControlFlow::Continue(())
     });
 }
 
-fn each(batch: &[u8], bytes_max: usize, mut each: impl FnMut(&Head, Record<'_>)) {
-    let Ok((batch, _)) = Batch::first(batch) else { return };
-    let Ok(contents) = batch.contents(bytes_max) else { return };
-    contents.records().map_while(Result::ok).for_each(|record| each(batch.head(), record));
+/// Shows the records up to damage; breaks if `each` does, and before the first if there are too many octets.
+fn each(
+    batch: &[u8],
+    bytes_max: usize,
+    mut each: impl FnMut(&Head, Record<'_>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let Ok((batch, _)) = Batch::first(batch) else { return ControlFlow::Continue(()) };
+    match batch.contents(bytes_max) {
+        Ok(contents) => {
+            contents.records().map_while(Result::ok).try_for_each(|record| each(batch.head(), record))
+        }
+        Err(super::Damage::TooLarge(_)) => ControlFlow::Break(()),
+        Err(_) => ControlFlow::Continue(()),
+    }
 }
 
 fn len(bytes: usize) -> u32 {

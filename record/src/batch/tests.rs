@@ -164,8 +164,14 @@ fn a_count_is_not_believed() {
 #[test]
 fn records_cross_to_other_dialects_and_back() {
     let octets = built(Codec::Zstd);
-    let publishes = crossing::publishes(&octets, "orders", stele_model::id::Now(5_000_000), BYTES_MAX);
+    let now = stele_model::id::Now(5_000_000);
+    let publishes = crossing::publishes(&octets, "orders", now, BYTES_MAX).unwrap();
     assert_eq!(publishes.items.len(), 3);
+    assert!(crossing::publishes(&octets, "orders", now, 300).is_none(), "they take more");
+    assert!(
+        crossing::publishes(&octets, "orders", now, 400).is_none(),
+        "unpacked they fit, with their heads they do not"
+    );
     for (item, n) in publishes.items.iter().zip(0..) {
         let view = crate::View::parse(publishes.record(n)).unwrap();
         assert_eq!((view.exchange(), view.key()), (&b"amq.topic"[..], &b"orders"[..]));

@@ -376,6 +376,8 @@ impl Io {
             if self.connections.get(slot).is_some_and(|connection| !connection.outbox.submits.is_empty()) {
                 self.touched.push(slot);
             }
+        } else if connection.resume && connection.unwritten() >= reading::WRITE_BYTES_MAX {
+            connection.undrained = true; // Who does not take answers gets no further ones; it goes on when they have left.
         } else if connection.resume {
             connection.resume = false;
             let mut tail = std::mem::take(&mut connection.tail);
@@ -556,6 +558,7 @@ impl Io {
             }
             if connection.session.deadline().is_some_and(|due| due <= now) {
                 connection.session.expire(now, &mut connection.outbox);
+                connection.resume = true;
             }
             self.touched.push(slot);
             self.cut_if_lagging(now, slot);

@@ -25,7 +25,7 @@ const TAIL_BYTES: usize = 128 << 10;
 const OPEN_SUBMITS_MAX: usize = 256;
 
 /// Bytes that wait to be written; above it the socket is not read.
-const WRITE_BYTES_MAX: usize = 4 << 20;
+pub(super) const WRITE_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of operations that may wait at a shard; above it no socket is read.
 const SHARD_INBOX_BYTES_MAX: usize = 32 << 20;
