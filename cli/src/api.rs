@@ -28,7 +28,12 @@ pub(crate) async fn ask(
 ) -> anyhow::Result<Value> {
     let asked = tokio::time::timeout(PATIENCE, send(method, address, path, user, password));
     let (status, body) = asked.await.context("no answer in time")??;
-    anyhow::ensure!(status == StatusCode::OK, "the answer was {status}");
+    match status {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED => anyhow::bail!("the login of user {user} is refused"),
+        StatusCode::FORBIDDEN => anyhow::bail!("user {user} may not ask for this"),
+        other => anyhow::bail!("the answer was {other}"),
+    }
     serde_json::from_slice(&body).context("the answer is not JSON")
 }
 

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// One durable log, many dialects: a message broker that RabbitMQ's clients talk to.
+/// One durable log, many dialects: a message broker for the clients of RabbitMQ, Kafka and NATS.
 #[derive(Debug, Parser)]
 #[command(name = "stele", version, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -109,7 +109,7 @@ pub(crate) struct Demo {
     /// Orders placed per second, 1 – 10000.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rate: u32,
-    /// Use this broker instead of starting one. Objects named stele-demo.* are made there and removed again.
+    /// Use this broker instead of starting one, by AMQP alone. Objects named stele-demo.* are made there and removed again.
     #[arg(long, value_name = "amqp://…")]
     pub(crate) url: Option<String>,
     /// Where the HTTP API of that broker is [default: its host, AMQP port + 10000].
@@ -130,14 +130,15 @@ pub(crate) struct Doctor {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Clock {
     /// Where the broker's HTTP API is.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:15672")]
+    #[arg(long, global = true, value_name = "HOST:PORT", default_value = "127.0.0.1:15672")]
     pub(crate) api: String,
     /// Who asks. To confirm takes an administrator.
-    #[arg(long, value_name = "NAME", default_value = "guest")]
+    #[arg(long, global = true, value_name = "NAME", default_value = "guest")]
     pub(crate) user: String,
     /// The user's password.
     #[arg(
         long,
+        global = true,
         env = "STELE_API_PASSWORD",
         hide_env_values = true,
         default_value = "guest",

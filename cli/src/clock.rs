@@ -14,7 +14,8 @@ pub(crate) fn run(args: &Clock) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked = api::ask(method, &args.api, path, (&args.user, &args.password));
-    let answer = runtime.block_on(asked).with_context(|| format!("could not ask {}", args.api))?;
+    let answer =
+        runtime.block_on(asked).with_context(|| format!("could not ask the HTTP API at {}", args.api))?;
     say(&text(&answer, args.verb.is_some()))?;
     Ok(ExitCode::SUCCESS)
 }

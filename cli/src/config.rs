@@ -12,8 +12,8 @@ pub(crate) fn run(verb: &ConfigVerb) -> anyhow::Result<ExitCode> {
         ConfigVerb::Check(serve) => {
             let loaded = load(&sources(serve))?;
             let said = serve.config.as_ref().map_or("defaults".into(), |path| path.display().to_string());
-            let warnings = warnings(&loaded.config);
-            say(&format!("{said}: in order\n{warnings}"))?;
+            let warning = warning(&loaded.config).map_or(String::new(), |text| format!("note: {text}\n"));
+            say(&format!("{said}: in order\n{warning}"))?;
         }
         ConfigVerb::Show { sources: serve, origin } => say(&load(&sources(serve))?.show(*origin))?,
     }
@@ -21,12 +21,8 @@ pub(crate) fn run(verb: &ConfigVerb) -> anyhow::Result<ExitCode> {
 }
 
 /// What is allowed and probably not meant.
-fn warnings(config: &Config) -> String {
-    if config.users.is_empty() {
-        "note: no users are configured; only those in the data directory can log in\n".into()
-    } else {
-        String::new()
-    }
+pub(crate) fn warning(config: &Config) -> Option<&'static str> {
+    config.users.is_empty().then_some("no users are configured; only those in the data directory can log in")
 }
 
 /// What `serve` and `config` lay over the defaults.
@@ -66,6 +62,13 @@ pub(crate) fn dev(dev: &Dev) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
+/// Another `--port-offset` to try where one of these ports is taken.
+pub(crate) fn other_offset(port_offset: u16) -> u16 {
+    const STEP: u16 = 1000;
+    let other = port_offset.saturating_add(STEP);
+    if Config::dev(other).is_some() { other } else { STEP }
+}
+
 fn env() -> Vec<(String, String)> {
     let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
@@ -79,4 +82,16 @@ fn flags(data_dir: Option<&Path>, set: &[(String, String)]) -> Vec<Flag> {
 
 fn flag(flag: &str, key: &str, value: &str) -> Flag {
     Flag { flag: flag.into(), key: key.into(), value: value.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_offset_is_another_and_leaves_every_port_below_65536() {
+        for (taken, other) in [(0, 1000), (1000, 2000), (49_000, 1000), (u16::MAX, 1000)] {
+            assert_eq!(other_offset(taken), other);
+        }
+    }
 }

@@ -101,8 +101,9 @@ struct Target {
 
 impl Target {
     fn of(url: &str, api: Option<&str>) -> anyhow::Result<Self> {
-        let uri: AMQPUri =
-            url.parse().map_err(|error| anyhow::anyhow!("--url is no AMQP address: {error}"))?;
+        let uri: AMQPUri = url
+            .parse()
+            .map_err(|error| anyhow::anyhow!("--url is amqp://USER:PASSWORD@HOST:PORT/VHOST: {error}"))?;
         let (host, port) = (&uri.authority.host, uri.authority.port);
         let api = match (api, port.checked_add(10_000)) {
             (Some(api), _) => api.to_owned(),
@@ -124,7 +125,7 @@ impl Target {
 async fn play(args: &Demo, target: &Target) -> anyhow::Result<Tally> {
     let readers = Readers { kafka: target.kafka.is_some(), nats: target.nats.is_some() };
     let shop = Shop::new(&target.url, readers);
-    shop.open().await?;
+    shop.open().await.with_context(|| format!("could not open a shop on {}", target.shown))?;
     say(&format!(
         "a shop on {}: {} orders a second for {:?}; some payments fail, a few always\n",
         target.shown, args.rate, args.time

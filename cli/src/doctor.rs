@@ -1,6 +1,7 @@
 //! `stele doctor`: what this machine offers a broker, one line each. Exit code 1 if something would keep it from running.
 
 use crate::args::Doctor;
+use crate::config::other_offset;
 use crate::say;
 use rustix::process::{Resource, getrlimit};
 use std::fmt;
@@ -87,7 +88,9 @@ fn ports_free(port_offset: u16) -> anyhow::Result<Vec<Finding>> {
             Ok(_) => Finding::new(Verdict::Good, "port", format!("{address} is free for {what}")),
             Err(error) => {
                 let why = match ports::holder(address) {
-                    Some(holder) => format!("{holder} listens there; try --port-offset 1000"),
+                    Some(holder) => {
+                        format!("{holder} listens there; try --port-offset {}", other_offset(port_offset))
+                    }
                     None => error.to_string(),
                 };
                 Finding::new(Verdict::Bad, "port", format!("{address} is not free for {what}: {why}"))

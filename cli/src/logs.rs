@@ -2,7 +2,8 @@
 //! `stele rebuild-manifest`: one log, mended as far as it can be. Exit code 1 if anything is damaged, and stays so.
 
 use crate::say;
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, ensure};
+use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 pub(crate) fn verify(dir: &Path) -> anyhow::Result<ExitCode> {
     let mut clean = true;
     for log in logs(dir)? {
-        let report = stele_log::verify(&log).with_context(|| format!("could not {}", log.display()))?;
+        let report = stele_log::verify(&log).map_err(|why| failed("verify", &log, &why))?;
         clean &= report.is_clean();
         say(&format!("{}: {report}\n", log.display()))?;
     }
@@ -25,8 +26,7 @@ pub(crate) fn dump(dir: &Path) -> anyhow::Result<ExitCode> {
     for log in logs(dir)? {
         let mut out = io::BufWriter::new(io::stdout().lock());
         writeln!(out, "{}:", log.display())?;
-        let report =
-            stele_log::dump(&log, &mut out).with_context(|| format!("could not {}", log.display()))?;
+        let report = stele_log::dump(&log, &mut out).map_err(|why| failed("print", &log, &why))?;
         out.flush()?;
         clean &= report.is_clean();
     }
@@ -35,13 +35,13 @@ pub(crate) fn dump(dir: &Path) -> anyhow::Result<ExitCode> {
 
 /// Says what a cut would take away, or cuts.
 pub(crate) fn truncate(dir: &Path, from: Option<u64>) -> anyhow::Result<ExitCode> {
-    let what = || format!("could not truncate {}", dir.display());
+    is_one_log(dir)?;
     if let Some(from) = from {
-        let cut = stele_log::cut(dir, from).with_context(what)?;
+        let cut = stele_log::cut(dir, from).map_err(|why| failed("truncate", dir, &why))?;
         say(&format!("{cut}\nthis was done\n"))?;
         return verify(dir);
     }
-    let Some(cut) = stele_log::plan_cut(dir).with_context(what)? else {
+    let Some(cut) = stele_log::plan_cut(dir).map_err(|why| failed("truncate", dir, &why))? else {
         say("replay reads the whole log: there is nothing to cut (`stele verify` looks at the rest)\n")?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -54,10 +54,29 @@ pub(crate) fn truncate(dir: &Path, from: Option<u64>) -> anyhow::Result<ExitCode
 
 /// Makes a manifest again, and checks the log by it.
 pub(crate) fn rebuild(dir: &Path) -> anyhow::Result<ExitCode> {
-    let rebuilt = stele_log::rebuild_manifest(dir)
-        .with_context(|| format!("could not rebuild the manifest of {}", dir.display()))?;
+    is_one_log(dir)?;
+    let rebuilt =
+        stele_log::rebuild_manifest(dir).map_err(|why| failed("rebuild the manifest of", dir, &why))?;
     say(&format!("{rebuilt}\n"))?;
     verify(dir)
+}
+
+/// What the log says, which names its own causes.
+fn failed(verb: &str, log: &Path, why: &dyn fmt::Display) -> anyhow::Error {
+    anyhow!("could not {verb} {}: {why}", log.display())
+}
+
+/// What changes a log takes one at a time.
+fn is_one_log(dir: &Path) -> anyhow::Result<()> {
+    let logs = logs(dir)?;
+    let names: Vec<_> = logs.iter().map(|log| log.display().to_string()).collect();
+    ensure!(
+        logs == [dir],
+        "{} is a data directory; say which of its logs: {}",
+        dir.display(),
+        names.join(", ")
+    );
+    Ok(())
 }
 
 /// The logs of a data directory, the registry's first; or `dir` itself, if it is a log.
@@ -94,5 +113,7 @@ mod tests {
         let names: Vec<_> =
             logs(dir.path()).unwrap().iter().map(|log| log.file_name().unwrap().to_owned()).collect();
         assert_eq!(names, ["registry", "shard-9", "shard-10"]);
+        let refused = is_one_log(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("say which of its logs") && refused.ends_with("shard-10"), "{refused}");
     }
 }

@@ -8,24 +8,26 @@ use crate::{config, say};
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
+use stele_log::OpenError;
 use stele_server::config::Config;
 use stele_server::http::{HttpServer, Listeners};
 use stele_server::inspect::Gate;
 use stele_server::node::{LameDuck, Node, Reason, StartError, Stop};
 use stele_server::{logging, ports};
 
-/// What helps against a taken port, by verb.
+/// By which verb it runs: what helps differs.
 #[derive(Clone, Copy, Debug)]
 enum Mode {
-    Dev,
+    Dev { port_offset: u16 },
     Serve,
 }
 
 pub(crate) fn dev(args: &Dev) -> anyhow::Result<ExitCode> {
-    run(&config::dev(args)?.config, Mode::Dev)
+    run(&config::dev(args)?.config, Mode::Dev { port_offset: args.port_offset })
 }
 
 pub(crate) fn serve(args: &Serve) -> anyhow::Result<ExitCode> {
@@ -36,6 +38,9 @@ pub(crate) fn serve(args: &Serve) -> anyhow::Result<ExitCode> {
 fn run(config: &Config, mode: Mode) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     logging::start(&config.logging);
+    if let Some(warning) = config::warning(config) {
+        tracing::warn!("{warning}");
+    }
     let broker = Broker::start(config).map_err(|failure| anyhow::anyhow!("{}", failure.with_help(mode)))?;
     broker.announce(config, mode, began)?;
     let stop = broker.node.stop();
@@ -67,10 +72,8 @@ impl Broker {
         let at = |listener: &Option<std::net::TcpListener>| listener.as_ref()?.local_addr().ok();
         let (api, metrics) = (at(&listeners.api), at(&listeners.metrics));
         let gate = Arc::new(Gate::default());
-        let http = HttpServer::start(listeners, Arc::clone(&gate)).map_err(|why| Failure {
-            text: format!("could not start the http thread: {why}"),
-            port_taken: false,
-        })?;
+        let http = HttpServer::start(listeners, Arc::clone(&gate))
+            .map_err(|why| Failure { text: format!("could not start the http thread: {why}"), help: None })?;
         let bound = match config.listen.nats_monitor.map(Bound::new).transpose() {
             Ok(bound) => bound,
             Err((address, why)) => {
@@ -84,16 +87,13 @@ impl Broker {
                 let monitor = bound.map(|bound| Monitor::start(bound, config, Arc::clone(&node) as _));
                 let monitor = monitor.transpose().map_err(|why| Failure {
                     text: format!("could not start the monitoring thread: {why}"),
-                    port_taken: false,
+                    help: None,
                 })?;
                 Ok(Self { gate, http, node, monitor, api, metrics })
             }
             Err(error) => {
                 http.stop();
-                Err(match error {
-                    StartError::Listen { address, why, .. } => Failure::of_port(address, &why),
-                    other => Failure { text: other.to_string(), port_taken: false },
-                })
+                Err(Failure::of_node(&error))
             }
         }
     }
@@ -162,7 +162,7 @@ impl Broker {
     fn announce(&self, config: &Config, mode: Mode, began: Instant) -> io::Result<()> {
         let addresses = self.node.addresses();
         let ready_in = began.elapsed();
-        if matches!(mode, Mode::Dev) && io::stdout().is_terminal() {
+        if matches!(mode, Mode::Dev { .. }) && io::stdout().is_terminal() {
             let banner = Banner {
                 data_dir: &config.data_dir,
                 ready_in,
@@ -198,28 +198,59 @@ impl Broker {
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     text: String,
-    port_taken: bool,
+    help: Option<Help>,
+}
+
+/// What an operator can do about it.
+#[derive(Clone, Debug)]
+enum Help {
+    /// Another port.
+    Port,
+    /// Another data directory, or the end of who uses this one.
+    DataDir,
+    /// To look at what is left of a log.
+    Damage(PathBuf),
 }
 
 impl Failure {
     fn of_port(address: SocketAddr, why: &io::Error) -> Self {
-        let port_taken = why.kind() == io::ErrorKind::AddrInUse;
+        let is_taken = why.kind() == io::ErrorKind::AddrInUse;
         let text = match ports::holder(address) {
-            Some(holder) if port_taken => format!("could not listen on {address}: {holder} listens there"),
+            Some(holder) if is_taken => format!("could not listen on {address}: {holder} listens there"),
             _ => format!("could not listen on {address}: {why}"),
         };
-        Self { text, port_taken }
+        Self { text, help: is_taken.then_some(Help::Port) }
+    }
+
+    fn of_node(error: &StartError) -> Self {
+        let help = match error {
+            StartError::Listen { address, why, .. } => return Self::of_port(*address, why),
+            StartError::Log { why: OpenError::Locked(_), .. } => Some(Help::DataDir),
+            StartError::Log { why: OpenError::Damaged(_), dir } | StartError::Replay { dir, .. } => {
+                Some(Help::Damage(dir.clone()))
+            }
+            _ => None,
+        };
+        Self { text: error.to_string(), help }
     }
 
     fn with_help(&self, mode: Mode) -> String {
-        let help = match mode {
-            _ if !self.port_taken => "",
-            Mode::Dev => "\n  to move all ports: stele dev --port-offset 1000",
-            Mode::Serve => {
-                "\n  to move a port: --set listen.amqp=ADDRESS:PORT, or in [listen] of the configuration"
+        let help = match (&self.help, mode) {
+            (None, _) => return self.text.clone(),
+            (Some(Help::Port), Mode::Dev { port_offset }) => {
+                format!("to move all ports: stele dev --port-offset {}", config::other_offset(port_offset))
+            }
+            (Some(Help::Port), Mode::Serve) => {
+                "to move a port: --set listen.amqp=ADDRESS:PORT, or in [listen] of the configuration".into()
+            }
+            (Some(Help::DataDir), _) => {
+                "a data directory is for one broker: stop the other, or name another by --data-dir".into()
+            }
+            (Some(Help::Damage(dir)), _) => {
+                format!("nothing was changed; stele verify {} names all that is damaged", dir.display())
             }
         };
-        format!("{}{help}", self.text)
+        format!("{}\n  {help}", self.text)
     }
 }
 

@@ -7,6 +7,7 @@
 mod acceptor;
 mod bell;
 mod clock;
+mod complaints;
 mod dialects;
 mod inbox;
 mod inspect;

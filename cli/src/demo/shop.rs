@@ -128,15 +128,17 @@ impl Shop {
         let properties =
             ConnectionProperties::default().with_connection_name(format!("{PREFIX}{name}").into());
         let connecting = tokio::time::timeout(CONNECT, Connection::connect(&self.url, properties));
-        let what = || format!("could not connect as {name}");
-        connecting.await.with_context(what)?.with_context(what)
+        let connected =
+            connecting.await.with_context(|| format!("no connection as {name} within {CONNECT:?}"))?;
+        // Its text has its causes in it.
+        connected.map_err(|error| anyhow::anyhow!("could not connect as {name}: {error}"))
     }
 
     /// Makes all objects anew, so that nothing of an earlier run is counted.
     pub(crate) async fn open(&self) -> anyhow::Result<()> {
-        self.close().await.context("could not remove what an earlier run left")?;
         let connection = self.connect("setup").await?;
         let channel = connection.create_channel().await?;
+        remove(&channel).await.context("could not remove what an earlier run left")?;
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         channel.exchange_declare(RETRY.into(), ExchangeKind::Direct, options, FieldTable::default()).await?;
         for queue in QUEUES {
@@ -162,10 +164,7 @@ impl Shop {
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
         let connection = self.connect("setup").await?;
         let channel = connection.create_channel().await?;
-        for queue in QUEUES.into_iter().chain([EVENTS]) {
-            channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
-        }
-        channel.exchange_delete(RETRY.into(), ExchangeDeleteOptions::default()).await?;
+        remove(&channel).await?;
         goodbye(&connection).await
     }
 
@@ -328,6 +327,15 @@ async fn confirming(connection: &Connection) -> anyhow::Result<Channel> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
+}
+
+/// Removes all objects of the demo; what is not there is passed over.
+async fn remove(channel: &Channel) -> anyhow::Result<()> {
+    for queue in QUEUES.into_iter().chain([EVENTS]) {
+        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+    }
+    channel.exchange_delete(RETRY.into(), ExchangeDeleteOptions::default()).await?;
+    Ok(())
 }
 
 async fn goodbye(connection: &Connection) -> anyhow::Result<()> {

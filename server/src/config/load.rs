@@ -31,6 +31,8 @@ pub enum Origin {
         /// Column in characters, from 1.
         column: usize,
     },
+    /// In a file that cannot be read.
+    Unread(PathBuf),
     /// In an environment variable.
     Env(String),
     /// In a flag.
@@ -43,6 +45,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::Dev => f.write_str("stele dev"),
             Self::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
+            Self::Unread(path) => write!(f, "{}", path.display()),
             Self::Env(name) => write!(f, "environment {name}"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
         }
@@ -214,11 +217,12 @@ impl Loader {
     fn file(&mut self, path: &Path) {
         match read(path) {
             Ok(text) => self.text(path, &text),
-            Err(reason) => self.wrong(Origin::File { path: path.to_owned(), line: 1, column: 1 }, reason),
+            Err(reason) => self.wrong(Origin::Unread(path.to_owned()), reason),
         }
     }
 
     fn text(&mut self, path: &Path, text: &str) {
+        let told = self.errors.len();
         let place = |offset: usize| {
             let (line, column) = line_column(text, offset);
             Origin::File { path: path.to_owned(), line, column }
@@ -230,6 +234,10 @@ impl Loader {
                 self.wrong(place(offset), error.message().to_owned());
             }
         }
+        self.errors[told..].sort_by_key(|error| match error.origin {
+            Origin::File { line, column, .. } => (line, column),
+            _ => (0, 0),
+        });
     }
 
     fn table(&mut self, path: &mut Vec<String>, table: &DeTable<'_>, place: &dyn Fn(usize) -> Origin) {
@@ -403,8 +411,10 @@ fn candidates(path: &[String]) -> Vec<String> {
             .collect();
         for len in 1..=words.len() {
             let candidate = words[..len].join(".");
-            // A section is meant only where a section was typed.
-            if (len == words.len() || len == path.len()) && !all.contains(&candidate) {
+            // A section is meant only where a section was typed; and a name fits anything, so only what is before it can be meant.
+            let named = setting.key.split('.').nth(len - 1) == Some("NAME");
+            let is_near = !named || path.first().is_some_and(|typed| nearest(typed, [words[0]]).is_some());
+            if (len == words.len() || (len == path.len() && is_near)) && !all.contains(&candidate) {
                 all.push(candidate);
             }
         }

@@ -28,6 +28,11 @@ fn what_is_wrong_is_told_with_its_place() {
         ("[listen]\nampq = \":1\"", "stele.toml:2:1: unknown key `listen.ampq`; did you mean `listen.amqp`?"),
         ("heartbeat_s = 1", "stele.toml:1:1: unknown key `heartbeat_s`; did you mean `limits.heartbeat_s`?"),
         ("[limts]\nheartbeat_s = 1", "stele.toml:1:2: unknown key `limts`; did you mean `limits`?"),
+        (
+            "[limits]\nheartbeat = 1",
+            "2:1: unknown key `limits.heartbeat`; did you mean `limits.heartbeat_s`?",
+        ),
+        ("[auth.usrs.ann]\ntags = []", "unknown key `auth.usrs`; did you mean `auth.users`?"),
         ("colour = 1", "stele.toml:1:1: unknown key `colour`"),
         ("data_dir = 7", "stele.toml:1:1: `data_dir`: expected a string, found an integer"),
         ("limits.heartbeat_s = \"soon\"", "1:8: `limits.heartbeat_s`: expected an integer, found \"soon\""),
@@ -63,10 +68,10 @@ fn what_is_wrong_is_told_with_its_place() {
 
 #[test]
 fn all_that_is_wrong_is_told_at_once() {
-    let error = try_load("a = 1\nb = 2", &[("STELE__C", "3")], &[("d", "4")]).unwrap_err();
+    let error = try_load("b = 1\na = 2", &[("STELE__C", "3")], &[("d", "4")]).unwrap_err();
     assert_eq!(
         error,
-        "stele.toml:1:1: unknown key `a`\nstele.toml:2:1: unknown key `b`\n\
+        "stele.toml:1:1: unknown key `b`\nstele.toml:2:1: unknown key `a`\n\
          environment STELE__C: unknown key `c`\nflag --set: unknown key `d`"
     );
 }

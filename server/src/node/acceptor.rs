@@ -1,5 +1,6 @@
 //! The thread that takes connections and deals them out to the IO threads, one after the other.
 
+use crate::node::complaints::Complaints;
 use crate::node::inbox::Inbox;
 use crate::node::io::{Arrival, Dialect, IoMessage, Security};
 use crate::node::seats::Seats;
@@ -10,13 +11,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Pause after the kernel refused a connection for want of handles, so that others have time to end.
 const NO_HANDLES_PAUSE: Duration = Duration::from_millis(100);
-
-/// Shortest time between two log lines about connections that were not taken.
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 
 const WAKE: Token = Token(usize::MAX);
 
@@ -103,7 +101,7 @@ fn accept(mut poll: Poll, listeners: &[Listener], mut door: Door, stop: &AtomicB
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
-                        door.complaints.about(&format!("could not accept a connection: {error}"));
+                        door.complaints.about(|| format!("could not accept a connection: {error}"));
                         again = true;
                         break;
                     }
@@ -131,29 +129,11 @@ impl Door {
                 // Who does not take it at once is closed without it.
                 let _ = socket.write_all(&(self.refusals)(listener.dialect, peer));
             }
-            return self.complaints.about(&format!("refused a connection: there are {connections_max}"));
+            return self.complaints.about(|| format!("refused a connection: there are {connections_max}"));
         };
         let hub = &self.hubs[self.next % self.hubs.len()];
         let (security, dialect) = (listener.security.clone(), listener.dialect);
         hub.send(IoMessage::Connection(Arrival { socket, peer, security, dialect, seat }), 0);
         self.next += 1;
-    }
-}
-
-/// Log lines that clients can cause as often as they like.
-#[derive(Default)]
-struct Complaints {
-    last: Option<Instant>,
-    untold: u64,
-}
-
-impl Complaints {
-    fn about(&mut self, what: &str) {
-        if self.last.is_some_and(|last| last.elapsed() < COMPLAINT_PAUSE) {
-            self.untold += 1;
-            return;
-        }
-        tracing::warn!(untold = self.untold, "{what}");
-        *self = Self { last: Some(Instant::now()), untold: 0 };
     }
 }

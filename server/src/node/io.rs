@@ -19,6 +19,7 @@ mod timer;
 mod transport;
 mod unfinished;
 
+use crate::node::complaints::Complaints;
 use crate::node::registry::RegistryMessage;
 use crate::node::seats::Seat;
 use crate::node::shard::{self, Time};
@@ -106,6 +107,8 @@ struct Io {
     leaving: Option<Leaving>,
     gone: Gone,
     counters: IoCounters,
+    /// About logins that were refused.
+    complaints: Complaints,
     wiring: Wiring,
 }
 
@@ -137,6 +140,7 @@ impl Io {
             leaving: None,
             gone: Gone::default(),
             counters: IoCounters::default(),
+            complaints: Complaints::default(),
             wiring,
         };
         io.keep_services();

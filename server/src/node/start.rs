@@ -33,6 +33,7 @@ use stele_hub::{Registry, Setup, Snapshot};
 use stele_log::disk::real::RealDisk;
 use stele_log::{Embedded, OpenError, Options, Recovery, Volume};
 use stele_model::id::{HubId, Now, ShardId};
+use stele_model::log::ReadError;
 use stele_model::machine::Machine;
 use stele_model::registry::{Change, Grant, KeyGrant, Policy, User};
 
@@ -93,6 +94,15 @@ pub enum StartError {
         /// Why.
         why: std::io::Error,
     },
+}
+
+/// Says what could not be read of a log; its engine names file and byte.
+fn unreadable(error: ReadError) -> String {
+    match error {
+        ReadError::Trimmed { first } => format!("it begins with block {first}, and needs what was before"),
+        ReadError::Corrupt { at, what } => format!("block {at}: {what}"),
+        ReadError::Unavailable(why) => why,
+    }
 }
 
 fn system(what: &str) -> impl FnOnce(std::io::Error) -> StartError {
@@ -385,7 +395,7 @@ fn bring_back<M: Machine>(
     Runner::start(log, settings, now, restore).map_err(|why| StartError::Replay {
         dir: dir.to_owned(),
         why: match why {
-            runner::StartError::Read(error) => format!("{error:?}"),
+            runner::StartError::Read(error) => unreadable(error),
             runner::StartError::Snapshot(why) => format!("the snapshot: {why}"),
             runner::StartError::Entry { place, why } => {
                 format!("block {}, byte {}: {why}", place.lsn, place.at)

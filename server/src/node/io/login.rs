@@ -10,6 +10,7 @@ use super::{Io, find};
 use crate::node::logins::{Check, Fit};
 use crate::{nkey, passwords};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use stele_hub::Snapshot;
 use stele_model::flow::Party;
@@ -78,6 +79,26 @@ fn look_up(snapshot: &Snapshot, guests: &Guests, dialect: Dialect, ask: &Authent
         }
         Authenticate::Scram { .. } => Said::Known(None),
     }
+}
+
+/// Most characters of a name that a log line shows.
+const NAME_CHARS_MAX: usize = 64;
+
+/// What the log says of a login that was refused: clients are told to look there.
+fn refused(ask: &Authenticate, dialect: &str, peer: Option<SocketAddr>) -> String {
+    let who = match ask {
+        Authenticate::Password { user, .. }
+        | Authenticate::Proven { user }
+        | Authenticate::Scram { user, .. } => {
+            let name: String = user.chars().take(NAME_CHARS_MAX).collect();
+            format!("of user {name:?}")
+        }
+        Authenticate::Token { .. } => "by a token".into(),
+        Authenticate::Signature { .. } => "by a signature".into(),
+        Authenticate::Nobody => "of nobody".into(),
+    };
+    let peer = peer.map_or_else(|| "this server".into(), |peer| peer.to_string());
+    format!("refused a login {who} by {dialect} from {peer}")
 }
 
 impl Io {
@@ -154,7 +175,11 @@ impl Io {
         let principal = user.and_then(|user| principal(&self.snapshot, &user));
         connection.login = None;
         match &principal {
-            None => self.counters.rejected += 1,
+            None => {
+                self.counters.rejected += 1;
+                let (dialect, peer) = (connection.dialect.word(), connection.peer.map(|(peer, _)| peer));
+                self.complaints.about(|| refused(&ask, dialect, peer));
+            }
             Some(principal) => {
                 let client = connection.session.client().to_owned();
                 let dialect = connection.dialect.word();
