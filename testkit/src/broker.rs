@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 /// How long a broker may take from its start to its first 200, recovery included.
-pub const READY_PATIENCE: Duration = Duration::from_secs(60);
+pub const READY_PATIENCE: Duration = Duration::from_secs(180);
 
 const AMQP_PORT: u16 = 5672;
 const KAFKA_PORT: u16 = 9092;

@@ -6,14 +6,10 @@
 //! - nothing confirmed is lost: it is delivered at least once in each of its lanes;
 //! - nothing is invented: what is delivered was sent;
 //! - order is kept: within an epoch a lane's numbers only grow;
-//! - what was durably settled does not come back. A settle becomes durable within [`SETTLED_AFTER`] (S3), so one that is older than that when
-//!   the broker is killed counts; a younger one may be lost.
+//! - what was durably settled does not come back. Nobody confirms a settle, but what is answered waits for all that its shard saw before
+//!   (S2): once a question about the queue, asked behind its settles, has its answer, they count. Those after it may be lost with a kill.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
-/// How long before a kill an acknowledgement must have been sent for its record never to come back.
-pub const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// At most so many violations are kept; one is enough.
 const VIOLATIONS_MAX: usize = 20;
@@ -29,8 +25,20 @@ pub struct Ledger {
     /// By publisher, by sequence number: whether it was confirmed.
     sent: Vec<Vec<bool>>,
     lanes: BTreeMap<(Publisher, Queue), Lane>,
-    kills: Vec<Instant>,
+    settles: BTreeMap<Queue, Settles>,
+    /// How often the broker was killed.
+    kills: usize,
     violations: Vec<String>,
+}
+
+/// The settles of a queue, counted.
+#[derive(Clone, Debug, Default)]
+struct Settles {
+    sent: u64,
+    /// The first so many are durable, but for those that a kill has taken.
+    durable: u64,
+    /// By kill: how many were durable then. What was sent and not durable may be lost, whatever became durable later.
+    at_kills: Vec<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -44,8 +52,8 @@ struct Lane {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     delivered: bool,
-    /// When, and after how many kills.
-    settled: Option<(Instant, usize)>,
+    /// As which settle of its queue, and after how many kills.
+    settled: Option<(u64, usize)>,
 }
 
 /// Totals, for the last line of a run.
@@ -68,7 +76,13 @@ impl Ledger {
         let lanes = publishers.iter().enumerate().flat_map(|(publisher, queues)| {
             queues.iter().map(move |queue| ((publisher, *queue), Lane::default()))
         });
-        Self { sent: vec![Vec::new(); publishers.len()], lanes: lanes.collect(), ..Self::default() }
+        let queues = publishers.iter().flatten().map(|queue| (*queue, Settles::default()));
+        Self {
+            sent: vec![Vec::new(); publishers.len()],
+            lanes: lanes.collect(),
+            settles: queues.collect(),
+            ..Self::default()
+        }
     }
 
     /// A publisher is about to send its next record; returns the record's number.
@@ -102,28 +116,36 @@ impl Ledger {
         if let Some(previous) = previous.filter(|previous| *previous >= number) {
             self.violation(format!("order: {what} came after {previous}"));
         }
-        let Some((settled, epoch)) = settled else { return };
-        match self.kills.get(epoch).map(|kill| kill.saturating_duration_since(settled)) {
-            None => self.violation(format!("twice: {what} came back without a kill after it was settled")),
-            Some(before) if before > SETTLED_AFTER => {
-                self.violation(format!(
-                    "undead: {what} was settled {before:?} before the kill and came back"
-                ));
-            }
-            Some(_) => {}
+        let Some((settle, epoch)) = settled else { return };
+        if epoch == self.kills {
+            self.violation(format!("twice: {what} came back without a kill after it was settled"));
+        } else if self.settles.get(&queue).is_some_and(|settles| settle < settles.at_kills[epoch]) {
+            self.violation(format!("undead: {what} was durably settled before the kill and came back"));
         }
     }
 
-    /// A consumer sent its acknowledgement at this moment.
-    pub fn settled(&mut self, publisher: Publisher, queue: Queue, number: u64, at: Instant) {
-        if let Some(lane) = self.lanes.get_mut(&(publisher, queue)) {
-            lane.seen(number).settled = Some((at, self.kills.len()));
+    /// A consumer sent its acknowledgement.
+    pub fn settled(&mut self, publisher: Publisher, queue: Queue, number: u64) {
+        let lane = self.lanes.get_mut(&(publisher, queue));
+        if let (Some(lane), Some(settles)) = (lane, self.settles.get_mut(&queue)) {
+            lane.seen(number).settled = Some((settles.sent, self.kills));
+            settles.sent += 1;
         }
     }
 
-    /// The broker was killed at this moment, and every client has ended since: everybody starts over.
-    pub fn killed(&mut self, at: Instant) {
-        self.kills.push(at);
+    /// The consumer of the queue has the answer to what it asked behind all its acknowledgements so far.
+    pub fn settles_are_durable(&mut self, queue: Queue) {
+        if let Some(settles) = self.settles.get_mut(&queue) {
+            settles.durable = settles.sent;
+        }
+    }
+
+    /// The broker was killed, and every client has ended since: everybody starts over.
+    pub fn killed(&mut self) {
+        self.kills += 1;
+        for settles in self.settles.values_mut() {
+            settles.at_kills.push(settles.durable);
+        }
         for lane in self.lanes.values_mut() {
             lane.last = None;
         }
@@ -254,31 +276,40 @@ mod tests {
     fn after_a_kill_what_was_not_settled_may_come_again() {
         let mut ledger = ledger();
         deliver(&mut ledger, &[0, 1]);
-        ledger.killed(Instant::now());
+        ledger.killed();
         deliver(&mut ledger, &[0, 1, 2]);
         check(&ledger, &[]);
     }
 
     #[test]
-    fn what_was_settled_long_before_a_kill_must_not_come_back() {
-        let start = Instant::now();
-        let run = |killed_after: Duration| {
+    fn what_was_durably_settled_before_a_kill_must_not_come_back() {
+        let run = |again: &[u64]| {
             let mut ledger = ledger();
             deliver(&mut ledger, &[0, 1]);
-            ledger.settled(0, 0, 0, start);
-            ledger.killed(start + killed_after);
-            deliver(&mut ledger, &[0, 1, 2]);
+            ledger.settled(0, 0, 0);
+            ledger.settles_are_durable(0);
+            ledger.settled(0, 0, 1);
+            ledger.killed();
+            deliver(&mut ledger, again);
             ledger
         };
-        check(&run(SETTLED_AFTER / 2), &[]);
-        check(&run(SETTLED_AFTER * 2), &["undead"]);
+        check(&run(&[1, 2]), &[]);
+        check(&run(&[0, 1, 2]), &["undead: publisher 0, queue 0, number 0"]);
+
+        // What a kill may have taken stays taken, though later settles of the queue are durable.
+        let mut ledger = run(&[2]);
+        ledger.settled(0, 0, 2);
+        ledger.settles_are_durable(0);
+        ledger.killed();
+        deliver(&mut ledger, &[1]);
+        check(&ledger, &[]);
     }
 
     #[test]
     fn what_was_settled_comes_back_only_after_a_kill() {
         let mut ledger = ledger();
         deliver(&mut ledger, &[0]);
-        ledger.settled(0, 0, 0, Instant::now());
+        ledger.settled(0, 0, 0);
         deliver(&mut ledger, &[1, 2]);
         check(&ledger, &[]);
         deliver(&mut ledger, &[0]);

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::process;
 
 /// How long freed memory may take to be given back.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Resident memory before and after, KiB.

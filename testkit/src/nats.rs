@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 /// How long a server may take for an answer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 const READ_BYTES: usize = 64 << 10;
 /// The longest line and the largest message that is read.
 const LINE_BYTES_MAX: usize = 64 << 10;

@@ -78,17 +78,18 @@ impl Pair {
         Ok(())
     }
 
-    /// What they do while something else happens.
-    pub(crate) fn measure(&self, meanwhile: impl FnOnce() -> Result<()>) -> Result<Measured> {
+    /// What they do while something else happens. `meanwhile` may ask for their rate so far.
+    pub(crate) fn measure(&self, meanwhile: impl FnOnce(&dyn Fn() -> f64) -> Result<()>) -> Result<Measured> {
         self.latencies().clear();
         let (start, before) = (Instant::now(), self.consumed());
-        meanwhile()?;
+        let rate = || (self.consumed() - before) as f64 / start.elapsed().as_secs_f64();
+        meanwhile(&rate)?;
         anyhow::ensure!(!self.thread.is_finished(), "the pair was cut off");
-        let consumed = self.consumed() - before;
+        let rate = rate();
         let mut latencies = std::mem::take(&mut *self.latencies());
         latencies.sort_unstable();
         let latency = latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default();
-        Ok(Measured { rate: consumed as f64 / start.elapsed().as_secs_f64(), latency })
+        Ok(Measured { rate, latency })
     }
 
     /// End both in good order; an error if one of them had one.

@@ -57,15 +57,12 @@ struct Crowd {
     waiting: usize,
 }
 
-/// How long a connection may stay without an answer until it counts as one that waits.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Open so many connections, together.
-async fn crowd(broker: &Broker, count: usize) -> Result<Crowd> {
+/// Open so many connections, together; what has no answer for so long counts as one that waits.
+async fn crowd(broker: &Broker, count: usize, patience: Duration) -> Result<Crowd> {
     let mut crowd = Crowd::default();
     let mut attempts = tokio::task::JoinSet::new();
     for _ in 0..count {
-        attempts.spawn(tokio::time::timeout(ANSWER_PATIENCE, Connection::open(broker.amqp())));
+        attempts.spawn(tokio::time::timeout(patience, Connection::open(broker.amqp())));
     }
     while let Some(attempt) = attempts.join_next().await {
         match attempt? {

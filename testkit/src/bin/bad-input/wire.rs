@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// How long the broker may take to answer or to close. Longer than its own patience with a handshake.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// What a client says first.
 pub(crate) const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 /// The octet at the end of every frame.

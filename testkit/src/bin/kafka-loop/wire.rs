@@ -24,7 +24,7 @@ pub(crate) const CREATE_TOPICS: Api = (19, 4);
 pub(crate) const INIT_PRODUCER_ID: Api = (22, 1);
 
 /// How long an answer may take; a join waits for the other members.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 const HEAD_BYTES: usize = 61;
 

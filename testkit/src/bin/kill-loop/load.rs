@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_lite::StreamExt;
@@ -36,11 +36,13 @@ const BODY_BYTES_MAX: u64 = 2_000;
 const PREFETCH: u16 = 100;
 /// One acknowledgement covers so many deliveries.
 const ACK_RUN: usize = 10;
+/// After so many of them a consumer asks for something, and knows by the answer that they are durable.
+const ACK_RUNS_BETWEEN_QUESTIONS: u32 = 16;
 /// How long a client may need to notice that its broker is gone.
-const END_PATIENCE: Duration = Duration::from_secs(20);
+const END_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a queue may be silent before it counts as drained; its count must be 0 then.
 const SILENCE: Duration = Duration::from_secs(10);
-const DRAIN_PATIENCE: Duration = Duration::from_secs(120);
+const DRAIN_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Which publisher sends to which queues.
 pub(crate) fn publishers() -> Vec<Vec<Queue>> {
@@ -129,11 +131,7 @@ pub(crate) async fn drain(url: &str, ledger: &Arc<Mutex<Ledger>>) -> Result<()> 
         tokio::time::timeout(DRAIN_PATIENCE, drained)
             .await
             .with_context(|| format!("drain queue {queue}"))??;
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let left = channel
-            .queue_declare(name(queue).as_str().into(), passive, FieldTable::default())
-            .await?
-            .message_count();
+        let left = ready(&channel, queue).await?;
         if left > 0 {
             bail!("drain queue {queue}: {left} records are ready and not delivered");
         }
@@ -202,7 +200,7 @@ async fn consume(
     let mut consumer =
         channel.basic_consume(name(queue).as_str().into(), "".into(), options, FieldTable::default()).await?;
     let mut run: Vec<(Publisher, u64)> = Vec::new();
-    let mut last = 0;
+    let (mut last, mut runs) = (0, 0u32);
     loop {
         // A run that is not full is settled after a while as well, or it would be held until the kill.
         let patience =
@@ -230,10 +228,23 @@ async fn consume(
             Err(_) => {}
         }
         channel.basic_ack(last, BasicAckOptions { multiple: true }).await?;
-        let now = Instant::now();
-        let mut ledger = locked(ledger);
-        run.drain(..).for_each(|(publisher, number)| ledger.settled(publisher, queue, number, now));
+        {
+            let mut ledger = locked(ledger);
+            run.drain(..).for_each(|(publisher, number)| ledger.settled(publisher, queue, number));
+        }
+        runs += 1;
+        if runs % ACK_RUNS_BETWEEN_QUESTIONS == 0 {
+            ready(channel, queue).await?;
+            locked(ledger).settles_are_durable(queue);
+        }
     }
+}
+
+/// How many records the queue has ready, by a passive declare.
+async fn ready(channel: &Channel, queue: Queue) -> Result<u32> {
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let found = channel.queue_declare(name(queue).as_str().into(), passive, FieldTable::default()).await?;
+    Ok(found.message_count())
 }
 
 async fn connect(url: &str) -> Result<Connection> {

@@ -55,7 +55,7 @@ fn run(Arguments { kills, url }: &Arguments) -> Result<()> {
         let start = Instant::now();
         victim.kill()?;
         runtime.block_on(load.end());
-        load::locked(&ledger).killed(start); // only now: what the dead broker had sent was still being read
+        load::locked(&ledger).killed(); // only now: what the dead broker had sent was still being read
         victim.start(recovering)?;
         let totals = load::locked(&ledger).totals();
         println!(

@@ -82,14 +82,15 @@ fn run(arguments: &Arguments) -> Result<()> {
     let pid = arguments.pid.or_else(|| broker.as_ref().map(Broker::pid));
     let pair = Pair::start(address)?;
     let time = Duration::from_millis(arguments.measure_ms);
-    let calm = pair.measure(time, || Ok(String::new()))?;
+    let calm = pair.measure(time, 0.0, || Ok(String::new()))?;
     println!("the pair alone: {calm}");
+    let rate_min = calm.rate * arguments.rate_kept_min;
     let mut random = Random::new(arguments.seed);
     let (mut faults, mut before) = (Vec::new(), None);
     for pass in 1..=PASSES {
         for attack in &attacks {
             let seed = random.any();
-            match pair.measure(time, || attack.run(address, seed)) {
+            match pair.measure(time, rate_min, || attack.run(address, seed)) {
                 Err(error) => faults.push(format!("{}: {error:#}", attack.name)),
                 Ok(measured) => {
                     println!("{}: {}\n  the pair: {measured}", attack.name, measured.outcome);

@@ -9,8 +9,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::wire::{self, Connection, HEADER, name};
 
-/// Between two pieces of a slow client; the whole handshake takes it about three seconds.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between two pieces of a slow client; the whole handshake takes it about a second.
+const PAUSE: Duration = Duration::from_millis(20);
 const PIECE_BYTES: usize = 3;
 
 /// A part of the handshake, then silence: the broker must not wait for ever.

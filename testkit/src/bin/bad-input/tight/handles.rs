@@ -1,6 +1,7 @@
 //! More connections than the process may have file handles, AMQP and HTTP together.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::net::TcpStream;
@@ -12,6 +13,8 @@ use crate::wire::PATIENCE;
 /// The whole process: logs, threads, and connections.
 const HANDLES_MAX: u64 = 64;
 const TOO_MANY: usize = 100;
+/// Some of them wait for a handle until others are gone.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(stage: Stage) -> Result<String> {
     let mut broker = stage.start(tight(&stage)?, &[])?;
@@ -21,7 +24,7 @@ pub(super) async fn run(stage: Stage) -> Result<String> {
     for _ in 0..TOO_MANY {
         operators.push(TcpStream::connect(broker.http()).await?);
     }
-    let Crowd { mut served, refused, waiting } = crowd(&broker, TOO_MANY).await?;
+    let Crowd { mut served, refused, waiting } = crowd(&broker, TOO_MANY, ANSWER_PATIENCE).await?;
     lives(&mut broker)?;
     ensure!(!served.is_empty(), "none was served");
     ensure!(served.len() < TOO_MANY, "all were served, so nothing was short");

@@ -4,6 +4,7 @@
 use anyhow::{Result, ensure};
 
 use super::{Stage, crowd, lives, served_again};
+use crate::wire::PATIENCE;
 
 const CONNECTIONS_MAX: usize = 20;
 const NAMESPACE_CONNECTIONS_MAX: usize = 5;
@@ -21,7 +22,7 @@ async fn limited(stage: &Stage, setting: &str, connections_max: usize) -> Result
     let mut broker = stage.start(stage.program.clone(), &[setting])?;
     for _ in 0..2 {
         let full = full_house(&broker, setting, connections_max);
-        tokio::time::timeout(crate::wire::PATIENCE, full).await??;
+        tokio::time::timeout(2 * PATIENCE, full).await??;
         drop(served_again(&mut broker).await?);
     }
     lives(&mut broker)?;
@@ -35,7 +36,7 @@ async fn full_house(
     connections_max: usize,
 ) -> Result<()> {
     loop {
-        let crowd = crowd(broker, TOO_MANY).await?;
+        let crowd = crowd(broker, TOO_MANY, PATIENCE).await?;
         let served = crowd.served.len();
         ensure!(served <= connections_max, "{setting}: {served} connections were served");
         ensure!(crowd.waiting == 0, "{setting}: {} connections got no answer", crowd.waiting);
