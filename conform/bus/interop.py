@@ -11,7 +11,7 @@ import uuid
 
 import pika
 
-from peer import ENVELOPE, HOST, new_id, of_order, run, well_formed
+from peer import ENVELOPE, HOST, PATIENCE, new_id, of_order, run, well_formed
 
 NS = "Shop.Contracts"
 CASES = []
@@ -134,7 +134,7 @@ def a_request_is_answered_by_direct_reply_to(peer):
                 "message": {"orderId": new_id()}, "responseAddress": "rabbitmq://localhost/amq.rabbitmq.reply-to"}
     properties = pika.BasicProperties(content_type=ENVELOPE, reply_to="amq.rabbitmq.reply-to")
     channel.basic_publish("check-order-status", "", json.dumps(envelope).encode(), properties)
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE
     while not answers and time.monotonic() < end:
         peer.connection.process_data_events(0.05)
     assert answers, "no direct reply"

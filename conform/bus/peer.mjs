@@ -42,7 +42,7 @@ class Peer {
     }, options);
     return {
       arrived,
-      next: (wanted, ms = 15000) => new Promise((resolve, reject) => {
+      next: (wanted, ms = 60000) => new Promise((resolve, reject) => {
         const at = arrived.findIndex(wanted);
         if (at >= 0) return resolve(arrived.splice(at, 1)[0]);
         const timer = setTimeout(() => reject(new Error(`nothing came to ${queue}`)), ms);

@@ -13,6 +13,7 @@ import uuid
 
 import pika
 
+PATIENCE = 60.0  # seconds; how long an event may take that must come
 ENVELOPE = "application/vnd.masstransit+json"
 FIELDS = {
     "messageId", "requestId", "correlationId", "conversationId", "initiatorId", "sourceAddress", "destinationAddress",
@@ -52,7 +53,7 @@ class Peer:
         self.channel.queue_bind(name, name)
         return name
 
-    def take(self, queue, wanted=lambda properties, body: True, patience=15.0):
+    def take(self, queue, wanted=lambda properties, body: True, patience=PATIENCE):
         """The next message that is wanted; others are dropped."""
         end = time.monotonic() + patience
         while time.monotonic() < end:
@@ -133,7 +134,7 @@ def run(cases, namespace, arguments):
                 peer.connection.close()
         start = time.monotonic()
         service.send_signal(signal.SIGTERM)
-        code = service.wait(15)
+        code = service.wait(PATIENCE)
         if code != 0:
             failed += 1
             print(f"FAILED  it stops on SIGTERM: exit code {code}")

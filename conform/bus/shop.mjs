@@ -47,11 +47,11 @@ const cases = {
   async "what was scheduled comes in its time"(peer) {
     const order = randomUUID(), saga = await peer.tap("shop-order-saga"), cancelled = await peer.tap(`${NS}:OrderCancelled`);
     const payment = await peer.tap("shop-payment");
+    const start = Date.now();
     await place(peer, order, "absent-minded", "lamp");
     await hear(payment, order, "TakePayment");
-    const start = Date.now();
     await hear(saga, order, "PaymentLate");
-    assert.ok(Date.now() - start > 1000, "two seconds ahead");
+    assert.ok(Date.now() - start > 4500, "five seconds ahead");
     assert.equal((await hear(cancelled, order, "OrderCancelled")).message.why, "payment late");
   },
   async "a failure ends in the error queue and in one fault"(peer) {

@@ -11,10 +11,11 @@ import time
 
 import pika
 
-from peer import ENVELOPE, new_id, of_order, run, well_formed
+from peer import ENVELOPE, PATIENCE, new_id, of_order, run, well_formed
 
 NS = "Shop.Demo"
 CASES = []
+PAYMENT_PATIENCE = 5.0  # seconds; how long the shop lets a customer pay
 # What was exchanged: said by the shop, or said to it with an effect that was seen.
 HEARD, UNDERSTOOD = set(), set()
 
@@ -28,7 +29,7 @@ def urn(name):
     return f"urn:message:{NS}:{name}"
 
 
-def hear(peer, queue, order, name, patience=15.0):
+def hear(peer, queue, order, name, patience=PATIENCE):
     """The next message about this order, of this type, well formed."""
     wanted = lambda properties, body: of_order(order)(properties, body) and urn(name) in json.loads(body)["messageType"]
     envelope = well_formed(*peer.take(queue, wanted, patience), urn(name))
@@ -83,7 +84,7 @@ def an_order_for_nothing_is_refused_by_direct_reply_to(peer):
                 "responseAddress": "rabbitmq://localhost/amq.rabbitmq.reply-to"}
     properties = pika.BasicProperties(content_type=ENVELOPE, reply_to="amq.rabbitmq.reply-to")
     channel.basic_publish("shop-order", "", json.dumps(envelope).encode(), properties)
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE
     while not answers and time.monotonic() < end:
         peer.connection.process_data_events(0.05)
     assert answers, "no direct reply"
@@ -115,19 +116,23 @@ def the_peer_is_the_bank_and_its_word_ends_an_order(peer):
 @case
 def what_was_scheduled_comes_in_its_time_and_what_the_peer_says_earlier_counts(peer):
     saga, payment, cancelled = taps(peer, "shop-order-saga", "shop-payment", "OrderCancelled")
+    start = time.monotonic()
     order, _ = place(peer, "absent-minded", "lamp")
     hear(peer, payment, order, "TakePayment")
-    start = time.monotonic()
     late = hear(peer, saga, order, "PaymentLate")
-    assert time.monotonic() - start > 1.0, "scheduled two seconds ahead"
+    assert time.monotonic() - start > PAYMENT_PATIENCE - 0.5, "scheduled so far ahead"
     assert late["message"] == {"orderId": order}
     assert hear(peer, cancelled, order, "OrderCancelled")["message"]["why"] == "payment late"
-    order, _ = place(peer, "absent-minded", "lamp")
-    hear(peer, payment, order, "TakePayment")
-    start = time.monotonic()
-    peer.send("shop-order-saga", "PaymentLate", {"orderId": order}, correlationId=order)
-    assert hear(peer, cancelled, order, "OrderCancelled")["message"]["why"] == "payment late"
-    assert time.monotonic() - start < 1.5, "it was said by the peer, not by the schedule"
+    for _ in range(10):
+        start = time.monotonic()
+        order, _ = place(peer, "absent-minded", "lamp")
+        hear(peer, payment, order, "TakePayment")
+        peer.send("shop-order-saga", "PaymentLate", {"orderId": order}, correlationId=order)
+        assert hear(peer, cancelled, order, "OrderCancelled")["message"]["why"] == "payment late"
+        if time.monotonic() - start < PAYMENT_PATIENCE:
+            break  # Nothing that was scheduled has come yet. On a machine that was too slow for that it tells nothing.
+    else:
+        raise AssertionError("it is never said by the peer, only by the schedule")
     UNDERSTOOD.add("PaymentLate")
 
 
@@ -174,7 +179,7 @@ def what_the_peer_says_was_sold_is_recommended(peer):
     inbox, order, product, request = peer.endpoint(f"peer-{new_id()}"), new_id(), f"peer-{new_id()}", new_id()
     for _ in range(20):  # more often than anything else was
         peer.send(f"{NS}:OrderCompleted", "OrderCompleted", {"orderId": new_id(), "product": product})
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE
     products = []
     while product not in products and time.monotonic() < end:
         # Published, as the shop's customer asks: to whoever knows.

@@ -11,7 +11,7 @@ import time
 import traceback
 import urllib.request
 
-PATIENCE = 10.0  # seconds; how long a start, an end or a page may take
+PATIENCE = 60.0  # seconds; how long a start, an end or a page may take
 
 
 class Server:

@@ -4,7 +4,7 @@
 
 const amqp = require('amqplib');
 
-const PATIENCE = 15000; // milliseconds; how long an event may take that must come
+const PATIENCE = 60000; // milliseconds; how long an event may take that must come
 const cases = {};
 
 /** One case's view of the broker. */

@@ -8,7 +8,7 @@ import pika
 from pika import spec
 from pika.exceptions import ProbableAuthenticationError
 
-from rig import attempt, case, drain, plain, publish, publish_as, text, wait
+from rig import PATIENCE, attempt, case, drain, plain, publish, publish_as, text, wait
 from wire import HEADER, Wire
 
 
@@ -134,7 +134,7 @@ def heartbeat(rig):
 def wrong_protocol_header(rig):
     wire = Wire(rig.parameters())
     wire.raw(b"GET / HTTP/1.1\r\n\r\n")
-    wire.socket.settimeout(10)
+    wire.socket.settimeout(PATIENCE)
     answer = b""
     try:
         while data := wire.socket.recv(64):
@@ -234,7 +234,7 @@ def update_secret(rig):
     # pika has no such method: class 10, method 70, long string and short string.
     arguments = struct.pack(">HH", 10, 70) + struct.pack(">I", 5) + b"guest" + b"\x07refresh"
     wire.raw(struct.pack(">BHI", 1, 0, len(arguments)) + arguments + b"\xce")
-    wire.socket.settimeout(10)
+    wire.socket.settimeout(PATIENCE)
     head = wire.socket.recv(11)
     return {"class_and_method": list(struct.unpack(">HH", head[7:11]))}
 

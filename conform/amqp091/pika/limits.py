@@ -167,7 +167,7 @@ def dead_letter_cycle_is_dropped(rig):
     channel = rig.channel()
     other = rig.name + ".other"
     queue = rig.queue(channel, arguments={"x-message-ttl": 30} | dead_letters(other))
-    rig.queue(channel, ".other", arguments={"x-message-ttl": 500} | dead_letters(queue))
+    rig.queue(channel, ".other", arguments={"x-message-ttl": 3000} | dead_letters(queue))
     publish(channel, queue, "round")
     wait(channel.connection, lambda: count(channel, queue) == 0 and count(channel, other) == 1)
     wait(channel.connection, lambda: count(channel, other) == 0)

@@ -148,7 +148,7 @@ def x_expires(rig):
     """A lease that a look at the queue renews, so the look is a mandatory publish."""
     connection = rig.connect()
     channel = connection.channel()
-    queue = rig.queue(channel, arguments={"x-expires": 300})
+    queue = rig.queue(channel, arguments={"x-expires": 3000})
     returned = []
     channel.add_on_return_callback(lambda _channel, method, _properties, _body: returned.append([method.reply_code, method.reply_text]))
 

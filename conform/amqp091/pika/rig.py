@@ -14,7 +14,7 @@ import time
 import pika
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
-PATIENCE = 15.0  # seconds; how long an event may take that must come
+PATIENCE = 60.0  # seconds; how long an event may take that must come
 CASES = {}
 
 

@@ -7,7 +7,7 @@ import time
 
 import nats
 
-PATIENCE = 20.0  # seconds; how long an event may take that must come
+PATIENCE = 60.0  # seconds; how long an event may take that must come
 LOOP = asyncio.new_event_loop()
 threading.Thread(target=LOOP.run_forever, daemon=True).start()
 

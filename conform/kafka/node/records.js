@@ -107,5 +107,5 @@ cases.waiting_read_is_woken = async (rig) => {
   const sent = Date.now();
   await rig.produce(topic, ['second']);
   await until(() => got.length === 2);
-  return got[1] - sent < 3000;
+  return got[1] - sent < 4500;
 };

@@ -5,7 +5,7 @@ const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require('kafkaj
 
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy');
 
-const PATIENCE = 20000; // milliseconds; how long an event may take that must come
+const PATIENCE = 60000; // milliseconds; how long an event may take that must come
 const cases = {};
 const retry = { retries: 5, initialRetryTime: 50 };
 

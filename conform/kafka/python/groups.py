@@ -3,7 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from rig import Unable, case, records, until, values
+from rig import PATIENCE, Unable, case, records, until, values
 
 
 def fill(rig, topic, partitions):
@@ -225,7 +225,7 @@ def two_groups(rig):
     fill(rig, topic, 1)
     members = [rig.member(rig.name(suffix), [topic]) for suffix in (".a", ".b")]
     got = [list(members[0].poll()), []]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while min(map(len, got)) < 10 and time.monotonic() < deadline:
         for member, mine in zip(members, got):
             mine.extend(member.poll())

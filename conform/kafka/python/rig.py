@@ -7,7 +7,7 @@ library has other names for them. What a library cannot express raises Unable, a
 
 import time
 
-PATIENCE = 20.0  # seconds; how long an event may take that must come
+PATIENCE = 60.0  # seconds; how long an event may take that must come
 CASES = {}
 
 

@@ -343,19 +343,25 @@ def fetch_waits(rig):
 
     nothing, slow = timed(offset=1, wait_ms=600)
     too_few, slow_too = timed(bytes_min=10_000, wait_ms=600)
-    at_once, fast = timed(wait_ms=5000)
-    return {"nothing": nothing, "waited": 0.5 < slow < 3, "too_few": too_few, "waited_too": 0.5 < slow_too < 3, "enough": at_once, "at_once": fast < 2}
+    at_once, fast = timed(wait_ms=50_000)
+    return {"nothing": nothing, "waited": 0.5 < slow, "too_few": too_few, "waited_too": 0.5 < slow_too, "enough": at_once, "at_once": fast < 40}
 
 
 @case
 def fetch_is_woken(rig):
     wire, other = rig.wire(), rig.wire()
     topic = rig.topic(wire)
-    verbs.fetch(wire, (topic, 0, 0), wait_ms=10_000, answered=False)
-    threading.Timer(0.5, lambda: verbs.produce(other, topic, batch(b"x"))).start()
-    start = time.monotonic()
+    verbs.fetch(wire, (topic, 0, 0), wait_ms=50_000, answered=False)
+    produced = []
+
+    def produce():
+        produced.append(time.monotonic())
+        verbs.produce(other, topic, batch(b"x"))
+
+    threading.Timer(0.5, produce).start()
     found = verbs.fetched(wire.receive())
-    return {"bytes": bool(found["parts"][0][3]), "soon": 0.3 < time.monotonic() - start < 3, "high": found["parts"][0][1]}
+    soon = bool(produced) and time.monotonic() - produced[0] < 40
+    return {"bytes": bool(found["parts"][0][3]), "soon": soon, "high": found["parts"][0][1]}
 
 
 @case
@@ -379,8 +385,8 @@ def fetch_error_answers_at_once(rig):
     wire = rig.wire()
     topic = rig.topic(wire)
     start = time.monotonic()
-    verbs.fetch(wire, (topic, 0, 0), (topic, 0, 99), wait_ms=8000)
-    return time.monotonic() - start < 4
+    verbs.fetch(wire, (topic, 0, 0), (topic, 0, 99), wait_ms=50_000)
+    return time.monotonic() - start < 40
 
 
 @case
@@ -627,7 +633,7 @@ def dead_member_is_dropped(rig):
     start = time.monotonic()
     second.join(answered=False, rebalance_ms=3000)
     joined = second.joined()  # the first says nothing more
-    return {"joined": joined, "in_time": time.monotonic() - start < 12, "the_dead": first.beat()}
+    return {"joined": joined, "in_time": time.monotonic() - start < 50, "the_dead": first.beat()}
 
 
 @case

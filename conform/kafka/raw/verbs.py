@@ -2,7 +2,7 @@
 
 import time
 
-from wire import ALTER, BEAT, COMMIT, COMMITTED, CONFIGS, CREATE, DELETE, DELETE_RECORDS, EPOCH, FETCH, FIND, GROW, INIT, JOIN, LEAVE, LIST_OFFSETS, METADATA, PRODUCE, SYNC, array, data, i16, i32, i64, i8, text
+from wire import ALTER, BEAT, COMMIT, COMMITTED, CONFIGS, CREATE, DELETE, DELETE_RECORDS, EPOCH, FETCH, FIND, GROW, INIT, JOIN, LEAVE, LIST_OFFSETS, METADATA, PATIENCE, PRODUCE, SYNC, array, data, i16, i32, i64, i8, text
 
 
 def produce(wire, topic, content, partition=0, acks=-1, version=8):
@@ -225,7 +225,7 @@ def ready(group):
     until(lambda: group.beat(0, "nobody") == 25)
 
 
-def until(happened, patience=15.0):
+def until(happened, patience=PATIENCE):
     deadline = time.monotonic() + patience
     while not (found := happened()):
         if time.monotonic() > deadline:

@@ -4,7 +4,7 @@
 const { connect } = require('@nats-io/transport-node');
 const { jetstream, jetstreamManager, StorageType } = require('@nats-io/jetstream');
 
-const PATIENCE = 10000; // milliseconds; how long an event may take that must come
+const PATIENCE = 60000; // milliseconds; how long an event may take that must come
 const cases = {};
 
 /** One case's view of the server. */

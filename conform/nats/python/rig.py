@@ -12,7 +12,7 @@ import nats.errors
 import nats.js.errors
 from started import Server
 
-PATIENCE = 10.0  # seconds; how long an event may take that must come
+PATIENCE = 60.0  # seconds; how long an event may take that must come
 CASES = {}
 
 

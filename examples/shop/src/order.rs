@@ -15,7 +15,7 @@ use crate::contracts::{
 use crate::{Outcome, inventory, payment};
 
 /// How long a customer may take to pay; short, because somebody is watching.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An order on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

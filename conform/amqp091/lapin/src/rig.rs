@@ -22,7 +22,7 @@ use lapin::{
 use serde_json::{Map, Value, json};
 
 /// How long an event may take that must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A case by its name.
 pub(crate) struct Case {
