@@ -72,6 +72,9 @@ pub enum ReadError {
     Unavailable(String),
 }
 
+/// A large body that begins at a multiple of this address can be written from where it stands, without a copy.
+pub const BODY_ALIGN: usize = 4096;
+
 /// What an engine can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -237,28 +237,44 @@ pub struct Outbox {
 /// Bytes on their way out: small ones copied, large ones shared.
 #[derive(Debug, Default)]
 pub struct Output {
+    /// Pieces that nothing is added to any more, in order.
+    done: Vec<Bytes>,
+    /// What goes behind them.
     own: BytesMut,
     /// Shared pieces, each with the offset in `own` before which it goes.
     shared: Vec<(usize, Bytes)>,
-    shared_bytes: usize,
+    /// Bytes of all that is not in `own`.
+    other_bytes: usize,
 }
 
+/// Copied bytes for which room was made are kept in pieces up to this size: each stays in a processor's cache until it is written.
+const PIECE_BYTES: usize = 64 << 10;
+
 impl Output {
-    /// The buffer to append copied bytes to.
+    /// The buffer to append copied bytes to. What stands in it may be changed until room is made or everything is taken.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.own
     }
 
+    /// Sees to it that `bytes` are appended without moving those before them. A piece that is begun for that has room for as many as
+    /// there are already.
+    pub fn make_room(&mut self, bytes: usize) {
+        if self.own.capacity() - self.own.len() < bytes {
+            self.end_pieces();
+            self.own.reserve(self.other_bytes.min(PIECE_BYTES).max(bytes));
+        }
+    }
+
     /// Appends bytes without copying them. Pays from about 4 KB up.
     pub fn share(&mut self, bytes: Bytes) {
-        self.shared_bytes += bytes.len();
+        self.other_bytes += bytes.len();
         self.shared.push((self.own.len(), bytes));
     }
 
     /// Number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.own.len() + self.shared_bytes
+        self.own.len() + self.other_bytes
     }
 
     /// Nothing to write.
@@ -268,34 +284,25 @@ impl Output {
     }
 
     /// Takes everything, in order.
-    pub fn take(&mut self, mut piece: impl FnMut(Bytes)) {
+    pub fn take(&mut self, piece: impl FnMut(Bytes)) {
+        self.end_pieces();
+        self.other_bytes = 0;
+        self.done.drain(..).for_each(piece);
+    }
+
+    fn end_pieces(&mut self) {
+        self.other_bytes += self.own.len();
         let mut cut = 0;
         for (at, bytes) in self.shared.drain(..) {
             if at > cut {
-                piece(self.own.split_to(at - cut).freeze());
+                self.done.push(self.own.split_to(at - cut).freeze());
                 cut = at;
             }
-            piece(bytes);
+            self.done.push(bytes);
         }
-        self.shared_bytes = 0;
         if !self.own.is_empty() {
-            piece(self.own.split().freeze());
+            self.done.push(self.own.split().freeze());
         }
-    }
-
-    /// The bytes if none of them are shared; for tests and for drivers that need not gather.
-    #[must_use]
-    pub fn contiguous(&self) -> Option<&[u8]> {
-        self.shared.is_empty().then_some(&self.own[..])
-    }
-
-    /// Forgets the first `n` bytes of a contiguous output.
-    ///
-    /// # Panics
-    /// If something is shared, or there are fewer bytes.
-    pub fn advance(&mut self, n: usize) {
-        assert!(self.shared.is_empty(), "advance is for contiguous outputs");
-        bytes::Buf::advance(&mut self.own, n);
     }
 }
 
@@ -316,5 +323,21 @@ mod tests {
         output.take(|piece| all.extend_from_slice(&piece));
         assert_eq!(all, b"abCDEFghI");
         assert!(output.is_empty());
+    }
+
+    #[test]
+    fn what_has_room_is_never_moved_and_pieces_grow_with_what_is_there() {
+        let mut output = Output::default();
+        for _ in 0..300 {
+            output.make_room(1_000);
+            let place = output.buffer().as_ptr();
+            output.buffer().extend_from_slice(&[7; 1_000]);
+            assert_eq!(output.buffer().as_ptr(), place);
+        }
+        let mut pieces = Vec::new();
+        output.take(|piece| pieces.push(piece.len()));
+        assert_eq!(pieces.iter().sum::<usize>(), 300_000);
+        assert_eq!(pieces[0], 1_000);
+        assert!(pieces.len() < 16 && pieces.iter().all(|&piece| piece <= PIECE_BYTES), "{pieces:?}");
     }
 }

@@ -23,6 +23,9 @@ use stele_model::session::{Outbox, Output};
 use stele_model::settle::How;
 use stele_record::{View, nats};
 
+/// What a `basic.deliver` and the frames around its content usually take at most, beyond the record that they are made of.
+const METHOD_OCTETS: usize = 96;
+
 /// What came and was never shown to the client.
 const UNSEEN: How = How::Release { seen: false, counted: false };
 
@@ -128,6 +131,7 @@ impl Connection {
             if !consumer.no_ack && !channel.window.has_room() {
                 break;
             }
+            out.write.make_room((delivery.len as usize).min(SHARE_BYTES_MIN) + METHOD_OCTETS);
             let view = record(batch.record(delivery), delivery.position)?;
             channel.delivery_tag += 1;
             let deliver = Deliver {

@@ -102,6 +102,8 @@ impl Pending {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: BytesMut,
+    /// How long the batch before was.
+    last_len: usize,
     items: Vec<Item>,
     extra_keys: Vec<Bytes>,
     lanes: SmallVec<[LaneRun; 2]>,
@@ -272,6 +274,11 @@ impl Connection {
         if is_large || keys > usize::from(u16::MAX) {
             self.flush_publishes(out);
         }
+        let batch = &mut self.batch;
+        if batch.bytes.is_empty() {
+            // A read likely brings as much as the one before: no record is moved to make room for the next.
+            batch.bytes.reserve(batch.last_len.next_power_of_two());
+        }
     }
 
     /// Notes the record that stands in the batch from `start` on.
@@ -323,6 +330,7 @@ impl Connection {
         let publishing =
             Publishing { bytes: batch.bytes.len() as u64, lanes: std::mem::take(&mut batch.lanes) };
         self.in_flight_bytes += publishing.bytes;
+        batch.last_len = batch.bytes.len();
         let publishes = Publishes {
             bytes: batch.bytes.split().freeze(),
             items: std::mem::take(&mut batch.items),

@@ -123,8 +123,8 @@ fn framed(view: LiveView<'_>, item: &LiveItem, head: &[u8], out: &mut Outbox) {
         out.write.buffer().extend_from_slice(head);
         return out.write.share(bytes.slice(tail));
     }
+    out.write.make_room(head.len() + tail.len());
     let buffer = out.write.buffer();
-    buffer.reserve(head.len() + tail.len());
     buffer.extend_from_slice(head);
     buffer.extend_from_slice(view.slice(tail));
 }
