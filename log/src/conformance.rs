@@ -2,16 +2,21 @@
 //!
 //! Panics at the first thing that is wrong. It knows the seam only; what crashes and faults may do is tested per engine.
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use stele_model::id::{Lsn, Now};
-use stele_model::log::{AppendError, Block, Completion, LogStore, ReadError};
+use stele_model::log::{AppendError, BODY_ALIGN, Block, Completion, LogStore, ReadError};
 
 /// How often a log is polled before something that never comes is called missing.
 const PATIENCE: usize = 1_000_000;
 
+/// The body of every other one begins where a log may write from ([`BODY_ALIGN`]).
 fn block(lsn: u64, len: usize) -> Block {
-    let body: Vec<u8> = (0..len).map(|i| (i as u64 * 31 + lsn * 7) as u8).collect();
-    Block { lsn: Lsn(lsn), time: Now(lsn * 1000), entries: 3, body: body.into() }
+    let mut body = BytesMut::with_capacity(BODY_ALIGN + 1 + len);
+    let gap = body.as_ptr().align_offset(BODY_ALIGN) + (lsn % 2) as usize;
+    body.put_bytes(0, gap);
+    body.advance(gap);
+    body.extend((0..len).map(|i| (i as u64 * 31 + lsn * 7) as u8));
+    Block { lsn: Lsn(lsn), time: Now(lsn * 1000), entries: 3, body: body.freeze() }
 }
 
 /// Runs the whole suite on a log that is empty.
@@ -60,7 +65,8 @@ fn becomes_durable_in_order(log: &mut dyn LogStore) -> Vec<Block> {
     let limits = log.limits();
     assert!(limits.block_bytes_best <= limits.block_bytes_max && limits.in_flight_max > 0);
     let largest = limits.block_bytes_max as usize;
-    let lens = [10, 0, 1, 4096, 17_000.min(largest), largest, 3];
+    let large = [17_000, largest, 81_920, 70_000, 70_000].map(|len| len.min(largest));
+    let lens = [10, 0, 1, 4096].into_iter().chain(large).chain([3]);
     let appended: Vec<Block> = (1..).zip(lens).map(|(lsn, len)| block(lsn, len)).collect();
     for group in appended.chunks(limits.in_flight_max as usize) {
         for block in group {

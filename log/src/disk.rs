@@ -105,11 +105,19 @@ pub trait Disk: Send + Sync {
 
 /// An open file.
 pub trait DiskFile: Send + Sync {
-    /// Writes whole pages at `page`, all of them or an error; after an error any part may have been written.
+    /// Writes whole pages at `page`, one part behind the other, all of them or an error; after an error any part may have been written.
     ///
     /// # Errors
     /// Those of the file system.
-    fn write(&self, page: u64, pages: &[Page]) -> io::Result<()>;
+    fn write_parts(&self, page: u64, parts: &[&[Page]]) -> io::Result<()>;
+
+    /// The same with a single part.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn write(&self, page: u64, pages: &[Page]) -> io::Result<()> {
+        self.write_parts(page, &[pages])
+    }
 
     /// Reads whole pages from `page` on; fewer than asked for at the end of the file.
     ///

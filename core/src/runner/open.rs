@@ -1,16 +1,19 @@
 //! The block under construction, and the volatile memory beside it: what a machine sees as its [`Journal`].
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::collections::VecDeque;
 use stele_model::id::{Lsn, Now, Place};
-use stele_model::log::{Block, Limits};
+use stele_model::log::{BODY_ALIGN, Block, Limits};
 use stele_model::machine::{Journal, Urgency, VOLATILE};
 
 /// Bytes before each entry in a block's body: its length.
 pub(super) const ENTRY_HEAD_BYTES: usize = 4;
 
 /// Blocks and volatile pieces are cut from buffers of this size, so that a trickle of small ones does not cost an allocation each.
-const BUFFER_BYTES: usize = 1 << 20;
+const BUFFER_BYTES: usize = 2 << 20;
+
+/// Blocks from this size on are large: worth to be written without a copy.
+const LARGE_BYTES: usize = 64 << 10;
 
 pub(super) struct Open {
     lsn: Lsn,
@@ -82,12 +85,25 @@ impl Open {
     pub(super) fn seal(&mut self) {
         assert!(self.entries > 0, "an empty block is not sealed");
         let body = self.body.split().freeze();
+        if body.len() >= LARGE_BYTES {
+            self.expect_large(body.len());
+        }
         self.sealed.push_back(Block { lsn: self.lsn, time: self.time, entries: self.entries, body });
         self.lsn.0 += 1;
         self.entries = 0;
         self.time = self.clock;
         self.urgent = false;
         self.oldest = None;
+    }
+
+    /// The next block is likely as long as the last: it begins where it need not be moved half-way, and can be written from.
+    fn expect_large(&mut self, bytes: usize) {
+        if self.body.capacity() < bytes + BODY_ALIGN {
+            self.body = BytesMut::with_capacity(BUFFER_BYTES);
+        }
+        let gap = self.body.as_ptr().align_offset(BODY_ALIGN);
+        self.body.put_bytes(0, gap);
+        self.body.advance(gap);
     }
 
     /// Moves the sealed blocks on.

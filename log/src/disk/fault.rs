@@ -371,13 +371,13 @@ struct FaultFile {
 }
 
 impl DiskFile for FaultFile {
-    fn write(&self, page: u64, pages: &[Page]) -> io::Result<()> {
+    fn write_parts(&self, page: u64, parts: &[&[Page]]) -> io::Result<()> {
         let mut inner = self.disk.wait_while(self.disk.inner(), |inner| inner.stalled);
         let fault = inner.call()?;
         let mut page = usize::try_from(page).expect("an offset in memory");
-        let mut data: Vec<Shared> = pages.iter().map(|page| Arc::new(*page)).collect();
+        let mut data: Vec<Shared> = parts.iter().copied().flatten().map(|page| Arc::new(*page)).collect();
         match fault {
-            Some(Fault::Torn) => data.truncate(pages.len() / 2),
+            Some(Fault::Torn) => data.truncate(data.len() / 2),
             Some(Fault::Lost) => return Ok(()),
             Some(Fault::Misdirected) => page += 1,
             _ => {}

@@ -6,8 +6,8 @@ use super::{Disk, DiskFile, Found, Lock, LockError, Purpose};
 use crate::format::page::{PAGE_BYTES, Page, bytes_of, bytes_of_mut};
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
-use std::io::{self, IoSliceMut};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -159,14 +159,16 @@ impl RealFile {
 }
 
 impl DiskFile for RealFile {
-    fn write(&self, page: u64, pages: &[Page]) -> io::Result<()> {
-        let mut rest = bytes_of(pages);
+    fn write_parts(&self, page: u64, parts: &[&[Page]]) -> io::Result<()> {
+        let parts = parts.iter().filter(|part| !part.is_empty());
+        let mut slices: Vec<_> = parts.map(|part| IoSlice::new(bytes_of(part))).collect();
+        let mut rest = &mut slices[..];
         let mut at = page * PAGE_BYTES as u64;
         while !rest.is_empty() {
-            match rustix::io::pwrite(&self.fd, rest, at) {
+            match pwritev(&self.fd, rest, at) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(len) => {
-                    rest = &rest[len..];
+                    IoSlice::advance_slices(&mut rest, len);
                     at += len as u64;
                 }
                 Err(Errno::INTR) => {}

@@ -1,7 +1,7 @@
 //! Where the next block goes, and its bytes. Runs on the thread that appends; the journal only writes what comes out.
 //!
-//! Encoding here, not on the journal's thread, lets the next block be made while the last one is being written: with 1-MB
-//! blocks the copy would otherwise cost an eighth of the disk's ceiling.
+//! Encoding here, not on the journal's thread, lets the next block be made while the last one is being written. A large body is not even
+//! copied: the shard makes it where a page may begin, and its whole pages are written from there.
 
 use crate::disk::Disk;
 use crate::embedded::catalog::Catalog;
@@ -10,8 +10,9 @@ use crate::embedded::supply::{Ready, Source, Supply};
 use crate::embedded::table::{Segment, State, Table};
 use crate::format::block::{self, Head, Layout, flags};
 use crate::format::footer::Footer;
-use crate::format::page::Page;
+use crate::format::page::{self, PAGE_BYTES, Page};
 use crate::format::segment::{Kind, SegmentHead};
+use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use stele_model::id::Lsn;
@@ -24,8 +25,24 @@ pub(crate) struct Write {
     pub(crate) install: Option<Source>,
     pub(crate) page: u32,
     pub(crate) pages: Vec<Page>,
+    /// Pages that go between those, before the one of this number, from where they stand in a block's body.
+    body: Option<(usize, Bytes)>,
     /// The block that is durable once this is written, and when it was appended; `None` for a marker.
     pub(crate) block: Option<(Lsn, Instant)>,
+}
+
+impl Write {
+    /// Everything, in order.
+    pub(crate) fn parts(&self) -> [&[Page]; 3] {
+        let Some((at, body)) = &self.body else { return [&self.pages, &[], &[]] };
+        let (front, back) = self.pages.split_at(*at);
+        [front, page::whole(body).expect("it was looked at when the block was placed"), back]
+    }
+
+    /// Pages in all.
+    pub(crate) fn len(&self) -> usize {
+        self.parts().map(<[_]>::len).iter().sum()
+    }
 }
 
 /// What all blocks of a log have in common.
@@ -74,7 +91,7 @@ impl Tail {
         Self { identity, lsn, chain, time: 0, active: None, left: None, hurry: false }
     }
 
-    /// Places a block and encodes it into `buffer`. With `reserve` it may use the last ready segment.
+    /// Places a block and encodes it into `buffer`, but for the whole pages of a large body that begins where a page may. With `reserve` it may use the last ready segment.
     ///
     /// # Errors
     /// [`AppendError::Full`]; the tail is as it was.
@@ -90,8 +107,9 @@ impl Tail {
         self.make_room(block.lsn, layout.pages, reserve, around)?;
         let active = self.active.as_mut().expect("room was made in it");
         let before = usize::from(active.page == 0);
+        let stands = page::whole(&block.body).filter(|_| layout.body_at == PAGE_BYTES).map_or(0, <[_]>::len);
         let mut pages = buffer;
-        pages.resize(before + layout.pages, Page::ZERO);
+        pages.resize(before + layout.pages - stands, Page::ZERO);
         if before == 1 {
             pages[0] = self.identity.head(&active.segment, block.lsn, self.chain).encode();
         }
@@ -110,7 +128,10 @@ impl Tail {
             table_crc: 0,
             crc: 0,
         };
-        let head = block::encode(head, &block.body, &mut pages[before..]);
+        let head = match &mut pages[before..] {
+            [front, back @ ..] if stands > 0 => block::encode_around(head, &block.body, front, back),
+            pages => block::encode(head, &block.body, pages),
+        };
         let page = active.page;
         active.page = at + pages_u32(layout.pages);
         active.blocks += 1;
@@ -123,6 +144,7 @@ impl Tail {
             install,
             page,
             pages,
+            body: (stands > 0).then(|| (before + 1, block.body.slice(..stands * PAGE_BYTES))),
             block: Some((block.lsn, Instant::now())),
         })
     }
@@ -196,7 +218,14 @@ impl Tail {
         active.page += 1;
         active.marked = true;
         lock(&active.segment.state).pages = active.page;
-        Some(Write { segment: Arc::clone(&active.segment), install: None, page, pages, block: None })
+        Some(Write {
+            segment: Arc::clone(&active.segment),
+            install: None,
+            page,
+            pages,
+            body: None,
+            block: None,
+        })
     }
 
     /// Whether the background has to make the next segment ready, if that was not asked before.

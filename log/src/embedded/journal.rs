@@ -186,8 +186,8 @@ impl Journal {
     /// Writes, with `busy` set by the caller, and tells the outcome.
     fn perform(&self, write: Write) {
         let block = write.block;
+        let bytes = (write.len() * PAGE_BYTES) as u64;
         let (pages, outcome) = self.write(write);
-        let bytes = (pages.len() * PAGE_BYTES) as u64;
         self.volume.budget.committed(bytes);
         let mut queue = lock(&self.queue);
         assert!(queue.busy, "one write is in flight");
@@ -241,24 +241,26 @@ impl Journal {
         }
     }
 
-    fn write(&self, write: Write) -> (Vec<Page>, io::Result<()>) {
-        let Write { segment, install: source, page, pages, .. } = write;
-        let file = match source {
+    /// Writes; gives back the buffer as well.
+    fn write(&self, mut write: Write) -> (Vec<Page>, io::Result<()>) {
+        let segment = Arc::clone(&write.segment);
+        let file = match write.install.take() {
             Some(source) => self.install(&segment, source),
             None => Ok(lock(&segment.state).file.clone().expect("its first write made the file")),
         };
         let outcome = file.and_then(|file| {
             lock(&segment.state).file.get_or_insert_with(|| Arc::clone(&file));
-            let outcome = file.write(u64::from(page), &pages);
+            let (page, parts) = (u64::from(write.page), write.parts());
+            let outcome = file.write_parts(page, &parts);
             if let Some(promise) = &mut lock(&segment.state).promise {
-                promise.written((u64::from(page) + pages.len() as u64) * PAGE_BYTES as u64);
+                promise.written((page + write.len() as u64) * PAGE_BYTES as u64);
             }
             if mutant::on(Mutant::RetryWrite) {
-                outcome.or_else(|_| file.write(u64::from(page), &pages))
+                outcome.or_else(|_| file.write_parts(page, &parts))
             } else {
                 outcome
             }
         });
-        (pages, outcome)
+        (write.pages, outcome)
     }
 }

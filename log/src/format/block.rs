@@ -114,9 +114,7 @@ impl Layout {
 /// Writes a block into `pages`, which are as many as [`Layout`] says, and every byte of them. `head` comes without the two
 /// checksums; the returned one has them.
 pub fn encode(head: Head, body: &[u8], pages: &mut [Page]) -> Head {
-    assert!(body.len() <= BODY_BYTES_MAX, "a block that is too large was let in");
-    assert_eq!(body.len(), head.body_bytes as usize, "the header tells the length of its body");
-    let layout = head.layout();
+    let layout = checked_layout(&head, body);
     assert_eq!(pages.len(), layout.pages, "a block fills its pages");
     let bytes = bytes_of_mut(pages);
     bytes[..layout.body_at].fill(0);
@@ -130,7 +128,36 @@ pub fn encode(head: Head, body: &[u8], pages: &mut [Page]) -> Head {
         sum.copy_from_slice(&crc(to).to_le_bytes());
     }
     padding.fill(0);
-    let table_crc = crc(table);
+    finish(head, &layout, front)
+}
+
+/// As [`encode`], for a body of which the whole pages are written from where they stand ([`page::whole`]): what comes before them goes into
+/// `front`, the rest of the body into `back`, a page if there is any.
+pub fn encode_around(head: Head, body: &[u8], front: &mut Page, back: &mut [Page]) -> Head {
+    let layout = checked_layout(&head, body);
+    assert_eq!(layout.body_at, PAGE_BYTES, "a large body begins with a page");
+    let rest = &body[body.len() / PAGE_BYTES * PAGE_BYTES..];
+    assert_eq!(back.len(), pages_for(rest.len()), "there is room for the rest, and for nothing else");
+    let front = front.bytes_mut();
+    front.fill(0);
+    for (frame, sum) in body.chunks(FRAME_BYTES).zip(front[HEAD_BYTES..].chunks_exact_mut(4)) {
+        sum.copy_from_slice(&crc(frame).to_le_bytes());
+    }
+    let back = bytes_of_mut(back);
+    back.fill(0);
+    back[..rest.len()].copy_from_slice(rest);
+    finish(head, &layout, front)
+}
+
+fn checked_layout(head: &Head, body: &[u8]) -> Layout {
+    assert!(body.len() <= BODY_BYTES_MAX, "a block that is too large was let in");
+    assert_eq!(body.len(), head.body_bytes as usize, "the header tells the length of its body");
+    head.layout()
+}
+
+/// Writes the header in front of the frame table.
+fn finish(head: Head, layout: &Layout, front: &mut [u8]) -> Head {
+    let table_crc = crc(&front[HEAD_BYTES..HEAD_BYTES + layout.frames * 4]);
     let mut head = Head { table_crc, ..head };
     write_head(&head, &mut front[..HEAD_BYTES]);
     head.crc = crc(&front[..CRC_AT]);
@@ -262,6 +289,21 @@ mod tests {
             assert_eq!(read, written);
             let range = body(&read, bytes).unwrap();
             assert_eq!(&bytes[range], &body_bytes[..]);
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_copied_makes_the_same_block() {
+        for len in [COMPACT_BODY_BYTES_MAX + 1, 80_000, 20 * PAGE_BYTES, 1 << 20, BODY_BYTES_MAX] {
+            let (head, body_bytes) = sample(len);
+            let (whole, rest) = (len / PAGE_BYTES, pages_for(len % PAGE_BYTES));
+            let (mut front, mut back) = ([Page::ZERO], vec![Page::ZERO; rest]);
+            bytes_of_mut(&mut front).fill(0xa5);
+            bytes_of_mut(&mut back).fill(0xa5);
+            let around = encode_around(head, &body_bytes, &mut front[0], &mut back);
+            let parts = [bytes_of(&front), &body_bytes[..whole * PAGE_BYTES], bytes_of(&back)];
+            let (copied, pages) = encoded(head, &body_bytes);
+            assert!(around == copied && parts.concat() == bytes_of(&pages), "{len}");
         }
     }
 

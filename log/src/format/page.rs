@@ -45,6 +45,12 @@ pub fn bytes_of_mut(pages: &mut [Page]) -> &mut [u8] {
     bytemuck::cast_slice_mut(pages)
 }
 
+/// The whole pages of `bytes`, if these begin where a page may.
+#[must_use]
+pub fn whole(bytes: &[u8]) -> Option<&[Page]> {
+    bytemuck::try_cast_slice(&bytes[..bytes.len() / PAGE_BYTES * PAGE_BYTES]).ok()
+}
+
 /// How many pages hold `bytes`.
 #[must_use]
 pub const fn pages_for(bytes: usize) -> usize {
