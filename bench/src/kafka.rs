@@ -14,16 +14,14 @@ mod scenario;
 mod wire;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::disk::Disk;
-use crate::report::{Contender, Forms, Section, alternate};
-use crate::server::metrics::Metrics;
-use crate::server::proc::{self, Usage};
-use crate::server::{self, METRICS_PORT, Sample, Started};
+use crate::report::{Contender, Section, alternate};
+use crate::server::{Process, Started};
+use crate::terms::Terms;
 use client::Client;
 use scenario::{SCENARIOS, Settings};
 
@@ -39,26 +37,11 @@ pub(crate) struct Brokers {
     /// A running Stele, host:port; without it one is started, with its data in a scratch directory.
     #[arg(long)]
     stele: Option<SocketAddr>,
-    /// The binary to start; by default the one beside this command or in target/release.
-    #[arg(long)]
-    stele_bin: Option<PathBuf>,
-    /// Added to every port of a Stele started here.
-    #[arg(long, default_value_t = 300)]
-    port_offset: u16,
     /// Measure the peer alone.
     #[arg(long, requires = "vs")]
     peer_only: bool,
-    /// Where a Stele started here keeps its data.
-    #[arg(long)]
-    scratch: Option<PathBuf>,
-    /// Seconds measured per round.
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-    /// Rounds per scenario, alternating between the brokers; medians are shown.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
     #[command(flatten)]
-    pub(crate) forms: Forms,
+    pub(crate) terms: Terms,
 }
 
 /// The generator's scenarios.
@@ -87,30 +70,17 @@ pub(crate) struct PerfOptions {
     classpath: String,
 }
 
-/// A broker that answers on a port.
+/// Where one is asked, and what runs there.
 struct Server {
     address: SocketAddr,
-    metrics: Option<SocketAddr>,
+    process: Process,
 }
 
 impl Server {
-    fn new(address: SocketAddr, is_stele: bool) -> Result<Self> {
+    /// One that answers.
+    fn at(address: SocketAddr, is_stele: bool) -> Result<Self> {
         Client::connect(address)?;
-        let offset = address.port().checked_sub(PORT).filter(|_| is_stele);
-        let metrics = offset.map(|offset| SocketAddr::from(([127, 0, 0, 1], METRICS_PORT + offset)));
-        Ok(Self { address, metrics })
-    }
-
-    fn sample(&self) -> Result<Sample> {
-        let metrics = self.metrics.map(Metrics::scrape).unwrap_or_default();
-        Ok(Sample { usage: self.usage()?, generator: Usage::of(&[std::process::id()])?, metrics })
-    }
-
-    fn usage(&self) -> Result<Usage> {
-        let port = self.address.port();
-        let listeners = proc::listeners(port)?;
-        ensure!(!listeners.is_empty(), "no process of this machine listens on port {port}");
-        Usage::of(&proc::with_children(&listeners)?)
+        Ok(Self { address, process: Process::at(address.port(), is_stele.then_some(PORT)) })
     }
 }
 
@@ -161,21 +131,15 @@ impl Servers {
 }
 
 impl Brokers {
-    fn scratch(&self) -> PathBuf {
-        self.scratch.clone().unwrap_or_else(std::env::temp_dir)
-    }
-
     fn start(&self) -> Result<(Option<Started>, Servers)> {
-        ensure!(self.seconds > 0.0 && self.seconds <= 3600.0, "--seconds is between 0 and 3600");
-        let peer = self.vs.map(|address| Server::new(address, false)).transpose()?;
+        let peer = self.vs.map(|address| Server::at(address, false)).transpose()?;
         let (started, stele) = match self.stele {
             _ if self.peer_only => (None, None),
-            Some(address) => (None, Some(Server::new(address, true)?)),
+            Some(address) => (None, Some(Server::at(address, true)?)),
             None => {
-                let binary = server::binary(self.stele_bin.clone())?;
-                let (started, _) = Started::stele(&binary, &self.scratch(), self.port_offset)?;
-                let address = SocketAddr::from(([127, 0, 0, 1], PORT + self.port_offset));
-                (Some(started), Some(Server::new(address, true).context("does this build speak Kafka?")?))
+                let (started, _) = self.terms.start_stele()?;
+                let address = SocketAddr::from(([127, 0, 0, 1], PORT + self.terms.port_offset));
+                (Some(started), Some(Server::at(address, true).context("does this build speak Kafka?")?))
             }
         };
         Ok((started, Servers { stele, peer }))
@@ -185,26 +149,22 @@ impl Brokers {
 /// All chosen scenarios on all brokers.
 pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
     let brokers = &options.brokers;
-    let disk = Disk::open(&brokers.scratch())?;
+    let disk = Disk::open(&brokers.terms.scratch())?;
     let settings =
-        Settings { seconds: brokers.seconds, backlog: options.backlog, topics: options.topics, disk };
-    if brokers.forms.text() {
-        let (load, cores) = (proc::load_average()?, std::thread::available_parallelism()?);
-        println!(
-            "{} rounds of {} s; load average at the start: {load} on {cores} cores",
-            brokers.rounds, brokers.seconds
-        );
+        Settings { seconds: brokers.terms.seconds, backlog: options.backlog, topics: options.topics, disk };
+    if brokers.terms.forms.text() {
+        println!("{}", brokers.terms.announcement()?);
     }
     let wanted = |name: &str| options.scenario.is_empty() || options.scenario.iter().any(|one| one == name);
     let (_started, servers) = brokers.start()?;
     let mut sections = Vec::new();
     for scenario in SCENARIOS.iter().filter(|scenario| wanted(scenario.name)) {
-        let rounds = if scenario.once { 1 } else { brokers.rounds };
+        let rounds = if scenario.once { 1 } else { brokers.terms.rounds };
         let targets = servers.targets(scenario.peer);
         let lines = alternate(&targets, |_| rounds, |target| scenario.run(target, &settings));
         let scenario::Scenario { name, about, main, aims, .. } = *scenario;
         let section = Section { name, about, main, aims, lines };
-        if brokers.forms.text() {
+        if brokers.terms.forms.text() {
             print!("{}", section.table());
         }
         sections.push(section);
@@ -229,11 +189,11 @@ pub(crate) fn second_opinion(options: &PerfOptions) -> Result<Vec<Section>> {
     let targets = servers.targets(PeerSync::Default);
     let lines = alternate(
         &targets,
-        |_| options.brokers.rounds,
-        |target| perf::run(target, &options.classpath, options.brokers.seconds),
+        |_| options.brokers.terms.rounds,
+        |target| perf::run(target, &options.classpath, options.brokers.terms.seconds),
     );
     let section = perf::section(lines);
-    if options.brokers.forms.text() {
+    if options.brokers.terms.forms.text() {
         print!("{}", section.table());
     }
     Ok(vec![section])

@@ -18,20 +18,22 @@ mod perftest;
 mod report;
 mod scenario;
 mod server;
+mod terms;
 mod wait;
 mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use client::Url;
-use report::{Forms, Section, alternate};
+use report::{Section, alternate};
 use scenario::{SCENARIOS, Scenario, Settings, Target};
 use server::{Server, Started};
+use terms::Terms;
 
 #[derive(Parser)]
 #[command(about = "The same client load on Stele and on the real peer, side by side")]
@@ -67,29 +69,14 @@ struct Brokers {
     /// A running Stele; without it one is started, with its data in a scratch directory.
     #[arg(long)]
     stele: Option<Url>,
-    /// The binary to start; by default the one beside this command or in target/release.
-    #[arg(long)]
-    stele_bin: Option<PathBuf>,
-    /// Added to every port of a Stele started here.
-    #[arg(long, default_value_t = 300)]
-    port_offset: u16,
     /// Measure the peer alone.
     #[arg(long, requires = "vs")]
     peer_only: bool,
-    /// Where scratch files go; the disk that is probed and that a Stele started here writes to.
-    #[arg(long)]
-    scratch: Option<PathBuf>,
-    /// Seconds measured per round.
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-    /// Rounds per scenario, alternating between the brokers; medians are shown.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
     /// The peer's queue type; with both, ratios are to the better one.
     #[arg(long, value_enum, default_value_t = PeerQueue::Both)]
     peer_queue: PeerQueue,
     #[command(flatten)]
-    forms: Forms,
+    terms: Terms,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -132,11 +119,11 @@ struct PerfTest {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let (sections, forms) = match &cli.command {
-        Command::Amqp(options) => (amqp(options), Some(&options.brokers.forms)),
-        Command::Perftest(options) => (second_opinion(options), Some(&options.brokers.forms)),
-        Command::Kafka(options) => (kafka::compare(options), Some(&options.brokers.forms)),
-        Command::Nats(options) => (nats::compare(options), Some(&options.forms)),
-        Command::KafkaPerf(options) => (kafka::second_opinion(options), Some(&options.brokers.forms)),
+        Command::Amqp(options) => (amqp(options), Some(&options.brokers.terms.forms)),
+        Command::Perftest(options) => (second_opinion(options), Some(&options.brokers.terms.forms)),
+        Command::Kafka(options) => (kafka::compare(options), Some(&options.brokers.terms.forms)),
+        Command::Nats(options) => (nats::compare(options), Some(&options.terms.forms)),
+        Command::KafkaPerf(options) => (kafka::second_opinion(options), Some(&options.brokers.terms.forms)),
         Command::Bus(options) => (bus::run(options).map(|()| Vec::new()), None),
         Command::Generator => (generator(), None),
     };
@@ -162,12 +149,12 @@ fn amqp(options: &Amqp) -> Result<Vec<Section>> {
         bindings: options.bindings,
         connections: options.connections,
         queues: options.queues,
-        ..Settings::new(brokers.seconds, &brokers.scratch())?
+        ..Settings::new(brokers.terms.seconds, &brokers.terms.scratch())?
     };
-    if brokers.forms.text() {
+    if brokers.terms.forms.text() {
         let (method, load) = (settings.disk.method(), server::proc::load_average()?);
         let cores = std::thread::available_parallelism()?;
-        println!("{} rounds of {} s; disk probed with {method}", brokers.rounds, brokers.seconds);
+        println!("{} rounds of {} s; disk probed with {method}", brokers.terms.rounds, brokers.terms.seconds);
         println!("load average at the start: {load} on {cores} cores");
     }
     let wanted =
@@ -179,12 +166,12 @@ fn amqp(options: &Amqp) -> Result<Vec<Section>> {
             servers.targets(if scenario.by_queue_kind { brokers.peer_queue } else { PeerQueue::Classic });
         let lines = alternate(
             &targets,
-            |target| scenario.rounds(target, brokers.rounds),
+            |target| scenario.rounds(target, brokers.terms.rounds),
             |target| scenario.run(target, &settings),
         );
         let Scenario { name, about, main, aims, .. } = *scenario;
         let section = Section { name, about, main, aims, lines };
-        if brokers.forms.text() {
+        if brokers.terms.forms.text() {
             print!("{}", section.table());
         }
         sections.push(section);
@@ -194,7 +181,7 @@ fn amqp(options: &Amqp) -> Result<Vec<Section>> {
 
 fn second_opinion(options: &PerfTest) -> Result<Vec<Section>> {
     let brokers = &options.brokers;
-    let scratch = brokers.scratch();
+    let scratch = brokers.terms.scratch();
     let fetched = tempfile::Builder::new().prefix("stele-bench-perftest-").tempdir_in(&scratch)?;
     let jars = match &options.jars {
         Some(jars) => jars.clone(),
@@ -204,10 +191,13 @@ fn second_opinion(options: &PerfTest) -> Result<Vec<Section>> {
     let mut sections = Vec::new();
     for scenario in perftest::SCENARIOS {
         let targets = servers.targets(brokers.peer_queue);
-        let lines =
-            alternate(&targets, |_| brokers.rounds, |target| scenario.run(target, &jars, brokers.seconds));
+        let lines = alternate(
+            &targets,
+            |_| brokers.terms.rounds,
+            |target| scenario.run(target, &jars, brokers.terms.seconds),
+        );
         let section = scenario.section(lines);
-        if brokers.forms.text() {
+        if brokers.terms.forms.text() {
             print!("{}", section.table());
         }
         sections.push(section);
@@ -262,19 +252,13 @@ impl Servers {
 }
 
 impl Brokers {
-    fn scratch(&self) -> PathBuf {
-        self.scratch.clone().unwrap_or_else(std::env::temp_dir)
-    }
-
     fn start(&self) -> Result<(Option<Started>, Servers)> {
-        ensure!(self.seconds > 0.0 && self.seconds <= 3600.0, "--seconds is between 0 and 3600");
         let peer = self.vs.clone().map(Server::peer).transpose()?;
         let (started, stele) = match &self.stele {
             _ if self.peer_only => (None, None),
             Some(url) => (None, Some(Server::stele(url.clone())?)),
             None => {
-                let binary = server::binary(self.stele_bin.clone())?;
-                let (started, server) = Started::stele(&binary, &self.scratch(), self.port_offset)?;
+                let (started, server) = self.terms.start_stele()?;
                 (Some(started), Some(server))
             }
         };

@@ -15,15 +15,13 @@ mod stream;
 mod wire;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::report::{Contender, Forms, Section, alternate};
-use crate::server::metrics::Metrics;
-use crate::server::proc::{self, Usage};
-use crate::server::{self, METRICS_PORT, Sample, Started};
+use crate::report::{Contender, Section, alternate};
+use crate::server::{Process, Started};
+use crate::terms::Terms;
 use client::Client;
 use scenario::{Peer, SCENARIOS, Scenario, Settings};
 
@@ -42,26 +40,11 @@ pub(crate) struct Options {
     /// A running Stele, host:port; without it one is started, with its data in a scratch directory.
     #[arg(long, value_parser = address)]
     stele: Option<SocketAddr>,
-    /// The binary to start; by default the one beside this command or in target/release.
-    #[arg(long)]
-    stele_bin: Option<PathBuf>,
-    /// Added to every port of a Stele started here.
-    #[arg(long, default_value_t = 300)]
-    port_offset: u16,
     /// Measure the peer alone.
     #[arg(long)]
     peer_only: bool,
-    /// Where a Stele started here keeps its data.
-    #[arg(long)]
-    scratch: Option<PathBuf>,
-    /// Seconds measured per round.
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-    /// Rounds per scenario, alternating between the servers; medians are shown.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
     #[command(flatten)]
-    pub(crate) forms: Forms,
+    pub(crate) terms: Terms,
     /// Scenarios to run, in the order of the report; all by default.
     #[arg(long, num_args = 1.., value_parser = clap::builder::PossibleValuesParser::new(SCENARIOS.iter().map(|s| s.name)))]
     scenario: Vec<String>,
@@ -83,30 +66,17 @@ fn address(text: &str) -> Result<SocketAddr, std::net::AddrParseError> {
     text.trim_start_matches("nats://").parse()
 }
 
-/// A server that answers on a port.
+/// Where one is asked, and what runs there.
 struct Server {
     address: SocketAddr,
-    metrics: Option<SocketAddr>,
+    process: Process,
 }
 
 impl Server {
-    fn new(address: SocketAddr, is_stele: bool) -> Result<Self> {
+    /// One that answers.
+    fn at(address: SocketAddr, is_stele: bool) -> Result<Self> {
         Client::connect(address)?;
-        let offset = address.port().checked_sub(PORT).filter(|_| is_stele);
-        let metrics = offset.map(|offset| SocketAddr::from(([127, 0, 0, 1], METRICS_PORT + offset)));
-        Ok(Self { address, metrics })
-    }
-
-    fn sample(&self) -> Result<Sample> {
-        let metrics = self.metrics.map(Metrics::scrape).unwrap_or_default();
-        Ok(Sample { usage: self.usage()?, generator: Usage::of(&[std::process::id()])?, metrics })
-    }
-
-    fn usage(&self) -> Result<Usage> {
-        let port = self.address.port();
-        let listeners = proc::listeners(port)?;
-        ensure!(!listeners.is_empty(), "no process of this machine listens on port {port}");
-        Usage::of(&proc::with_children(&listeners)?)
+        Ok(Self { address, process: Process::at(address.port(), is_stele.then_some(PORT)) })
     }
 }
 
@@ -146,23 +116,20 @@ impl Servers {
 
 impl Options {
     fn start(&self) -> Result<(Option<Started>, Servers)> {
-        ensure!(self.seconds > 0.0 && self.seconds <= 3600.0, "--seconds is between 0 and 3600");
         ensure!(
             !self.peer_only || self.vs.or(self.vs_synced).is_some(),
             "--peer-only needs --vs or --vs-synced"
         );
         let peer =
-            |address: Option<SocketAddr>| address.map(|address| Server::new(address, false)).transpose();
+            |address: Option<SocketAddr>| address.map(|address| Server::at(address, false)).transpose();
         let (peer, synced) = (peer(self.vs)?, peer(self.vs_synced)?);
         let (started, stele) = match self.stele {
             _ if self.peer_only => (None, None),
-            Some(address) => (None, Some(Server::new(address, true)?)),
+            Some(address) => (None, Some(Server::at(address, true)?)),
             None => {
-                let binary = server::binary(self.stele_bin.clone())?;
-                let scratch = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
-                let (started, _) = Started::stele(&binary, &scratch, self.port_offset)?;
-                let address = SocketAddr::from(([127, 0, 0, 1], PORT + self.port_offset));
-                (Some(started), Some(Server::new(address, true).context("does this build speak NATS?")?))
+                let (started, _) = self.terms.start_stele()?;
+                let address = SocketAddr::from(([127, 0, 0, 1], PORT + self.terms.port_offset));
+                (Some(started), Some(Server::at(address, true).context("does this build speak NATS?")?))
             }
         };
         Ok((started, Servers { stele, peer, synced }))
@@ -173,29 +140,25 @@ impl Options {
 pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
     crate::raise_file_limit()?;
     let settings = Settings {
-        seconds: options.seconds,
+        seconds: options.terms.seconds,
         backlog: options.backlog,
         filtered: options.filtered,
         keys: options.keys,
         connections: options.connections,
     };
-    if options.forms.text() {
-        let (load, cores) = (proc::load_average()?, std::thread::available_parallelism()?);
-        println!(
-            "{} rounds of {} s; load average at the start: {load} on {cores} cores",
-            options.rounds, options.seconds
-        );
+    if options.terms.forms.text() {
+        println!("{}", options.terms.announcement()?);
     }
     let wanted = |name: &str| options.scenario.is_empty() || options.scenario.iter().any(|one| one == name);
     let (_started, servers) = options.start()?;
     let mut sections = Vec::new();
     for scenario in SCENARIOS.iter().filter(|scenario| wanted(scenario.name)) {
-        let rounds = if scenario.once { 1 } else { options.rounds };
+        let rounds = if scenario.once { 1 } else { options.terms.rounds };
         let targets = servers.targets(scenario.peer);
         let lines = alternate(&targets, |_| rounds, |target| scenario.run(target, &settings));
         let Scenario { name, about, main, aims, .. } = *scenario;
         let section = Section { name, about, main, aims, lines };
-        if options.forms.text() {
+        if options.terms.forms.text() {
             print!("{}", section.table());
         }
         sections.push(section);

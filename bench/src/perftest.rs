@@ -54,9 +54,9 @@ impl Scenario {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let name = format!("stele-bench-perftest-{}-{}", std::process::id(), RUNS.fetch_add(1, Relaxed));
         let seconds = seconds.ceil();
-        let before = target.server.usage()?;
+        let before = target.server.process.usage()?;
         let averages = self.call(target, jars, seconds, &name);
-        let after = target.server.usage()?;
+        let after = target.server.process.usage()?;
 
         let mut link = Connection::open(&target.server.url)?;
         let queues: Vec<_> = (1..=self.pairs).map(|index| format!("{name}-{index}")).collect();

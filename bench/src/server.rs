@@ -26,11 +26,17 @@ const START_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// Ports of a broker without offset.
 const AMQP_PORT: u16 = 5672;
-pub(crate) const METRICS_PORT: u16 = 15692;
+const METRICS_PORT: u16 = 15692;
 
-/// A broker that answers on a port.
+/// An AMQP broker.
 pub(crate) struct Server {
     pub url: Url,
+    pub process: Process,
+}
+
+/// Whoever listens on a port.
+pub(crate) struct Process {
+    port: u16,
     /// Where Stele shows its counters; the peer has others, which are not read.
     metrics: Option<SocketAddr>,
 }
@@ -47,20 +53,28 @@ impl Server {
     /// The peer under `url`.
     pub(crate) fn peer(url: Url) -> Result<Self> {
         answers(&url)?;
-        Ok(Self { url, metrics: None })
+        Ok(Self { process: Process::at(url.port, None), url })
     }
 
-    /// A running Stele under `url`. Its metrics port is as far from its AMQP port as without offset.
+    /// A running Stele under `url`.
     pub(crate) fn stele(url: Url) -> Result<Self> {
         answers(&url)?;
-        let offset = url.port.checked_sub(AMQP_PORT);
-        let metrics = offset.map(|offset| SocketAddr::from(([127, 0, 0, 1], METRICS_PORT + offset)));
-        Ok(Self { url, metrics })
+        Ok(Self { process: Process::at(url.port, Some(AMQP_PORT)), url })
     }
 
     /// A mirror in this process. Its CPU is the generator's too.
     pub(crate) fn mirror() -> Result<Self> {
-        Ok(Self { url: mirror::start(Fault::None)?, metrics: None })
+        let url = mirror::start(Fault::None)?;
+        Ok(Self { process: Process::at(url.port, None), url })
+    }
+}
+
+impl Process {
+    /// Behind `port`. Of a Stele also where that is without offset: its metrics port is as far away.
+    pub(crate) fn at(port: u16, without_offset: Option<u16>) -> Self {
+        let offset = without_offset.and_then(|usual| port.checked_sub(usual));
+        let metrics = offset.map(|offset| SocketAddr::from(([127, 0, 0, 1], METRICS_PORT + offset)));
+        Self { port, metrics }
     }
 
     /// Reads all counters.
@@ -71,8 +85,8 @@ impl Server {
 
     /// CPU, disk and memory of the process tree behind the port.
     pub(crate) fn usage(&self) -> Result<Usage> {
-        let listeners = proc::listeners(self.url.port)?;
-        ensure!(!listeners.is_empty(), "no process of this machine listens on port {}", self.url.port);
+        let listeners = proc::listeners(self.port)?;
+        ensure!(!listeners.is_empty(), "no process of this machine listens on port {}", self.port);
         Usage::of(&proc::with_children(&listeners)?)
     }
 }

@@ -23,9 +23,9 @@ pub(super) fn run(target: &Target<'_>, classpath: &str, seconds: f64) -> Result<
     let topics = [topic];
     let mut client = Client::connect(target.server.address)?;
     client.create(&topics, PARTITIONS, target.configs)?;
-    let before = target.server.usage()?;
+    let before = target.server.process.usage()?;
     let text = call(target, classpath, &topics[0], (RECORDS_PER_S * seconds) as u64);
-    let after = target.server.usage()?;
+    let after = target.server.process.usage()?;
     client.delete(&topics)?;
     let text = text?;
     let found =

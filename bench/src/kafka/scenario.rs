@@ -315,7 +315,7 @@ fn produce(shape: &Shape, target: &Target<'_>, settings: &Settings) -> Result<Fi
     let plan = plan(target.server.address, lanes(shape, &topics.names[0]), &template, settings);
     // What no broker with one synced record under way goes below.
     let sync = (shape.window == 1).then(|| settings.disk.probe()).transpose()?;
-    let outcome = produce::run(plan, || target.server.sample())
+    let outcome = produce::run(plan, || target.server.process.sample())
         .and_then(|outcome| all_there(&mut topics, shape.partitions, outcome));
     let outcome = topics.finish(outcome)?;
     let mut figures = figures(&outcome);
@@ -380,7 +380,7 @@ fn end_to_end(target: &Target<'_>, settings: &Settings) -> Result<Figures> {
     let mut reader = Reader::new(target.server.address, &topics.names[0], 1)?;
     let result = thread::scope(|scope| {
         let times = scope.spawn(|| reader.follow(origin, &over));
-        let outcome = produce::run(plan, || target.server.sample());
+        let outcome = produce::run(plan, || target.server.process.sample());
         over.store(true, Relaxed); // the reader notices when its fetch has waited long enough
         let times = times.join().expect("a reader does not panic");
         Ok((outcome?, times?))
@@ -421,7 +421,7 @@ fn catch_up(partitions: u32, from: Place, target: &Target<'_>, settings: &Settin
                 drop_caches()?;
             }
         }
-        let before = target.server.sample()?;
+        let before = target.server.process.sample()?;
         let start = Instant::now();
         let (mut records, mut bytes) = (0, 0);
         for _ in 0..passes {
@@ -430,7 +430,7 @@ fn catch_up(partitions: u32, from: Place, target: &Target<'_>, settings: &Settin
             (records, bytes) = (records + read.0, bytes + read.1);
         }
         let seconds = start.elapsed().as_secs_f64();
-        let after = target.server.sample()?;
+        let after = target.server.process.sample()?;
         let mut figures = used(&before, &after, seconds, records as f64);
         let (rate, megabytes) = (records as f64 / seconds, bytes as f64 / seconds / 1e6);
         figures.set(Column::Rate, rate);
@@ -478,15 +478,17 @@ fn topics(target: &Target<'_>, settings: &Settings) -> Result<Figures> {
         } else {
             lanes
         };
-        produce::run(plan(target.server.address, lanes, &template, settings), || target.server.sample())
+        produce::run(plan(target.server.address, lanes, &template, settings), || {
+            target.server.process.sample()
+        })
     };
     // Before any load: memory that was used is not given back, and idle partitions would find room in it.
     let few = Topics::create(target, 1, PARTITIONS)?;
     thread::sleep(REST);
-    let empty = target.server.usage()?.resident_bytes as f64;
+    let empty = target.server.process.usage()?.resident_bytes as f64;
     let many = Topics::create(target, settings.topics, PARTITIONS)?;
     thread::sleep(REST);
-    let full = target.server.usage()?.resident_bytes as f64;
+    let full = target.server.process.usage()?.resident_bytes as f64;
     let outcome = rate(&few);
     let few = few.finish(outcome)?;
     let outcome = rate(&many);

@@ -275,7 +275,7 @@ impl Scenario {
         match &self.kind {
             Kind::Flood(shape) => {
                 let plan = shape.plan(target.server.address, settings.window());
-                flood_figures(&flood::run(&plan, || target.server.sample())?, shape.body_bytes)
+                flood_figures(&flood::run(&plan, || target.server.process.sample())?, shape.body_bytes)
             }
             Kind::Dead => dead(target, settings),
             Kind::Requests { connections, floods } => requests(target, settings, *connections, *floods),
@@ -347,14 +347,14 @@ fn note_client(figures: &mut Figures, connections: usize) -> Result<()> {
 fn dead(target: &Target<'_>, settings: &Settings) -> Result<Figures> {
     let shape = Shape { publishers: 1, subscribers: 1, body_bytes: SMALL_BYTES, unbatched: false };
     let plan = shape.plan(target.server.address, settings.window());
-    let alone = flood_figures(&flood::run(&plan, || target.server.sample())?, SMALL_BYTES)?;
+    let alone = flood_figures(&flood::run(&plan, || target.server.process.sample())?, SMALL_BYTES)?;
     let mut deaf = Client::connect(target.server.address)?;
     deaf.subscribe("bench.flood", 1)?;
     deaf.fence()?;
     let start = Instant::now();
     let (outcome, cut) = thread::scope(|scope| {
         let cut = scope.spawn(|| cut_after(&deaf.stream, start, settings.window() + CUT_MAX));
-        let outcome = flood::run(&plan, || target.server.sample());
+        let outcome = flood::run(&plan, || target.server.process.sample());
         (outcome, cut.join().expect("a watch does not panic"))
     });
     let mut figures = flood_figures(&outcome?, SMALL_BYTES)?;
@@ -404,7 +404,7 @@ fn requests(target: &Target<'_>, settings: &Settings, connections: usize, floods
     let (outcome, noise) = thread::scope(|scope| {
         let answers = scope.spawn(|| respond(&responder, &over));
         let noise = (floods > 0).then(|| scope.spawn(|| flood::run(&noise, || Ok(()))));
-        let outcome = ask::run(&plan, || target.server.sample());
+        let outcome = ask::run(&plan, || target.server.process.sample());
         over.store(true, Relaxed);
         let noise = noise.map(|thread| thread.join().expect("a flood does not panic"));
         answers.join().expect("a responder does not panic")?;
@@ -453,7 +453,7 @@ fn respond(client: &Client, over: &AtomicBool) -> Result<()> {
 
 fn resident_bytes(target: &Target<'_>) -> Result<f64> {
     thread::sleep(REST);
-    Ok(target.server.usage()?.resident_bytes as f64)
+    Ok(target.server.process.usage()?.resident_bytes as f64)
 }
 
 fn idle(target: &Target<'_>, settings: &Settings) -> Result<Figures> {
@@ -477,7 +477,7 @@ fn crowded(target: &Target<'_>, settings: &Settings) -> Result<Figures> {
         body_bytes: SMALL_BYTES,
         window: settings.window(),
     };
-    let outcome = crowd::run(&plan, || target.server.sample())?;
+    let outcome = crowd::run(&plan, || target.server.process.sample())?;
     let (seconds, records) = (outcome.elapsed.as_secs_f64(), outcome.records as f64);
     let mut figures = used(&outcome.before, &outcome.after, seconds, records);
     figures.set(Column::Rate, records / seconds);
@@ -493,7 +493,7 @@ fn publish(target: &Target<'_>, settings: &Settings, connections: usize, window:
     let time = (WARM_UP, settings.window());
     let one_by_one = ask::Plan::one_by_one(address, connections, time, &request, &acknowledged);
     let plan = ask::Plan { window, awake: connections * window == 1, ..one_by_one };
-    let outcome = ask::run(&plan, || target.server.sample()).and_then(|outcome| {
+    let outcome = ask::run(&plan, || target.server.process.sample()).and_then(|outcome| {
         let there = stream.messages()?;
         ensure!(there == outcome.total, "{there} messages are there, {} were acknowledged", outcome.total);
         Ok(outcome)
@@ -514,9 +514,9 @@ fn read_figures(
     count: u64,
     read: impl FnOnce() -> Result<consume::Read>,
 ) -> Result<Figures> {
-    let before = target.server.sample()?;
+    let before = target.server.process.sample()?;
     let read = read()?;
-    let after = target.server.sample()?;
+    let after = target.server.process.sample()?;
     let (seconds, records) = (read.elapsed.as_secs_f64(), count as f64);
     let mut figures = used(&before, &after, seconds, records);
     figures.set(Column::Rate, records / seconds);
@@ -571,7 +571,7 @@ fn keys(target: &Target<'_>, settings: &Settings, kind: &Kind) -> Result<Figures
     };
     let ask = |request: &ask::Request<'_>, check: &ask::Check<'_>| -> Result<Figures> {
         let plan = ask::Plan::one_by_one(address, CLIENTS, (WARM_UP, settings.window()), request, check);
-        let outcome = ask::run(&plan, || target.server.sample())?;
+        let outcome = ask::run(&plan, || target.server.process.sample())?;
         Ok(asked_figures(&outcome, (Column::ReplyP50, Column::ReplyP99)))
     };
     let figures = filled.and_then(|()| match kind {

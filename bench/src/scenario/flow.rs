@@ -91,7 +91,7 @@ fn put_load(
         order: shape.order,
         seconds: settings.seconds,
     };
-    load::run(&plan, || target.server.sample())
+    load::run(&plan, || target.server.process.sample())
 }
 
 /// What every load tells, per record.

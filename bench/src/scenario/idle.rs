@@ -48,5 +48,5 @@ fn with_queues(target: &Target<'_>, settings: &Settings) -> Result<(f64, f64)> {
 
 fn resident_bytes(target: &Target<'_>) -> Result<f64> {
     thread::sleep(REST);
-    Ok(target.server.usage()?.resident_bytes as f64)
+    Ok(target.server.process.usage()?.resident_bytes as f64)
 }

@@ -83,5 +83,5 @@ fn put_load(
         order: Order::Together,
         seconds: settings.seconds,
     };
-    load::run(&plan, || target.server.sample())
+    load::run(&plan, || target.server.process.sample())
 }
