@@ -358,9 +358,11 @@ def fetch_is_woken(rig):
         produced.append(time.monotonic())
         verbs.produce(other, topic, batch(b"x"))
 
-    threading.Timer(0.5, produce).start()
+    timer = threading.Timer(0.5, produce)
+    timer.start()
     found = verbs.fetched(wire.receive())
     soon = bool(produced) and time.monotonic() - produced[0] < 40
+    timer.join()
     return {"bytes": bool(found["parts"][0][3]), "soon": soon, "high": found["parts"][0][1]}
 
 
