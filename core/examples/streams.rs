@@ -301,13 +301,24 @@ fn many_keys() {
 fn many_subjects() {
     let by_record = StreamSettings { records: Some(Box::default()), ..StreamSettings::default() };
     let mut bench = Bench::new(1, &by_record);
+    let before = ALLOCATED.load(Relaxed);
     for n in 0..2_000u32 {
+        if n == 1_000 {
+            let each = (ALLOCATED.load(Relaxed) - before) as f64 / 1e6;
+            println!("a subject with one record costs {each:.1} bytes");
+        }
         let subjects = (0..1000).map(|i| (n * 1000 + i) % 1_000_000);
         bench.publish(subjects.map(|n| format!("k.{n}.{}", n % 2)).collect());
     }
     bench.tick_until_done();
     println!("two million records of a million subjects, a thousand at a time: {}", bench.worst());
     reads(&mut bench);
+    for round in 0..50 {
+        bench.publish(
+            (0..1000).map(|n| format!("k.{}.{round}", (n * 997 + round * 31) % 1_000_000)).collect(),
+        );
+    }
+    println!("a thousand new subjects, scattered over all, fifty times: {}", bench.worst());
     let half = [Pattern::new("k.*.1").expect("a pattern")];
     let (last, all) = (ShareStart::LastPerSubject, ShareStart::All);
     let none = [Pattern::new("k.*.2").expect("a pattern")];

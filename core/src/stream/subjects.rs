@@ -16,6 +16,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use names::{NameAt, Names};
 use order::{At, Order};
+use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 use stele_model::id::Position;
@@ -47,7 +48,7 @@ pub(crate) struct Subjects {
 struct Slot {
     name: NameAt,
     /// Where it stands in the order.
-    page: u32,
+    page: Cell<u32>,
     positions: Positions,
 }
 
@@ -103,7 +104,7 @@ impl Subjects {
     pub(crate) fn came(&mut self, id: u32, position: Position) {
         let slot = self.slot_mut(id);
         slot.positions.push(position);
-        let page = slot.page;
+        let page = slot.page.get();
         self.order.counted(page, true);
     }
 
@@ -111,7 +112,7 @@ impl Subjects {
     pub(crate) fn gone(&mut self, id: u32, position: Position) {
         let slot = self.slot_mut(id);
         assert!(slot.positions.remove(position), "I71: a record goes once");
-        let (page, empty) = (slot.page, slot.positions.count() == 0);
+        let (page, empty) = (slot.page.get(), slot.positions.count() == 0);
         self.order.counted(page, false);
         if empty {
             self.end(id);
@@ -140,7 +141,7 @@ impl Subjects {
         }
         let (mut from, to) = self.range(pattern.prefix());
         if let Some(seen) = seen {
-            from = self.order.seek(|id| self.name(id) <= seen);
+            from = self.seek(|name| name <= seen);
         }
         let mut within = self.order.iter(from).take(self.distance(from, to));
         let is_prefix = pattern.is_prefix();
@@ -177,8 +178,7 @@ impl Subjects {
     pub(crate) fn all_match(&self, pattern: &Pattern) -> bool {
         pattern.is_prefix() && {
             let (from, to) = self.range(pattern.prefix());
-            self.order.get(from) == self.order.iter(self.order.seek(|_| false)).next()
-                && to == self.order.end()
+            self.order.get(from) == self.order.first() && to == self.order.end()
         }
     }
 
@@ -225,7 +225,7 @@ impl Subjects {
             subjects.names.is_used(at);
             let end = subjects.order.end();
             subjects.enter(id, end);
-            let (page, count) = (subjects.slot(id).page, subjects.slot(id).positions.count());
+            let (page, count) = (subjects.slot(id).page.get(), subjects.slot(id).positions.count());
             (0..count).for_each(|_| subjects.order.counted(page, true));
         }
         Ok(subjects)
@@ -233,12 +233,13 @@ impl Subjects {
 
     /// The subjects that begin so, by name.
     fn range(&self, prefix: &[u8]) -> (At, At) {
-        let from = self.order.seek(|id| self.name(id) < prefix);
-        let to = self.order.seek(|id| {
-            let name = self.name(id);
-            name < prefix || name.starts_with(prefix)
-        });
+        let from = self.seek(|name| name < prefix);
+        let to = self.seek(|name| name < prefix || name.starts_with(prefix));
         (from, to)
+    }
+
+    fn seek(&self, below: impl Fn(&[u8]) -> bool) -> At {
+        self.order.seek(|id| self.name(id), below)
     }
 
     fn distance(&self, from: At, to: At) -> usize {
@@ -255,7 +256,7 @@ impl Subjects {
         let id = self.free.pop().expect("I72: it was grown");
         let at = self.names.put(id, name);
         self.slot_mut(id).name = at;
-        let place = self.order.seek(|id| self.name(id) < name);
+        let place = self.seek(|other| other < name);
         self.enter(id, place);
         self.relieve();
         id
@@ -263,12 +264,8 @@ impl Subjects {
 
     /// Puts a subject with a name into the order and the table.
     fn enter(&mut self, id: u32, place: At) {
-        let slots = &mut self.slots;
-        self.order.insert(place, id, |id, page| {
-            let slot = &mut slots[id as usize / SLOTS][id as usize % SLOTS];
-            slot.page = page;
-            slot.positions.count()
-        });
+        let Self { order, names, slots, .. } = self;
+        order.insert(place, id, |id| names.get(slot_in(slots, id).name), |id, page| moved(slots, id, page));
         self.count += 1;
         if self.count > TABLE_MEAN * self.tables.len() {
             self.add_table();
@@ -279,18 +276,14 @@ impl Subjects {
     /// Cuts a page of the order that has become too long, if it is time to.
     fn relieve(&mut self) {
         let Some(first) = self.order.crowded() else { return };
-        let place = self.order.seek(|id| self.name(id) < self.name(first));
-        let slots = &mut self.slots;
-        self.order.cut(place, |id, page| {
-            let slot = &mut slots[id as usize / SLOTS][id as usize % SLOTS];
-            slot.page = page;
-            slot.positions.count()
-        });
+        let place = self.seek(|name| name < self.name(first));
+        let Self { order, names, slots, .. } = self;
+        order.cut(place, |id| names.get(slot_in(slots, id).name), |id, page| moved(slots, id, page));
     }
 
     fn tabulate(&mut self, id: u32) {
         let Self { names, slots, tables, .. } = self;
-        let hash_of = |id: &u32| hash(names.get(slots[*id as usize / SLOTS][*id as usize % SLOTS].name));
+        let hash_of = |id: &u32| hash(names.get(slot_in(slots, *id).name));
         let own = hash_of(&id);
         let at = table_of(own, tables.len());
         tables[at].insert_unique(own, id, hash_of);
@@ -313,7 +306,7 @@ impl Subjects {
         if let Ok(entry) = self.tables[table].find_entry(hash, |other| *other == id) {
             entry.remove();
         }
-        let place = self.order.seek(|id| self.name(id) < &name[..]);
+        let place = self.seek(|other| other < &name[..]);
         self.order.remove(place);
         *self.slot_mut(id) = Slot::default();
         self.free.push(id);
@@ -340,7 +333,7 @@ impl Subjects {
     }
 
     fn slot(&self, id: u32) -> &Slot {
-        &self.slots[id as usize / SLOTS][id as usize % SLOTS]
+        slot_in(&self.slots, id)
     }
 
     fn slot_mut(&mut self, id: u32) -> &mut Slot {
@@ -355,6 +348,17 @@ impl Subjects {
             self.tables.iter().map(|table| size_of_val(table) + table.allocation_size()).sum();
         self.names.memory() + self.order.memory() + positions + slots + tables + 4 * self.free.capacity()
     }
+}
+
+fn slot_in(slots: &[Vec<Slot>], id: u32) -> &Slot {
+    &slots[id as usize / SLOTS][id as usize % SLOTS]
+}
+
+/// A subject is in another page of the order. How many records it has.
+fn moved(slots: &[Vec<Slot>], id: u32, page: u32) -> u64 {
+    let slot = slot_in(slots, id);
+    slot.page.set(page);
+    slot.positions.count()
 }
 
 fn hash(name: &[u8]) -> u64 {

@@ -113,13 +113,13 @@ fn full_pages_are_cut_some_at_a_time_and_tables_grow_by_one() {
         subjects.came(id, Position(next));
         assert!(subjects.tables.iter().all(|table| table.len() <= TABLE_ROOM));
     };
-    let mut names: Vec<String> = (0..40 * 512).map(|n| format!("k.{n:06}")).collect();
+    let mut names: Vec<String> = (0..40 * 128).map(|n| format!("k.{n:06}")).collect();
     for name in &names {
         come(&mut subjects, name.clone());
     }
     let pages = subjects.order.pages();
     let between: Vec<String> =
-        (0..30).flat_map(|of| (0..40).map(move |n| format!("k.{:06}.{of}", n * 512 + 9))).collect();
+        (0..30).flat_map(|of| (0..40).map(move |n| format!("k.{:06}.{of}", n * 128 + 9))).collect();
     for (n, name) in between.iter().enumerate() {
         come(&mut subjects, name.clone());
         assert!(subjects.order.pages() <= pages + 1 + n / 16, "one for sixteen subjects");
