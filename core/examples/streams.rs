@@ -23,7 +23,8 @@ use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
 use stele_model::shard::{Answer, ShardEffect, ShardOp};
 use stele_model::share::{Expect, ShardShare, ShareAnswer, ShareSettings, ShareStart, ShareVerb};
 use stele_model::stream::records::{
-    From as ScanFrom, LastsOf, PurgeOf, RecordsAsk, ScanOf, ShardRecords, StateOf, SubjectsOf, Wanted,
+    From as ScanFrom, LastOf, LastsOf, PurgeOf, RecordSettings, RecordsAsk, ScanOf, ShardRecords, StateOf,
+    SubjectsOf, Terms, Wanted,
 };
 use stele_model::stream::{
     Batch, Format, KeyMark, PartitionSpec, SeekBy, ShardAppend, ShardRead, ShardReadPart, StreamSettings,
@@ -116,6 +117,11 @@ impl Bench {
     }
 
     fn publish(&mut self, subjects: Vec<String>) {
+        self.publish_if(subjects, None);
+    }
+
+    /// Publishes to these subjects, the first record with these terms.
+    fn publish_if(&mut self, subjects: Vec<String>, terms: impl Into<Option<Terms>>) {
         let (mut bytes, mut items) = (BytesMut::new(), Vec::new());
         for subject in &subjects {
             let start = bytes.len() as u32;
@@ -138,7 +144,8 @@ impl Bench {
             items.push(Publish { record, exchange, key, extra_keys, lane, mandatory, awaited, persistent });
         }
         let runs = vec![RoutedRun { items: 0..items.len() as u32, route: 0, volatile: false }];
-        let (bytes, extra_keys, terms) = (bytes.freeze(), Vec::new(), Vec::new());
+        let (bytes, extra_keys) = (bytes.freeze(), Vec::new());
+        let terms = terms.into().map(|terms| (0, terms)).into_iter().collect();
         let batch = Arc::new(Publishes { bytes, items, extra_keys, terms });
         let (hub, call, link, awaited) = (HubId(0), Call(5), None, true);
         let routes = vec![std::iter::once(QueueId(1)).collect()];
@@ -313,6 +320,7 @@ fn many_subjects() {
     bench.tick_until_done();
     println!("two million records of a million subjects, a thousand at a time: {}", bench.worst());
     reads(&mut bench);
+    conditions(&mut bench);
     for round in 0..50 {
         bench.publish(
             (0..1000).map(|n| format!("k.{}.{round}", (n * 997 + round * 31) % 1_000_000)).collect(),
@@ -353,6 +361,34 @@ fn many_subjects() {
         bench.tick_until_done();
         println!("group '{name}' goes: {}", bench.worst());
     }
+}
+
+/// A million records of as many subjects, scattered, that go by age, each leaving a marker or nothing.
+fn ageing(marker_ttl_ms: Option<u64>) {
+    let records = RecordSettings { marker_ttl_ms, ..RecordSettings::default() };
+    let records = Some(Box::new(records));
+    let mut bench =
+        Bench::new(1, &StreamSettings { records, retention_ms: Some(1000), ..StreamSettings::default() });
+    for n in 0..1_000u64 {
+        bench.publish((0..1000).map(|i| format!("k.{}", (n * 1000 + i) * 7919 % 1_000_000)).collect());
+    }
+    bench.turns.clear();
+    bench.log.seal();
+    bench.log.advance_ms(10_000);
+    bench.tick_until_done();
+    let leaving = if marker_ttl_ms.is_some() { "a marker each" } else { "nothing" };
+    println!("a million records go by age, leaving {leaving}: {}", bench.worst());
+}
+
+/// Publishes that depend on the last one of a million subjects of which none is among the newest.
+fn conditions(bench: &mut Bench) {
+    let none = Pattern::new("k.*.2");
+    for n in 0..20 {
+        let last = Some(LastOf { subjects: none.clone(), position: None });
+        bench.publish_if(vec![format!("k.{n}.1")], Terms { last, ..Terms::default() });
+        bench.tick_until_done();
+    }
+    println!("twenty publishes on the condition that nothing matches: {}", bench.worst());
 }
 
 /// Reads of a million subjects that match few or none of them, or list many.
@@ -414,5 +450,7 @@ fn main() {
     many_batches();
     many_keys();
     many_subjects();
+    ageing(None);
+    ageing(Some(1000));
     idle_partitions();
 }

@@ -250,7 +250,7 @@ impl Shard {
 
     fn perform(&mut self, op: ShardOp, turn: &mut Turn<'_>) {
         match op {
-            ShardOp::Publish(publish) => self.publish(publish, turn),
+            ShardOp::Publish(publish) => self.take_publish(publish, turn),
             ShardOp::Settle { session, settles } => self.settle(session, settles, turn),
             ShardOp::Credit { session, queue, credit } => self.credit(session, queue, credit, turn),
             ShardOp::Subscribe(subscribe) => self.subscribe(&subscribe, turn),
@@ -339,6 +339,7 @@ impl Machine for Shard {
         self.turn(journal, effects, |shard, turn| {
             shard.step(turn);
             shard.step_streams(turn);
+            turn.replenish();
             shard.step_shares(turn);
         });
     }

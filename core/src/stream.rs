@@ -31,6 +31,7 @@ use std::sync::Arc;
 use stele_model::id::{Lsn, Now, Place, Position, SessionId};
 use stele_model::machine::VOLATILE;
 use stele_model::stream::{Ends, Format, Found, KeyMark, PartitionSpec, Producer, TimeKind};
+use stele_model::subject::Pattern;
 use tally::Tally;
 
 /// A partition of a shard.
@@ -60,6 +61,8 @@ pub(crate) struct Partition {
     pub(crate) watches: BTreeSet<(SessionId, u64)>,
     /// How many records groups want, by the groups' numbers.
     pub(crate) tallies: BTreeMap<u64, Tally>,
+    /// The last record of each pattern that a publish depends on which is about to be stored: kept right by what comes and goes.
+    pub(crate) known: BTreeMap<Pattern, Option<Position>>,
     /// When batches were last taken out of its middle.
     pub(crate) compacted: Now,
     /// When it has to be looked at.
@@ -97,6 +100,7 @@ impl Partition {
             readers: Readers::default(),
             watches: BTreeSet::new(),
             tallies: BTreeMap::new(),
+            known: BTreeMap::new(),
             timer: None,
         };
         partition.begin_records();

@@ -34,6 +34,11 @@ impl<'a> Turn<'a> {
         Self { journal, effects, scratch, looks: LOOKS }
     }
 
+    /// Whoever comes next may look at half of what a turn has, whatever others have looked at: nobody waits for ever.
+    pub(crate) fn replenish(&mut self) {
+        self.looks = self.looks.max(LOOKS / 2);
+    }
+
     /// The time of whatever is appended next, and after an append the time of that entry's block.
     pub(crate) fn now(&self) -> Now {
         self.journal.now()

@@ -13,6 +13,7 @@ pub(super) mod due;
 mod due_tests;
 mod echo;
 mod entry;
+mod hold;
 mod look;
 pub(super) mod marks;
 mod purge;
@@ -39,6 +40,7 @@ use super::entry as entries;
 use crate::shelf::Shelf;
 use crate::stream::Partition;
 use chores::Chores;
+use hold::Held;
 use look::Looking;
 use purge::Purging;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -65,6 +67,8 @@ pub(super) struct Streams {
     purges: VecDeque<Purging>,
     /// Reads under way.
     looks: VecDeque<Looking>,
+    /// Publishes that wait, in the order in which they came.
+    held: VecDeque<Held>,
     /// How many purges and reads there were. Attached state.
     walkers: u64,
     /// Who is told of what is stored.

@@ -112,13 +112,16 @@ impl Partition {
         }
     }
 
-    /// The last record that matches. May have to look at every subject, if many match and none of the newest records does.
-    pub(crate) fn last(&self, filters: &[Pattern]) -> Option<Position> {
+    /// The last record that matches, if it is known. Else it may have to look at every subject, if many match and none of the newest records
+    /// does.
+    pub(crate) fn last(&self, pattern: &Pattern) -> Option<Position> {
+        let filters = std::slice::from_ref(pattern);
         let all = || self.lasts(filters, self.end, usize::MAX).into_iter().max();
-        self.last_at_once(filters).unwrap_or_else(all).filter(|last| *last >= self.start)
+        let found = || self.last_at_once(filters).unwrap_or_else(all);
+        self.known.get(pattern).copied().unwrap_or_else(found).filter(|last| *last >= self.start)
     }
 
-    /// As [`Self::last`]; `None`: it would have to look at more than fits a turn.
+    /// The last record that matches; `None`: it would have to look at more than fits a turn.
     pub(crate) fn last_at_once(&self, filters: &[Pattern]) -> Option<Option<Position>> {
         let last = match self.way(filters) {
             Way::All => self.index.last().map(|last| Position(last.end().0 - 1)),

@@ -135,6 +135,9 @@ impl Partition {
         let batch =
             Stored { first, count: 1, place, len, format, keyed: false, appended_ms, newest_ms, single };
         self.index.push(&batch);
+        for (pattern, last) in &mut self.known {
+            *last = if pattern.matches(of.subject) { Some(first) } else { *last };
+        }
         self.bytes += u64::from(len);
         self.end = batch.end();
         self.next = self.next.max(self.end);
@@ -193,6 +196,7 @@ impl Partition {
         self.tallies.values_mut().for_each(|tally| tally.goes(batch.first, name));
         records.subjects.gone(single.subject, batch.first);
         records.schedules.gone(batch.first);
+        self.known.retain(|_, last| *last != Some(batch.first));
         if let Some(at) = single.expiry.own_ms() {
             records.expiries.remove(&(at, batch.first));
         }

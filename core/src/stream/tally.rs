@@ -230,11 +230,13 @@ impl Partition {
         of: &mut LastSearch,
         looks: &mut usize,
     ) -> Option<Option<Position>> {
+        let subjects = self.records.as_ref().map_or(0, |records| records.subjects.count());
+        let at_once = AT_ONCE.min(1 + subjects);
         let until = match of.until {
             Some(until) => until,
-            None if *looks < AT_ONCE => return None,
+            None if *looks < at_once => return None,
             None => {
-                *looks -= AT_ONCE;
+                *looks -= at_once;
                 if let Some(last) = self.last_at_once(filters) {
                     return Some(last);
                 }

@@ -4,6 +4,7 @@
 
 mod due;
 mod features;
+mod held;
 #[path = "../judge/mod.rs"]
 mod judge;
 mod model;

@@ -405,14 +405,40 @@ impl World {
         stored.iter().map(|stored| (stored.position.0, stored.duplicate)).collect()
     }
 
-    /// Publishes one record with these terms; where it went.
-    pub(crate) fn publish_with(&mut self, subject: &str, terms: Terms) -> Result<Position, Refusal> {
+    /// Publishes one record with these terms, by this hub.
+    pub(crate) fn send(&mut self, hub: HubId, subject: &str, terms: Terms) {
         let (mut bytes, mut batch) = (BytesMut::new(), Publishes::default());
         let len = record(subject, 3, &mut bytes);
         batch.items.push(published(0..len, subject));
         batch.terms.push((0, terms));
         batch.bytes = bytes.freeze();
-        self.take(ShardOp::Publish(routed(batch, true)));
+        self.take(ShardOp::Publish(ShardPublish { hub, ..routed(batch, true) }));
+    }
+
+    /// What hubs were told of records since the last look: whose went where, `None` if it was refused.
+    pub(crate) fn told(&mut self) -> Vec<(u32, Option<u64>)> {
+        let told = std::mem::take(&mut self.effects).into_iter().filter_map(|(_, effect)| match effect {
+            ShardEffect::Published { hub, stored, .. } => {
+                Some((u32::from(hub.0), stored.first().map(|stored| stored.position.0)))
+            }
+            _ => None,
+        });
+        told.collect()
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.shard.tick(&mut self.log, &mut self.effects);
+    }
+
+    pub(crate) fn tick_until_done(&mut self) {
+        while self.shard.deadline().is_some_and(|at| at.0 == 0) {
+            self.tick();
+        }
+    }
+
+    /// Publishes one record with these terms; where it went.
+    pub(crate) fn publish_with(&mut self, subject: &str, terms: Terms) -> Result<Position, Refusal> {
+        self.send(HUB, subject, terms);
         let told = self.effects.iter().rev().find_map(|(_, effect)| match effect {
             ShardEffect::Published { stored, refused, .. } => Some((stored.clone(), refused.clone())),
             _ => None,

@@ -87,7 +87,8 @@ impl Chores {
 
 impl Shard {
     pub(in crate::shard) fn streams_deadline(&self) -> Option<Now> {
-        if !self.streams.purges.is_empty() || !self.streams.looks.is_empty() {
+        let streams = &self.streams;
+        if !(streams.purges.is_empty() && streams.looks.is_empty() && streams.held.is_empty()) {
             return Some(Now(0));
         }
         let due = [self.streams.chores.deadline(), self.streams.bundles.deadline()];
@@ -123,6 +124,9 @@ impl Shard {
             self.look_after(id, &mut left, turn);
         }
         self.step_purges(turn);
+        turn.replenish();
+        self.step_held(turn);
+        turn.replenish();
         self.step_looks(turn);
         self.reclaim_dead(left);
     }

@@ -214,7 +214,7 @@ pub(super) fn check_last(
     expected: &LastOf,
 ) -> Result<(), RecordRefusal> {
     let last = match &expected.subjects {
-        Some(subjects) => partition.last(std::slice::from_ref(subjects)),
+        Some(subjects) => partition.last(subjects),
         None => partition.last_of(subject),
     };
     let is = last.filter(|last| *last >= partition.start);
