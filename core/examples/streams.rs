@@ -3,8 +3,9 @@
 //! Prints nanoseconds for an append of 16-KB batches to one and to twelve partitions in a request, for a read of a megabyte, and for a search;
 //! then the worst turn while two million batches are indexed, snapshotted, trimmed and let go of, and while a million keys are written
 //! again and compacted, while groups are made that begin with the last record of a million subjects, or of each of them, or count what waits
-//! for them among these, while some of them are purged, and while such groups go; and the bytes that a batch, a key and an idle partition cost. Times are this thread's on a processor, so that other
-//! load counts little. The journal writes nothing, but fills new memory: where the system gives that by 2 MB, cleared, this takes a turn 2 ms
+//! for them among these, while some of them are purged, and while such groups go, while these are read by subject, while publishes depend on
+//! them, and while a million go by age or are purged at once; and the bytes that a batch, a key, a subject and an idle partition cost. Times
+//! are this thread's on a processor, so that other load counts little. The journal writes nothing, but fills new memory: where the system gives that by 2 MB, cleared, this takes a turn 2 ms
 //! longer.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
@@ -380,6 +381,20 @@ fn ageing(marker_ttl_ms: Option<u64>) {
     println!("a million records go by age, leaving {leaving}: {}", bench.worst());
 }
 
+/// A million records of as many subjects, scattered, that are purged at once.
+fn purge_of_all() {
+    let records = Some(Box::default());
+    let mut bench = Bench::new(1, &StreamSettings { records, ..StreamSettings::default() });
+    for n in 0..1_000u64 {
+        bench.publish((0..1000).map(|i| format!("k.{}", (n * 1000 + i) * 7919 % 1_000_000)).collect());
+    }
+    bench.turns.clear();
+    let (hub, call, partition, ask) = (HubId(0), Call(9), QueueId(1), RecordsAsk::Purge(PurgeOf::default()));
+    bench.take(ShardOp::Records(ShardRecords { hub, call, partition, ask }));
+    bench.tick_until_done();
+    println!("a million records are purged at once: {}", bench.worst());
+}
+
 /// Publishes that depend on the last one of a million subjects of which none is among the newest.
 fn conditions(bench: &mut Bench) {
     let none = Pattern::new("k.*.2");
@@ -452,5 +467,6 @@ fn main() {
     many_subjects();
     ageing(None);
     ageing(Some(1000));
+    purge_of_all();
     idle_partitions();
 }

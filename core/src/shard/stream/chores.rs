@@ -120,6 +120,9 @@ impl Shard {
         }
         let mut left = RECLAIM_MAX;
         for _ in 0..PARTITIONS_MAX.min(self.streams.chores.again.len()) {
+            if left == 0 {
+                break;
+            }
             let Some(id) = self.streams.chores.next() else { break };
             self.look_after(id, &mut left, turn);
         }

@@ -16,6 +16,8 @@ use stele_model::refusal::Refusal;
 use stele_model::shard::Answer;
 use stele_model::stream::StreamRefusal;
 
+/// Batches that could be let go of while one goes that is told apart, and perhaps its subject with it.
+const RECORD_PRICE: u32 = 64;
 /// Batches that one step decides on.
 const DECIDE_MAX: usize = 4096;
 /// Time between two compactions of a partition, ms: each writes chunks of its index anew.
@@ -62,7 +64,8 @@ impl Shard {
         let now = turn.now();
         let by_age = self.ages();
         let by_record = self.streams.partitions.get(&id).is_some_and(|partition| partition.records.is_some());
-        let ages_on = by_record && self.age_records(id, by_age, turn);
+        let (aged, ages_on) = if by_record { self.age_records(id, by_age, turn) } else { (0, false) };
+        *left = left.saturating_sub(aged * RECORD_PRICE);
         let Some(partition) = self.streams.partitions.get_mut(&id) else { return };
         if let Some(start) = over(partition, now, by_age) {
             if self.mutant != Some(Mutant::SilentRetention) {
@@ -80,9 +83,10 @@ impl Shard {
             partition.producers.forget_idle(since_ms);
         }
         let live = &mut self.live;
-        let more = partition.reclaim(*left, |batch| {
+        let price = if by_record { RECORD_PRICE } else { 1 };
+        let more = partition.reclaim(*left / price, |batch| {
             live.let_go(batch.place.lsn, batch.len);
-            *left -= 1;
+            *left -= price;
         });
         let sweeps = partition.compaction.as_mut().is_some_and(|of| of.sweep(partition.start));
         let over = over(partition, now, by_age).is_some();
