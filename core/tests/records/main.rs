@@ -2,6 +2,7 @@
 //!
 //! The model sees operations and answers only. Each rule it judges (S1, S2, S21, S27, S28) has a mutant that it must catch.
 
+mod batch;
 mod due;
 mod features;
 mod held;

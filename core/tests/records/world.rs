@@ -1,16 +1,16 @@
 //! Runs operations on a shard with one such stream, and judges its answers and its state by the model.
 
+use crate::batch::{HUB, PARTITION, published, record, routed};
 use crate::model::{Model, Record, Waits};
 use crate::ops::{Op, Sent, Settings};
 use bytes::BytesMut;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
 use stele_core::shard::{LoggedBatch, LoggedSingle, LoggedState, Mutant, Shard};
 use stele_core::testing::MemoryLog;
-use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, SessionId, ShardId};
+use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, Revision, SessionId, ShardId};
 use stele_model::machine::{Journal, Machine};
-use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
+use stele_model::publish::{Publish, Publishes, ShardPublish};
 use stele_model::refusal::Refusal;
 use stele_model::repeat::Repeat;
 use stele_model::shard::{Move, MoveOut, ShardEffect, ShardOp};
@@ -22,10 +22,7 @@ use stele_model::stream::records::{
 };
 use stele_model::stream::{PartitionSpec, StreamRefusal, StreamSettings};
 use stele_model::subject::Pattern;
-use stele_record::{Draft, Origin};
 
-const PARTITION: QueueId = QueueId(7);
-const HUB: HubId = HubId(2);
 const FIRST: u64 = 40;
 
 type Check = Result<(), String>;
@@ -82,23 +79,6 @@ fn settings(of: Settings) -> StreamSettings {
         records: Some(Box::new(records)),
         ..StreamSettings::default()
     }
-}
-
-fn record(subject: &str, body: usize, out: &mut BytesMut) -> u32 {
-    let before = out.len();
-    let draft = Draft {
-        origin: Origin::Amqp091,
-        persistent: true,
-        priority: 0,
-        ttl_ms: None,
-        time: 0,
-        exchange: b"x",
-        key: subject.as_bytes(),
-        properties: &[],
-        history: &[],
-    };
-    draft.write(&vec![7; body], out);
-    (out.len() - before) as u32
 }
 
 const NONE: Settings = Settings {
@@ -781,28 +761,6 @@ impl World {
         self.floor = self.log.tail();
         Ok(())
     }
-}
-
-/// One record of a batch, awaited.
-fn published(record: std::ops::Range<u32>, subject: &str) -> Publish {
-    let key = record.start + 33;
-    Publish {
-        exchange: record.start + 32..key,
-        key: key..key + subject.len() as u32,
-        record,
-        extra_keys: 0..0,
-        lane: 0,
-        mandatory: false,
-        awaited: true,
-        persistent: true,
-    }
-}
-
-/// A batch on its way to the one stream.
-fn routed(batch: Publishes, awaited: bool) -> ShardPublish {
-    let runs = vec![RoutedRun { items: 0..batch.items.len() as u32, route: 0, volatile: false }];
-    let (batch, routes) = (Arc::new(batch), vec![smallvec::smallvec![PARTITION]]);
-    ShardPublish { hub: HUB, call: Call(1), awaited, link: None, batch, runs, routes }
 }
 
 fn same<T: PartialEq + Debug>(is: &T, should: &T, what: &str) -> Check {
