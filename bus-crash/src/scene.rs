@@ -24,11 +24,11 @@ use crate::{Mutant, Store};
 /// Time between two breakings.
 const BREAK_MS: std::ops::Range<u64> = 40..250;
 /// When nothing has moved for so long with nothing left to relay or consume, what has not arrived is lost.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(30);
 /// For a wrong design, which is going to lose something.
 const SILENCE_WRONG: Duration = Duration::from_secs(2);
 /// Longest calm.
-const DRAIN: Duration = Duration::from_secs(120);
+const DRAIN: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 const PARTS: [Part; 9] = [

@@ -5,8 +5,9 @@ mod tls;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use stele_testkit::postgres::Cluster;
 
@@ -82,6 +83,13 @@ fn relay(args: &[&str]) -> Running {
     running
 }
 
+/// A port that nobody else takes: each time another, on a loopback address of this process alone, below those that are given out.
+fn nobodys() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(127, a | 64, b, c), NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
 /// What a relay serves as metrics.
 fn scrape(metrics: &str) -> String {
     let mut stream = TcpStream::connect(metrics).unwrap();
@@ -143,8 +151,7 @@ fn a_table_that_is_none_is_named_with_what_it_has() {
 fn nobody_there_is_said_at_once_and_no_text_holds_a_password() {
     let cluster = cluster();
     cluster.sql(DEBEZIUM).unwrap();
-    // Bound and not listened on: a connection is refused.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = nobodys();
     let nobody = format!("postgres://ann:hunter2@{free}/shop");
     let no_broker = format!("amqp://ann:hunter2@{free}/shop");
     for (from, to, part) in [
@@ -192,7 +199,7 @@ fn rows_that_were_there_and_rows_that_come_are_relayed_and_the_relay_ends_at_sig
     };
     insert(500);
     let (_broker, amqp) = broker(data.path());
-    let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let metrics = nobodys().to_string();
     let (url, to) = (cluster.url(), format!("amqp://guest:guest@{amqp}"));
     let args = ["--postgres", &url, "--to", &to, "--layout", "debezium", "--metrics", &metrics];
     let mut relay = relay(&args);
@@ -222,7 +229,7 @@ fn a_relay_that_follows_the_log_looks_when_a_commit_says_so_and_leaves_no_slot_b
         (Cluster::start(&["fsync=off", "wal_level=logical"]).unwrap(), tempfile::tempdir().unwrap());
     cluster.sql(DEBEZIUM).unwrap();
     let (_broker, amqp) = broker(data.path());
-    let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let metrics = nobodys().to_string();
     let (url, to) = (cluster.url(), format!("amqp://guest:guest@{amqp}"));
     let (code, text, _) = ended(&["outbox", "check", "--postgres", &url]);
     assert!(code == 0 && text.contains("its log can be followed"), "{text}");

@@ -1,7 +1,7 @@
 //! The relay where everything is encrypted: the database, its log, the broker. Certificates are made here, and what is not signed by
 //! their authority is not spoken to.
 
-use super::{DEBEZIUM, PATIENCE, address, broker_with, emptied, ended, relay, scrape};
+use super::{DEBEZIUM, PATIENCE, address, broker_with, emptied, ended, nobodys, relay, scrape};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ fn everything_may_be_encrypted_and_what_nobody_vouches_for_is_not_spoken_to() {
     for scheme in ["amqps", "tls"] {
         let (dialect, login) = if scheme == "tls" { ("nats", "") } else { ("amqps", "guest:guest@") };
         let to = format!("{scheme}://{login}localhost:{}", address(&ready, dialect).port());
-        let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let metrics = nobodys().to_string();
         let args = ["--postgres", &verified, "--to", &to, "--to-ca", &authority, "--mode", "wal"];
         let polls = ["--poll-min", "600s", "--poll-max", "600s", "--metrics", &metrics];
         let _relay = relay(&[&args[..], &polls].concat());
