@@ -174,7 +174,7 @@ fn a_shard_is_not_held_up_by_a_reader_of_a_footer() {
             let _ = told.send(());
             log
         });
-        let counted_meanwhile = heard.recv_timeout(Duration::from_secs(20));
+        let counted_meanwhile = heard.recv_timeout(Duration::from_secs(120));
         disk.release();
         assert_eq!(read.join().unwrap(), Ok(true));
         drop(counted.join().unwrap());
