@@ -83,7 +83,7 @@ def slow_readers_are_cut(rig):
 @case
 def lame_duck(rig):
     """Connections are told at once; that they end within lame_duck_duration, half a minute at least, is not waited for."""
-    server = rig.server('lame_duck_grace_period: "1s"')
+    server = rig.server('lame_duck_grace_period: "20s"')
     wire = rig.wire(server.address)
     wire.until_pong()
     wire.until_pong()
