@@ -4,7 +4,7 @@
 
 use super::serve::{Context, Stages, Step, done, streams};
 use super::settings::{self, Kind, SETTINGS, Written, elements, find};
-use super::topics::is_name;
+use super::topics::{is_name, repeated};
 use crate::codec::generated::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
@@ -16,7 +16,6 @@ use crate::codec::generated::{alter_configs, incremental_alter_configs};
 use crate::codec::wire::Text;
 use crate::profile::Profile;
 use crate::refuse::{Code, Fault, refused};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use stele_model::op::{Define, Op, StreamsWanted};
 use stele_model::outcome::{Done, Outcome};
@@ -213,14 +212,13 @@ enum What<'a> {
 const DELETE: i8 = 1;
 
 impl What<'_> {
-    /// A name that is there more than once.
+    /// The first name that is there more than once.
     fn twice(&self) -> Option<&str> {
-        let mut names: Vec<&str> = match self {
-            Self::All(configs) => configs.iter().map(|(name, _)| &**name).collect(),
-            Self::Steps(steps) => steps.iter().map(|(name, ..)| &**name).collect(),
+        let mut twice = match self {
+            Self::All(configs) => repeated(configs.iter().map(|(name, _)| &**name)),
+            Self::Steps(steps) => repeated(steps.iter().map(|(name, ..)| &**name)),
         };
-        names.sort_unstable();
-        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+        twice.pop_first()
     }
 
     /// What is written afterwards.
@@ -289,10 +287,7 @@ fn change<'a>(changes: &[Change<'a>], check_only: bool, stages: &Stages) -> Step
         Err(ops) => return Step::Ask(ops),
     };
     let mut found = found.into_iter();
-    let mut seen = BTreeMap::new();
-    for change in changes {
-        *seen.entry((change.kind, &*change.name)).or_insert(0) += 1;
-    }
+    let twice = repeated(changes.iter().map(|change| (change.kind, &*change.name)));
     let planned: Vec<Result<Op, Fault>> = changes
         .iter()
         .map(|change| {
@@ -301,7 +296,7 @@ fn change<'a>(changes: &[Change<'a>], check_only: bool, stages: &Stages) -> Step
                 return Err(Fault::new(Code::InvalidRequest, text));
             }
             let info = found.next().expect("each topic was looked up");
-            if change.name.is_empty() || seen[&(change.kind, &*change.name)] > 1 {
+            if change.name.is_empty() || twice.contains(&(change.kind, &*change.name)) {
                 let text = format!("topic '{}' is nameless, or there twice", change.name);
                 return Err(Fault::new(Code::InvalidRequest, text));
             }

@@ -78,16 +78,17 @@ fn stream(outcome: &Outcome) -> Result<&Arc<StreamInfo>, Fault> {
     }
 }
 
+/// Names that are there more than once.
+pub(super) fn repeated<N: Ord>(names: impl Iterator<Item = N>) -> BTreeSet<N> {
+    let mut seen = BTreeSet::new();
+    names.filter_map(|name| seen.replace(name)).collect()
+}
+
 /// Leaves of each name the first, since an answer has each name once; returns those that were there again.
-pub(super) fn take_repeated<T, N: Ord + Clone>(topics: &mut Vec<T>, name: impl Fn(&T) -> N) -> BTreeSet<N> {
-    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
-    topics.retain(|topic| {
-        let first = seen.insert(name(topic));
-        if !first {
-            twice.insert(name(topic));
-        }
-        first
-    });
+pub(super) fn take_repeated<T, N: Ord>(topics: &mut Vec<T>, name: impl Fn(&T) -> N) -> BTreeSet<N> {
+    let twice = repeated(topics.iter().map(&name));
+    let mut seen = BTreeSet::new();
+    topics.retain(|topic| seen.insert(name(topic)));
     twice
 }
 
