@@ -1,8 +1,8 @@
 //! The clients of each dialect, and how each one's script is made ready and started.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::command;
 use crate::provision;
@@ -40,7 +40,7 @@ pub(super) const KAFKA: &[Client] = &[
     Client { name: "java-3", start: |workspace| java(workspace, provision::KAFKA, "java-3") },
     Client { name: "tools", start: |workspace| kafka_tools(workspace, "tools", "java") },
     Client { name: "tools-3", start: |workspace| kafka_tools(workspace, "tools-3", "java-3") },
-    Client { name: "kcat", start: |workspace| kafka_tools(workspace, "kcat", "java") },
+    Client { name: "kcat", start: kcat },
     Client { name: "streams", start: |workspace| kafka_tools(workspace, "streams", "java") },
     Client { name: "connect", start: |workspace| kafka_tools(workspace, "connect", "java") },
 ];
@@ -91,6 +91,13 @@ fn kafka_tools(workspace: &Workspace, what: &str, libraries: &str) -> Result<Com
     let mut command = python(workspace, provision::KAFKA, "tools")?;
     command.arg(what).arg("--classpath").arg(provision::java(workspace, provision::KAFKA, libraries)?);
     Ok(command)
+}
+
+/// A program of the machine's, called by the same script.
+fn kcat(workspace: &Workspace) -> Result<Command> {
+    command::run(workspace.command("kcat").arg("-V").stdout(Stdio::null()))
+        .context("kcat has to be in the path; Debian's package is called kcat")?;
+    kafka_tools(workspace, "kcat", "java")
 }
 
 fn node(workspace: &Workspace, dialect: &str) -> Result<Command> {
