@@ -6,11 +6,13 @@
 //! commit (S3). Not here: where records' bytes go when memory is short (the log keeps them), and joining deliveries to their
 //! bytes (`runner::dispatch`).
 
+pub mod buffers;
 pub mod dispatch;
 mod memory;
 mod open;
 mod pace;
 
+use buffers::Buffers;
 use memory::{Memory, Wave};
 use open::Open;
 use pace::Pace;
@@ -299,6 +301,11 @@ impl<M: Machine, L: LogStore> Runner<M, L> {
     /// How many it may keep from now on; what is over goes at once, the oldest first.
     pub fn set_memory_max(&mut self, bytes: usize) {
         self.memory.set_max(bytes);
+    }
+
+    /// Where memory for blocks comes from, from now on.
+    pub fn set_buffers(&mut self, buffers: Box<dyn Buffers>) {
+        self.open.set_buffers(buffers);
     }
 
     /// The whole body of a block, if memory holds it.

@@ -21,6 +21,7 @@ mod seats;
 mod shard;
 mod start;
 mod stop;
+mod warm;
 mod watch;
 
 pub use dialects::server_id as nats_server_id;

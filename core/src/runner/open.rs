@@ -1,5 +1,6 @@
 //! The block under construction, and the volatile memory beside it: what a machine sees as its [`Journal`].
 
+use super::buffers::{BUFFER_BYTES, Buffers, Fresh};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::collections::VecDeque;
 use stele_model::id::{Lsn, Now, Place};
@@ -9,13 +10,11 @@ use stele_model::machine::{Journal, Urgency, VOLATILE};
 /// Bytes before each entry in a block's body: its length.
 pub(super) const ENTRY_HEAD_BYTES: usize = 4;
 
-/// Blocks and volatile pieces are cut from buffers of this size, so that a trickle of small ones does not cost an allocation each.
-const BUFFER_BYTES: usize = 2 << 20;
-
 /// Blocks from this size on are large: worth to be written without a copy.
 const LARGE_BYTES: usize = 64 << 10;
 
 pub(super) struct Open {
+    buffers: Box<dyn Buffers>,
     lsn: Lsn,
     clock: Now,
     /// When the block was opened: the time of its entries.
@@ -35,11 +34,12 @@ impl Open {
     pub(super) fn new(lsn: Lsn, now: Now, limits: Limits) -> Self {
         assert!(limits.block_bytes_best <= limits.block_bytes_max, "the best block is a possible one");
         Self {
+            buffers: Box::new(Fresh),
             lsn,
             clock: now,
             time: now,
             limits,
-            body: BytesMut::with_capacity(BUFFER_BYTES),
+            body: BytesMut::new(),
             entries: 0,
             urgent: false,
             oldest: None,
@@ -47,6 +47,11 @@ impl Open {
             volatile: BytesMut::new(),
             volatile_piece: 1,
         }
+    }
+
+    /// Takes its memory from there from now on.
+    pub(super) fn set_buffers(&mut self, buffers: Box<dyn Buffers>) {
+        self.buffers = buffers;
     }
 
     /// Time goes on; the time of an open block stays.
@@ -99,7 +104,7 @@ impl Open {
     /// The next block is likely as long as the last: it begins where it need not be moved half-way, and can be written from.
     fn expect_large(&mut self, bytes: usize) {
         if self.body.capacity() < bytes + BODY_ALIGN {
-            self.body = BytesMut::with_capacity(BUFFER_BYTES);
+            self.body = self.buffers.next();
         }
         let gap = self.body.as_ptr().align_offset(BODY_ALIGN);
         self.body.put_bytes(0, gap);
@@ -129,10 +134,19 @@ impl Open {
         Lsn(VOLATILE | if self.volatile.is_empty() { self.volatile_piece - 1 } else { self.volatile_piece })
     }
 
-    fn reserve(buffer: &mut BytesMut, bytes: usize) {
-        if buffer.capacity() - buffer.len() < bytes {
-            buffer.reserve(bytes.max(BUFFER_BYTES));
+    /// Makes room for so many bytes more. What the buffer has is moved to another one, if nothing before it has been let go.
+    fn reserve(buffer: &mut BytesMut, bytes: usize, buffers: &mut dyn Buffers) {
+        if buffer.capacity() - buffer.len() >= bytes || buffer.try_reclaim(bytes) {
+            return;
         }
+        let whole = buffer.len() + bytes;
+        let mut next = if whole <= BUFFER_BYTES {
+            buffers.next()
+        } else {
+            BytesMut::with_capacity(whole + BUFFER_BYTES)
+        };
+        next.extend_from_slice(buffer);
+        *buffer = next;
     }
 }
 
@@ -152,7 +166,7 @@ impl Journal for Open {
         if self.entries > 0 && self.body.len() + whole > self.limits.block_bytes_best as usize {
             self.seal();
         }
-        Self::reserve(&mut self.body, whole);
+        Self::reserve(&mut self.body, whole, &mut *self.buffers);
         self.body.extend_from_slice(&(len as u32).to_le_bytes());
         let place = Place { lsn: self.lsn, at: self.body.len() as u32 };
         for part in parts {
@@ -165,7 +179,7 @@ impl Journal for Open {
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Place {
-        Self::reserve(&mut self.volatile, bytes.len());
+        Self::reserve(&mut self.volatile, bytes.len(), &mut *self.buffers);
         let place = Place { lsn: Lsn(VOLATILE | self.volatile_piece), at: self.volatile.len() as u32 };
         self.volatile.extend_from_slice(bytes);
         place

@@ -13,6 +13,7 @@ use super::rest::Lookouts;
 use super::seats::Seats;
 use super::shard::{self, ShardMessage};
 use super::stop::Stop;
+use super::warm::Warmer;
 use super::watch::{self, Watch};
 use super::{Addresses, Node, Threads, dialects};
 use crate::config::{Config, NamespaceSetting, Nats, NatsTls, PolicySetting, UserSetting};
@@ -164,7 +165,8 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     let mut doors = Vec::new();
     let lookouts = Lookouts::new(cores() / 2);
     let memory = Arc::new(Memory::new(config.log.memory_bytes as usize, shards.len()));
-    for ((n, runner), (inbox, bell)) in
+    let warmer = Warmer::start().map_err(system("start the thread that touches memory"))?;
+    for ((n, mut runner), (inbox, bell)) in
         shards.into_iter().enumerate().zip(shard_inboxes.iter().zip(&shard_bells))
     {
         let wiring = shard::Wiring {
@@ -179,6 +181,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             clock: Arc::clone(&clock),
             stop: stop.clone(),
         };
+        runner.set_buffers(warmer.buffers());
         let driver = shard::Driver::new(runner, wiring);
         doors.push(driver.door());
         threads.shards.push(spawn(format!("shard-{n}"), move || driver.run())?);
