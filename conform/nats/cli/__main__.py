@@ -3,7 +3,6 @@
     python conform/nats/cli --nats PROGRAM --url nats://127.0.0.1:4222 [--only case,case]
 """
 
-import argparse
 import json
 import pathlib
 import re
@@ -14,16 +13,9 @@ import time
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent))
 
-from started import broken
+from cases import CASES, case, main
 
 PATIENCE = 30  # seconds
-CASES = {}
-
-
-def case(function):
-    """Register a case under the function's name."""
-    CASES[function.__name__] = function
-    return function
 
 
 class Rig:
@@ -247,25 +239,9 @@ def cli_bench(rig):
 def answer(name, arguments):
     rig = Rig(arguments)
     try:
-        return {"answer": CASES[name](rig)}
-    except Exception as error:  # a case that breaks is an answer that differs
-        return broken(error)
+        return CASES[name](rig)
     finally:
         rig.close()
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--nats", required=True)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--server")
-    parser.add_argument("--tls")
-    parser.add_argument("--only")
-    arguments = parser.parse_args()
-    for name in arguments.only.split(",") if arguments.only else CASES:
-        if name in CASES:
-            print(json.dumps({"case": name, **answer(name, arguments)}), flush=True)
-    sys.stdout.flush()
-
-
-main()
+main(answer, program=True)

@@ -10,25 +10,18 @@ import time
 import nats
 import nats.errors
 import nats.js.errors
-from started import Server
+
+import cases
+from cases import case  # noqa: F401 from here the cases take it
 
 PATIENCE = 60.0  # seconds; how long an event may take that must come
-CASES = {}
 
 
-def case(function):
-    """Register a case under the function's name."""
-    CASES[function.__name__] = function
-    return function
-
-
-class Rig:
+class Rig(cases.Rig):
     """One case's view of the server."""
 
-    def __init__(self, name, arguments, restart):
-        self.arguments, self._restart = arguments, restart
-        self.stem = f"{name}-py-{time.time_ns() // 1000 % 36**7:x}"
-        self.open, self.streams, self.servers = [], [], []
+    def __init__(self, name, arguments):
+        super().__init__(f"{name}-py-{time.time_ns() // 1000 % 36**7:x}", arguments)
 
     async def start(self):
         self.nc = await self.connect()
@@ -38,14 +31,6 @@ class Rig:
         nc = await nats.connect(url or self.arguments.url, **{"connect_timeout": PATIENCE, "max_reconnect_attempts": 200, "reconnect_time_wait": 0.05, "error_cb": quiet, **options})
         self.open.append(nc)
         return nc
-
-    def name(self, suffix=""):
-        return self.stem + suffix
-
-    def server(self, config, *words, certificates=False):
-        server = Server(self.arguments, config, words, certificates)
-        self.servers.append(server)
-        return server
 
     async def stream(self, suffix="", **config):
         """A stream that captures NAME.>."""
@@ -57,9 +42,6 @@ class Rig:
     async def fill(self, stream, count, subjects="a"):
         for number in range(count):
             await self.js.publish(f"{stream}.{subjects[number % len(subjects)]}", str(number).encode())
-
-    def restart(self):
-        return self._restart()
 
     async def close(self):
         for name in self.streams:

@@ -3,11 +3,8 @@
     python conform/nats/raw --url 127.0.0.1:4222 [--server 'nats-server'] [--tls FOLDER] [--only case,case]
 """
 
-import argparse
-import json
 import pathlib
 import sys
-import time
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent))
 
@@ -24,47 +21,17 @@ import publishes  # noqa: F401
 import rights  # noqa: F401
 import servers  # noqa: F401
 import streams  # noqa: F401
-from rig import CASES, Rig
-from started import Unable, broken
-
-
-def restart():
-    """Have the server restarted; False if nobody knows how."""
-    print(json.dumps({"ask": "restart"}), flush=True)
-    return sys.stdin.readline().strip() == "done"
+from cases import CASES, main
+from rig import Rig
 
 
 def answer(name, arguments):
-    rig = Rig(name, arguments, restart)
+    arguments.url = arguments.url.removeprefix("nats://")
+    rig = Rig(arguments)
     try:
-        return {"answer": rig.plain(CASES[name](rig))}
-    except Unable:
-        raise
-    except Exception as error:  # a case that breaks is an answer that differs
-        return broken(error)
+        return rig.plain(CASES[name](rig))
     finally:
         rig.close()
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--server", help="how a server is started that takes -c FILE -p PORT")
-    parser.add_argument("--tls", help="a folder with server.pem and server.key")
-    parser.add_argument("--only")
-    parser.add_argument("--times", action="store_true", help="say on standard error how long each case takes")
-    arguments = parser.parse_args()
-    arguments.url = arguments.url.removeprefix("nats://")
-    only = [name.removeprefix("raw_") for name in arguments.only.split(",")] if arguments.only else list(CASES)
-    for name in only:
-        if name in CASES:
-            start = time.monotonic()
-            try:
-                print(json.dumps({"case": f"raw_{name}", **answer(name, arguments)}), flush=True)
-            except Unable:
-                pass
-            if arguments.times:
-                print(f"{time.monotonic() - start:7.2f} s {name}", file=sys.stderr)
-
-
-main()
+main(answer, prefix="raw_")

@@ -8,25 +8,17 @@ import json
 import re
 import time
 
-from started import Server
 from wire import NUMBERS, Message, Wire
 
-CASES = {}
+import cases
+from cases import case  # noqa: F401 from here the cases take it
 
 
-def case(function):
-    """Register a case under the function's name."""
-    CASES[function.__name__] = function
-    return function
-
-
-class Rig:
+class Rig(cases.Rig):
     """One case's view of the server."""
 
-    def __init__(self, name, arguments, restart):
-        self.arguments, self._restart = arguments, restart
-        self.stem = f"c{time.time_ns() // 1000 % 36**8:x}"
-        self.open, self.streams, self.servers = [], [], []
+    def __init__(self, arguments):
+        super().__init__(f"c{time.time_ns() // 1000 % 36**8:x}", arguments)
         self._asking = None
 
     def wire(self, address=None, **options):
@@ -34,19 +26,6 @@ class Rig:
         wire = Wire(address or self.arguments.url, options.pop("connect", options), secure, answers_pings)
         self.open.append(wire)
         return wire
-
-    def name(self, suffix=""):
-        return self.stem + suffix
-
-    def server(self, config, *words, certificates=False):
-        """Another server, with this configuration."""
-        server = Server(self.arguments, config, words, certificates)
-        self.servers.append(server)
-        return server
-
-    def restart(self):
-        """Restart the server; False if nobody knows how."""
-        return self._restart()
 
     # Requests.
 
