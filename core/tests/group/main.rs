@@ -9,20 +9,11 @@ mod rig;
 mod world;
 
 use stele_core::shard::Mutant;
-use world::{Op, World, ops};
-
-fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
-    let mut world = World::new(mutant);
-    for op in ops {
-        world.perform(op)?;
-    }
-    world.crash(0, false)?;
-    world.end()
-}
+use world::{World, ops};
 
 #[test]
 fn groups_keep_their_word_also_after_crashes() {
-    judge::holds(1000, &ops(), |mutant, ops| run(mutant, ops));
+    judge::holds::<World>(1000, &ops());
 }
 
 #[test]
@@ -35,5 +26,5 @@ fn the_judge_catches_each_mutant() {
         (Mutant::UnloggedPosition, "replay: "),
         (Mutant::UnloggedReading, "replay: "),
     ];
-    judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
+    judge::catches::<World>(&mutants, &ops());
 }

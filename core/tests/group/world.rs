@@ -3,6 +3,8 @@
 //! The judge sees requests and answers only. An answer counts as seen if what it waits for is durable.
 
 use super::rig::{Rig, SHARD, join, of, partition};
+use crate::judge::past::Past;
+use crate::judge::{self, Check};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,8 +58,6 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..120)
 }
 
-pub(crate) type Check = Result<(), String>;
-
 #[derive(Clone, Debug, Default)]
 struct Client {
     number: String,
@@ -93,20 +93,19 @@ pub(crate) struct World {
     heard: BTreeSet<u64>,
     next: u64,
     sessions: u64,
-    states: BTreeMap<Lsn, LoggedState>,
-    floor: Lsn,
-    snapshot: Option<(Lsn, Vec<Bytes>)>,
-    /// The block after which one was begun that is written at the next crash, as it was when it began.
-    begun: Option<Lsn>,
+    past: Past,
 }
 
-impl World {
-    pub(crate) fn new(mutant: Option<Mutant>) -> Self {
+impl judge::World for World {
+    type Op = Op;
+
+    fn begin(mutant: Option<Mutant>) -> Self {
         let mut rig = Rig::new();
         rig.mutant = mutant;
         rig.shard = Shard::new(SHARD).with_mutant(mutant);
         let clients = (0..CLIENTS).map(|n| Client { session: n as u64, ..Client::default() });
-        let states = BTreeMap::from([(Lsn(0), rig.shard.logged())]);
+        let mut past = Past::new(SHARD);
+        past.seal(&mut rig.log, &rig.shard, ());
         Self {
             rig,
             clients: clients.collect(),
@@ -118,14 +117,11 @@ impl World {
             heard: BTreeSet::new(),
             next: 1,
             sessions: CLIENTS as u64,
-            states,
-            floor: Lsn(0),
-            snapshot: None,
-            begun: None,
+            past,
         }
     }
 
-    pub(crate) fn perform(&mut self, op: &Op) -> Check {
+    fn perform(&mut self, op: &Op) -> Check {
         match *op {
             Op::Join { client, fresh, first, other } => self.join(client, fresh, first, other),
             Op::Sync { client, stale } => self.sync(client, stale),
@@ -154,8 +150,7 @@ impl World {
             Op::Seal => self.seal(),
             Op::Snapshot => {
                 self.seal();
-                self.begun = Some(self.rig.log.tail());
-                self.rig.shard.begin_snapshot();
+                self.past.begin_snapshot(&self.rig.log, &mut self.rig.shard);
             }
             Op::Crash { back, from_snapshot } => self.crash(back, from_snapshot)?,
         }
@@ -163,6 +158,13 @@ impl World {
         self.positions()
     }
 
+    fn end(mut self) -> Check {
+        self.crash(0, false)?;
+        self.nobody_waits()
+    }
+}
+
+impl World {
     fn who(&self, client: usize, stale: bool) -> MemberRef {
         let of = &self.clients[client];
         let generation = of.generation - i32::from(stale);
@@ -359,53 +361,31 @@ impl World {
     }
 
     fn seal(&mut self) {
-        let tail = self.rig.log.seal();
-        self.states.insert(tail, self.rig.shard.logged());
+        self.past.seal(&mut self.rig.log, &self.rig.shard, ());
     }
 
     /// The process dies; blocks after one that may have been the last durable one are lost.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
-        if let Some(lsn) = self.begun.take() {
-            let chunks = std::iter::repeat_with(|| self.rig.shard.step_snapshot()).find_map(|chunks| chunks);
-            self.snapshot = chunks.map(|chunks| (lsn, chunks));
-        }
+        self.past.write_on(&mut self.rig.shard, usize::MAX);
         self.seal();
-        let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();
-        let through = ends[ends.len() - 1 - usize::from(back) % ends.len()];
-        let log = self.rig.log.cut(through);
-        let mut shard = Shard::new(SHARD);
-        log.replay(Lsn(0), &mut shard)?;
-        same(&shard.logged(), &self.states[&through], "replay")?;
-        if let Some((lsn, chunks)) = self.snapshot.as_ref().filter(|(lsn, _)| *lsn <= through) {
-            let mut restored = Shard::restore(chunks)?;
-            same(&restored.logged(), &self.states[lsn], "snapshot")?;
-            log.replay(*lsn, &mut restored)?;
-            same(&restored.logged(), &self.states[&through], "snapshot and rest")?;
-            if from_snapshot {
-                shard = restored;
-            }
-        }
-        self.rig.log = log;
+        let (shard, ()) = self.past.crash(&mut self.rig.log, back.into(), from_snapshot)?;
+        let durable = shard.logged();
         self.rig.shard = shard.with_mutant(self.rig.mutant);
         let mut effects = Vec::new();
         self.rig.shard.started(&mut self.rig.log, &mut effects);
-        self.states.retain(|lsn, _| *lsn <= through);
-        if self.snapshot.as_ref().is_some_and(|(lsn, _)| *lsn > through) {
-            self.snapshot = None;
-        }
-        self.seen_is_there(through)?;
+        self.seen_is_there(durable)?;
         self.seal();
-        self.floor = self.rig.log.tail();
+        self.past.floor = self.rig.log.tail();
         (0..CLIENTS).for_each(|client| self.reconnect(client));
         Ok(())
     }
 
     /// What was seen of a generation, of positions and numbers holds after the restart.
-    fn seen_is_there(&mut self, through: Lsn) -> Check {
+    fn seen_is_there(&mut self, state: LoggedState) -> Check {
+        let through = self.rig.log.tail();
         self.commits.retain(|(after, _, _)| *after <= through);
         self.positions()?;
         self.numbers.retain(|(after, _)| *after <= through);
-        let state = self.states[&through].clone();
         let group = state.groups.groups.into_iter().next();
         let generation = group.map(|group| group.generation).unwrap_or_default();
         let seen = self.synced.iter().filter(|(after, _)| *after <= through).map(|(_, of)| *of).max();
@@ -436,7 +416,7 @@ impl World {
     }
 
     /// Nobody waits for ever: without another word, all is answered once the times are over.
-    pub(crate) fn end(&mut self) -> Check {
+    fn nobody_waits(&mut self) -> Check {
         for _ in 0..60 {
             self.rig.pass_ms(30_000);
         }
@@ -460,11 +440,4 @@ fn fold(commits: &[(Lsn, u64, Option<u64>)], through: Lsn) -> BTreeMap<u64, u64>
         };
     }
     positions
-}
-
-fn same(is: &LoggedState, should: &LoggedState, what: &str) -> Check {
-    if is == should {
-        return Ok(());
-    }
-    Err(format!("{what}: is {:#?}\nshould be {:#?}", is.groups, should.groups))
 }

@@ -1,5 +1,6 @@
 //! Batches of records as a hub brings them. Called by [`crate::world`].
 
+use crate::item::item;
 use bytes::BytesMut;
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, QueueId};
@@ -32,16 +33,8 @@ pub(crate) fn record(subject: &str, body: usize, out: &mut BytesMut) -> u32 {
 /// One record of a batch, awaited.
 pub(crate) fn published(record: std::ops::Range<u32>, subject: &str) -> Publish {
     let key = record.start + 33;
-    Publish {
-        exchange: record.start + 32..key,
-        key: key..key + subject.len() as u32,
-        record,
-        extra_keys: 0..0,
-        lane: 0,
-        mandatory: false,
-        awaited: true,
-        persistent: true,
-    }
+    let (exchange, key) = (record.start + 32..key, key..key + subject.len() as u32);
+    Publish { exchange, key, lane: 0, ..item(record) }
 }
 
 /// A batch on its way to the one stream.

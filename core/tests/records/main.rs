@@ -6,27 +6,21 @@ mod batch;
 mod due;
 mod features;
 mod held;
+#[path = "../judge/item.rs"]
+mod item;
 #[path = "../judge/mod.rs"]
 mod judge;
 mod model;
 mod ops;
 mod world;
 
-use ops::{Op, ops};
+use ops::ops;
 use stele_core::shard::Mutant;
 use world::World;
 
-fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
-    let mut world = World::new(mutant);
-    for op in ops {
-        world.perform(op)?;
-    }
-    world.crash(0, false)
-}
-
 #[test]
 fn a_stream_of_records_does_what_the_model_does_also_after_crashes() {
-    judge::holds(400, &ops(), |mutant, ops| run(mutant, ops));
+    judge::holds::<World>(400, &ops());
 }
 
 #[test]
@@ -40,5 +34,5 @@ fn the_model_catches_each_mutant() {
         (Mutant::UnloggedTerms, "replay: "),
         (Mutant::HalfBundle, "is "),
     ];
-    judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
+    judge::catches::<World>(&mutants, &ops());
 }

@@ -1,12 +1,14 @@
 //! Runs operations on a shard with one such stream, and judges its answers and its state by the model.
 
 use crate::batch::{HUB, PARTITION, published, record, routed};
+use crate::judge::past::Past;
+use crate::judge::{self, Check};
 use crate::model::{Model, Record, Waits};
 use crate::ops::{Op, Sent, Settings};
 use bytes::BytesMut;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use stele_core::shard::{LoggedBatch, LoggedSingle, LoggedState, Mutant, Shard};
+use stele_core::shard::{LoggedBatch, LoggedSingle, Mutant, Shard};
 use stele_core::testing::MemoryLog;
 use stele_model::id::{Call, HubId, Lsn, NamespaceId, Position, Revision, SessionId, ShardId};
 use stele_model::machine::{Journal, Machine};
@@ -23,9 +25,8 @@ use stele_model::stream::records::{
 use stele_model::stream::{PartitionSpec, StreamRefusal, StreamSettings};
 use stele_model::subject::Pattern;
 
+const SHARD: ShardId = ShardId(1);
 const FIRST: u64 = 40;
-
-type Check = Result<(), String>;
 
 pub(crate) struct World {
     shard: Shard,
@@ -37,12 +38,7 @@ pub(crate) struct World {
     revision: u64,
     /// Bundles that were begun.
     bundles: u64,
-    /// The live state at the end of each block, and the model's.
-    states: BTreeMap<Lsn, (LoggedState, Model)>,
-    snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
-    /// The block after which one was begun that is written at the next crash, as it was when it began.
-    begun: Option<Lsn>,
-    floor: Lsn,
+    past: Past<Model>,
     /// Positions of those that have left to be published again, since they were compared; and how many moves of the effects were looked
     /// at.
     left: Vec<u64>,
@@ -103,49 +99,14 @@ pub(crate) fn refusal(why: RecordRefusal) -> Refusal {
 /// What a marker of a subject adds to its subject's length, bytes.
 const MARKER_BYTES: u64 = 72;
 
-impl World {
-    pub(crate) fn new(mutant: Option<Mutant>) -> Self {
+impl judge::World for World {
+    type Op = Op;
+
+    fn begin(mutant: Option<Mutant>) -> Self {
         Self::with(mutant, settings(NONE))
     }
 
-    /// A stream that does this with its records.
-    pub(crate) fn of(records: RecordSettings) -> Self {
-        Self::with(None, StreamSettings { records: Some(Box::new(records)), ..settings(NONE) })
-    }
-
-    fn with(mutant: Option<Mutant>, settings: StreamSettings) -> Self {
-        let model = Model {
-            settings: settings.clone(),
-            records: Vec::new(),
-            end: FIRST,
-            ids: Vec::new(),
-            last_id: None,
-            left: Vec::new(),
-        };
-        let mut world = Self {
-            shard: Shard::new(ShardId(1)).with_mutant(mutant),
-            log: MemoryLog::new(4096),
-            mutant,
-            effects: Vec::new(),
-            model,
-            clock_jumped: false,
-            revision: 0,
-            bundles: 0,
-            states: BTreeMap::new(),
-            snapshot: None,
-            begun: None,
-            floor: Lsn(0),
-            left: Vec::new(),
-            arrived: 0,
-        };
-        world.log.advance_ms(1_000_000_000);
-        world.put(settings);
-        world.seal();
-        world.floor = world.log.tail();
-        world
-    }
-
-    pub(crate) fn perform(&mut self, op: &Op) -> Check {
+    fn perform(&mut self, op: &Op) -> Check {
         self.effects.clear();
         self.arrived = 0;
         match op {
@@ -169,13 +130,52 @@ impl World {
             Op::Snapshot => {
                 self.come_to_rest();
                 self.seal();
-                self.begun = Some(self.log.tail());
-                self.shard.begin_snapshot();
+                self.past.begin_snapshot(&self.log, &mut self.shard);
             }
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
         self.come_to_rest();
         self.compare()
+    }
+
+    fn end(mut self) -> Check {
+        self.crash(0, false)
+    }
+}
+
+impl World {
+    /// A stream that does this with its records.
+    pub(crate) fn of(records: RecordSettings) -> Self {
+        Self::with(None, StreamSettings { records: Some(Box::new(records)), ..settings(NONE) })
+    }
+
+    fn with(mutant: Option<Mutant>, settings: StreamSettings) -> Self {
+        let model = Model {
+            settings: settings.clone(),
+            records: Vec::new(),
+            end: FIRST,
+            ids: Vec::new(),
+            last_id: None,
+            left: Vec::new(),
+        };
+        let mut world = Self {
+            shard: Shard::new(SHARD).with_mutant(mutant),
+            log: MemoryLog::new(4096),
+            mutant,
+            effects: Vec::new(),
+            model,
+            clock_jumped: false,
+            revision: 0,
+            bundles: 0,
+            past: Past::new(SHARD),
+            left: Vec::new(),
+            arrived: 0,
+        };
+        world.log.advance_ms(1_000_000_000);
+        world.put(settings);
+        world.seal();
+        world.past.floor = world.log.tail();
+        world
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -501,7 +501,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.seal();
         let restored = Shard::restore(&self.shard.snapshot()).expect("a snapshot is whole");
-        let mut replayed = Shard::new(ShardId(1));
+        let mut replayed = Shard::new(SHARD);
         self.log.replay(Lsn(0), &mut replayed).expect("a log is whole");
         assert_eq!(restored.logged(), replayed.logged());
         self.shard = restored;
@@ -713,35 +713,15 @@ impl World {
     }
 
     fn seal(&mut self) {
-        let tail = self.log.seal();
-        self.states.insert(tail, (self.shard.logged(), self.model.clone()));
+        self.past.seal(&mut self.log, &self.shard, self.model.clone());
     }
 
     /// The process dies; blocks after one that may have been the last durable one are lost.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
-        if let Some(lsn) = self.begun.take() {
-            let chunks = std::iter::repeat_with(|| self.shard.step_snapshot()).find_map(|chunks| chunks);
-            self.snapshot = chunks.map(|chunks| (lsn, chunks));
-        }
+        self.past.write_on(&mut self.shard, usize::MAX);
         self.come_to_rest();
         self.seal();
-        let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();
-        let through = ends[ends.len() - 1 - usize::from(back) % ends.len()];
-        let log = self.log.cut(through);
-        let mut shard = Shard::new(ShardId(1));
-        log.replay(Lsn(0), &mut shard)?;
-        let (expected, model) = self.states[&through].clone();
-        same(&shard.logged(), &expected, "replay")?;
-        if let Some((lsn, chunks)) = self.snapshot.as_ref().filter(|(lsn, _)| *lsn <= through) {
-            let mut restored = Shard::restore(chunks)?;
-            same(&restored.logged(), &self.states[lsn].0, "snapshot")?;
-            log.replay(*lsn, &mut restored)?;
-            same(&restored.logged(), &expected, "snapshot and rest")?;
-            if from_snapshot {
-                shard = restored;
-            }
-        }
-        self.log = log;
+        let (shard, model) = self.past.crash(&mut self.log, back.into(), from_snapshot)?;
         self.shard = shard.with_mutant(self.mutant);
         self.effects.clear();
         self.shard.started(&mut self.log, &mut self.effects);
@@ -749,16 +729,12 @@ impl World {
         // What had left before leaves once more.
         self.arrive();
         self.left.clear();
-        self.states.retain(|lsn, _| *lsn <= through);
-        if self.snapshot.as_ref().is_some_and(|(lsn, _)| *lsn > through) {
-            self.snapshot = None;
-        }
         self.model = model;
         self.clock_jumped = false;
         self.come_to_rest();
         self.compare()?;
         self.seal();
-        self.floor = self.log.tail();
+        self.past.floor = self.log.tail();
         Ok(())
     }
 }

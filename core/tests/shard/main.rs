@@ -3,6 +3,8 @@
 //! The model sees operations and effects only. Each rule it judges (S1–S6, S14, S18) has a mutant that it must catch.
 
 mod features;
+#[path = "../judge/item.rs"]
+mod item;
 #[path = "../judge/mod.rs"]
 mod judge;
 mod model;
@@ -10,26 +12,18 @@ mod ops;
 mod rig;
 mod world;
 
-use ops::{Op, crowded_ops, ops};
+use ops::{crowded_ops, ops};
 use stele_core::shard::Mutant;
 use world::World;
 
-fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
-    let mut world = World::new(mutant);
-    for op in ops {
-        world.perform(op)?;
-    }
-    world.crash(0, false)
-}
-
 #[test]
 fn a_shard_does_what_the_model_does_also_after_crashes() {
-    judge::holds(1000, &ops(), |mutant, ops| run(mutant, ops));
+    judge::holds::<World>(1000, &ops());
 }
 
 #[test]
 fn a_shard_does_so_too_where_dead_letters_pile_up() {
-    judge::holds(500, &crowded_ops(), |mutant, ops| run(mutant, ops));
+    judge::holds::<World>(500, &crowded_ops());
 }
 
 #[test]
@@ -45,5 +39,5 @@ fn the_model_catches_each_mutant() {
         (Mutant::HastyVolatile, "waits for"),
         (Mutant::FreeBytes, "without credit"),
     ];
-    judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
+    judge::catches::<World>(&mutants, &ops());
 }

@@ -1,5 +1,6 @@
 //! A shard with its journal, and short words for asking it.
 
+use crate::item::item;
 use bytes::BytesMut;
 use std::sync::Arc;
 use stele_core::shard::Shard;
@@ -62,16 +63,7 @@ pub(crate) fn batch(messages: &[Message<'_>], persistent: bool) -> Arc<Publishes
     for (body, priority, ttl) in messages {
         let start = bytes.len() as u32;
         write_record(&mut bytes, *priority, *ttl, persistent, body.as_bytes());
-        items.push(Publish {
-            record: start..bytes.len() as u32,
-            exchange: 0..0,
-            key: 0..0,
-            extra_keys: 0..0,
-            lane: 1,
-            mandatory: false,
-            awaited: true,
-            persistent,
-        });
+        items.push(Publish { persistent, ..item(start..bytes.len() as u32) });
     }
     Arc::new(Publishes { bytes: bytes.freeze(), items, ..Publishes::default() })
 }

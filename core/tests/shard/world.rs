@@ -2,6 +2,9 @@
 
 mod moves;
 
+use crate::item::item;
+use crate::judge::past::{Past, same};
+use crate::judge::{self, Check};
 use crate::model::{Item, Queue, Reader, State};
 use crate::ops::Op;
 use bytes::BytesMut;
@@ -19,12 +22,12 @@ use stele_model::queue::{DeadLetter, Overflow, QueueSettings, QueueSpec};
 use stele_model::settle::{How, Run, Settle};
 use stele_model::shard::{DeathReason, Grant, ShardEffect, ShardOp, ShardSubscribe};
 
+const SHARD: ShardId = ShardId(1);
 const QUEUES: u64 = 3;
 const LINK: ShardId = ShardId(9);
 
 /// Deliveries of one queue in one turn: what each waits for, to whom, what.
 type Given = Vec<(Lsn, SubscriptionId, Grant)>;
-type Check = Result<(), String>;
 
 pub(crate) struct World {
     shard: Shard,
@@ -32,11 +35,7 @@ pub(crate) struct World {
     mutant: Option<Mutant>,
     effects: Vec<(Lsn, ShardEffect)>,
     queues: BTreeMap<QueueId, Queue>,
-    /// The live state at the end of each block.
-    states: BTreeMap<Lsn, LoggedState>,
-    snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
-    /// The block after which one was begun that is being written, as it was when it began; what is left at the next crash is written then.
-    begun: Option<Lsn>,
+    past: Past,
     /// Positions as deliveries told them, by (queue, id).
     positions: BTreeMap<(QueueId, u32), Position>,
     /// Moves under way: number to (queue, ids).
@@ -47,8 +46,6 @@ pub(crate) struct World {
     next_queue: u64,
     next_number: u64,
     revision: u64,
-    /// The earliest block that a crash may cut at.
-    floor: Lsn,
 }
 
 fn spec(id: u64, durable: bool) -> QueueSpec {
@@ -57,17 +54,17 @@ fn spec(id: u64, durable: bool) -> QueueSpec {
     QueueSpec { id: QueueId(id), namespace: NamespaceId(1), name: format!("q{id}"), settings }
 }
 
-impl World {
-    pub(crate) fn new(mutant: Option<Mutant>) -> Self {
+impl judge::World for World {
+    type Op = Op;
+
+    fn begin(mutant: Option<Mutant>) -> Self {
         let mut world = Self {
-            shard: Shard::new(ShardId(1)).with_mutant(mutant).with_snapshot_steps(1),
+            shard: Shard::new(SHARD).with_mutant(mutant).with_snapshot_steps(1),
             log: MemoryLog::new(4096),
             mutant,
             effects: Vec::new(),
             queues: BTreeMap::new(),
-            states: BTreeMap::new(),
-            snapshot: None,
-            begun: None,
+            past: Past::new(SHARD),
             positions: BTreeMap::new(),
             moves: BTreeMap::new(),
             link: 0,
@@ -76,15 +73,14 @@ impl World {
             next_queue: QUEUES,
             next_number: 0,
             revision: 0,
-            floor: Lsn(0),
         };
         (0..QUEUES).for_each(|id| world.put(spec(id, id != 2)));
         world.seal();
-        world.floor = world.log.tail();
+        world.past.floor = world.log.tail();
         world
     }
 
-    pub(crate) fn perform(&mut self, op: &Op) -> Check {
+    fn perform(&mut self, op: &Op) -> Check {
         self.grow_patient(0);
         match op {
             Op::Publish { route, count, persistent, priority, ttl, awaited, linked } => {
@@ -111,15 +107,20 @@ impl World {
             Op::Seal => self.seal(),
             Op::Snapshot => {
                 self.seal();
-                self.begun = Some(self.log.tail());
-                self.shard.begin_snapshot();
+                self.past.begin_snapshot(&self.log, &mut self.shard);
             }
-            Op::WriteOn { steps } => self.write_on(usize::from(*steps)),
+            Op::WriteOn { steps } => self.past.write_on(&mut self.shard, usize::from(*steps)),
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
         self.come_to_rest()
     }
 
+    fn end(mut self) -> Check {
+        self.crash(0, false)
+    }
+}
+
+impl World {
     fn now(&self) -> u64 {
         self.log.now().0
     }
@@ -304,7 +305,7 @@ impl World {
             let mut body = self.next_id.to_le_bytes().to_vec();
             body.resize(BODY, 7);
             write_record(&mut bytes, priority, ttl, persistent, &body);
-            items.push(item(start..bytes.len() as u32, awaited, persistent));
+            items.push(Publish { awaited, persistent, ..item(start..bytes.len() as u32) });
             self.next_id += 1;
         }
         let batch = Arc::new(Publishes { bytes: bytes.freeze(), items, ..Publishes::default() });
@@ -623,57 +624,30 @@ impl World {
     }
 
     fn seal(&mut self) {
-        let tail = self.log.seal();
-        self.states.insert(tail, self.shard.logged());
-    }
-
-    /// Writes the next items of the snapshot that was begun.
-    fn write_on(&mut self, steps: usize) {
-        let Some(lsn) = self.begun else { return };
-        let Some(chunks) = (0..steps).find_map(|_| self.shard.step_snapshot()) else { return };
-        (self.snapshot, self.begun) = (Some((lsn, chunks)), None);
+        self.past.seal(&mut self.log, &self.shard, ());
     }
 
     /// The process dies; blocks after one that may have been the last durable one are lost.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
-        self.write_on(usize::MAX);
+        self.past.write_on(&mut self.shard, usize::MAX);
         self.come_to_rest()?;
         self.seal();
-        let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();
-        let through = ends[ends.len() - 1 - usize::from(back) % ends.len()];
-        let log = self.log.cut(through);
-        let mut shard = Shard::new(ShardId(1));
-        log.replay(Lsn(0), &mut shard)?;
-        let expected = &self.states[&through];
-        same(&shard.logged(), expected, "replay")?;
-        if let Some((lsn, chunks)) = self.snapshot.as_ref().filter(|(lsn, _)| *lsn <= through) {
-            let mut restored = Shard::restore(chunks)?;
-            same(&restored.logged(), &self.states[lsn], "snapshot")?;
-            log.replay(*lsn, &mut restored)?;
-            same(&restored.logged(), expected, "snapshot and rest")?;
-            if from_snapshot {
-                shard = restored;
-            }
-        }
-        self.nothing_confirmed_is_lost(&shard.logged(), &log, through)?;
-        let expected = expected.clone();
-        self.log = log;
+        let (shard, ()) = self.past.crash(&mut self.log, back.into(), from_snapshot)?;
         self.shard = shard.with_mutant(self.mutant).with_snapshot_steps(1);
+        let durable = self.shard.logged();
+        self.nothing_confirmed_is_lost(&durable)?;
         self.effects.clear();
         self.shard.started(&mut self.log, &mut self.effects);
-        self.states.retain(|lsn, _| *lsn <= through);
-        if self.snapshot.as_ref().is_some_and(|(lsn, _)| *lsn > through) {
-            self.snapshot = None;
-        }
-        self.restarted(&expected)?;
+        self.restarted(&durable)?;
         self.come_to_rest()?;
         self.seal();
-        self.floor = self.log.tail();
+        self.past.floor = self.log.tail();
         Ok(())
     }
 
     /// Every persistent record whose confirm has left, and which nobody has ended, is there.
-    fn nothing_confirmed_is_lost(&self, state: &LoggedState, log: &MemoryLog, through: Lsn) -> Check {
+    fn nothing_confirmed_is_lost(&self, state: &LoggedState) -> Check {
+        let through = self.log.tail();
         for queue in &state.queues {
             let moving = state.moves.iter().filter(|(_, id, _, _)| *id == queue.spec.id);
             let moving = moving.flat_map(|(_, _, _, records)| records);
@@ -682,7 +656,7 @@ impl World {
                 .iter()
                 .chain(&queue.leased)
                 .chain(moving)
-                .filter_map(|record| log.read(record.place, record.len))
+                .filter_map(|record| self.log.read(record.place, record.len))
                 .map(|bytes| id_in(&bytes))
                 .collect();
             let Some(model) = self.queues.get(&queue.spec.id) else { continue };
@@ -772,29 +746,4 @@ const LEN: u32 = 45;
 
 fn session_id(session: u8) -> SessionId {
     SessionId { hub: HubId(0), number: u64::from(session) }
-}
-
-fn item(record: std::ops::Range<u32>, awaited: bool, persistent: bool) -> Publish {
-    Publish {
-        record,
-        exchange: 0..0,
-        key: 0..0,
-        extra_keys: 0..0,
-        lane: 1,
-        mandatory: false,
-        awaited,
-        persistent,
-    }
-}
-
-fn same(is: &LoggedState, should: &LoggedState, what: &str) -> Check {
-    if is == should {
-        return Ok(());
-    }
-    for (is, should) in is.queues.iter().zip(&should.queues) {
-        if is != should {
-            return Err(format!("{what}: queue is {is:#?}\nshould be {should:#?}"));
-        }
-    }
-    Err(format!("{what}: is {is:?}\nshould be {should:?}"))
 }

@@ -1,7 +1,7 @@
 //! How many records wait for a group, where counting them takes several turns: against counting them all by hand, whatever comes, goes, is
 //! given out and is asked between the steps.
 
-use crate::judge;
+use crate::judge::{self, Check, World as _};
 use crate::rig::{PARTITION, Rig, Said, got, positions, session, want};
 use crate::subjects::{filtered, publish};
 use proptest::prelude::*;
@@ -42,7 +42,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         6 => Just(Op::Step),
         1 => Just(Op::Restart),
     ];
-    prop::collection::vec(op, 1..40)
+    // Who asks about the group has put it before.
+    prop::collection::vec(op, 1..40).prop_map(|ops| [vec![Op::Put], ops].concat())
 }
 
 fn subject(n: usize) -> String {
@@ -94,8 +95,10 @@ struct World {
     open: usize,
 }
 
-impl World {
-    fn new(mutant: Option<Mutant>) -> Self {
+impl judge::World for World {
+    type Op = Op;
+
+    fn begin(mutant: Option<Mutant>) -> Self {
         let mut world = Self {
             rig: Rig::of(RecordSettings::default()).making(mutant),
             records: BTreeMap::new(),
@@ -107,18 +110,8 @@ impl World {
         world
     }
 
-    fn publish(&mut self, subjects: impl Iterator<Item = usize>) -> Said {
-        let subjects: Vec<_> = subjects.collect();
-        let names: Vec<_> = subjects.iter().map(|n| subject(*n)).collect();
-        for subject in subjects {
-            self.records.insert(self.end, subject);
-            self.end += 1;
-        }
-        publish(&mut self.rig, &names.iter().map(String::as_str).collect::<Vec<_>>())
-    }
-
-    fn perform(&mut self, op: Op) -> Result<(), String> {
-        let said = match op {
+    fn perform(&mut self, op: &Op) -> Check {
+        let said = match *op {
             Op::Publish(n) => self.publish(std::iter::once(usize::from(n) % (SUBJECTS + 9))),
             Op::Remove(n) => {
                 let Some(at) = self.records.keys().nth(usize::from(n) % self.records.len()).copied() else {
@@ -156,11 +149,29 @@ impl World {
         self.judge(&said)
     }
 
-    fn judge(&mut self, said: &Said) -> Result<(), String> {
+    fn end(mut self) -> Check {
+        let said = self.rig.tick();
+        self.judge(&said)?;
+        if self.open == 0 { Ok(()) } else { Err(format!("{} requests are not answered", self.open)) }
+    }
+}
+
+impl World {
+    fn publish(&mut self, subjects: impl Iterator<Item = usize>) -> Said {
+        let subjects: Vec<_> = subjects.collect();
+        let names: Vec<_> = subjects.iter().map(|n| subject(*n)).collect();
+        for subject in subjects {
+            self.records.insert(self.end, subject);
+            self.end += 1;
+        }
+        publish(&mut self.rig, &names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn judge(&mut self, said: &Said) -> Check {
         said.iter().try_for_each(|one| self.judge_one(&vec![one.clone()]))
     }
 
-    fn judge_one(&mut self, said: &Said) -> Result<(), String> {
+    fn judge_one(&mut self, said: &Said) -> Check {
         for (_, at, _, _, left) in got(said) {
             let waits = self.waits();
             if waits.first() != Some(&at) || left != waits.len() as u64 - 1 {
@@ -182,27 +193,18 @@ impl World {
     }
 }
 
-fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
-    let mut world = World::new(mutant);
-    world.perform(Op::Put)?;
-    ops.iter().try_for_each(|op| world.perform(*op))?;
-    let said = world.rig.tick();
-    world.judge(&said)?;
-    if world.open == 0 { Ok(()) } else { Err(format!("{} requests are not answered", world.open)) }
-}
-
 #[test]
 fn what_waits_for_a_group_is_told_right_however_long_it_takes_to_count() {
-    judge::holds(100, &ops(), |mutant, ops| run(mutant, ops));
+    judge::holds::<World>(100, &ops());
 }
 
 #[test]
 fn a_count_that_is_told_too_soon_is_caught() {
-    judge::catches(&[(Mutant::HastyCount, "it tells of")], &ops(), |mutant, ops| run(mutant, ops));
+    judge::catches::<World>(&[(Mutant::HastyCount, "it tells of")], &ops());
 }
 
 fn many() -> World {
-    let mut world = World::new(None);
+    let mut world = World::begin(None);
     world.publish((0..SUBJECTS).filter(|n| n % 3 == 0));
     world
 }

@@ -6,6 +6,8 @@ mod counts;
 mod dead;
 mod features;
 mod gone;
+#[path = "../judge/item.rs"]
+mod item;
 #[path = "../judge/mod.rs"]
 mod judge;
 mod model;
@@ -14,21 +16,13 @@ mod rig;
 mod subjects;
 mod world;
 
-use ops::{Op, ops};
+use ops::ops;
 use stele_core::shard::Mutant;
 use world::World;
 
-fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
-    let mut world = World::new(mutant);
-    for op in ops {
-        world.perform(op)?;
-    }
-    world.crash(0, false)
-}
-
 #[test]
 fn shared_groups_do_what_the_model_does_also_after_crashes() {
-    judge::holds(3000, &ops(), |mutant, ops| run(mutant, ops));
+    judge::holds::<World>(3000, &ops());
 }
 
 #[test]
@@ -43,5 +37,5 @@ fn the_model_catches_each_mutant() {
         (Mutant::UrgentShareSettle, "started a commit"),
         (Mutant::LostMove, "moves sent again"),
     ];
-    judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
+    judge::catches::<World>(&mutants, &ops());
 }

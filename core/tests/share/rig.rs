@@ -17,6 +17,7 @@ use stele_model::share::{
 use stele_model::stream::records::{Abandoned, RecordSettings, RecordsAsk, ShardRecords};
 use stele_model::stream::{Batch, Format, PartitionSpec, ShardAppend, StreamSettings};
 
+pub(crate) const SHARD: ShardId = ShardId(3);
 pub(crate) const PARTITION: QueueId = QueueId(1);
 
 pub(crate) struct Rig {
@@ -78,7 +79,7 @@ impl Rig {
     }
 
     fn over(mutant: Option<Mutant>, settings: StreamSettings) -> Self {
-        let shard = Shard::new(ShardId(3)).with_mutant(mutant);
+        let shard = Shard::new(SHARD).with_mutant(mutant);
         let mut rig = Self { shard, log: MemoryLog::new(1 << 14), mutant };
         rig.log.advance_ms(1_000_000);
         let (namespace, stream) = (NamespaceId(1), "s".to_owned());
@@ -193,7 +194,7 @@ impl Rig {
     /// The process dies and starts again; everything up to block `through` was durable.
     pub(crate) fn restart_at(&mut self, through: Lsn) -> Said {
         self.log = self.log.cut(through);
-        let mut shard = Shard::new(ShardId(3)).with_mutant(self.mutant);
+        let mut shard = Shard::new(SHARD).with_mutant(self.mutant);
         self.log.replay(Lsn(0), &mut shard).unwrap();
         let mut effects = Vec::new();
         shard.started(&mut self.log, &mut effects);

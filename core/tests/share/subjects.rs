@@ -1,10 +1,11 @@
 //! Groups over streams that tell their records apart: by subject, by the last of each, and by what is settled.
 
+use crate::item::item;
 use crate::rig::{PARTITION, Rig, abandoned, ends, events, got, positions, want};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, Position};
-use stele_model::publish::{Publish, Publishes, RoutedRun, ShardPublish};
+use stele_model::publish::{Publishes, RoutedRun, ShardPublish};
 use stele_model::shard::ShardOp;
 use stele_model::share::{
     Expect, PullEnd, PullWant, Reached, SettlePolicy, ShareAnswer, ShareEvent, ShareHow, ShareRefusal,
@@ -41,16 +42,7 @@ pub(crate) fn publish_with(rig: &mut Rig, subjects: &[&str], terms: Vec<(u32, Te
             history: &[],
         };
         draft.write(b"body", &mut bytes);
-        items.push(Publish {
-            record: start..bytes.len() as u32,
-            exchange: 0..0,
-            key: 0..0,
-            extra_keys: 0..0,
-            lane: 1,
-            mandatory: false,
-            awaited: true,
-            persistent: true,
-        });
+        items.push(item(start..bytes.len() as u32));
     }
     let runs = vec![RoutedRun { items: 0..subjects.len() as u32, route: 0, volatile: false }];
     let batch = Arc::new(Publishes { bytes: bytes.freeze(), items, extra_keys: Vec::new(), terms });

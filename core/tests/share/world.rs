@@ -1,12 +1,14 @@
 //! Runs operations on a shard and judges its effects by the model.
 
+use crate::judge::past::Past;
+use crate::judge::{self, Check};
 use crate::model::{Group, Taker, Unsettled};
 use crate::ops::{How, Op, Settings};
-use crate::rig::{PARTITION, RECORD_BYTES, Rig, Said, answer, taker};
+use crate::rig::{PARTITION, RECORD_BYTES, Rig, SHARD, Said, answer, taker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use stele_core::shard::{LoggedShare, LoggedState, Mutant, Shard};
-use stele_model::id::{Call, HubId, Lsn, Position, ShardId, SubscriptionId};
+use stele_core::shard::{LoggedShare, LoggedState, Mutant};
+use stele_model::id::{Call, HubId, Lsn, Position, SubscriptionId};
 use stele_model::machine::{Journal, Machine};
 use stele_model::queue::DeadLetter;
 use stele_model::settle::Run;
@@ -16,12 +18,6 @@ use stele_model::share::{
     ShareDeath, ShareEffect, ShareEvent, ShareHow, ShareNews, ShareRange, ShareRefusal, ShareSettings,
     ShareStart, ShareVerb, Take,
 };
-
-type Check = Result<(), String>;
-
-fn replays(why: String) -> String {
-    format!("replay: {why}")
-}
 
 pub(crate) struct World {
     rig: Rig,
@@ -33,10 +29,7 @@ pub(crate) struct World {
     groups: BTreeMap<u8, Group>,
     takers: BTreeMap<u64, Taker>,
     next_taker: u64,
-    states: BTreeMap<Lsn, LoggedState>,
-    snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
-    /// The block after which one was begun that is written at the next crash, as it was when it began.
-    begun: Option<Lsn>,
+    past: Past,
     /// Settles that were answered: block that the answer waited for, number of the group, position.
     answered: Vec<(Lsn, u64, u64)>,
     /// Moves under way: their records.
@@ -76,8 +69,10 @@ fn settings(of: &Settings) -> ShareSettings {
     }
 }
 
-impl World {
-    pub(crate) fn new(mutant: Option<Mutant>) -> Self {
+impl judge::World for World {
+    type Op = Op;
+
+    fn begin(mutant: Option<Mutant>) -> Self {
         let mut rig = Rig::new(mutant);
         rig.listen();
         Self {
@@ -88,9 +83,7 @@ impl World {
             groups: BTreeMap::new(),
             takers: BTreeMap::new(),
             next_taker: 0,
-            states: BTreeMap::new(),
-            snapshot: None,
-            begun: None,
+            past: Past::new(SHARD),
             answered: Vec::new(),
             moves: BTreeMap::new(),
             dying: BTreeSet::new(),
@@ -98,7 +91,7 @@ impl World {
         }
     }
 
-    pub(crate) fn perform(&mut self, op: &Op) -> Check {
+    fn perform(&mut self, op: &Op) -> Check {
         match op {
             Op::Append(counts) => {
                 for count in counts {
@@ -173,8 +166,7 @@ impl World {
             Op::Snapshot => {
                 self.come_to_rest()?;
                 self.seal();
-                self.begun = Some(self.rig.log.tail());
-                self.rig.shard.begin_snapshot();
+                self.past.begin_snapshot(&self.rig.log, &mut self.rig.shard);
             }
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
@@ -182,6 +174,12 @@ impl World {
         self.at_rest()
     }
 
+    fn end(mut self) -> Check {
+        self.crash(0, false)
+    }
+}
+
+impl World {
     fn now(&self) -> u64 {
         self.rig.log.now().0
     }
@@ -556,46 +554,21 @@ impl World {
     }
 
     fn seal(&mut self) {
-        let tail = self.rig.log.seal();
-        self.states.insert(tail, self.rig.shard.logged());
+        self.past.seal(&mut self.rig.log, &self.rig.shard, ());
     }
 
     /// The process dies; what was durable comes back, and nothing else.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
-        if let Some(lsn) = self.begun.take() {
-            let chunks = std::iter::repeat_with(|| self.rig.shard.step_snapshot()).find_map(|chunks| chunks);
-            self.snapshot = chunks.map(|chunks| (lsn, chunks));
-        }
+        self.past.write_on(&mut self.rig.shard, usize::MAX);
         self.come_to_rest()?;
         self.seal();
-        let count = self.states.len();
-        let Some((through, should)) = self.states.iter().nth(count - 1 - usize::from(back) % count.min(4))
-        else {
-            return Ok(());
-        };
-        let (through, should) = (*through, should.clone());
-        self.rig.log = self.rig.log.cut(through);
-        let mut shard = match self.snapshot.as_ref().filter(|(at, _)| from_snapshot && *at <= through) {
-            Some((at, chunks)) => {
-                let mut shard = Shard::restore(chunks)?.with_mutant(self.mutant);
-                self.rig.log.replay(*at, &mut shard).map_err(replays)?;
-                shard
-            }
-            None => {
-                let mut shard = Shard::new(ShardId(3)).with_mutant(self.mutant);
-                self.rig.log.replay(Lsn(0), &mut shard).map_err(replays)?;
-                shard
-            }
-        };
-        let is = shard.logged();
-        if is != should {
-            return Err(format!("replay: is {:#?}\nshould be {:#?}", is.shares, should.shares));
-        }
+        let (shard, ()) = self.past.crash(&mut self.rig.log, usize::from(back) % 4, from_snapshot)?;
+        let (through, is) = (self.rig.log.tail(), shard.logged());
         self.kept(through, &is.shares)?;
         self.reborn(through, &is);
+        self.rig.shard = shard.with_mutant(self.mutant);
         let mut effects = Vec::new();
-        shard.started(&mut self.rig.log, &mut effects);
-        self.rig.shard = shard;
+        self.rig.shard.started(&mut self.rig.log, &mut effects);
         self.rig.listen();
         let again = effects.iter().filter_map(|(_, effect)| match effect {
             ShardEffect::Move(of) => Some(of.number),
@@ -630,8 +603,6 @@ impl World {
         self.start = start;
         self.blocks.truncate(end as usize);
         self.takers.clear();
-        self.states.retain(|at, _| *at <= through);
-        self.snapshot = self.snapshot.take().filter(|(at, _)| *at <= through);
         self.answered.retain(|(after, ..)| *after <= through);
         self.moves.clear();
         for (number, of) in &is.share_moves {

@@ -3,27 +3,21 @@
 //! The model sees operations and effects only. Each rule it judges (S1, S2, S7, S21, S28, repeats) has a mutant that it must catch.
 
 mod features;
+#[path = "../judge/item.rs"]
+mod item;
 #[path = "../judge/mod.rs"]
 mod judge;
 mod model;
 mod ops;
 mod world;
 
-use ops::{Op, ops};
+use ops::ops;
 use stele_core::shard::Mutant;
 use world::World;
 
-fn run(mutant: Option<Mutant>, ops: &[Op]) -> Result<(), String> {
-    let mut world = World::new(mutant);
-    for op in ops {
-        world.perform(op)?;
-    }
-    world.crash(0, false)
-}
-
 #[test]
 fn partitions_do_what_the_model_does_also_after_crashes() {
-    judge::holds(600, &ops(), |mutant, ops| run(mutant, ops));
+    judge::holds::<World>(600, &ops());
 }
 
 #[test]
@@ -36,5 +30,5 @@ fn the_model_catches_each_mutant() {
         (Mutant::JumpedClock, "is "),
         (Mutant::StaleWatch, "wakes"),
     ];
-    judge::catches(&mutants, &ops(), |mutant, ops| run(mutant, ops));
+    judge::catches::<World>(&mutants, &ops());
 }

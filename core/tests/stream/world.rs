@@ -1,10 +1,13 @@
 //! Runs operations on a shard and judges its effects by the model.
 
+use crate::item::item;
+use crate::judge::past::Past;
+use crate::judge::{self, Check};
 use crate::model::{Batch, Partition, Verdict};
 use crate::ops::{Number, Op, Part};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use stele_core::shard::{LoggedPartition, LoggedState, Mutant, Shard};
+use stele_core::shard::{LoggedPartition, Mutant, Shard};
 use stele_core::testing::{MemoryLog, write_record};
 use stele_model::id::{
     Call, HubId, Lsn, NamespaceId, Place, Position, QueueId, Revision, SessionId, ShardId,
@@ -19,11 +22,10 @@ use stele_model::stream::{
     ShardAppend, ShardRead, ShardReadPart, StreamRefusal, StreamSettings, TimeKind,
 };
 
+const SHARD: ShardId = ShardId(1);
 const PARTITIONS: u64 = 3;
 const QUEUE: QueueId = QueueId(1_000_000);
 const SESSION: SessionId = SessionId { hub: HubId(0), number: 4 };
-
-type Check = Result<(), String>;
 
 pub(crate) struct World {
     shard: Shard,
@@ -32,11 +34,7 @@ pub(crate) struct World {
     effects: Vec<(Lsn, ShardEffect)>,
     partitions: BTreeMap<QueueId, Partition>,
     watches: BTreeMap<u64, BTreeSet<QueueId>>,
-    /// The live state at the end of each block.
-    states: BTreeMap<Lsn, LoggedState>,
-    snapshot: Option<(Lsn, Vec<bytes::Bytes>)>,
-    /// The block after which one was begun that is written at the next crash, as it was when it began.
-    begun: Option<Lsn>,
+    past: Past,
     live: BTreeMap<Lsn, i64>,
     clock_jumped: bool,
     next_partition: u64,
@@ -44,32 +42,30 @@ pub(crate) struct World {
     letter: u8,
     /// The keys of every batch that was ever stored with some, by partition and position.
     keys: BTreeMap<(QueueId, u64), Vec<(u128, bool)>>,
-    floor: Lsn,
 }
 
 fn spec(id: QueueId, settings: StreamSettings) -> PartitionSpec {
     PartitionSpec { id, namespace: NamespaceId(1), stream: "s".to_owned(), index: id.0 as u32, settings }
 }
 
-impl World {
-    pub(crate) fn new(mutant: Option<Mutant>) -> Self {
+impl judge::World for World {
+    type Op = Op;
+
+    fn begin(mutant: Option<Mutant>) -> Self {
         let mut world = Self {
-            shard: Shard::new(ShardId(1)).with_mutant(mutant),
+            shard: Shard::new(SHARD).with_mutant(mutant),
             log: MemoryLog::new(4096),
             mutant,
             effects: Vec::new(),
             partitions: BTreeMap::new(),
             watches: BTreeMap::new(),
-            states: BTreeMap::new(),
-            snapshot: None,
-            begun: None,
+            past: Past::new(SHARD),
             live: BTreeMap::new(),
             clock_jumped: false,
             next_partition: 0,
             revision: 0,
             letter: 0,
             keys: BTreeMap::new(),
-            floor: Lsn(0),
         };
         // Away from the epoch, so that times before now are possible.
         world.log.advance_ms(1_000_000_000);
@@ -80,11 +76,11 @@ impl World {
             world.add(StreamSettings::default());
         }
         world.seal();
-        world.floor = world.log.tail();
+        world.past.floor = world.log.tail();
         world
     }
 
-    pub(crate) fn perform(&mut self, op: &Op) -> Check {
+    fn perform(&mut self, op: &Op) -> Check {
         match op {
             Op::Append { parts, awaited } => self.append(parts, *awaited)?,
             Op::Publish { mask, lens, persistent } => self.publish(*mask, lens, *persistent)?,
@@ -123,8 +119,7 @@ impl World {
             Op::Snapshot => {
                 self.come_to_rest();
                 self.seal();
-                self.begun = Some(self.log.tail());
-                self.shard.begin_snapshot();
+                self.past.begin_snapshot(&self.log, &mut self.shard);
             }
             Op::Crash { back, from_snapshot } => return self.crash(*back, *from_snapshot),
         }
@@ -133,6 +128,12 @@ impl World {
         self.compare()
     }
 
+    fn end(mut self) -> Check {
+        self.crash(0, false)
+    }
+}
+
+impl World {
     fn now_ms(&self) -> u64 {
         self.log.now().ms()
     }
@@ -267,7 +268,7 @@ impl World {
             self.letter = self.letter.wrapping_add(1);
             let start = bytes.len() as u32;
             write_record(&mut bytes, 0, None, persistent, &vec![self.letter; usize::from(*len)]);
-            items.push(item(start..bytes.len() as u32, persistent));
+            items.push(Publish { persistent, ..item(start..bytes.len() as u32) });
         }
         let all = bytes.freeze();
         let batch = Arc::new(Publishes { bytes: all.clone(), items, ..Publishes::default() });
@@ -423,7 +424,7 @@ impl World {
             }
         }
         // What stands below the floor was durable at the last start.
-        if after < block && block > self.floor {
+        if after < block && block > self.past.floor {
             return Err(format!("a read waits for {after}, and tells of {block}"));
         }
         if let Some(watch) = watch {
@@ -476,7 +477,7 @@ impl World {
             SeekBy::NewestTime if of.settings.time == TimeKind::Append => of.batches.last(),
             SeekBy::NewestTime => of.batches.iter().find(|batch| Some(of.time(batch)) == newest),
         };
-        if should.is_some_and(|batch| after < batch.lsn && batch.lsn > self.floor) {
+        if should.is_some_and(|batch| after < batch.lsn && batch.lsn > self.past.floor) {
             return Err(format!("a search waits for {after}, and tells of {should:?}"));
         }
         expect(&position, &should.map(|batch| Position(batch.first)))?;
@@ -668,48 +669,24 @@ impl World {
     }
 
     fn seal(&mut self) {
-        let tail = self.log.seal();
-        self.states.insert(tail, self.shard.logged());
+        self.past.seal(&mut self.log, &self.shard, ());
     }
 
     /// The process dies; blocks after one that may have been the last durable one are lost.
     pub(crate) fn crash(&mut self, back: u8, from_snapshot: bool) -> Check {
-        if let Some(lsn) = self.begun.take() {
-            let chunks = std::iter::repeat_with(|| self.shard.step_snapshot()).find_map(|chunks| chunks);
-            self.snapshot = chunks.map(|chunks| (lsn, chunks));
-        }
+        self.past.write_on(&mut self.shard, usize::MAX);
         self.come_to_rest();
         self.seal();
-        let ends: Vec<Lsn> = self.states.keys().copied().filter(|lsn| *lsn >= self.floor).collect();
-        let through = ends[ends.len() - 1 - usize::from(back) % ends.len()];
-        let log = self.log.cut(through);
-        let mut shard = Shard::new(ShardId(1));
-        log.replay(Lsn(0), &mut shard)?;
-        let expected = &self.states[&through];
-        same(&shard.logged(), expected, "replay")?;
-        if let Some((lsn, chunks)) = self.snapshot.as_ref().filter(|(lsn, _)| *lsn <= through) {
-            let mut restored = Shard::restore(chunks)?;
-            same(&restored.logged(), &self.states[lsn], "snapshot")?;
-            log.replay(*lsn, &mut restored)?;
-            same(&restored.logged(), expected, "snapshot and rest")?;
-            if from_snapshot {
-                shard = restored;
-            }
-        }
-        self.log = log;
+        let (shard, ()) = self.past.crash(&mut self.log, back.into(), from_snapshot)?;
         self.shard = shard.with_mutant(self.mutant);
         self.effects.clear();
         self.shard.started(&mut self.log, &mut self.effects);
-        self.states.retain(|lsn, _| *lsn <= through);
-        if self.snapshot.as_ref().is_some_and(|(lsn, _)| *lsn > through) {
-            self.snapshot = None;
-        }
         self.rebuild();
         self.come_to_rest();
         self.compacted(false)?;
         self.compare()?;
         self.seal();
-        self.floor = self.log.tail();
+        self.past.floor = self.log.tail();
         Ok(())
     }
 
@@ -732,27 +709,10 @@ fn stored(of: &Sent, first: u64, appended_ms: u64, lsn: Lsn) -> Batch {
     Batch { first, count: of.count, bytes: of.bytes.to_vec(), appended_ms, newest_ms, lsn, keys }
 }
 
-fn item(record: std::ops::Range<u32>, persistent: bool) -> Publish {
-    Publish {
-        record,
-        exchange: 0..0,
-        key: 0..0,
-        extra_keys: 0..0,
-        lane: 1,
-        mandatory: false,
-        awaited: true,
-        persistent,
-    }
-}
-
 fn unknown() -> Refusal {
     Refusal::Stream(StreamRefusal::UnknownPartition)
 }
 
 fn expect<T: PartialEq + std::fmt::Debug>(is: &T, should: &T) -> Check {
     if is == should { Ok(()) } else { Err(format!("{is:?} is answered with, should {should:?}")) }
-}
-
-fn same(is: &LoggedState, should: &LoggedState, what: &str) -> Check {
-    if is == should { Ok(()) } else { Err(format!("{what}: is {is:#?}\nshould be {should:#?}")) }
 }
