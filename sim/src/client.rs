@@ -10,7 +10,7 @@ mod publish;
 
 use crate::desk::{Desk, Phase};
 use crate::history::{Event, Held, RecordId};
-use crate::link::Link;
+use crate::link::{Line, Link};
 use crate::rng::Rng;
 use std::collections::BTreeMap;
 use stele_model::id::{HubId, QueueId, SessionId, Ticket};
@@ -59,19 +59,14 @@ const GETS: u64 = 1 << 40;
 /// See the file's head.
 #[derive(Debug)]
 pub struct Client {
-    hub: HubId,
+    line: Line<Asked>,
     rng: Rng,
     likes: act::Likes,
     /// Actions left.
     left: u32,
-    link: Link,
-    session: SessionId,
-    tickets: u64,
     numbers: u64,
-    awaited: BTreeMap<Ticket, Asked>,
     readers: BTreeMap<u64, Reader>,
     held: Vec<(String, Held)>,
-    out: Vec<Said>,
 }
 
 /// What a ticket stands for.
@@ -103,97 +98,78 @@ impl Client {
     #[must_use]
     pub fn new(hub: HubId, actions: u32, mut rng: Rng) -> Self {
         Self {
-            hub,
+            line: Line::new(hub),
             likes: act::Likes::draw(&mut rng),
             rng,
             left: actions,
-            link: Link::Down,
-            session: SessionId::default(),
-            tickets: 0,
             numbers: 0,
-            awaited: BTreeMap::new(),
             readers: BTreeMap::new(),
             held: Vec::new(),
-            out: Vec::new(),
         }
     }
 
     /// Its hub.
     #[must_use]
     pub fn hub(&self) -> HubId {
-        self.hub
+        self.line.hub
     }
 
     /// It has nothing more to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.link == Link::Over
+        self.line.link == Link::Over
     }
 
     /// It waits for answers and cannot do anything meanwhile.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.link == Link::Opening || (self.link == Link::Up && self.awaited.len() >= AWAITED_MAX)
+        self.line.link == Link::Opening
+            || (self.line.link == Link::Up && self.line.awaited.len() >= AWAITED_MAX)
     }
 
     /// What it waits for, for a report.
     #[must_use]
     pub fn awaits(&self) -> String {
-        format!("{} awaits {:?}", crate::history::Session(self.session), self.awaited)
+        self.line.awaits()
     }
 
     /// Does something by itself.
     pub fn act(&mut self, desk: &mut Desk) -> Vec<Said> {
-        match self.link {
-            Link::Down if desk.phase == Phase::Finish => self.link = Link::Over,
-            Link::Down => self.connect(desk),
+        match self.line.link {
+            Link::Down if desk.phase == Phase::Finish => self.line.link = Link::Over,
+            Link::Down => self.line.connect(desk, Asked::Open),
             Link::Up => {
                 self.give_credit_back();
                 if desk.phase == Phase::Finish { self.finish(desk) } else { self.do_something(desk) }
             }
             Link::Opening | Link::Over => {}
         }
-        std::mem::take(&mut self.out)
+        self.line.said()
     }
 
     /// The node has stopped.
     pub fn cut_off(&mut self) {
-        self.link.cut();
+        self.line.cut();
         self.forget();
     }
 
-    fn connect(&mut self, desk: &mut Desk) {
-        self.session = desk.next_session(self.hub);
-        self.link = Link::Opening;
-        self.out.push(Said::Connect(self.session));
-        self.ask(0, Op::Open { namespace: "/".to_owned() }, Asked::Open);
-    }
-
     fn disconnect(&mut self, desk: &mut Desk) {
-        self.out.push(Said::Disconnect(self.session));
-        desk.event(&Event::SessionEnded(self.session));
-        desk.addresses.remove(&self.session);
-        self.link = Link::Down;
+        self.line.disconnect(desk);
+        desk.addresses.remove(&self.line.session);
         self.forget();
     }
 
     fn forget(&mut self) {
-        self.awaited.clear();
         self.readers.clear();
         self.held.clear();
     }
 
     fn ask(&mut self, lane: u16, op: Op, asked: Asked) {
-        self.tickets += 1;
-        let ticket = Ticket(self.tickets);
-        self.awaited.insert(ticket, asked);
-        self.out.push(Said::Submit(self.session, Submit { ticket, lane, op }));
+        self.line.ask(lane, op, asked);
     }
 
-    /// A request without an answer.
     fn tell(&mut self, lane: u16, op: Op) {
-        self.tickets += 1;
-        self.out.push(Said::Submit(self.session, Submit { ticket: Ticket(self.tickets), lane, op }));
+        self.line.tell(lane, op);
     }
 
     fn give_credit_back(&mut self) {
@@ -230,7 +206,7 @@ impl Client {
                     runs: vec![run],
                 }),
             }
-            desk.event(&Event::Settled { session: self.session, queue, held, how });
+            desk.event(&Event::Settled { session: self.line.session, queue, held, how });
         }
         if !settles.is_empty() {
             self.tell(0, Op::Settle(settles));

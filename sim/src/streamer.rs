@@ -10,17 +10,16 @@ mod read;
 
 use crate::client::{Heard, Said};
 use crate::desk::{Desk, Phase};
+use crate::history::Step;
 use crate::history::stream::{BatchId, Part};
-use crate::history::{Event, Step};
-use crate::link::Link;
+use crate::link::{Line, Link, misfits};
 use crate::rng::Rng;
 use crate::topology::STREAMS;
 use member::{GroupAsked, Member};
 use produce::Producer;
 use read::Reader;
-use std::collections::BTreeMap;
-use stele_model::id::{HubId, SessionId, Ticket};
-use stele_model::op::{Op, Submit};
+use stele_model::id::{HubId, Ticket};
+use stele_model::op::Op;
 use stele_model::outcome::{Done, Outcome, Wake};
 
 /// Requests without an answer, at most.
@@ -29,20 +28,15 @@ const AWAITED_MAX: usize = 6;
 /// See the file's head.
 #[derive(Debug)]
 pub struct Streamer {
-    hub: HubId,
+    line: Line<Asked>,
     rng: Rng,
     /// Actions left.
     left: u32,
-    link: Link,
-    session: SessionId,
-    tickets: u64,
-    awaited: BTreeMap<Ticket, Asked>,
     producer: Option<Producer>,
     readers: Vec<Reader>,
     member: Option<Member>,
     /// It waits for the end.
     closer: bool,
-    out: Vec<Said>,
 }
 
 /// What a ticket stands for.
@@ -84,26 +78,13 @@ impl Streamer {
         member: Option<Member>,
         closer: bool,
     ) -> Self {
-        Self {
-            hub,
-            rng,
-            left,
-            link: Link::Down,
-            session: SessionId::default(),
-            tickets: 0,
-            awaited: BTreeMap::new(),
-            producer,
-            readers,
-            member,
-            closer,
-            out: Vec::new(),
-        }
+        Self { line: Line::new(hub), rng, left, producer, readers, member, closer }
     }
 
     /// It has nothing more to do before the end.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.closer || self.link == Link::Over
+        self.closer || self.line.link == Link::Over
     }
 
     /// It waits for the end.
@@ -121,17 +102,16 @@ impl Streamer {
     /// What it waits for, for a report.
     #[must_use]
     pub fn awaits(&self) -> String {
-        let session = crate::history::Session(self.session);
-        format!("{session} awaits {:?}, {:?} {:?}", self.awaited, self.readers, self.member)
+        format!("{}, {:?} {:?}", self.line.awaits(), self.readers, self.member)
     }
 
     /// It can do something without hearing anything first.
     #[must_use]
     pub fn can_act(&self, desk: &Desk) -> bool {
-        let full = self.awaited.len() >= AWAITED_MAX;
-        match (self.link, desk.phase) {
+        let full = self.line.awaited.len() >= AWAITED_MAX;
+        match (self.line.link, desk.phase) {
             (Link::Opening | Link::Over, _) | (_, Phase::SetUp) => false,
-            (_, Phase::Close) => self.closer && !self.has_looked() && self.awaited.is_empty(),
+            (_, Phase::Close) => self.closer && !self.has_looked() && self.line.awaited.is_empty(),
             _ if self.closer => false,
             (Link::Down, Phase::Finish) => true,
             (Link::Down, Phase::Run) => self.left > 0 || self.owes(),
@@ -142,15 +122,15 @@ impl Streamer {
 
     /// Does something by itself.
     pub fn act(&mut self, desk: &mut Desk) -> Vec<Said> {
-        match (self.link, desk.phase) {
-            (Link::Down, Phase::Finish) if self.is_done(desk) => self.link = Link::Over,
-            (Link::Down, _) => self.connect(desk),
+        match (self.line.link, desk.phase) {
+            (Link::Down, Phase::Finish) if self.is_done(desk) => self.line.link = Link::Over,
+            (Link::Down, _) => self.line.connect(desk, Asked::Open),
             (Link::Up, Phase::Finish) => self.finish(desk),
             (Link::Up, Phase::Close) => self.look(desk),
             (Link::Up, _) => self.do_something(desk),
             (Link::Opening | Link::Over, _) => {}
         }
-        std::mem::take(&mut self.out)
+        self.line.said()
     }
 
     fn do_something(&mut self, desk: &mut Desk) {
@@ -180,7 +160,7 @@ impl Streamer {
 
     fn can_finish(&self, desk: &Desk) -> bool {
         let reads = self.readers.iter().any(|reader| reader.may_read() && !reader.has_all(desk));
-        reads || (self.awaited.is_empty() && self.is_done(desk))
+        reads || (self.line.awaited.is_empty() && self.is_done(desk))
     }
 
     fn finish(&mut self, desk: &mut Desk) {
@@ -188,34 +168,24 @@ impl Streamer {
         if let Some(reader) = self.readers.iter().position(behind) {
             return self.read_on(desk, reader);
         }
-        if self.awaited.is_empty() && self.is_done(desk) {
+        if self.line.awaited.is_empty() && self.is_done(desk) {
             self.disconnect(desk);
-            self.link = Link::Over;
+            self.line.link = Link::Over;
         }
     }
 
     /// The node has stopped.
     pub fn cut_off(&mut self) {
-        self.link.cut();
+        self.line.cut();
         self.forget();
     }
 
-    fn connect(&mut self, desk: &mut Desk) {
-        self.session = desk.next_session(self.hub);
-        self.link = Link::Opening;
-        self.out.push(Said::Connect(self.session));
-        self.ask(Op::Open { namespace: "/".to_owned() }, Asked::Open);
-    }
-
     fn disconnect(&mut self, desk: &mut Desk) {
-        self.out.push(Said::Disconnect(self.session));
-        desk.event(&Event::SessionEnded(self.session));
-        self.link = Link::Down;
+        self.line.disconnect(desk);
         self.forget();
     }
 
     fn forget(&mut self) {
-        self.awaited.clear();
         self.readers.iter_mut().for_each(Reader::cut_off);
         if let Some(member) = &mut self.member {
             member.cut_off();
@@ -223,15 +193,12 @@ impl Streamer {
     }
 
     fn ask(&mut self, op: Op, asked: Asked) {
-        self.tickets += 1;
-        let ticket = Ticket(self.tickets);
-        self.awaited.insert(ticket, asked);
-        self.out.push(Said::Submit(self.session, Submit { ticket, lane: 0, op }));
+        self.line.ask(0, op, asked);
     }
 
     /// Takes in what the hub says; what is meant for an earlier session is passed over.
     pub fn hear(&mut self, desk: &mut Desk, heard: Heard) -> Vec<Said> {
-        if heard.to() != self.session || !self.link.hears() {
+        if !self.line.hears(&heard) {
             return Vec::new();
         }
         match heard {
@@ -242,17 +209,14 @@ impl Streamer {
             Heard::Wake(_, Wake::Close(_)) => self.disconnect(desk),
             Heard::Wake(..) | Heard::Deliver(..) => {}
         }
-        std::mem::take(&mut self.out)
+        self.line.said()
     }
 
     fn answered(&mut self, desk: &mut Desk, ticket: Ticket, outcome: Outcome) {
-        let Some(asked) = self.awaited.remove(&ticket) else {
-            let what = format!("an answer to nothing: ticket {ticket}, {outcome:?}");
-            return desk.oracle.violate("W11", desk.step, what);
-        };
+        let Some(asked) = self.line.answered(desk, ticket, &outcome) else { return };
         match (asked, outcome) {
             (Asked::Open, Outcome::Done(Done::Opened)) => {
-                self.link = Link::Up;
+                self.line.link = Link::Up;
                 self.append_again();
             }
             (Asked::NewProducer, Outcome::Done(Done::Producer(number))) => self.numbered(number),
@@ -264,10 +228,7 @@ impl Streamer {
             }
             (Asked::Trim, Outcome::Done(Done::Trimmed(_))) => {}
             (Asked::Group(what, asked), outcome) => self.group_said(desk, what, asked, outcome),
-            (asked, outcome) => {
-                let what = format!("{asked:?} was answered by {outcome:?}");
-                desk.oracle.violate("W11", desk.step, what);
-            }
+            (asked, outcome) => misfits(desk, &asked, &outcome),
         }
     }
 }

@@ -12,14 +12,14 @@ use crate::client::Said;
 use crate::desk::{Desk, Phase};
 use crate::history::shared::{MessageId, SharedEvent};
 use crate::history::{Event, Step};
-use crate::link::Link;
+use crate::link::{Line, Link};
 use crate::rng::Rng;
 use crate::topology::{buried, group, group_settings, jet, later, whole};
 use bundle::Bundle;
 use publish::Message;
 use std::collections::BTreeMap;
-use stele_model::id::{HubId, Position, SessionId, Ticket};
-use stele_model::op::{Op, Submit};
+use stele_model::id::{HubId, Position};
+use stele_model::op::Op;
 use stele_model::settle::Run;
 use stele_model::share::{
     Expect, Pull, PullWant, ShareHow, ShareRequest, ShareSettle, ShareSettles, ShareVerb,
@@ -36,14 +36,10 @@ const OPEN_MAX: usize = 6;
 /// See the file's head.
 #[derive(Debug)]
 pub struct Taker {
-    hub: HubId,
+    line: Line<Asked>,
     rng: Rng,
     /// Actions left.
     left: u32,
-    link: Link,
-    session: SessionId,
-    numbers: u64,
-    awaited: BTreeMap<Ticket, Asked>,
     /// To be sent again until they are answered.
     open: BTreeMap<MessageId, Message>,
     /// As [`Self::open`], of those that wait for their time: how long, ms; `None`: they come again and again.
@@ -54,7 +50,6 @@ pub struct Taker {
     pulls: BTreeMap<u64, Step>,
     held: Vec<Position>,
     closer: Option<Look>,
-    out: Vec<Said>,
 }
 
 /// How far the closer is.
@@ -91,20 +86,15 @@ impl Taker {
     #[must_use]
     pub fn new(hub: HubId, actions: u32, rng: Rng) -> Self {
         Self {
-            hub,
+            line: Line::new(hub),
             rng,
             left: actions,
-            link: Link::Down,
-            session: SessionId::default(),
-            numbers: 0,
-            awaited: BTreeMap::new(),
             open: BTreeMap::new(),
             later: BTreeMap::new(),
             bundle: None,
             pulls: BTreeMap::new(),
             held: Vec::new(),
             closer: None,
-            out: Vec::new(),
         }
     }
 
@@ -117,7 +107,7 @@ impl Taker {
     /// It has nothing more to do before the end.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.closer.is_some() || self.link == Link::Over
+        self.closer.is_some() || self.line.link == Link::Over
     }
 
     /// If it is the closer, it has looked.
@@ -129,41 +119,40 @@ impl Taker {
     /// What it waits for, for a report.
     #[must_use]
     pub fn awaits(&self) -> String {
-        let session = crate::history::Session(self.session);
-        format!("{session} awaits {:?}, pulls {:?}, is to send {:?}", self.awaited, self.pulls, self.open)
+        format!("{}, pulls {:?}, is to send {:?}", self.line.awaits(), self.pulls, self.open)
     }
 
     /// It can do something without hearing anything first.
     #[must_use]
     pub fn can_act(&self, phase: Phase) -> bool {
-        let free = self.awaited.is_empty();
-        match (self.link, phase) {
+        let free = self.line.awaited.is_empty();
+        match (self.line.link, phase) {
             (Link::Opening | Link::Over, _) | (_, Phase::SetUp) => false,
             (_, Phase::Close) => !self.has_looked() && free && self.pulls.is_empty(),
             _ if self.closer.is_some() => false,
             (Link::Down, Phase::Finish) => true,
             (Link::Down, Phase::Run) => self.left > 0 || self.owes(),
             (Link::Up, Phase::Finish) => free,
-            (Link::Up, Phase::Run) => self.awaited.len() < AWAITED_MAX && self.left > 0,
+            (Link::Up, Phase::Run) => self.line.awaited.len() < AWAITED_MAX && self.left > 0,
         }
     }
 
     /// Does something by itself.
     pub fn act(&mut self, desk: &mut Desk) -> Vec<Said> {
-        match (self.link, desk.phase) {
-            (Link::Down, Phase::Finish) if !self.owes() => self.link = Link::Over,
-            (Link::Down, _) => self.connect(desk),
+        match (self.line.link, desk.phase) {
+            (Link::Down, Phase::Finish) if !self.owes() => self.line.link = Link::Over,
+            (Link::Down, _) => self.line.connect(desk, Asked::Open),
             (Link::Up, Phase::Finish) if self.bundle.is_some() => self.finish_bundle(),
             (Link::Up, Phase::Finish) => {
                 assert!(!self.owes(), "what is to be sent again was sent when the session began");
                 self.disconnect(desk);
-                self.link = Link::Over;
+                self.line.link = Link::Over;
             }
             (Link::Up, Phase::Close) => self.look(desk),
             (Link::Up, _) => self.do_something(desk),
             (Link::Opening | Link::Over, _) => {}
         }
-        std::mem::take(&mut self.out)
+        self.line.said()
     }
 
     /// Something is to be sent again until it is answered.
@@ -206,9 +195,9 @@ impl Taker {
     }
 
     fn pull(&mut self, desk: &Desk, want: PullWant) {
-        self.numbers += 1;
-        self.pulls.insert(self.numbers, desk.step);
-        let pull = Pull { share: group(), taker: self.numbers, want };
+        let taker = self.line.number();
+        self.pulls.insert(taker, desk.step);
+        let pull = Pull { share: group(), taker, want };
         self.tell(Op::Pull(pull));
     }
 
@@ -247,15 +236,8 @@ impl Taker {
 
     /// The node has stopped.
     pub fn cut_off(&mut self) {
-        self.link.cut();
+        self.line.cut();
         self.forget();
-    }
-
-    fn connect(&mut self, desk: &mut Desk) {
-        self.session = desk.next_session(self.hub);
-        self.link = Link::Opening;
-        self.out.push(Said::Connect(self.session));
-        self.ask(Op::Open { namespace: "/".to_owned() }, Asked::Open);
     }
 
     /// Made by whoever comes first; just like this for all others.
@@ -265,14 +247,11 @@ impl Taker {
     }
 
     fn disconnect(&mut self, desk: &mut Desk) {
-        self.out.push(Said::Disconnect(self.session));
-        desk.event(&Event::SessionEnded(self.session));
-        self.link = Link::Down;
+        self.line.disconnect(desk);
         self.forget();
     }
 
     fn forget(&mut self) {
-        self.awaited.clear();
         self.pulls.clear();
         self.held.clear();
     }
@@ -282,13 +261,10 @@ impl Taker {
     }
 
     fn ask(&mut self, op: Op, asked: Asked) {
-        self.awaited.insert(Ticket(self.numbers + 1), asked);
-        self.tell(op);
+        self.line.ask(0, op, asked);
     }
 
     fn tell(&mut self, op: Op) {
-        self.numbers += 1;
-        let submit = Submit { ticket: Ticket(self.numbers), lane: 0, op };
-        self.out.push(Said::Submit(self.session, submit));
+        self.line.tell(0, op);
     }
 }

@@ -116,22 +116,24 @@ impl Client {
 
     /// Comes to an end, in order or not.
     pub(super) fn finish(&mut self, desk: &mut Desk) {
-        let busy = self.readers.values().any(|reader| reader.ended != Some(true)) || !self.awaited.is_empty();
+        let busy =
+            self.readers.values().any(|reader| reader.ended != Some(true)) || !self.line.awaited.is_empty();
         if self.readers.values().any(|reader| reader.ended.is_none() && reader.subscribed) {
             self.unsubscribe();
         } else if !self.held.is_empty() && self.rng.chance(3, 4) {
             self.settle_some(desk);
         } else if !busy {
             self.disconnect(desk);
-            self.link = Link::Over;
+            self.line.link = Link::Over;
         }
     }
 
     /// `finish` can do something now, without hearing anything first.
     pub(crate) fn can_finish(&self) -> bool {
         let unasked = self.readers.values().any(|reader| reader.ended.is_none() && reader.subscribed);
-        let busy = self.readers.values().any(|reader| reader.ended != Some(true)) || !self.awaited.is_empty();
-        match self.link {
+        let busy =
+            self.readers.values().any(|reader| reader.ended != Some(true)) || !self.line.awaited.is_empty();
+        match self.line.link {
             Link::Down => true,
             Link::Up => unasked || !self.held.is_empty() || !busy || self.owes_credit(),
             Link::Opening | Link::Over => false,
@@ -162,7 +164,7 @@ impl Client {
         let no_ack = standing(queue).is_some_and(|rule| rule.settled_by_sending) && self.rng.chance(1, 2);
         let one = self.likes.prefetch_one || self.rng.chance(1, 3);
         let messages_max = if one { Some(1) } else { *self.rng.pick(&[None, Some(3), Some(10)]) };
-        desk.event(&Event::Reads { session: self.session, queue: queue.to_owned() });
+        desk.event(&Event::Reads { session: self.line.session, queue: queue.to_owned() });
         self.numbers += 1;
         let subscription = self.numbers;
         let reader = Reader { queue: queue.to_owned(), no_ack, subscribed: false, ended: None, owed: 0 };
@@ -238,7 +240,7 @@ impl Client {
         let queue = if self.rng.chance(3, 4) { self.rng.pick(STANDING).name } else { self.racing_name() };
         let no_ack = standing(queue).is_some_and(|rule| rule.settled_by_sending) && self.rng.chance(1, 2);
         let queue = queue.to_owned();
-        desk.event(&Event::Reads { session: self.session, queue: queue.clone() });
+        desk.event(&Event::Reads { session: self.line.session, queue: queue.clone() });
         let get = Get { queue: queue.clone(), subscription: GETS, no_ack };
         self.ask(0, Op::Get(get), Asked::Get { queue, no_ack });
     }
@@ -262,7 +264,7 @@ impl Client {
 
     fn removal(&mut self, desk: &mut Desk, queue: &str, kind: RemovalKind) -> u64 {
         let number = desk.next_removal();
-        let removal = Removal { number, session: self.session, queue: queue.to_owned(), kind };
+        let removal = Removal { number, session: self.line.session, queue: queue.to_owned(), kind };
         desk.event(&Event::RemovalAsked(removal));
         number
     }
@@ -276,7 +278,7 @@ impl Client {
 
     /// Makes a queue that is its own, or reads it, or ends it, by itself or by what is left when its last reader leaves.
     fn own_queue(&mut self, desk: &mut Desk) {
-        let name = format!("own.{}.{}", self.session.hub, self.session.number);
+        let name = format!("own.{}.{}", self.line.session.hub, self.line.session.number);
         match self.rng.weighted(&[3, 2, 1]) {
             0 => {
                 let declare = Define::DeclareQueue {
@@ -284,7 +286,7 @@ impl Client {
                     passive: false,
                     durable: false,
                     exclusive: true,
-                    auto_delete: self.session.number.is_multiple_of(2),
+                    auto_delete: self.line.session.number.is_multiple_of(2),
                     arguments: Arguments::new(),
                 };
                 self.ask(0, Op::Define(declare), Asked::Other);

@@ -4,6 +4,7 @@ use super::publish::slice;
 use super::{Asked, Client, GETS, Heard, Link, REPLIES, Said, record_id};
 use crate::desk::Desk;
 use crate::history::{Delivery, Event, Held, RecordId};
+use crate::link::misfits;
 use bytes::Bytes;
 use stele_model::id::{QueueId, Ticket};
 use stele_model::op::Op;
@@ -14,7 +15,7 @@ use stele_model::settle::How;
 impl Client {
     /// Takes in what the hub says; what is meant for an earlier session is passed over.
     pub fn hear(&mut self, desk: &mut Desk, heard: Heard) -> Vec<Said> {
-        if heard.to() != self.session || !self.link.hears() {
+        if !self.line.hears(&heard) {
             return Vec::new();
         }
         match heard {
@@ -32,22 +33,19 @@ impl Client {
                 Wake::Appended { .. } | Wake::Interest { .. } | Wake::Shared(_) | Wake::Echo(_),
             ) => {}
         }
-        if self.link == Link::Up && self.rng.chance(1, 2) {
+        if self.line.link == Link::Up && self.rng.chance(1, 2) {
             self.give_credit_back();
         }
-        std::mem::take(&mut self.out)
+        self.line.said()
     }
 
     fn answered(&mut self, desk: &mut Desk, ticket: Ticket, outcome: Outcome) {
         if let Outcome::LaneFailed { lane, item, refusal } = outcome {
             return self.lane_failed(desk, ticket, lane, item, &refusal);
         }
-        let Some(asked) = self.awaited.remove(&ticket) else {
-            let what = format!("an answer to nothing: ticket {ticket}, {outcome:?}");
-            return desk.oracle.violate("W11", desk.step, what);
-        };
+        let Some(asked) = self.line.answered(desk, ticket, &outcome) else { return };
         match (asked, outcome) {
-            (Asked::Open, Outcome::Done(Done::Opened)) => self.link = Link::Up,
+            (Asked::Open, Outcome::Done(Done::Opened)) => self.line.link = Link::Up,
             (Asked::Publish(records), Outcome::Published(published)) => confirmed(desk, &records, &published),
             (Asked::Subscribe(number), Outcome::Done(done)) => self.subscribed(desk, number, done),
             (Asked::Subscribe(number), Outcome::Refused(_)) => drop(self.readers.remove(&number)),
@@ -68,15 +66,12 @@ impl Client {
                 desk.event(&Event::RemovalAnswered { number, done: false });
             }
             (Asked::Get { .. } | Asked::Other, _) => {}
-            (asked, outcome) => {
-                let what = format!("{asked:?} was answered by {outcome:?}");
-                desk.oracle.violate("W11", desk.step, what);
-            }
+            (asked, outcome) => misfits(desk, &asked, &outcome),
         }
     }
 
     fn lane_failed(&mut self, desk: &mut Desk, ticket: Ticket, lane: u16, item: u32, refusal: &Refusal) {
-        if let Some(Asked::Publish(records)) = self.awaited.get(&ticket)
+        if let Some(Asked::Publish(records)) = self.line.awaited.get(&ticket)
             && let Some(record) = records.get(item as usize)
         {
             let why = format!("{refusal:?}");
@@ -90,7 +85,7 @@ impl Client {
             reader.subscribed = true;
         }
         if let Done::Replies { address } = done {
-            desk.addresses.insert(self.session, address);
+            desk.addresses.insert(self.line.session, address);
         }
     }
 
@@ -142,7 +137,7 @@ impl Client {
         let bytes = slice(block, item.at, item.len);
         let held = Held { subscription, queue: id, position: item.position, record: record_id(&bytes) };
         desk.event(&Event::Delivered(Delivery {
-            session: self.session,
+            session: self.line.session,
             queue: queue.to_owned(),
             held,
             no_ack,

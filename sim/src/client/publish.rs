@@ -87,7 +87,7 @@ impl Client {
         for (record, lane, target, persistent, range) in published {
             desk.event(&Event::Published(Published {
                 record,
-                session: self.session,
+                session: self.line.session,
                 lane,
                 queues: target.queues,
                 certain: target.certain,

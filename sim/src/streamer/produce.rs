@@ -45,7 +45,7 @@ impl Streamer {
     pub(super) fn produce(&mut self, desk: &mut Desk) {
         let Some(producer) = &self.producer else { return };
         if producer.numbers && producer.number.is_none() {
-            let asked = self.awaited.values().any(|asked| matches!(asked, Asked::NewProducer));
+            let asked = self.line.awaited.values().any(|asked| matches!(asked, Asked::NewProducer));
             if !asked {
                 self.ask(Op::NewProducer, Asked::NewProducer);
             }

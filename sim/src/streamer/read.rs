@@ -1,13 +1,12 @@
 //! Reading: from where the last read ended, with a watch where there was nothing more.
 
 use super::{Asked, Streamer};
-use crate::client::Said;
 use crate::desk::{Desk, Phase};
 use crate::history::stream::{BatchId, Part, StreamEvent};
 use crate::history::{Event, Step};
 use crate::topology::{STREAMS, partition};
-use stele_model::id::{Position, Ticket};
-use stele_model::op::{Op, Submit};
+use stele_model::id::Position;
+use stele_model::op::Op;
 use stele_model::refusal::Refusal;
 use stele_model::stream::{Ends, PartResult, Read, ReadPart, Reads, StreamRefusal};
 
@@ -58,9 +57,7 @@ impl Streamer {
         if let Some(watch) = self.readers[reader].watch {
             if self.rng.chance(1, 4) {
                 self.readers[reader].watch = None;
-                self.tickets += 1;
-                let submit = Submit { ticket: Ticket(self.tickets), lane: 0, op: Op::Unwatch { watch } };
-                self.out.push(Said::Submit(self.session, submit));
+                self.line.tell(0, Op::Unwatch { watch });
             }
             return;
         }
@@ -123,9 +120,7 @@ impl Streamer {
         of.done |= closer && at_end;
         of.watch = watch.filter(|_| at_end && batches.is_empty());
         if let Some(watch) = watch.filter(|_| of.watch.is_none()) {
-            self.tickets += 1;
-            let submit = Submit { ticket: Ticket(self.tickets), lane: 0, op: Op::Unwatch { watch } };
-            self.out.push(Said::Submit(self.session, submit));
+            self.line.tell(0, Op::Unwatch { watch });
         }
         desk.event(&read_event(part, asked, from, read.ends, batches, closer));
     }

@@ -6,6 +6,7 @@ use crate::client::{Heard, Said};
 use crate::desk::Desk;
 use crate::history::shared::{MessageId, SharedEvent};
 use crate::history::{Event, Step};
+use crate::link::misfits;
 use stele_model::id::{Position, Ticket};
 use stele_model::outcome::{Done, Outcome, Wake};
 use stele_model::share::{PullEnd, ShareAnswer, ShareHow, ShareInfo, ShareNews, ShareRecords};
@@ -14,7 +15,7 @@ use stele_model::stream::records::{FoundAnswer, RecordsAnswer};
 impl Taker {
     /// Takes in what the hub says; what is meant for an earlier session is passed over.
     pub fn hear(&mut self, desk: &mut Desk, heard: Heard) -> Vec<Said> {
-        if heard.to() != self.session || !self.link.hears() {
+        if !self.line.hears(&heard) {
             return Vec::new();
         }
         match heard {
@@ -23,18 +24,15 @@ impl Taker {
             Heard::Wake(_, Wake::Close(_)) => self.disconnect(desk),
             Heard::Wake(..) | Heard::Deliver(..) => {}
         }
-        std::mem::take(&mut self.out)
+        self.line.said()
     }
 
     fn answered(&mut self, desk: &mut Desk, ticket: Ticket, outcome: Outcome) {
-        let Some(asked) = self.awaited.remove(&ticket) else {
-            let what = format!("an answer to nothing: ticket {ticket}, {outcome:?}");
-            return desk.oracle.violate("W11", desk.step, what);
-        };
+        let Some(asked) = self.line.answered(desk, ticket, &outcome) else { return };
         match (asked, outcome) {
             (Asked::Open, Outcome::Done(Done::Opened)) => self.put_group(desk),
             (Asked::Put(asked), Outcome::Done(Done::Share(Ok(ShareAnswer::Put { info, .. })))) => {
-                self.link = Link::Up;
+                self.line.link = Link::Up;
                 told(desk, asked, &info);
                 self.publish_again(desk);
             }
@@ -66,10 +64,7 @@ impl Taker {
             }
             (Asked::Bundle(attempt), Outcome::Published(said)) => self.bundled(desk, attempt, &said),
             (Asked::Later(message), Outcome::Published(said)) => self.kept(desk, message, &said),
-            (asked, outcome) => {
-                let what = format!("{asked:?} was answered by {outcome:?}");
-                desk.oracle.violate("W11", desk.step, what);
-            }
+            (asked, outcome) => misfits(desk, &asked, &outcome),
         }
     }
 
