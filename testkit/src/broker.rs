@@ -186,6 +186,32 @@ pub fn http_status(address: SocketAddr, path: &str) -> Result<u16> {
     Ok(status.parse()?)
 }
 
+/// The binary that is named, or the `stele` beside this program.
+///
+/// # Errors
+/// This program has no folder.
+pub fn program(named: Option<PathBuf>) -> Result<PathBuf> {
+    named.map_or_else(|| Ok(folder()?.join("stele")), Ok)
+}
+
+/// An empty folder of that name beside this program, for the data of its brokers.
+///
+/// # Errors
+/// What an earlier run left cannot be removed.
+pub fn empty_folder(name: &str) -> Result<PathBuf> {
+    let folder = folder()?.join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// Where this program stands.
+fn folder() -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.parent().context("find the folder of this program")?.to_path_buf())
+}
+
 fn spawn(settings: &Settings) -> Result<Child> {
     let path = log_path(&settings.data_dir);
     let log = File::options()

@@ -12,4 +12,6 @@ pub mod nats;
 pub mod postgres;
 pub mod process;
 pub mod random;
+#[cfg(feature = "drivers")]
+pub mod siege;
 pub mod victim;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::broker::{Broker, Settings};
+use crate::broker::{self, Broker, Settings};
 use crate::random::Random;
 
 /// One kill in so many hits a server that is still recovering,
@@ -28,13 +28,7 @@ impl Victim {
     /// # Errors
     /// The data of an earlier run cannot be removed, or the broker does not start ([`Broker::start`]).
     pub fn ours(data: &str, program: Option<PathBuf>, port_offset: u16) -> Result<Self> {
-        let folder =
-            std::env::current_exe()?.parent().context("find the folder of this program")?.to_path_buf();
-        let data_dir = folder.join(data);
-        if data_dir.exists() {
-            std::fs::remove_dir_all(&data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
-        }
-        let program = program.unwrap_or_else(|| folder.join("stele"));
+        let (program, data_dir) = (broker::program(program)?, broker::empty_folder(data)?);
         let broker = Broker::start(Settings { program, data_dir, port_offset, arguments: Vec::new() })?;
         Ok(Self::Ours(Box::new(broker)))
     }

@@ -5,14 +5,13 @@ mod handles;
 mod seats;
 mod unfinished;
 
-use std::ffi::OsString;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use stele_testkit::broker::{Broker, Settings};
+use stele_testkit::broker::Broker;
+use stele_testkit::siege::Stage;
 
 use crate::wire::{Connection, PATIENCE};
 
@@ -31,23 +30,6 @@ pub(crate) const SCENES: &[Scene] = &[
     Scene { name: "no-handles", run: |stage| Box::pin(handles::run(stage)) },
     Scene { name: "full-disk", run: |stage| Box::pin(disk::run(stage)) },
 ];
-
-/// Where a scene takes place.
-pub(crate) struct Stage {
-    pub(crate) program: PathBuf,
-    /// For this scene alone; it does not exist yet.
-    pub(crate) folder: PathBuf,
-    pub(crate) port_offset: u16,
-}
-
-impl Stage {
-    /// A broker with these settings, each as `key=value`.
-    fn start(&self, program: PathBuf, settings: &[&str]) -> Result<Broker> {
-        let arguments = settings.iter().flat_map(|setting| ["--set", setting]).map(OsString::from).collect();
-        let data_dir = self.folder.join("data");
-        Broker::start(Settings { program, data_dir, port_offset: self.port_offset, arguments })
-    }
-}
 
 /// What the broker did with connections of which there were too many.
 #[derive(Default)]
