@@ -1,15 +1,17 @@
 //! What the drivers `kill-loop`, `kafka-loop` and `nats-loop` have in common: what they are told, the moments of the kills, how they end.
 #![expect(clippy::print_stdout, reason = "the drivers speak on standard output")]
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::broker::Broker;
 use crate::random::Random;
 use crate::victim::{Victim, recovering};
 
@@ -31,6 +33,34 @@ pub struct Kills {
     /// The shell command that kills another broker and starts it again; with that broker's address.
     #[arg(long)]
     restart: Option<String>,
+}
+
+/// The same, for drivers that need no more than an address to ask at.
+#[derive(Args)]
+pub struct KillsAt {
+    /// How often, and which.
+    #[command(flatten)]
+    pub kills: Kills,
+    /// Another broker, host:port, with fresh data; with --restart.
+    #[arg(long)]
+    address: Option<SocketAddr>,
+}
+
+impl KillsAt {
+    /// [`Kills::victim`], and where it is asked: ours where `port` says.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn victim(
+        &self,
+        data: &str,
+        port_offset: u16,
+        port: fn(&Broker) -> SocketAddr,
+    ) -> Result<(Victim, SocketAddr)> {
+        let victim = self.kills.victim(self.address.is_some(), data, port_offset)?;
+        let address = self.address.or_else(|| victim.broker().map(port)).context("find an address")?;
+        Ok((victim, address))
+    }
 }
 
 impl Kills {

@@ -11,13 +11,13 @@ mod run;
 mod wire;
 mod writer;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
-use stele_testkit::kills::{self, Kills};
+use stele_testkit::broker::Broker;
+use stele_testkit::kills::{self, Kills, KillsAt};
 use stele_testkit::random::Random;
 
 use crate::run::{MEMBERS, Shared, WRITERS};
@@ -31,19 +31,16 @@ const PORT_OFFSET: u16 = 12_500;
 #[command(about = "Kill a broker under Kafka's load and check that it kept every promise")]
 struct Arguments {
     #[command(flatten)]
-    kills: Kills,
-    /// Another broker, host:port, with fresh data; with --restart.
-    #[arg(long)]
-    address: Option<SocketAddr>,
+    at: KillsAt,
 }
 
 fn main() -> ExitCode {
     kills::ended(run(&Arguments::parse()))
 }
 
-fn run(Arguments { kills, address }: &Arguments) -> Result<()> {
-    let mut victim = kills.victim(address.is_some(), "kafka-loop-data", PORT_OFFSET)?;
-    let address = address.or_else(|| Some(victim.broker()?.kafka())).context("find an address")?;
+fn run(Arguments { at }: &Arguments) -> Result<()> {
+    let kills = &at.kills;
+    let (mut victim, address) = at.victim("kafka-loop-data", PORT_OFFSET, Broker::kafka)?;
     run::create(address)?;
     let shared = Shared::new(address);
     let mut random = Random::new(kills.seed);

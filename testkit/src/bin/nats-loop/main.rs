@@ -14,13 +14,13 @@ mod register;
 mod run;
 mod writer;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use stele_testkit::kills::{self, Kills};
+use stele_testkit::broker::Broker;
+use stele_testkit::kills::{self, Kills, KillsAt};
 use stele_testkit::random::Random;
 
 use crate::run::{BATCHERS, CLIENTS, READERS, Shared, WRITERS};
@@ -34,19 +34,16 @@ const PORT_OFFSET: u16 = 12_700;
 #[command(about = "Kill a server under JetStream's load and check that it kept every promise")]
 struct Arguments {
     #[command(flatten)]
-    kills: Kills,
-    /// Another server, host:port, with fresh data; with --restart.
-    #[arg(long)]
-    address: Option<SocketAddr>,
+    at: KillsAt,
 }
 
 fn main() -> ExitCode {
     kills::ended(run(&Arguments::parse()))
 }
 
-fn run(Arguments { kills, address }: &Arguments) -> Result<()> {
-    let mut victim = kills.victim(address.is_some(), "nats-loop-data", PORT_OFFSET)?;
-    let address = address.or_else(|| Some(victim.broker()?.nats())).context("find an address")?;
+fn run(Arguments { at }: &Arguments) -> Result<()> {
+    let kills = &at.kills;
+    let (mut victim, address) = at.victim("nats-loop-data", PORT_OFFSET, Broker::nats)?;
     run::create(address)?;
     let shared = Shared::new(address);
     let mut random = Random::new(kills.seed);
