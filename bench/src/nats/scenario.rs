@@ -24,6 +24,12 @@ const REST: Duration = Duration::from_secs(3);
 const SMALL_BYTES: usize = 128;
 /// How long a dead subscriber may stay after the load, before the round is invalid.
 const CUT_MAX: Duration = Duration::from_secs(30);
+/// Longer than nats-server keeps the blocks that it has read, which is 10 s.
+const FORGET: Duration = Duration::from_secs(15);
+/// Messages that fill whatever a server keeps of the last that was written, before its memory is read: 400 MB, few enough that they cost nothing
+/// else.
+const OTHERS: u64 = 24_000;
+const OTHER_BYTES: usize = 16 << 10;
 /// Subjects in the stream of which a filtered consumer reads one.
 const SUBJECTS: u64 = 10_000;
 
@@ -258,7 +264,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         once: true,
         ..scenario(
             "kv-get",
-            "64 clients get random keys; memory per key",
+            "64 clients get random keys; memory per key: the slope from a quarter of the keys to all, after the same load",
             &[at_least(Column::Rate, 1.5), value(Column::KeyBytes, Bound::AtMost(150.0))],
             Kind::Get,
         )
@@ -284,7 +290,8 @@ impl Scenario {
             Kind::Publish { connections, window } => publish(target, settings, *connections, *window),
             Kind::Pull | Kind::Ordered => backlog(target, settings, &self.kind),
             Kind::Filtered => filtered(target, settings),
-            Kind::Put | Kind::Get | Kind::Watch => keys(target, settings, &self.kind),
+            Kind::Put | Kind::Watch => keys(target, settings, &self.kind),
+            Kind::Get => gets(target, settings),
         }
     }
 }
@@ -549,48 +556,80 @@ fn filtered(target: &Target<'_>, settings: &Settings) -> Result<Figures> {
     stream.finish(figures)
 }
 
+const KEY_CLIENTS: usize = 64;
+
+/// Requests about random keys.
+fn ask_keys(
+    target: &Target<'_>,
+    settings: &Settings,
+    request: &ask::Request<'_>,
+    check: &ask::Check<'_>,
+) -> Result<Figures> {
+    let (address, time) = (target.server.address, (WARM_UP, settings.window()));
+    let plan = ask::Plan::one_by_one(address, KEY_CLIENTS, time, request, check);
+    let outcome = ask::run(&plan, || target.server.process.sample())?;
+    Ok(asked_figures(&outcome, (Column::ReplyP50, Column::ReplyP99)))
+}
+
 fn keys(target: &Target<'_>, settings: &Settings, kind: &Kind) -> Result<Figures> {
-    const CLIENTS: usize = 64;
-    let address = target.server.address;
-    let mut bucket = Stream::bucket(address)?;
-    let before = resident_bytes(target)?;
+    let mut bucket = Stream::bucket(target.server.address)?;
     let filled = bucket.fill(settings.keys, SMALL_BYTES, &|number| format!("key.{number}"));
     let (name, stem) = (bucket.name.clone(), bucket.stem.clone());
     let body = vec![b'y'; SMALL_BYTES];
-    let random = |number: u64| Random::new(number).below(settings.keys);
     let put = |out: &mut Vec<u8>, number: u64, reply: &[u8]| {
-        wire::publish(out, format!("{stem}.key.{}", random(number)).as_bytes(), reply, &body);
+        let key = Random::new(number).below(settings.keys);
+        wire::publish(out, format!("{stem}.key.{key}").as_bytes(), reply, &body);
     };
+    let figures = filled.and_then(|()| match kind {
+        Kind::Put => ask_keys(target, settings, &put, &acknowledged).and_then(|mut figures| {
+            note_client(&mut figures, KEY_CLIENTS)?;
+            Ok(figures)
+        }),
+        _ => {
+            let everything = format!("{stem}.>");
+            read_figures(target, settings.keys, || {
+                consume::ordered(target.server.address, &name, "last_per_subject", &everything, settings.keys)
+            })
+        }
+    });
+    bucket.finish(figures)
+}
+
+/// Gets, and how much larger the server is for each key more: the slope from a quarter of the keys to all of them.
+fn gets(target: &Target<'_>, settings: &Settings) -> Result<Figures> {
+    let mut bucket = Stream::bucket(target.server.address)?;
+    let few = settings.keys / 4;
+    let mut among = |keys| gets_among(target, settings, &mut bucket, keys);
+    let figures = among(few).and_then(|(_, less)| {
+        let (mut figures, more) = among(settings.keys)?;
+        let grown = (more - less) / (settings.keys - few) as f64;
+        figures.set(Column::KeyBytes, Some(grown).filter(|bytes| *bytes > 0.0));
+        Ok(figures)
+    });
+    bucket.finish(figures)
+}
+
+/// As many puts whatever the number of keys, then gets; and resident memory after that, when what a server keeps of the last that was read or
+/// written is nothing of the keys.
+fn gets_among(
+    target: &Target<'_>,
+    settings: &Settings,
+    bucket: &mut Stream,
+    keys: u64,
+) -> Result<(Figures, f64)> {
+    bucket.fill(settings.keys, SMALL_BYTES, &|number| format!("key.{}", number % keys))?;
     let get = |out: &mut Vec<u8>, number: u64, reply: &[u8]| {
-        let subject = format!("$JS.API.DIRECT.GET.{name}.{stem}.key.{}", random(number));
+        let key = Random::new(number).below(keys);
+        let subject = format!("$JS.API.DIRECT.GET.{}.{}.key.{key}", bucket.name, bucket.stem);
         wire::publish(out, subject.as_bytes(), reply, b"");
     };
     let got = |message: &Message<'_>| {
         ensure!(message.body.len() == SMALL_BYTES, "a get is answered {}", stream::text(message));
         Ok(())
     };
-    let ask = |request: &ask::Request<'_>, check: &ask::Check<'_>| -> Result<Figures> {
-        let plan = ask::Plan::one_by_one(address, CLIENTS, (WARM_UP, settings.window()), request, check);
-        let outcome = ask::run(&plan, || target.server.process.sample())?;
-        Ok(asked_figures(&outcome, (Column::ReplyP50, Column::ReplyP99)))
-    };
-    let figures = filled.and_then(|()| match kind {
-        Kind::Put => ask(&put, &acknowledged).and_then(|mut figures| {
-            note_client(&mut figures, CLIENTS)?;
-            Ok(figures)
-        }),
-        Kind::Get => {
-            let grown = (resident_bytes(target)? - before) / settings.keys as f64;
-            let mut figures = ask(&get, &got)?;
-            figures.set(Column::KeyBytes, Some(grown).filter(|bytes| *bytes > 0.0));
-            Ok(figures)
-        }
-        _ => {
-            let everything = format!("{stem}.>");
-            read_figures(target, settings.keys, || {
-                consume::ordered(address, &name, "last_per_subject", &everything, settings.keys)
-            })
-        }
-    });
-    bucket.finish(figures)
+    let figures = ask_keys(target, settings, &get, &got)?;
+    thread::sleep(FORGET);
+    let mut other = Stream::create(target.server.address)?;
+    let resident = other.fill(OTHERS, OTHER_BYTES, &|_| "a".into()).and_then(|()| resident_bytes(target));
+    Ok((figures, other.finish(resident)?))
 }
