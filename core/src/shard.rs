@@ -253,6 +253,7 @@ impl Shard {
             ShardOp::Publish(publish) => self.take_publish(publish, turn),
             ShardOp::Settle { session, settles } => self.settle(session, settles, turn),
             ShardOp::Credit { session, queue, credit } => self.credit(session, queue, credit, turn),
+            ShardOp::Opened(of) => self.opened(&of, turn),
             ShardOp::Subscribe(subscribe) => self.subscribe(&subscribe, turn),
             ShardOp::Unsubscribe { call, subscription, queue } => {
                 self.unsubscribe(call, subscription, queue, turn);

@@ -10,6 +10,7 @@ pub(crate) mod compact;
 pub(crate) mod dedupe;
 pub(crate) mod index;
 pub(crate) mod keys;
+pub(crate) mod opening;
 pub(crate) mod producers;
 pub(crate) mod readers;
 pub(crate) mod records;

@@ -18,8 +18,8 @@ use crate::stream::due::DueMove;
 use crate::stream::echo::{EchoAt, Echoes};
 use crate::stream::records::{RecordsAnswer, ShardRecords, ShardRecordsAnswer, ShardStored};
 use crate::stream::{
-    Appended, Ends, FoundPart, FoundPosition, FoundRecords, PartResult, PartitionSpec, ReadPart, SeekBy,
-    ShardAppend, ShardRead, Sought, StreamStart,
+    Appended, Ends, FoundPart, FoundPosition, FoundRecords, OpenMax, Opened, PartResult, PartitionSpec,
+    ReadPart, SeekBy, ShardAppend, ShardRead, Sought, StreamStart,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -45,6 +45,8 @@ pub enum ShardOp {
         /// How much.
         credit: Credit,
     },
+    /// From the runner, once for each [`ShardEffect::DeliverBatches`] with batches to be opened: how far that went. No answer.
+    Opened(Opened),
     /// Attach a reader. Answer: `Answer::Subscribed`.
     Subscribe(ShardSubscribe),
     /// Detach a reader. Answer: `Answer::Unsubscribed`. Its leases stay.
@@ -366,6 +368,8 @@ pub enum ShardEffect {
         partition: std::sync::Arc<PartitionSpec>,
         /// What, in order.
         batches: Vec<FoundRecords>,
+        /// Some have to be opened, and so far. Nothing else is granted to the subscription until [`ShardOp::Opened`].
+        open: Option<OpenMax>,
     },
     /// Answer to [`ShardOp::Get`].
     Got {

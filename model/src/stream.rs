@@ -13,7 +13,9 @@ pub mod due;
 pub mod echo;
 pub mod records;
 
-use crate::id::{Call, HubId, NamespaceId, Now, Place, Position, QueueId, SessionId, ShardId};
+use crate::id::{
+    Call, HubId, NamespaceId, Now, Place, Position, QueueId, SessionId, ShardId, SubscriptionId,
+};
 use crate::publish::Publishes;
 use crate::refusal::Refusal;
 use crate::value::Arguments;
@@ -438,6 +440,32 @@ pub struct FoundRecords {
     pub count: u32,
     /// Bytes of credit that were taken for them; what they turn out to have is put right when they are opened.
     pub charged: u64,
+}
+
+/// How far batches may be opened for a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenMax {
+    /// Bytes of records, at least 1: the record that reaches it is the last.
+    pub bytes: u64,
+    /// Bytes that one batch may unpack to.
+    pub batch_bytes: u64,
+}
+
+/// How far batches were opened for a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Whose.
+    pub subscription: SubscriptionId,
+    /// From which partition.
+    pub partition: QueueId,
+    /// Bytes of the records that were sent.
+    pub sent: u64,
+    /// Positions that were granted and not sent: those that hold no record, and those that were not come to.
+    pub unused: u64,
+    /// The first that was not come to.
+    pub next: Position,
+    /// The batch there unpacks to more than it might now.
+    pub is_large: bool,
 }
 
 /// What a shard found of one partition.

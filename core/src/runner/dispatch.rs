@@ -5,6 +5,7 @@
 //! is kept. Moves of a shard stay in one order too, since the receivers of a link drop numbers that run backwards (S5).
 
 mod batches;
+mod halves;
 mod open;
 mod records;
 mod share;
@@ -51,6 +52,8 @@ pub struct Dispatch {
     fetches: BTreeMap<u64, Lane>,
     begun: u64,
     reads: u64,
+    /// Batches that readers have read in part.
+    halves: halves::Halves,
 }
 
 /// What must stay in order.
@@ -77,7 +80,8 @@ impl Dispatch {
     #[must_use]
     pub fn new(shard: ShardId, hubs: u16) -> Self {
         assert!(hubs > 0, "a node has a hub");
-        Self { shard, hubs, waiting: BTreeMap::new(), fetches: BTreeMap::new(), begun: 0, reads: 0 }
+        let (waiting, fetches) = (BTreeMap::new(), BTreeMap::new());
+        Self { shard, hubs, waiting, fetches, begun: 0, reads: 0, halves: halves::Halves::default() }
     }
 
     /// How far the fetches have come, for [`super::Runner::set_fetches`].
@@ -198,7 +202,7 @@ impl Dispatch {
         }
     }
 
-    fn address(&self, effect: ShardEffect, bytes: Vec<Bytes>, out: &mut Vec<Out>) {
+    fn address(&mut self, effect: ShardEffect, bytes: Vec<Bytes>, out: &mut Vec<Out>) {
         out.push(match effect {
             ShardEffect::Published { hub, call, refused, gone, stored } => {
                 Out::Hub(hub, ToHub::Published { call, refused, gone, stored })
@@ -217,8 +221,12 @@ impl Dispatch {
             ShardEffect::Sought { hub, call, parts } => {
                 Out::Hub(hub, ToHub::Sought { call, parts: batches::sought(parts, bytes) })
             }
-            ShardEffect::DeliverBatches { subscription, partition, batches } => {
+            ShardEffect::DeliverBatches { subscription, partition, batches, open: None } => {
                 return open::deliver(subscription, &partition, &batches, bytes, out);
+            }
+            ShardEffect::DeliverBatches { subscription, partition, batches, open: Some(max) } => {
+                let (to, halves) = ((subscription, max), &mut self.halves);
+                return open::open(to, &partition, &batches, bytes, halves, out);
             }
             ShardEffect::Shared {
                 to,

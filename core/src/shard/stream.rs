@@ -39,6 +39,7 @@ use super::effect::Turn;
 use super::entry as entries;
 use crate::shelf::Shelf;
 use crate::stream::Partition;
+use crate::stream::opening::Room;
 use chores::Chores;
 use hold::Held;
 use look::Looking;
@@ -77,6 +78,10 @@ pub(super) struct Streams {
     bundles: bundle::Bundles,
     /// Partitions that wait for a move to end.
     stalled: BTreeSet<QueueId>,
+    /// What may be opened for readers beyond their credit.
+    room: Room,
+    /// Partitions with readers that wait for room, no one twice.
+    short: VecDeque<QueueId>,
 }
 
 impl Streams {
@@ -172,6 +177,7 @@ impl Shard {
         self.cancel_readers(id, place.lsn, turn);
         self.drop_shares(id, place.lsn, turn);
         self.remove_partition(id);
+        self.open_more();
         turn.say(place.lsn, ShardEffect::Applied { shard: self.id, revision, queue: Some(id) });
         true
     }
@@ -179,6 +185,7 @@ impl Shard {
     /// Forgets a partition and all it holds, the same in replay. `false`: there is none.
     pub(super) fn remove_partition(&mut self, id: QueueId) -> bool {
         let Some(partition) = self.streams.partitions.remove(&id) else { return false };
+        self.streams.room.give(partition.readers.borrowed());
         self.streams.bundles.forget(id);
         self.remove_shares(id);
         self.shares.swept.remove(&id);

@@ -10,8 +10,8 @@ use stele_model::refusal::Refusal;
 use stele_model::settle::{How, Run, Settle};
 use stele_model::shard::{Answer, ShardEffect, ShardOp, ShardSubscribe};
 use stele_model::stream::{
-    Appended, Batch, Format, PartResult, PartitionSpec, ShardAppend, ShardRead, ShardReadPart, StreamRefusal,
-    StreamSettings, StreamStart,
+    Appended, Batch, Format, Opened, PartResult, PartitionSpec, ShardAppend, ShardRead, ShardReadPart,
+    StreamRefusal, StreamSettings, StreamStart,
 };
 
 pub(crate) struct Rig {
@@ -180,6 +180,12 @@ fn settle(first: u64, count: u32, how: How) -> ShardOp {
     }
 }
 
+/// An opening has ended before a position.
+fn opened(sent: u64, unused: u64, next: u64) -> ShardOp {
+    let (subscription, partition, next) = (SUBSCRIPTION, QueueId(1), Position(next));
+    ShardOp::Opened(Opened { subscription, partition, sent, unused, next, is_large: false })
+}
+
 #[test]
 fn a_subscription_gets_what_was_there_and_what_comes_and_a_settle_only_gives_credit() {
     let mut rig = Rig::new(&StreamSettings::default());
@@ -188,6 +194,7 @@ fn a_subscription_gets_what_was_there_and_what_comes_and_a_settle_only_gives_cre
     let said = rig.ask(subscribe(StreamStart::Position(Position(1)), 3));
     assert!(matches!(said[0], (Lsn(0), ShardEffect::Answer { answer: Ok(Answer::Subscribed { .. }), .. })));
     assert_eq!(delivered(&said), [(block, 1, 1), (block, 2, 2)]);
+    assert!(rig.ask(opened(12, 0, 4)).is_empty());
     rig.log.seal();
     let append = |bytes| {
         let parts = vec![(QueueId(1), batch(bytes))];
@@ -203,7 +210,11 @@ fn a_subscription_gets_what_was_there_and_what_comes_and_a_settle_only_gives_cre
     let entries = rig.log.entries().len();
     let next = rig.log.entries().last().unwrap().place.lsn;
     assert_eq!(delivered(&rig.ask(settle(1, 1, How::Reject))), [(next, 4, 1)]);
-    assert_eq!(delivered(&rig.ask(settle(2, 2, How::Accept))), [(next, 5, 1)]);
+    assert!(delivered(&rig.ask(settle(2, 1, How::Accept))).is_empty(), "one is being opened");
+    assert_eq!(delivered(&rig.ask(opened(9, 1, 4))), [(next, 4, 2)], "nothing was opened");
+    assert_eq!(delivered(&rig.ask(opened(9, 1, 5))), [(next, 5, 1)], "a part was");
+    assert!(rig.ask(opened(9, 0, 6)).is_empty());
+    assert!(delivered(&rig.ask(settle(2, 2, How::Accept))).is_empty(), "that is all");
     assert_eq!(rig.log.entries().len(), entries, "credit is not logged");
     assert_eq!(rig.read(1, 0, None).len(), 1, "all is still there");
     assert_eq!(delivered(&rig.ask(append(b"dd"))).len(), 1);

@@ -13,13 +13,14 @@
 
 use super::builder::Builder;
 use super::compression::Codec;
-use super::records::Record;
+use super::records::{Record, Records};
 use super::{Batch, Head};
 use crate::properties::{Properties, Property};
 use crate::table::{Value, put_table};
 use crate::{Damage, Draft, Origin, View};
 use bytes::{Bytes, BytesMut};
-use std::ops::ControlFlow;
+use std::borrow::Cow;
+use std::ops::{ControlFlow, Range};
 use stele_model::id::Now;
 use stele_model::publish::{Publish, Publishes};
 
@@ -73,20 +74,72 @@ pub fn publishes(batch: &[u8], subject: &str, now: Now, bytes_max: usize) -> Opt
     .then(|| Publishes { bytes: out.freeze(), items, ..Publishes::default() })
 }
 
-/// The records of a batch in the layout of this crate, one by one: those from index `from` on, `count` of them, with their offsets
-/// relative to the batch's first. Ends at damage; there are none if they would unpack to more than `bytes_max` octets.
-pub fn records(
-    batch: &[u8],
-    (subject, appended_us): (&str, u64),
-    bytes_max: usize,
-    mut each_record: impl FnMut(i32, Bytes),
-) {
-    let mut out = BytesMut::new();
-    let _ = each(batch, bytes_max, |head, record| {
-        append_record(head, &record, subject, appended_us, &mut out);
-        each_record(record.offset_delta, out.split().freeze());
-        ControlFlow::Continue(())
-    });
+/// A batch whose records are read in the layout of this crate, some at a time.
+///
+/// What must hold: records come once and with ascending offsets, whatever the batch says; what was passed over is not converted.
+#[derive(Debug)]
+pub struct Opened {
+    head: Head,
+    octets: Bytes,
+    is_packed: bool,
+    /// Where the next record begins, and how many are left from there.
+    at: usize,
+    left: i32,
+    /// Relative offset behind the last record before there.
+    passed: i64,
+}
+
+impl Opened {
+    /// Unpacks the batch that `batch` starts with. A plain one is shared.
+    ///
+    /// # Errors
+    /// As [`Batch::contents`] with this bound.
+    pub fn new(batch: &Bytes, bytes_max: usize) -> Result<Self, super::Damage> {
+        let (parsed, _) = Batch::first(batch)?;
+        let (head, contents) = (*parsed.head(), parsed.contents(bytes_max)?);
+        let (octets, is_packed) = match contents.into_octets() {
+            Cow::Borrowed(octets) => (batch.slice_ref(octets), false),
+            Cow::Owned(octets) => (Bytes::from(octets), true),
+        };
+        Ok(Self { head, octets, is_packed, at: 0, left: head.count, passed: 0 })
+    }
+
+    /// Octets that were unpacked; 0 for a plain batch.
+    #[must_use]
+    pub fn unpacked_bytes(&self) -> usize {
+        if self.is_packed { self.octets.len() } else { 0 }
+    }
+
+    /// Shows the records whose offsets, relative to the batch's first, lie in `range`, published to `subject`, until damage or until `each`
+    /// breaks. Who goes on where the last call ended does not pay for what lies before; who goes back begins at the start.
+    pub fn records(
+        &mut self,
+        (subject, appended_us): (&str, u64),
+        range: Range<i64>,
+        mut each: impl FnMut(i64, Bytes) -> ControlFlow<()>,
+    ) {
+        if range.start < self.passed {
+            (self.at, self.left, self.passed) = (0, self.head.count, 0);
+        }
+        let mut out = BytesMut::new();
+        let mut records = Records::of(self.octets.get(self.at..).unwrap_or_default(), self.left);
+        while let Some(Ok(record)) = records.next() {
+            let delta = i64::from(record.offset_delta);
+            if delta >= range.end {
+                return;
+            }
+            let is_wanted = delta >= range.start.max(self.passed);
+            self.passed = self.passed.max(delta.saturating_add(1));
+            (self.at, self.left) = (self.octets.len() - records.rest().len(), records.left());
+            if !is_wanted {
+                continue;
+            }
+            append_record(&self.head, &record, subject, appended_us, &mut out);
+            if each(delta, out.split().freeze()).is_break() {
+                return;
+            }
+        }
+    }
 }
 
 /// Shows the records up to damage; breaks if `each` does, and before the first if there are too many octets.

@@ -63,6 +63,13 @@ impl Batch<'_> {
     }
 }
 
+impl<'a> Contents<'a> {
+    /// The unpacked octets: the batch's own if it was plain.
+    pub(super) fn into_octets(self) -> Cow<'a, [u8]> {
+        self.octets
+    }
+}
+
 impl Contents<'_> {
     /// The records in order. Ends after the first damage.
     pub fn records(&self) -> Records<'_> {
@@ -81,6 +88,23 @@ impl Contents<'_> {
 pub struct Records<'a> {
     rest: &'a [u8],
     left: i32,
+}
+
+impl<'a> Records<'a> {
+    /// Those that are left, from where one begins.
+    pub(super) fn of(rest: &'a [u8], left: i32) -> Self {
+        Self { rest, left }
+    }
+
+    /// The octets behind what was read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// How many are left.
+    pub(super) fn left(&self) -> i32 {
+        self.left
+    }
 }
 
 impl<'a> Iterator for Records<'a> {

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records as theirs;
+use std::ops::ControlFlow;
 
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 const BYTES_MAX: usize = 1 << 20;
@@ -195,4 +196,42 @@ fn records_cross_to_other_dialects_and_back() {
     assert_eq!((records[2].key, records[2].value), (Some(&b"gone"[..]), None));
     let times: Vec<_> = records.iter().map(|one| back.head().base_timestamp + one.timestamp_delta).collect();
     assert_eq!(times, [1_000, 990, 1_005]);
+}
+
+/// Offsets of the records that an opened batch shows of a range, at most so many.
+fn shown(batch: &mut crossing::Opened, range: std::ops::Range<i64>, most: usize) -> Vec<i64> {
+    let mut offsets = Vec::new();
+    batch.records(("orders", 1), range, |offset, record| {
+        assert_eq!(crate::View::parse(&record).unwrap().key(), b"orders");
+        offsets.push(offset);
+        if offsets.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    offsets
+}
+
+#[test]
+fn an_opened_batch_is_read_some_at_a_time_and_again_from_before() {
+    for codec in CODECS {
+        let mut batch = crossing::Opened::new(&built(codec), BYTES_MAX).unwrap();
+        assert_eq!(batch.unpacked_bytes() > 0, codec != Codec::None);
+        assert_eq!(shown(&mut batch, 0..5, 1), [0]);
+        assert_eq!(shown(&mut batch, 1..5, 9), [1, 4]);
+        assert!(shown(&mut batch, 5..9, 9).is_empty());
+        assert_eq!(shown(&mut batch, 0..4, 9), [0, 1]);
+        assert_eq!(shown(&mut batch, 2..9, 9), [4]);
+        assert_eq!(shown(&mut batch, 1..2, 9), [1]);
+    }
+    assert!(matches!(crossing::Opened::new(&built(Codec::Lz4), 300), Err(Damage::TooLarge(300))));
+}
+
+#[test]
+fn offsets_that_do_not_ascend_are_passed_over() {
+    let one = |offset: u8| [12, 0, 0, offset << 1, 1, 1, 0];
+    let records: Vec<u8> = [3, 0, 3, 2, 4].iter().flat_map(|offset| one(*offset)).collect();
+    let mut octets = built(Codec::None)[..HEAD_BYTES].to_vec();
+    octets[8..12].copy_from_slice(&(HEAD_BYTES as i32 - 12 + records.len() as i32).to_be_bytes());
+    octets[57..61].copy_from_slice(&5_i32.to_be_bytes());
+    octets.extend_from_slice(&records);
+    let mut batch = crossing::Opened::new(&octets.into(), BYTES_MAX).unwrap();
+    assert_eq!(shown(&mut batch, 0..5, 9), [3, 4]);
 }

@@ -76,7 +76,8 @@ fn may_be_awaited(op: &ShardOp) -> bool {
                 .iter()
                 .all(|settle| matches!(settle.how, How::Accept | How::Release { counted: false, .. }))
         }
-        ShardOp::Credit { .. } | ShardOp::Unsubscribe { .. } | ShardOp::Status { .. } => false,
+        ShardOp::Credit { .. } | ShardOp::Opened(_) | ShardOp::Unsubscribe { .. } => false,
+        ShardOp::Status { .. } => false,
         ShardOp::Subscribe(_) | ShardOp::Get { .. } | ShardOp::SessionGone { .. } => false,
         ShardOp::Purge { .. } | ShardOp::Close { .. } | ShardOp::Put { .. } => true,
         ShardOp::Drop { .. } | ShardOp::Sync { .. } | ShardOp::Moved { .. } => true,

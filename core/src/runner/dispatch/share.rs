@@ -4,7 +4,7 @@
 //! nobody else can. Bounds and forms of batches are those of [`super::open`].
 
 use super::Out;
-use super::open::Opened;
+use super::open::Joined;
 use bytes::Bytes;
 use std::sync::Arc;
 use stele_model::id::{Position, SubscriptionId};
@@ -25,7 +25,7 @@ pub(super) fn deliver(
     bytes: Vec<Bytes>,
     out: &mut Vec<Out>,
 ) {
-    let mut opened = Opened::default();
+    let mut opened = Joined::default();
     let mut items = Vec::with_capacity(ranges.iter().map(|range| range.records.count as usize).sum());
     let mut lacking: Vec<Run> = Vec::new();
     for (range, bytes) in ranges.iter().zip(bytes) {
@@ -65,7 +65,7 @@ pub(super) fn deliver(
 /// The records of a move out of a group, whose batches have these bytes. What cannot be opened is empty.
 pub(super) fn dead(of: &ShareMove, bytes: Vec<Bytes>) -> Vec<Bytes> {
     let record = |(dead, bytes): (&DeadRecord, Bytes)| {
-        let mut opened = Opened::default();
+        let mut opened = Joined::default();
         let range = FoundRecords { batch: dead.batch, from: dead.position, count: 1, charged: 0 };
         opened.range(&range, &bytes, &of.stream);
         let item = opened.items.first()?;

@@ -2,16 +2,18 @@
 //!
 //! Attached state (S1): nothing here is logged. What must hold: a delivery waits for its batch and for nothing else (S2); what a queue can
 //! do and a stream cannot (take one record, purge) is refused, not passed over. Records are told apart by `runner::dispatch`, which has the
-//! bytes, and gives back what credit was taken too much.
+//! bytes, and says what became of the credit that was taken for them.
 
 use super::super::effect::{Turn, missing};
 use super::Shard;
+use crate::stream::readers::Granted;
 use std::sync::Arc;
 use stele_model::id::{Call, HubId, Lsn, QueueId, SessionId, SubscriptionId};
 use stele_model::op::Credit;
 use stele_model::refusal::Refusal;
 use stele_model::settle::Settle;
 use stele_model::shard::{Answer, ShardEffect, ShardSubscribe};
+use stele_model::stream::Opened;
 
 impl Shard {
     pub(in crate::shard) fn is_partition(&self, id: QueueId) -> bool {
@@ -44,8 +46,9 @@ impl Shard {
     ) {
         turn.answer(Lsn(0), (subscription.session.hub, call), Ok(Answer::Unsubscribed));
         if let Some(partition) = self.streams.partitions.get_mut(&id) {
-            partition.readers.remove(subscription);
+            partition.readers.remove(subscription, &mut self.streams.room);
         }
+        self.open_more();
     }
 
     pub(in crate::shard) fn credit_stream(
@@ -57,9 +60,31 @@ impl Shard {
     ) {
         if let Some(partition) = self.streams.partitions.get_mut(&id) {
             let subscription = SubscriptionId { session, number: credit.subscription };
-            partition.readers.give_bytes(subscription, credit.bytes);
+            partition.readers.give_bytes(subscription, credit.bytes, &mut self.streams.room);
         }
         self.serve_stream(id, turn);
+        self.open_more();
+    }
+
+    /// Batches were opened for a reader, as far as that went.
+    pub(in crate::shard) fn opened(&mut self, of: &Opened, turn: &mut Turn<'_>) {
+        if let Some(partition) = self.streams.partitions.get_mut(&of.partition) {
+            partition.readers.opened(of, &mut self.streams.room);
+        }
+        self.serve_stream(of.partition, turn);
+        self.open_more();
+    }
+
+    /// Partitions whose readers waited for room come to their turn, as many as there is room for.
+    pub(super) fn open_more(&mut self) {
+        let streams = &mut self.streams;
+        for _ in 0..streams.room.loans() {
+            let Some(id) = streams.short.pop_front() else { return };
+            if let Some(partition) = streams.partitions.get_mut(&id) {
+                partition.readers.set_waits(false);
+                streams.chores.again(id);
+            }
+        }
     }
 
     /// However it ends, a delivery of a stream gives credit back and does nothing else.
@@ -80,8 +105,9 @@ impl Shard {
         let Some(partition) = self.streams.partitions.get_mut(&id) else { return };
         let gone: Vec<SubscriptionId> = partition.readers.ids().filter(|id| id.session == session).collect();
         gone.into_iter().for_each(|id| {
-            partition.readers.remove(id);
+            partition.readers.remove(id, &mut self.streams.room);
         });
+        self.open_more();
     }
 
     /// The partition goes: its readers are told.
@@ -102,12 +128,16 @@ impl Shard {
             return;
         }
         let mut granted = Vec::new();
-        if partition.serve(&mut granted) {
+        let left = partition.serve(&mut self.streams.room, &mut granted);
+        if left.more {
             self.streams.chores.again(id);
         }
-        for (subscription, after, batches) in granted {
+        if left.waits && !partition.readers.set_waits(true) {
+            self.streams.short.push_back(id);
+        }
+        for Granted { reader: subscription, after, batches, open } in granted {
             let partition = Arc::clone(&partition.spec);
-            turn.say(after, ShardEffect::DeliverBatches { subscription, partition, batches });
+            turn.say(after, ShardEffect::DeliverBatches { subscription, partition, batches, open });
         }
     }
 
