@@ -93,7 +93,12 @@ pub(crate) struct Wiring {
 pub(crate) fn weight(op: &ShardOp) -> usize {
     match op {
         ShardOp::Publish(ShardPublish { batch, .. }) => batch.bytes.len(),
-        ShardOp::Append(append) => append.parts.iter().map(|(_, batch)| batch.bytes.len()).sum(),
+        ShardOp::Append(append) => {
+            let parts = append.parts.iter().map(|(_, batch)| batch.bytes.len());
+            // What listeners get of them may be a thousand times as much, since it is unpacked.
+            let records = append.records.iter().map(|(_, publish)| publish.batch.bytes.len());
+            parts.chain(records).sum()
+        }
         _ => 0,
     }
 }
@@ -528,6 +533,33 @@ mod tests {
             commits.note(stats);
         }
         commits
+    }
+
+    #[test]
+    fn an_append_weighs_what_it_brings_for_listeners_too() {
+        let bytes = |len: usize| Bytes::from(vec![0; len]);
+        let batch = stele_model::stream::Batch {
+            bytes: bytes(5),
+            format: Format::KafkaBatch,
+            count: 1,
+            time_max_ms: None,
+            producer: None,
+            keys: Vec::new(),
+        };
+        let (hub, call) = (HubId(0), Call(1));
+        let published = stele_model::publish::Publishes { bytes: bytes(700), ..Default::default() };
+        let publish = ShardPublish {
+            hub,
+            call,
+            batch: Arc::new(published),
+            runs: Vec::new(),
+            routes: Vec::new(),
+            link: None,
+            awaited: true,
+        };
+        let parts = vec![(stele_model::id::QueueId(1), batch)];
+        let append = ShardAppend { hub, call, awaited: true, parts, records: vec![(0, publish)] };
+        assert_eq!(weight(&ShardOp::Append(append)), 705);
     }
 
     #[test]
