@@ -545,6 +545,36 @@ def config_steps(rig):
 
 
 @case
+def users_altered_twice(rig):
+    wire, user = rig.wire(), rig.stem
+    code = lambda deletions, upsertions: verbs.alter_scram(wire, [(user, *one) for one in deletions], [(user, *one) for one in upsertions])[user]
+
+    def having(*mechanisms):
+        for mechanism in (1, 2):
+            code([(mechanism,)], [])
+        for mechanism in mechanisms:
+            code([], [(mechanism, 4096)])
+
+    answers = {}
+    for name, before, deletions, upsertions in [
+        ("deleted_and_put", [1], [(1,)], [(1, 8192)]),
+        ("deleted_and_put_otherwise", [1], [(1,)], [(2, 8192)]),
+        ("deleted_twice", [1], [(1,), (1,)], []),
+        ("both_deleted", [1, 2], [(1,), (2,)], []),
+        ("put_twice", [], [], [(1, 4096), (1, 8192)]),
+        ("both_put", [], [], [(1, 4096), (2, 4096)]),
+        ("wrong_then_right", [], [], [(1, 1), (1, 4096)]),
+        ("right_then_wrong", [], [], [(1, 4096), (1, 1)]),
+        ("unknown_mechanism", [], [(9,)], [(1, 4096)]),
+    ]:
+        having(*before)
+        asked = code(deletions, upsertions)
+        # What is there afterwards can be deleted.
+        answers[name] = [asked, [mechanism for mechanism in (1, 2) if code([(mechanism,)], []) == 0]]
+    return answers
+
+
+@case
 def coordinators(rig):
     wire = rig.wire()
     until(lambda: verbs.coordinator(wire, rig.stem)[0] == 0)

@@ -2,7 +2,7 @@
 
 import time
 
-from wire import ALTER, BEAT, COMMIT, COMMITTED, CONFIGS, CREATE, DELETE, DELETE_RECORDS, EPOCH, FETCH, FIND, GROW, INIT, JOIN, LEAVE, LIST_OFFSETS, METADATA, PATIENCE, PRODUCE, SYNC, array, data, i16, i32, i64, i8, text
+from wire import ALTER, BEAT, COMMIT, COMMITTED, CONFIGS, CREATE, DELETE, DELETE_RECORDS, EPOCH, FETCH, FIND, GROW, INIT, JOIN, LEAVE, LIST_OFFSETS, METADATA, PATIENCE, PRODUCE, SCRAM, SYNC, array, compact_array, compact_data, compact_text, data, i16, i32, i64, i8, text
 
 
 def produce(wire, topic, content, partition=0, acks=-1, version=8):
@@ -104,6 +104,16 @@ def configs(wire, topic, *names):
     value = lambda: (answer.text(), answer.text(), answer.i8(), answer.i8(), answer.i8(), answer.array(lambda: (answer.text(), answer.text(), answer.i8())))
     ((code, _, _, _, found),) = answer.array(lambda: (answer.i16(), answer.text(), answer.i8(), answer.text(), answer.array(value)))
     return code, {name: value for name, value, *_ in found}
+
+
+def alter_scram(wire, deletions, upsertions):
+    """Codes by user; deletions are (user, mechanism), upsertions have the iterations too."""
+    secret = lambda mechanism: compact_data(b"salt" * 4) + compact_data(b"x" * (64 if mechanism == 2 else 32))
+    gone = [compact_text(user) + i8(mechanism) + b"\x00" for user, mechanism in deletions]
+    put = [compact_text(user) + i8(mechanism) + i32(rounds) + secret(mechanism) + b"\x00" for user, mechanism, rounds in upsertions]
+    answer = wire.ask(SCRAM, 0, compact_array(gone) + compact_array(put) + b"\x00", tags=b"\x00")
+    answer.tags(), answer.i32()
+    return dict(answer.compact_array(lambda: (answer.compact_text(), answer.i16(), answer.compact_text(), answer.tags())[:2]))
 
 
 def grow(wire, topic, count, assignments=None, times=1):

@@ -6,7 +6,7 @@ import time
 
 PATIENCE = 60.0  # seconds
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, COMMIT, COMMITTED, FIND, JOIN, BEAT, LEAVE, SYNC, HANDSHAKE, VERSIONS, CREATE, DELETE, DELETE_RECORDS, INIT, EPOCH = 0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 17, 18, 19, 20, 21, 22, 23
-CONFIGS, GROW, ALTER = 32, 37, 44
+CONFIGS, GROW, ALTER, SCRAM, DESCRIBE = 32, 37, 44, 51, 75
 
 
 def i8(value):
@@ -38,13 +38,28 @@ def array(items):
 
 
 def varint(value):
-    value = (value << 1) ^ (value >> 63)
+    return uvarint((value << 1) ^ (value >> 63))
+
+
+def uvarint(value):
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def compact_text(value):
+    return b"\x00" if value is None else compact_data(value.encode())
+
+
+def compact_data(value):
+    return uvarint(len(value) + 1) + value
+
+
+def compact_array(items):
+    return b"\x00" if items is None else uvarint(len(items) + 1) + b"".join(items)
 
 
 TABLE = []
@@ -120,6 +135,26 @@ class Reader:
 
     def array(self, item):
         return [item() for _ in range(max(self.i32(), 0))]
+
+    def uvarint(self):
+        value = shift = 0
+        while True:
+            byte = self.raw(1)[0]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    def compact_text(self):
+        count = self.uvarint()
+        return None if count == 0 else self.raw(count - 1).decode()
+
+    def compact_array(self, item):
+        return [item() for _ in range(max(self.uvarint() - 1, 0))]
+
+    def tags(self):
+        for _ in range(self.uvarint()):
+            self.uvarint(), self.raw(self.uvarint())
 
     def left(self):
         return len(self.content) - self.at

@@ -102,7 +102,7 @@ pub(super) fn alter<'a>(
     stages: &'a Stages,
 ) -> Step<AlterUserScramCredentialsResponse<'a>> {
     let changes = changes(&request);
-    let wanted = changes.iter().filter_map(|(_, change)| change.as_ref().ok());
+    let wanted = changes.values().filter_map(|change| change.as_ref().ok());
     // Whoever gets a password here may use it here.
     let let_in = wanted.clone().filter_map(|change| match change {
         Change::PutScram { user, .. } => {
@@ -117,9 +117,7 @@ pub(super) fn alter<'a>(
         None => return Step::Ask(asked),
     };
     let mut outcomes = outcomes.iter();
-    // One result for each user; of several the first that failed.
-    let mut results: BTreeMap<Text<'a>, Result<(), Fault>> = BTreeMap::new();
-    for (user, change) in changes {
+    let results = changes.into_iter().map(|(user, change)| {
         let result = change.and_then(|_| {
             let outcome = outcomes.next().expect("each change that was asked for is answered");
             done(outcome).map(|_| ()).map_err(|refusal| match refusal {
@@ -129,12 +127,6 @@ pub(super) fn alter<'a>(
                 refusal => refused(refusal),
             })
         });
-        let so_far = results.entry(user).or_insert(Ok(()));
-        if so_far.is_ok() {
-            *so_far = result;
-        }
-    }
-    let results = results.into_iter().map(|(user, result)| {
         let fault = result.err();
         AlterUserScramCredentialsResult {
             user,
@@ -145,19 +137,11 @@ pub(super) fn alter<'a>(
     Step::Answer(AlterUserScramCredentialsResponse { results: results.collect(), throttle_time_ms: 0 })
 }
 
-/// The changes in order, each with its user.
-fn changes<'a>(request: &AlterUserScramCredentialsRequest<'a>) -> Vec<(Text<'a>, Result<Change, Fault>)> {
-    let mut counts: BTreeMap<(&str, i8), u32> = BTreeMap::new();
-    let deleted = request.deletions.iter().map(|one| (&*one.name, one.mechanism));
-    let upserted = request.upsertions.iter().map(|one| (&*one.name, one.mechanism));
-    deleted.chain(upserted).for_each(|one| *counts.entry(one).or_default() += 1);
+/// The change of each user. A request may change each only once, whatever the mechanism; who is named more often keeps what it has.
+fn changes<'a>(request: &AlterUserScramCredentialsRequest<'a>) -> BTreeMap<Text<'a>, Result<Change, Fault>> {
     let checked = |name: &str, mechanism: i8| {
         if name.is_empty() {
             return Err(Fault::new(Code::UnacceptableCredential, "Username must not be empty"));
-        }
-        if counts.get(&(name, mechanism)).is_some_and(|count| *count > 1) {
-            let text = "a user credential cannot be altered twice in the same request";
-            return Err(Fault::new(Code::DuplicateResource, text));
         }
         hash(mechanism).ok_or_else(|| Fault::new(Code::UnsupportedSaslMechanism, "Unknown SCRAM mechanism"))
     };
@@ -176,5 +160,18 @@ fn changes<'a>(request: &AlterUserScramCredentialsRequest<'a>) -> Vec<(Text<'a>,
         });
         (one.name.clone(), change)
     });
-    deletions.chain(upsertions).collect()
+    let mut changes: BTreeMap<Text<'a>, Result<Change, Fault>> = BTreeMap::new();
+    for (user, change) in deletions.chain(upsertions) {
+        let twice = "a user credential cannot be altered twice in the same request";
+        changes
+            .entry(user)
+            .and_modify(|first| {
+                // What was wrong first is what is told.
+                if first.is_ok() {
+                    *first = Err(Fault::new(Code::DuplicateResource, twice));
+                }
+            })
+            .or_insert(change);
+    }
+    changes
 }

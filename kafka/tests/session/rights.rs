@@ -2,6 +2,10 @@
 
 use crate::support::Run;
 use stele_kafka::codec::api::ApiKey;
+use stele_kafka::codec::generated::alter_user_scram_credentials::{
+    AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse, ScramCredentialDeletion,
+    ScramCredentialUpsertion,
+};
 use stele_kafka::codec::generated::create_acls::{AclCreation, CreateAclsRequest, CreateAclsResponse};
 use stele_kafka::codec::generated::delete_acls::{DeleteAclsFilter, DeleteAclsRequest, DeleteAclsResponse};
 use stele_kafka::codec::generated::describe_acls::{DescribeAclsRequest, DescribeAclsResponse};
@@ -136,4 +140,49 @@ fn rights_are_listed_by_resource() {
         (&*resource.resource_name, resource.pattern_type, operations)
     });
     assert_eq!(listed.collect::<Vec<_>>(), [("orders", 3, vec![4, 8]), ("orders", 4, vec![2])]);
+}
+
+#[test]
+fn a_user_is_altered_once_in_a_request_or_not_at_all() {
+    let deletion = |name: &'static str, mechanism| ScramCredentialDeletion { name: name.into(), mechanism };
+    let upsertion = |name: &'static str, mechanism, iterations| ScramCredentialUpsertion {
+        name: name.into(),
+        mechanism,
+        iterations,
+        salt: b"salt",
+        salted_password: &[7; 64],
+    };
+    let mut run = Run::new();
+    run.hub.script = vec![Outcome::Done(Done::Unit); 4];
+    let deletions = vec![
+        deletion("both", 1),
+        deletion("gone", 1),
+        deletion("twice", 2),
+        deletion("twice", 2),
+        deletion("wrong", 9),
+    ];
+    let upsertions = vec![
+        upsertion("both", 1, 4096),
+        upsertion("new", 2, 4096),
+        upsertion("other", 1, 4096),
+        upsertion("other", 2, 4096),
+        upsertion("few", 1, 1),
+        upsertion("few", 1, 4096),
+        upsertion("wrong", 1, 4096),
+    ];
+    let request = AlterUserScramCredentialsRequest { deletions, upsertions };
+    let body = run.call(ApiKey::AlterUserScramCredentials, 0, &request);
+    let answer: AlterUserScramCredentialsResponse<'_> =
+        ApiKey::AlterUserScramCredentials.read(0, &body).unwrap();
+    let codes: Vec<(&str, i16)> = answer.results.iter().map(|one| (&*one.user, one.error_code)).collect();
+    let expected =
+        [("both", 92), ("few", 93), ("gone", 0), ("new", 0), ("other", 92), ("twice", 92), ("wrong", 33)];
+    assert_eq!(codes, expected);
+    let changed = run.ops.iter().filter_map(|op| match op {
+        Op::Administer(Change::DeleteScram { user, .. } | Change::PutScram { user, .. }) => {
+            Some(user.as_str())
+        }
+        _ => None,
+    });
+    assert_eq!(changed.collect::<Vec<_>>(), ["gone", "new"]);
 }
