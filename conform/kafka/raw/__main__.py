@@ -474,6 +474,31 @@ def create_twice(wire, topic):
 
 
 @case
+def describe_from_a_cursor(rig):
+    wire = rig.wire()
+    topics = [rig.topic(wire, suffix, partitions=2) for suffix in ("-a", "-b", "-d")]
+    short = lambda name: name.removeprefix(rig.stem)
+
+    def told(cursor=None, limit=2000, names=topics):
+        begin = None if cursor is None else (rig.stem + cursor[0], cursor[1])
+        found, following = verbs.describe_partitions(wire, names, limit, begin)
+        return [[code, short(name), partitions] for code, name, partitions in found], following and [short(following[0]), following[1]]
+
+    return {
+        "all": told(),
+        "in_pieces": [told(limit=3), told(("-b", 1), limit=1)],
+        "no_limit": told(limit=0),
+        "behind_the_last": told(("-b", 2)),
+        "far_behind": told(("-b", 99)),
+        "negative": told(("-b", -1)),
+        "between": told(("-c", 0)),
+        "behind_all": told(("-e", 0)),
+        "before_all": told(("", 0)),
+        "unknown": told(("-e", 1), names=[topics[0], rig.stem + "-e"]),
+    }
+
+
+@case
 def asked_twice(rig):
     wire = rig.wire()
     topic = rig.topic(wire)

@@ -2,7 +2,7 @@
 
 import time
 
-from wire import ALTER, BEAT, COMMIT, COMMITTED, CONFIGS, CREATE, DELETE, DELETE_RECORDS, EPOCH, FETCH, FIND, GROW, INIT, JOIN, LEAVE, LIST_OFFSETS, METADATA, PATIENCE, PRODUCE, SCRAM, SYNC, array, compact_array, compact_data, compact_text, data, i16, i32, i64, i8, text
+from wire import ALTER, BEAT, COMMIT, COMMITTED, CONFIGS, CREATE, DELETE, DELETE_RECORDS, DESCRIBE, EPOCH, FETCH, FIND, GROW, INIT, JOIN, LEAVE, LIST_OFFSETS, METADATA, PATIENCE, PRODUCE, SCRAM, SYNC, array, compact_array, compact_data, compact_text, data, i16, i32, i64, i8, text
 
 
 def produce(wire, topic, content, partition=0, acks=-1, version=8):
@@ -114,6 +114,32 @@ def alter_scram(wire, deletions, upsertions):
     answer = wire.ask(SCRAM, 0, compact_array(gone) + compact_array(put) + b"\x00", tags=b"\x00")
     answer.tags(), answer.i32()
     return dict(answer.compact_array(lambda: (answer.compact_text(), answer.i16(), answer.compact_text(), answer.tags())[:2]))
+
+
+def describe_partitions(wire, topics, limit=2000, cursor=None):
+    """[code, name, partitions] of each topic, and the next cursor."""
+    begin = i8(-1) if cursor is None else i8(1) + compact_text(cursor[0]) + i32(cursor[1]) + b"\x00"
+    answer = wire.ask(DESCRIBE, 0, compact_array([compact_text(topic) + b"\x00" for topic in topics]) + i32(limit) + begin + b"\x00", tags=b"\x00")
+    answer.tags(), answer.i32()
+
+    def partition():
+        answer.i16()
+        index = answer.i32()
+        answer.i32(), answer.i32()
+        for _ in range(5):
+            answer.compact_array(answer.i32)
+        answer.tags()
+        return index
+
+    def topic():
+        code, name = answer.i16(), answer.compact_text()
+        answer.raw(16), answer.i8()
+        partitions = answer.compact_array(partition)
+        answer.i32(), answer.tags()
+        return [code, name, partitions]
+
+    found = answer.compact_array(topic)
+    return found, None if answer.i8() < 0 else [answer.compact_text(), answer.i32()]
 
 
 def grow(wire, topic, count, assignments=None, times=1):

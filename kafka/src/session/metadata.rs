@@ -5,8 +5,9 @@
 use super::serve::{Context, Stages, Step, done, streams};
 use super::topics::{collides, collision, is_name, may_collide, new_topic, take_repeated};
 use crate::codec::generated::describe_topic_partitions::{
-    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponseCursor,
-    DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+    Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    DescribeTopicPartitionsResponseCursor, DescribeTopicPartitionsResponsePartition,
+    DescribeTopicPartitionsResponseTopic,
 };
 use crate::codec::generated::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
@@ -195,6 +196,9 @@ pub(super) fn describe_partitions<'a>(
     let start = request.cursor.as_ref();
     let after = |name: &str| start.is_none_or(|cursor| name >= &*cursor.topic_name);
     let names: BTreeSet<Text<'a>> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    if start.is_some_and(|cursor| is_astray(cursor, &names)) {
+        return Step::Answer(astray(names));
+    }
     let names: Vec<Text<'a>> = names.into_iter().filter(|name| after(name)).collect();
     let Some(stage) = stages.first() else {
         let these = names.iter().map(|name| StreamRef::Name(name.to_string())).collect();
@@ -258,6 +262,21 @@ pub(super) fn describe_partitions<'a>(
         }
     }
     Step::Answer(response)
+}
+
+/// Whether a cursor is none that an answer to these topics, or to all, can have had.
+fn is_astray(cursor: &Cursor<'_>, names: &BTreeSet<Text<'_>>) -> bool {
+    cursor.partition_index < 0 || !names.is_empty() && !names.contains(&*cursor.topic_name)
+}
+
+/// The answer has no other place for it: every topic that was asked for has the error.
+fn astray<'a>(names: BTreeSet<Text<'a>>) -> DescribeTopicPartitionsResponse<'a> {
+    let topics = names.into_iter().map(|name| DescribeTopicPartitionsResponseTopic {
+        error_code: Code::InvalidRequest.number(),
+        name: Some(name),
+        ..DescribeTopicPartitionsResponseTopic::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), ..DescribeTopicPartitionsResponse::default() }
 }
 
 fn one_partition(partition_index: i32, node: i32) -> DescribeTopicPartitionsResponsePartition {

@@ -19,7 +19,7 @@ use stele_kafka::codec::generated::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
 };
 use stele_kafka::codec::generated::describe_topic_partitions::{
-    Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicRequest,
 };
 use stele_kafka::codec::generated::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 use stele_kafka::codec::generated::incremental_alter_configs::{
@@ -271,4 +271,39 @@ fn one_node_is_the_cluster_and_coordinates_all_groups() {
         let answer: FindCoordinatorResponse<'_> = ApiKey::FindCoordinator.read(2, &body).unwrap();
         assert_eq!((answer.error_code, answer.node_id), (code, if code == 0 { 5 } else { -1 }));
     }
+}
+
+#[test]
+fn a_cursor_that_no_answer_had_is_refused_for_each_topic() {
+    let mut run = Run::new();
+    for name in ["a", "b", "d"] {
+        topic(&mut run, name, &[]);
+    }
+    let mut told = |names: &[&'static str], cursor: (&'static str, i32)| {
+        let cursor = Cursor { topic_name: cursor.0.into(), partition_index: cursor.1 };
+        let request = DescribeTopicPartitionsRequest {
+            topics: names.iter().map(|name| TopicRequest { name: (*name).into() }).collect(),
+            response_partition_limit: 2000,
+            cursor: Some(cursor),
+        };
+        let body = run.call(ApiKey::DescribeTopicPartitions, 0, &request);
+        let answer: DescribeTopicPartitionsResponse<'_> =
+            ApiKey::DescribeTopicPartitions.read(0, &body).unwrap();
+        assert!(answer.next_cursor.is_none());
+        let topics = answer.topics.into_iter();
+        topics
+            .map(|one| (one.error_code, one.name.unwrap().to_string(), one.partitions.len()))
+            .collect::<Vec<_>>()
+    };
+    let of = |told: &[(i16, &str, usize)]| -> Vec<_> {
+        told.iter().map(|(code, name, count)| (*code, (*name).to_owned(), *count)).collect()
+    };
+    let refused = of(&[(42, "a", 0), (42, "b", 0), (42, "d", 0)]);
+    for cursor in [("b", -1), ("c", 0), ("~", 0), ("", 0), ("bad name", 1)] {
+        assert_eq!(told(&["d", "b", "a"], cursor), refused, "{cursor:?}");
+    }
+    assert_eq!(told(&["a", "b", "d"], ("b", 7)), of(&[(0, "b", 0), (0, "d", 2)]), "behind the last one");
+    assert_eq!(told(&["a", "z"], ("z", 1)), of(&[(3, "z", 0)]));
+    assert_eq!(told(&[], ("c", 1)), of(&[(0, "d", 2)]), "of all topics one may have gone meanwhile");
+    assert!(told(&[], ("b", -3)).is_empty());
 }
