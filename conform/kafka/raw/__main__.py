@@ -474,6 +474,12 @@ def create_twice(wire, topic):
 
 
 @case
+def create_the_controllers_topic(rig):
+    wire, topic = rig.wire(), "__cluster_metadata"
+    return {"made": verbs.create(wire, topic), "by_asking": verbs.metadata(wire, [topic], create=True)[topic], "grown": verbs.grow(wire, topic, 3), "deleted": verbs.delete(wire, topic)}
+
+
+@case
 def describe_from_a_cursor(rig):
     wire = rig.wire()
     topics = [rig.topic(wire, suffix, partitions=2) for suffix in ("-a", "-b", "-d")]

@@ -3,7 +3,7 @@
 //! A topic that is not there is made, if the client and the server's settings allow it, before the answer goes out.
 
 use super::serve::{Context, Stages, Step, done, streams};
-use super::topics::{collides, collision, is_name, may_collide, new_topic, take_repeated};
+use super::topics::{METADATA_TOPIC, collides, collision, is_name, may_collide, new_topic, take_repeated};
 use crate::codec::generated::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
     DescribeTopicPartitionsResponseCursor, DescribeTopicPartitionsResponsePartition,
@@ -116,7 +116,8 @@ fn missing(
     let missing = asked.filter(|(_, (topic, found))| {
         let unknown =
             matches!(found, Err(Refusal::Stream(StreamRefusal::UnknownStream) | Refusal::Missing { .. }));
-        let name = topic.name.as_deref().filter(|name| is_name(name) && *name != GROUP_STREAM);
+        let may_be_made = |name: &&str| is_name(name) && ![GROUP_STREAM, METADATA_TOPIC].contains(name);
+        let name = topic.name.as_deref().filter(may_be_made);
         unknown && name.is_some_and(|name| seen.insert(name.to_owned()))
     });
     missing.map(|(at, _)| at).collect()

@@ -23,6 +23,9 @@ use stele_model::op::{CreateStream, Define, Op, StreamsWanted};
 use stele_model::outcome::{Done, Outcome};
 use stele_model::stream::{StreamInfo, StreamRef, StreamUuid};
 
+/// Where Kafka's controllers keep what they know. Clients that see a topic of this name take it for that.
+pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
+
 /// First version that names topics by id.
 const DELETE_BY_ID_FIRST: i16 = 6;
 
@@ -148,6 +151,12 @@ fn creatable(profile: &Profile, topic: &CreatableTopic<'_>) -> Result<(u32, Writ
     if !is_name(&topic.name) {
         let text = format!("Topic name is invalid: '{}'", topic.name);
         return Err(Fault::new(Code::InvalidTopic, text));
+    }
+    if topic.name == METADATA_TOPIC {
+        return Err(Fault::new(
+            Code::InvalidRequest,
+            format!("Creation of internal topic {METADATA_TOPIC} is prohibited."),
+        ));
     }
     let partitions = if topic.assignments.is_empty() {
         if !matches!(topic.replication_factor, -1 | 1..) || topic.replication_factor > profile.replication_max

@@ -307,3 +307,12 @@ fn a_cursor_that_no_answer_had_is_refused_for_each_topic() {
     assert_eq!(told(&[], ("c", 1)), of(&[(0, "d", 2)]), "of all topics one may have gone meanwhile");
     assert!(told(&[], ("b", -3)).is_empty());
 }
+
+#[test]
+fn the_topic_of_kafkas_controllers_cannot_be_made() {
+    let mut run = Run::new();
+    assert_eq!(create(&mut run, vec![named("__cluster_metadata")]), [(42, -1, -1)]);
+    let answer = metadata(&mut run, 12, &["__cluster_metadata"], true);
+    assert_eq!(answer.topics[0].error_code, 3);
+    assert!(run.hub.info("__cluster_metadata").is_none());
+}
