@@ -576,6 +576,25 @@ def config_steps(rig):
 
 
 @case
+def loggers_of_nobody(rig):
+    wire = rig.wire()
+    code = lambda *steps, node="1": verbs.alter_loggers(wire, node, *steps)
+    return {
+        "described": {node: verbs.describe_loggers(wire, node) for node in ("1", "2", "", "x")},
+        "unknown": code(("no.such.logger", 0, "INFO")),
+        "deleted": code(("no.such.logger", 1, None)),
+        "no_level": code(("root", 0, None)),
+        "appended": code(("root", 2, "INFO")),
+        "subtracted": code(("root", 3, "INFO")),
+        "twice": code(("root", 0, "INFO"), ("root", 0, "WARN")),
+        "nothing": code(),
+        "other_node": code(("root", 0, "INFO"), node="2"),
+        "no_node": code(("root", 0, "INFO"), node=""),
+        "all_at_once": verbs.alter_loggers(wire, "1", ("root", 0, "INFO"), key=33),
+    }
+
+
+@case
 def users_altered_twice(rig):
     wire, user = rig.wire(), rig.stem
     code = lambda deletions, upsertions: verbs.alter_scram(wire, [(user, *one) for one in deletions], [(user, *one) for one in upsertions])[user]

@@ -106,6 +106,21 @@ def configs(wire, topic, *names):
     return code, {name: value for name, value, *_ in found}
 
 
+def describe_loggers(wire, node):
+    """The code of DescribeConfigs for a node's loggers."""
+    answer = wire.ask(CONFIGS, 1, array([i8(8) + text(node) + array(None)]) + i8(0))
+    answer.i32(), answer.i32()
+    return answer.i16()
+
+
+def alter_loggers(wire, node, *steps, key=ALTER):
+    """The code; steps are (name, operation, value)."""
+    step = lambda name, operation, value: text(name) + (i8(operation) if key == ALTER else b"") + text(value)
+    answer = wire.ask(key, 0, array([i8(8) + text(node) + array([step(*one) for one in steps])]) + i8(0))
+    answer.i32(), answer.i32()
+    return answer.i16()
+
+
 def alter_scram(wire, deletions, upsertions):
     """Codes by user; deletions are (user, mechanism), upsertions have the iterations too."""
     secret = lambda mechanism: compact_data(b"salt" * 4) + compact_data(b"x" * (64 if mechanism == 2 else 32))

@@ -1,6 +1,7 @@
 //! DescribeConfigs (key 32), AlterConfigs (33), IncrementalAlterConfigs (44), ListConfigResources (74).
 //!
-//! Topics' configurations can be changed; the broker's are its own file's, and are shown.
+//! Topics' configurations can be changed; the broker's are its own file's, and are shown. It has no loggers with names, so none is shown, and
+//! each that a client names is unknown.
 
 use super::serve::{Context, Stages, Step, done, streams};
 use super::settings::{self, Kind, SETTINGS, Written, elements, find};
@@ -26,14 +27,16 @@ use stele_model::stream::{PartResult, StreamInfo, StreamRef};
 const TOPIC: i8 = 2;
 /// A broker's.
 const BROKER: i8 = 4;
+/// A broker's loggers.
+const LOGGER: i8 = 8;
 /// Where a value comes from: a client wrote it.
 const DYNAMIC_TOPIC: i8 = 1;
 /// Where a value comes from: the broker's own configuration.
 const STATIC_BROKER: i8 = 4;
 /// Where a value comes from: nobody wrote it.
 const DEFAULT: i8 = 5;
-/// What else Kafka has configurations of: a broker's loggers, client metrics, groups.
-const OTHERS: [i8; 3] = [8, 16, 32];
+/// What else Kafka has configurations of: client metrics, groups.
+const OTHERS: [i8; 2] = [16, 32];
 /// First version that lists more than the configurations of client metrics, of which there are none.
 const LIST_ALL_FIRST: i16 = 1;
 
@@ -61,7 +64,10 @@ pub(super) fn describe<'a>(
                 Ok(info) => Ok(topic_configs(&info, resource, &request)),
                 Err(refusal) => Err(not_found(&resource.resource_name, &refusal)),
             },
-            BROKER => broker_configs(context.profile, resource, request.include_synonyms),
+            BROKER if resource.resource_name.is_empty() => Ok(Vec::new()), // Defaults for all brokers: nobody can write any.
+            BROKER => is_this_node(context.profile, &resource.resource_name)
+                .map(|()| broker_configs(context.profile, resource, request.include_synonyms)),
+            LOGGER => is_this_node(context.profile, &resource.resource_name).map(|()| Vec::new()),
             other => {
                 Err(Fault::new(Code::InvalidRequest, format!("there are no configurations of kind {other}")))
             }
@@ -140,19 +146,19 @@ fn topic_configs<'a>(
     configs.collect()
 }
 
+/// Whether a resource is of this node.
+fn is_this_node(profile: &Profile, name: &str) -> Result<(), Fault> {
+    if name.parse() == Ok(profile.node_id) {
+        return Ok(());
+    }
+    Err(Fault::new(Code::InvalidRequest, format!("there is no broker '{name}', this is {}", profile.node_id)))
+}
+
 fn broker_configs<'a>(
     profile: &Profile,
     resource: &DescribeConfigsResource<'_>,
     include_synonyms: bool,
-) -> Result<Vec<DescribeConfigsResourceResult<'a>>, Fault> {
-    let is_ours = resource.resource_name.parse() == Ok(profile.node_id);
-    if !is_ours && !resource.resource_name.is_empty() {
-        let text = format!("there is no broker {}, this is {}", resource.resource_name, profile.node_id);
-        return Err(Fault::new(Code::InvalidRequest, text));
-    }
-    if !is_ours {
-        return Ok(Vec::new()); // Defaults for all brokers: nobody can write any.
-    }
+) -> Vec<DescribeConfigsResourceResult<'a>> {
     let default = |name| find(name).map_or("", |setting| setting.default).to_owned();
     let listener = format!("PLAINTEXT://{}:{}", profile.host, profile.port);
     let configs = [
@@ -191,7 +197,7 @@ fn broker_configs<'a>(
         config_type: kind as i8,
         ..DescribeConfigsResourceResult::default()
     });
-    Ok(shown.collect())
+    shown.collect()
 }
 
 /// What one resource shall become.
@@ -219,6 +225,23 @@ impl What<'_> {
             Self::Steps(steps) => repeated(steps.iter().map(|(name, ..)| &**name)),
         };
         twice.pop_first()
+    }
+
+    /// What becomes of the node's loggers: they can be changed one by one, and there is none.
+    fn of_loggers(&self) -> Result<(), Fault> {
+        let wrong = |text: &str| Fault::new(Code::InvalidRequest, text);
+        match self {
+            _ if self.twice().is_some() => Err(wrong("a logger is there twice")),
+            Self::All(_) => Err(wrong("loggers are changed one by one")),
+            Self::Steps(steps) => match steps.first() {
+                None => Ok(()),
+                Some((name, DELETE, _) | (name, 0, Some(_))) => {
+                    Err(Fault::new(Code::InvalidConfig, format!("Logger {name} does not exist!")))
+                }
+                Some((_, 0, None)) => Err(wrong("a logger is set to a level")),
+                Some(_) => Err(wrong("a logger is set or deleted")),
+            },
+        }
     }
 
     /// What is written afterwards.
@@ -279,7 +302,12 @@ impl What<'_> {
 }
 
 /// Looks the topics up, changes them, and tells what became of each resource.
-fn change<'a>(changes: &[Change<'a>], check_only: bool, stages: &Stages) -> Step<Vec<Result<(), Fault>>> {
+fn change<'a>(
+    profile: &Profile,
+    changes: &[Change<'a>],
+    check_only: bool,
+    stages: &Stages,
+) -> Step<Vec<Result<(), Fault>>> {
     let topics = changes.iter().filter(|change| change.kind == TOPIC);
     let names: Vec<&str> = topics.map(|change| &*change.name).collect();
     let found = match look_up(&names, stages) {
@@ -288,37 +316,44 @@ fn change<'a>(changes: &[Change<'a>], check_only: bool, stages: &Stages) -> Step
     };
     let mut found = found.into_iter();
     let twice = repeated(changes.iter().map(|change| (change.kind, &*change.name)));
-    let planned: Vec<Result<Op, Fault>> = changes
+    let planned: Vec<Result<Option<Op>, Fault>> = changes
         .iter()
         .map(|change| {
-            if change.kind != TOPIC {
+            let is_twice = twice.contains(&(change.kind, &*change.name));
+            if change.kind == LOGGER && !is_twice {
+                return is_this_node(profile, &change.name)
+                    .and_then(|()| change.what.of_loggers())
+                    .map(|()| None);
+            }
+            if ![TOPIC, LOGGER].contains(&change.kind) {
                 let text = "only configurations of topics can be changed";
                 return Err(Fault::new(Code::InvalidRequest, text));
             }
-            let info = found.next().expect("each topic was looked up");
-            if change.name.is_empty() || twice.contains(&(change.kind, &*change.name)) {
-                let text = format!("topic '{}' is nameless, or there twice", change.name);
+            let info = (change.kind == TOPIC).then(|| found.next().expect("each topic was looked up"));
+            let Some(info) = info.filter(|_| !change.name.is_empty() && !is_twice) else {
+                let text = format!("'{}' is nameless, or there twice", change.name);
                 return Err(Fault::new(Code::InvalidRequest, text));
-            }
+            };
             let info = info.map_err(|refusal| not_found(&change.name, &refusal))?;
             let written = change.what.of(settings::written(&info), &info)?;
-            Ok(Op::Define(Define::AlterStream {
+            Ok(Some(Op::Define(Define::AlterStream {
                 stream: StreamRef::Name(info.name.clone()),
                 settings: settings::settings(&written),
                 arguments: settings::arguments(&written),
                 check_only,
-            }))
+            })))
         })
         .collect();
-    let asked = planned.iter().flatten().count();
+    let asked = planned.iter().flatten().flatten().count();
     let outcomes = match stages.get(1) {
         Some(outcomes) => outcomes.as_slice(),
         None if asked == 0 => &[],
-        None => return Step::Ask(planned.into_iter().flatten().collect()),
+        None => return Step::Ask(planned.into_iter().flatten().flatten().collect()),
     };
     let mut outcomes = outcomes.iter();
-    let mut altered = || alteration(outcomes.next().expect("each change that was asked for is answered"));
-    Step::Answer(planned.into_iter().map(|planned| planned.and_then(|_| altered())).collect())
+    let mut altered = |_| alteration(outcomes.next().expect("each change that was asked for is answered"));
+    let results = planned.into_iter().map(|planned| planned.and_then(|op| op.map_or(Ok(()), &mut altered)));
+    Step::Answer(results.collect())
 }
 
 fn alteration(outcome: &Outcome) -> Result<(), Fault> {
@@ -331,7 +366,7 @@ fn alteration(outcome: &Outcome) -> Result<(), Fault> {
 
 /// AlterConfigs: what is not named has its default again.
 pub(super) fn alter<'a>(
-    _: &mut Context<'_>,
+    context: &mut Context<'_>,
     request: alter_configs::AlterConfigsRequest<'a>,
     stages: &'a Stages,
 ) -> Step<alter_configs::AlterConfigsResponse<'a>> {
@@ -341,7 +376,7 @@ pub(super) fn alter<'a>(
         what: What::All(resource.configs.into_iter().map(|config| (config.name, config.value)).collect()),
     });
     let changes: Vec<Change<'a>> = changes.collect();
-    match change(&changes, request.validate_only, stages) {
+    match change(context.profile, &changes, request.validate_only, stages) {
         Step::Ask(ops) => Step::Ask(ops),
         Step::Answer(results) => {
             let responses = changes.into_iter().zip(results).map(|(change, result)| {
@@ -361,7 +396,7 @@ pub(super) fn alter<'a>(
 
 /// IncrementalAlterConfigs.
 pub(super) fn alter_incrementally<'a>(
-    _: &mut Context<'_>,
+    context: &mut Context<'_>,
     request: incremental_alter_configs::IncrementalAlterConfigsRequest<'a>,
     stages: &'a Stages,
 ) -> Step<incremental_alter_configs::IncrementalAlterConfigsResponse<'a>> {
@@ -376,7 +411,7 @@ pub(super) fn alter_incrementally<'a>(
         }
     });
     let changes: Vec<Change<'a>> = changes.collect();
-    match change(&changes, request.validate_only, stages) {
+    match change(context.profile, &changes, request.validate_only, stages) {
         Step::Ask(ops) => Step::Ask(ops),
         Step::Answer(results) => {
             let responses = changes.into_iter().zip(results).map(|(change, result)| {
@@ -403,7 +438,7 @@ pub(super) fn list_resources<'a>(
     request: ListConfigResourcesRequest,
     stages: &'a Stages,
 ) -> Step<ListConfigResourcesResponse<'a>> {
-    let is_kind = |kind: &i8| matches!(*kind, TOPIC | BROKER) || OTHERS.contains(kind);
+    let is_kind = |kind: &i8| matches!(*kind, TOPIC | BROKER | LOGGER) || OTHERS.contains(kind);
     if !request.resource_types.iter().all(is_kind) {
         let error_code = Code::UnsupportedVersion.number();
         return Step::Answer(ListConfigResourcesResponse {
@@ -425,9 +460,9 @@ pub(super) fn list_resources<'a>(
                 .map(|info| ConfigResource { resource_name: info.name.clone().into(), resource_type: TOPIC }),
         );
     }
-    if wants(BROKER) {
+    for resource_type in [BROKER, LOGGER].into_iter().filter(|kind| wants(*kind)) {
         let resource_name = context.profile.node_id.to_string().into();
-        config_resources.push(ConfigResource { resource_name, resource_type: BROKER });
+        config_resources.push(ConfigResource { resource_name, resource_type });
     }
     Step::Answer(ListConfigResourcesResponse { config_resources, ..ListConfigResourcesResponse::default() })
 }

@@ -316,3 +316,33 @@ fn the_topic_of_kafkas_controllers_cannot_be_made() {
     assert_eq!(answer.topics[0].error_code, 3);
     assert!(run.hub.info("__cluster_metadata").is_none());
 }
+
+#[test]
+fn the_node_has_no_loggers_and_each_is_unknown() {
+    let mut run = Run::new();
+    assert_eq!(configs(&mut run, 8, "1"), (0, Vec::new()));
+    for other in ["", "2", "x"] {
+        assert_eq!(configs(&mut run, 8, other).0, 42, "{other}");
+    }
+    let step = |operation: i8, value: Option<&'static str>| AlterableConfig {
+        name: "kafka".into(),
+        config_operation: operation,
+        value: value.map(Into::into),
+    };
+    let mut altered = |node: &'static str, configs: Vec<AlterableConfig<'static>>| {
+        let resource = AlterConfigsResource { resource_type: 8, resource_name: node.into(), configs };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        let body = run.call(ApiKey::IncrementalAlterConfigs, 1, &request);
+        let answer: IncrementalAlterConfigsResponse<'_> =
+            ApiKey::IncrementalAlterConfigs.read(1, &body).unwrap();
+        answer.responses[0].error_code
+    };
+    assert_eq!(altered("1", vec![step(0, Some("INFO"))]), 40);
+    assert_eq!(altered("1", vec![step(1, None)]), 40);
+    assert_eq!(altered("1", Vec::new()), 0);
+    for wrong in [step(0, None), step(2, Some("INFO")), step(3, Some("INFO")), step(7, Some("INFO"))] {
+        assert_eq!(altered("1", vec![wrong]), 42);
+    }
+    assert_eq!(altered("1", vec![step(0, Some("INFO")), step(0, Some("WARN"))]), 42);
+    assert_eq!(altered("2", vec![step(0, Some("INFO"))]), 42);
+}
