@@ -95,6 +95,8 @@ pub enum Code {
     UnknownLeaderEpoch = 75,
     /// The codec is not allowed in this version.
     UnsupportedCompressionType = 76,
+    /// Ask again.
+    OffsetNotAvailable = 78,
     /// Join with the id in the answer.
     MemberIdRequired = 79,
     /// The group is full.

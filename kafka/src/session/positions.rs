@@ -35,6 +35,10 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
+/// Octets that the batches of one request may unpack to; the last may take more. Clients ask again for what is behind.
+const OPENED_BYTES_MAX: usize = 128 << 20;
+/// First version in which OFFSET_NOT_AVAILABLE may be answered; before, LEADER_NOT_AVAILABLE says the same.
+const ASKS_AGAIN_FIRST: i16 = 5;
 /// The end of what consumers may see, in DeleteRecords.
 const HIGH_WATERMARK: i64 = -1;
 
@@ -148,12 +152,13 @@ pub(super) fn list<'a>(
     };
     let (mut found, mut twice) = (found.into_iter(), twice.into_iter());
     let version = context.version;
+    let mut opening = Opening { left: OPENED_BYTES_MAX };
     let mut answer = |part: &ListOffsetsPartition| {
         if twice.next() == Some(true) {
             return unlisted(part, Code::InvalidRequest);
         }
         let found = seek(part.timestamp, stable).map(|_| found.next().expect("each part is answered"));
-        listed(part, found, version)
+        listed(part, found, version, &mut opening)
     };
     let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
         name: topic.name.clone(),
@@ -166,6 +171,7 @@ fn listed(
     part: &ListOffsetsPartition,
     found: Option<PartResult<Sought>>,
     version: i16,
+    opening: &mut Opening,
 ) -> ListOffsetsPartitionResponse {
     let none = unlisted(part, Code::None);
     let failed = |code: Code| unlisted(part, code);
@@ -182,63 +188,75 @@ fn listed(
     }
     let Some(position) = sought.position else { return none };
     let leader_epoch = i32::try_from(sought.ends.epoch).unwrap_or(i32::MAX);
-    let (at, timestamp) = match (&sought.batch, part.timestamp) {
-        (Some((batch, octets)), MAX_TIMESTAMP) => newest(batch, &times(batch, octets, sought.ends.start)),
-        (Some((batch, octets)), time) if time >= 0 => {
-            first_at(batch, &times(batch, octets, sought.ends.start), time)
-        }
-        _ => (offset(position.0), -1),
+    let batch = sought.batch.as_ref().filter(|_| part.timestamp >= 0 || part.timestamp == MAX_TIMESTAMP);
+    let Some((batch, octets)) = batch else {
+        return ListOffsetsPartitionResponse { offset: offset(position.0), leader_epoch, ..none };
     };
-    ListOffsetsPartitionResponse { offset: at, timestamp, leader_epoch, ..none }
-}
-
-/// Offset and time of each record of a batch that is still there, in order. The partition may start in the middle of the batch.
-fn times(batch: &ReadBatch, octets: &[u8], start: Position) -> Vec<(i64, i64)> {
-    let mut times = all_times(batch, octets);
-    times.retain(|(at, _)| *at >= offset(start.0));
-    times
-}
-
-/// Offset and time of each record of a batch, in order, or of the batch as a whole where its records have no times of their own.
-fn all_times(batch: &ReadBatch, octets: &[u8]) -> Vec<(i64, i64)> {
-    let first = offset(batch.first.0);
-    match batch.format {
-        Format::KafkaBatch => {
-            let Ok((stored, _)) = Batch::first(octets) else { return Vec::new() };
-            let head = stored.head();
-            if head.attributes.is_log_append_time() {
-                return vec![(first, head.max_timestamp)];
-            }
-            let Ok(contents) = stored.contents(profile::UNPACKED_BYTES_MAX) else { return Vec::new() };
-            let records = contents.records().map_while(Result::ok);
-            let times = records.map(|record| {
-                let time = head.base_timestamp.saturating_add(record.timestamp_delta);
-                (first + i64::from(record.offset_delta), time)
-            });
-            times.collect()
-        }
-        Format::Records => {
-            let mut rest = octets;
-            let mut times = Vec::new();
-            while let Ok((view, after)) = View::first(rest) {
-                times.push((first + offset(times.len() as u64), offset(view.time() / 1000)));
-                rest = after;
-            }
-            times
-        }
+    match opening.record(batch, octets, sought.ends.start, part.timestamp) {
+        Some((offset, timestamp)) => ListOffsetsPartitionResponse { offset, timestamp, leader_epoch, ..none },
+        None if version < ASKS_AGAIN_FIRST => failed(Code::LeaderNotAvailable),
+        None => failed(Code::OffsetNotAvailable),
     }
 }
 
-/// The record with the newest time.
-fn newest(batch: &ReadBatch, times: &[(i64, i64)]) -> (i64, i64) {
-    let newest = times.iter().copied().reduce(|best, next| if next.1 > best.1 { next } else { best });
-    newest.unwrap_or((offset(batch.first.0), -1))
+/// What the batches of one request may still unpack to, octets.
+struct Opening {
+    left: usize,
 }
 
-/// The first record at or after a time. The batch was found because it has one.
-fn first_at(batch: &ReadBatch, times: &[(i64, i64)], time: i64) -> (i64, i64) {
-    let found = times.iter().find(|(_, at)| *at >= time).or(times.first()).copied();
-    found.unwrap_or((offset(batch.first.0), -1))
+impl Opening {
+    /// Offset and time of the first record of a batch at or after a time, or of the newest; the partition may start in the middle of the
+    /// batch. Where none can be found, its first offset. `None`: the request has had its share of opening.
+    fn record(&mut self, batch: &ReadBatch, octets: &[u8], start: Position, time: i64) -> Option<(i64, i64)> {
+        let (mut first, mut wanted, mut newest) = (None, None, None::<(i64, i64)>);
+        self.each_time(batch, octets, |at, its| {
+            if at < offset(start.0) {
+                return;
+            }
+            first.get_or_insert((at, its));
+            if its >= time {
+                wanted.get_or_insert((at, its));
+            }
+            newest = newest.filter(|newest| newest.1 >= its).or(Some((at, its)));
+        })?;
+        let found = if time == MAX_TIMESTAMP { newest } else { wanted.or(first) };
+        Some(found.unwrap_or((offset(batch.first.0), -1)))
+    }
+
+    /// Shows offset and time of each record of a batch, in order, or of the batch as a whole where its records have no times of their own.
+    /// `None`: it would have to be opened, and the request has had its share of that.
+    fn each_time(&mut self, batch: &ReadBatch, octets: &[u8], mut each: impl FnMut(i64, i64)) -> Option<()> {
+        let first = offset(batch.first.0);
+        match batch.format {
+            Format::KafkaBatch => {
+                let Ok((stored, _)) = Batch::first(octets) else { return Some(()) };
+                let head = stored.head();
+                if head.attributes.is_log_append_time() {
+                    each(first, head.max_timestamp);
+                    return Some(());
+                }
+                if self.left == 0 {
+                    return None;
+                }
+                let contents = stored.contents(profile::UNPACKED_BYTES_MAX);
+                let unpacked = contents.as_ref().map_or(profile::UNPACKED_BYTES_MAX, |of| of.octets().len());
+                self.left = self.left.saturating_sub(unpacked);
+                let Ok(contents) = contents else { return Some(()) };
+                contents.records().map_while(Result::ok).for_each(|record| {
+                    let time = head.base_timestamp.saturating_add(record.timestamp_delta);
+                    each(first + i64::from(record.offset_delta), time);
+                });
+            }
+            Format::Records => {
+                let (mut rest, mut at) = (octets, first);
+                while let Ok((view, after)) = View::first(rest) {
+                    each(at, offset(view.time() / 1000));
+                    (rest, at) = (after, at + 1);
+                }
+            }
+        }
+        Some(())
+    }
 }
 
 /// OffsetForLeaderEpoch: where an epoch ended, so that a consumer sees whether what it has read was lost.

@@ -227,6 +227,31 @@ fn offsets_are_found_by_place_and_by_time() {
 }
 
 #[test]
+fn one_request_by_time_opens_a_bounded_number_of_octets() {
+    const TOPICS: [&str; 4] = ["a", "b", "c", "d"];
+    let mut run = Run::new();
+    // Its key and its value.
+    let large = batch(Codec::Zstd, NOW, &["x".repeat(25 << 20).as_str()]);
+    for name in TOPICS {
+        topic(&mut run, name, &[]);
+        run.call(ApiKey::Produce, 9, &request(name, Uuid::default(), -1, Some(&large)));
+    }
+    let mut codes = |version: i16, timestamp: i64| -> Vec<i16> {
+        let part = ListOffsetsPartition { partition_index: 1, timestamp, ..ListOffsetsPartition::default() };
+        let topics =
+            TOPICS.map(|name| ListOffsetsTopic { name: name.into(), partitions: vec![part.clone()] });
+        let request =
+            ListOffsetsRequest { replica_id: -1, topics: topics.to_vec(), ..ListOffsetsRequest::default() };
+        let body = run.call(ApiKey::ListOffsets, version, &request);
+        let answer: ListOffsetsResponse<'_> = ApiKey::ListOffsets.read(version, &body).unwrap();
+        answer.topics.iter().map(|topic| topic.partitions[0].error_code).collect()
+    };
+    assert_eq!(codes(5, NOW), [0, 0, 0, 78], "who asks again gets the rest");
+    assert_eq!(codes(4, NOW), [0, 0, 0, 5]);
+    assert_eq!(codes(7, -1), [0, 0, 0, 0], "places cost nothing");
+}
+
+#[test]
 fn records_are_deleted_up_to_an_offset_or_to_the_end() {
     let mut run = Run::new();
     topic(&mut run, "t", &[]);
