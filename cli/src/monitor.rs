@@ -164,41 +164,8 @@ impl Told {
         }
     }
 
-    /// A moment some time ago, as nats-server writes it.
-    fn ago(us: u64) -> String {
-        let then = SystemTime::now().checked_sub(Duration::from_micros(us)).unwrap_or(SystemTime::UNIX_EPOCH);
-        crate::nats_server::at(then).to_string()
-    }
-
     /// Now, as nats-server writes it.
     fn now() -> String {
-        Self::ago(0)
-    }
-}
-
-/// How long, as nats-server says it: `1y2d3h4m5s` without the largest that are nought.
-fn lasting(us: u64) -> String {
-    let seconds = us / 1_000_000;
-    let parts = [
-        (seconds / 31_536_000, "y"),
-        (seconds / 86_400 % 365, "d"),
-        (seconds / 3_600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-    ];
-    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(parts.len() - 1);
-    parts[first..].iter().map(|(count, unit)| format!("{count}{unit}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_written_from_its_largest_unit_on() {
-        assert_eq!(lasting(0), "0s");
-        assert_eq!(lasting(59_999_999), "59s");
-        assert_eq!(lasting(3_600_000_000), "1h0m0s");
-        assert_eq!(lasting(400 * 86_400_000_000), "1y35d0h0m0s");
+        crate::nats_server::at(SystemTime::now()).to_string()
     }
 }

@@ -18,6 +18,7 @@ pub mod queue;
 pub mod refusal;
 pub mod registry;
 pub mod repeat;
+pub mod roll;
 pub mod session;
 pub mod settle;
 pub mod shard;

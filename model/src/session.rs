@@ -8,6 +8,7 @@ use crate::live::{Live, LiveHit, LiveView, SubjectGrants};
 use crate::op::Submit;
 use crate::outcome::{Deliveries, Outcome, Wake};
 use crate::registry::{ScramHash, ScramSecret};
+use crate::roll::{Clients, RollCall};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
 use std::sync::Arc;
@@ -40,6 +41,9 @@ pub trait Session {
     /// Called before [`Self::authenticated`] where the driver knows more of the principal: the namespace it is at home in, and what it
     /// may publish and listen to. A dialect without live interest has no use for it.
     fn admitted(&mut self, _: &str, _: Option<Arc<SubjectGrants>>) {}
+
+    /// The answer to [`Outbox::roll_call`]. A dialect that never asks is never told.
+    fn rolled(&mut self, _: Now, _: &Clients, _: &mut Outbox) {}
 
     /// Records for a subscription.
     fn deliver(&mut self, now: Now, batch: &Deliveries, out: &mut Outbox);
@@ -226,6 +230,8 @@ pub struct Outbox {
     pub submits: Vec<Submit>,
     /// Find out who the client is.
     pub authenticate: Option<Authenticate>,
+    /// Tell who is here; not again before the answer has come.
+    pub roll_call: Option<RollCall>,
     /// End the connection after the bytes have left; the reason, for the log.
     pub close: Option<String>,
     /// What `receive` wants of the live path has to be done before it goes on: to be called again at once with the rest, if there is any.

@@ -10,6 +10,7 @@ pub mod front;
 pub mod fuzz;
 pub mod jet;
 pub mod profile;
+pub mod roll;
 pub mod session;
 pub mod subject;
 

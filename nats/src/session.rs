@@ -21,7 +21,7 @@ use crate::codec::options::Options;
 use crate::codec::{Command, Parsed, Violation, parse, plain_publish, write};
 use crate::jet::serve::Jet;
 use crate::profile::Profile;
-use answers::Answers;
+use answers::{Answers, Questions};
 use bytes::Bytes;
 use partial::Partial;
 use permissions::Permissions;
@@ -31,6 +31,7 @@ use stele_model::id::{Now, Ticket};
 use stele_model::live::{LiveHit, LiveView, SubjectGrants};
 use stele_model::op::{Op, Submit};
 use stele_model::outcome::{Deliveries, Outcome, Wake};
+use stele_model::roll::Clients;
 use stele_model::session::{ClientView, Outbox, Principal, Rejected, Session, Traffic};
 use subscribe::Subscriptions;
 
@@ -62,6 +63,7 @@ pub struct Connection {
     namespace: String,
     permissions: Permissions,
     answers: Answers,
+    questions: Questions,
     subscriptions: Subscriptions,
     partial: Partial,
     pings: Pings,
@@ -111,6 +113,7 @@ impl Connection {
             namespace: profile.namespace.clone(),
             permissions: Permissions::default(),
             answers: Answers::default(),
+            questions: Questions::default(),
             subscriptions: Subscriptions::new(profile.subscriptions_max),
             pings: Pings::new(now, profile.ping_interval_ms, profile.pings_out_max),
             profile,
@@ -305,6 +308,10 @@ impl Session for Connection {
             }
             Err(Rejected) => self.refuse_login(out),
         }
+    }
+
+    fn rolled(&mut self, now: Now, clients: &Clients, out: &mut Outbox) {
+        self.answer_question(now, clients, out);
     }
 
     fn deliver(&mut self, _: Now, _: &Deliveries, _: &mut Outbox) {

@@ -5,14 +5,15 @@
 //! blocking thread.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use stele_model::flow::FlowCounts;
 use stele_model::id::{ExchangeId, QueueId};
 use stele_model::registry::User;
-use stele_model::session::{ClientView, Traffic};
 use stele_model::shard::QueueCounts;
 use stele_model::stream::{StreamInfo, StreamUuid};
+
+pub use stele_model::id::Now;
+pub use stele_model::roll::{ClientLine, Clients};
 
 /// A node that can be looked at.
 pub trait Inspect: Send + Sync {
@@ -71,32 +72,6 @@ pub struct Names {
     pub streams: BTreeMap<StreamUuid, ObjectName>,
     /// The stream of each partition.
     pub partitions: BTreeMap<QueueId, StreamUuid>,
-}
-
-/// Clients, for listings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clients {
-    /// Those who are here, and the last of those who were.
-    pub lines: Vec<ClientLine>,
-    /// What went through all who are gone.
-    pub gone: Traffic,
-}
-
-/// A client, for listings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientLine {
-    /// Where it comes from.
-    pub peer: SocketAddr,
-    /// Since when it is here, microseconds; of one who is gone, since when it was.
-    pub open_us: u64,
-    /// Since when nothing has come from it, microseconds.
-    pub silent_us: u64,
-    /// Bytes that wait to be taken by it.
-    pub pending_bytes: u64,
-    /// Why it is gone, and since when, microseconds.
-    pub gone: Option<(String, u64)>,
-    /// What its session knows.
-    pub view: ClientView,
 }
 
 /// A stream, for listings.

@@ -1,9 +1,10 @@
 //! `/varz`: the server as a whole; `/healthz`: whether it serves.
 
-use super::{Answer, Told, lasting};
+use super::{Answer, Told};
 use serde_json::{Value, json};
 use std::fs;
 use stele_nats::jet::versions::SERVER_VERSION;
+use stele_nats::roll::lasting;
 use stele_server::inspect::Readiness;
 use stele_server::node::nats_server_id;
 

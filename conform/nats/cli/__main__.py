@@ -103,6 +103,14 @@ def cli_account(rig):
 
 
 @case
+def cli_account_reports(rig):
+    connections, sums = rig.ok("account", "report", "connections"), rig.ok("account", "report", "statistics")
+    told = rig.json("server", "request", "connections")
+    mine = [one for one in told["data"]["connections"] if one["name"].startswith("NATS CLI")]
+    return ["Connections out of" in connections, "Connections per server" in connections, "127.0.0.1" in connections, "Server Statistics" in sums, len(mine) > 0, mine[0]["lang"]]
+
+
+@case
 def cli_stream_add_and_info(rig):
     stream = rig.stream("", "--max-msgs", "5", "--retention", "limits")
     for number in range(7):

@@ -3,7 +3,7 @@
 import json
 
 from rig import bodies, case
-from wire import Closed, Late, Message
+from wire import Closed, Late, Message, until
 
 PATTERNS = ["a", "a.b", "a.*", "*.b", "a.>", ">", "*", "*.*", "a.*.c", "*.b.>", "a.b.c.>", "a.b*", "a.>b"]
 SUBJECTS = ["a", "b", "a.b", "a.c", "b.b", "a.b.c", "b.b.c", "a.b.c.d", "a.b*", "a.>b", "A", "a.B"]
@@ -480,3 +480,62 @@ def user_info(rig):
     said = json.loads(answer.body)
     server, data = said["server"], said["data"]
     return {"server": {name: bool(server.get(name)) for name in ("name", "host", "id", "ver", "jetstream", "flags", "time")}, **{name: data.get(name) for name in ("account", "account_name", "permissions")}}
+
+
+@case
+def connections_of_the_account(rig):
+    server = rig.server("authorization { users = [{ user: me, password: x }] }")
+    me = rig.wire(server.address, user="me", **{"pass": "x"}, name="me", lang="raw", version="1.2.3")
+    me.subscribe("r", "1")
+    me.subscribe("b.*", "2")
+    other = rig.wire(server.address, user="me", **{"pass": "x"}, name="other")
+    other.subscribe("c", "1")
+    other.until_pong()
+
+    def asked(subject, body=""):
+        me.publish(subject, body, "r")
+        return json.loads(me.message().body)
+
+    page, system = "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.CONNZ"
+    plain = asked(page)
+    first = plain["data"]["connections"][0]
+    names = lambda body, subject=page: [one["name"] for one in asked(subject, json.dumps(body))["data"]["connections"]]
+    refused = lambda body: [asked(page, body).get("error", {}).get("code"), "data" in asked(page, body)]
+    full = asked(system, json.dumps({"auth": True, "subscriptions": True, "sort": "subs"}))["data"]["connections"]
+    return {
+        "told by": {name: bool(plain["server"].get(name)) for name in ("name", "host", "id", "ver", "time")},
+        "page": {name: plain["data"][name] for name in ("num_connections", "total", "offset", "limit")},
+        "one": {name: first.get(name) for name in ("kind", "type", "ip", "name", "lang", "version", "subscriptions", "in_msgs", "out_msgs", "pending_bytes")},
+        "fields": sorted(first),
+        "full": [[one["name"], one["authorized_user"], one.get("account"), one["name_tag"], sorted(one["subscriptions_list"])] for one in full],
+        "detail": asked(page, '{"subscriptions_detail": true}')["data"]["connections"][1]["subscriptions_list_detail"][0]["subject"],
+        "names": [names({}), names({"sort": "subs"}), names({"offset": 1}), names({"limit": 1}), names({"limit": -1}), names({"state": 1}), names({"state": 9}), names({"user": "you"}), names({"acc": "you"}), names({"filter_subject": "c"}), names({"cid": first["cid"]}), names({"unknown": 1}, system)],
+        "refused": {body: refused(body) for body in ("x", "[]", " ", '{"sort": 5}', '{"limit": 1.5}', '{"state": "open"}')},
+        "wrong": [asked(page, json.dumps(body))["error"] for body in ({"sort": "size"}, {"sort": "stop"}, {"sort": "reason", "state": 2})],
+        "null": asked(page, "null")["data"]["total"],
+    }
+
+
+@case
+def sums_of_the_account(rig):
+    server = rig.server("authorization { users = [{ user: me, password: x }] }")
+    me = rig.wire(server.address, user="me", **{"pass": "x"})
+    me.subscribe("r", "1")
+    gone = rig.wire(server.address, user="me", **{"pass": "x"})
+    gone.publish("r", "12345")
+    me.message()
+    gone.close()
+
+    def asked(body=""):
+        me.publish("$SYS.REQ.ACCOUNT.PING.STATZ", body, "r")
+        return json.loads(me.message().body)
+
+    until(lambda: asked()["data"]["account_statz"][0]["conns"] == 1)
+    (sums,) = asked('{"accounts": ["other"]}')["data"]["account_statz"]
+    return {"account": [sums[name] for name in ("acc", "name", "conns", "leafnodes", "total_conns", "slow_consumers")], "fields": sorted(sums), "parts": sorted(sums["received"]), "has": [sums["received"]["msgs"] > 1, sums["received"]["bytes"] >= 5, sums["sent"]["msgs"] > 1], "refused": [asked(body)["error"]["code"] for body in ("x", '{"accounts": 5}')]}
+
+
+@case
+def requests_to_the_system_that_a_user_may_not_make(rig):
+    tails = ("SERVER.PING", "SERVER.PING.STATSZ", "SERVER.PING.VARZ", "ACCOUNT.$G.CONNZ", "ACCOUNT.PING.SUBSZ", "ACCOUNT.PING.INFO", "ACCOUNT.PING.JSZ", "ACCOUNT.NSUBS")
+    return {tail: rig.request("$SYS.REQ." + tail).status for tail in tails}

@@ -51,7 +51,7 @@ impl Connection {
         let terms = Jet::terms(&message);
         let serves = is_ours && Self::serves(text);
         if serves {
-            self.serve(now, text, message.reply);
+            self.serve(now, &message, out);
         }
         // A message with an empty header block reads differently from one without: only its parts can be used.
         if !is_plain || (*has_headers && *headers_len == 0) {

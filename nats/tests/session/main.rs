@@ -5,6 +5,7 @@
 
 mod support;
 
+use serde_json::{Value, json};
 use support::check;
 
 #[test]
@@ -229,6 +230,23 @@ fn a_leaving_server_says_so() {
          a< INFO|closed
          b< INFO|closed",
     );
+}
+
+#[test]
+fn an_account_is_told_who_is_there_in_the_order_of_its_questions() {
+    let asked = r#"a> SUB inbox 1|PUB $SYS.REQ.SERVER.PING.CONNZ inbox 24|{"server_name":"nobody"}|PUB $SYS.REQ.ACCOUNT.PING.CONNZ inbox 28|{"subscriptions":true,"x":1}|PUB $SYS.REQ.ACCOUNT.PING.STATZ inbox 0||PUB $SYS.REQ.ACCOUNT.PING.CONNZ inbox 13|{"sort":"ab"}"#;
+    for answers in support::answers(asked) {
+        // What is wrong is said at once, what has to be asked for comes when the driver has told it.
+        let (refused, told): (Vec<Value>, Vec<Value>) =
+            answers.into_iter().partition(|answer| answer.get("error").is_some());
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!(refused[0]["error"]["description"], "invalid sorting option: ab");
+        let [clients, sums] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(clients["data"]["total"], 2);
+        assert_eq!(clients["data"]["connections"][0]["subscriptions_list"], json!(["inbox"]));
+        let received = sums["data"]["account_statz"][0]["received"]["msgs"].as_u64();
+        assert!(received.is_some_and(|count| count > 7), "who is gone counts: {received:?}");
+    }
 }
 
 #[test]

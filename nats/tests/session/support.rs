@@ -1,6 +1,7 @@
 //! A server that is too simple to be wrong: connections side by side, a list of subscriptions, everything at once.
 
 use bytes::Bytes;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stele_model::id::{Now, PrincipalId};
@@ -9,7 +10,8 @@ use stele_model::live::{
 };
 use stele_model::op::Op;
 use stele_model::outcome::{Done, Outcome, Wake};
-use stele_model::session::{Outbox, Principal, Rejected, Session};
+use stele_model::roll::{ClientLine, Clients, RollCall};
+use stele_model::session::{ClientView, Outbox, Principal, Rejected, Session, Traffic};
 use stele_nats::subject::is_subset;
 use stele_nats::{Arrival, Connection, Profile};
 
@@ -34,18 +36,32 @@ struct Client {
 
 /// Plays a transcript in one piece per line, and byte by byte.
 pub(crate) fn check(transcript: &str) {
-    for byte_by_byte in [false, true] {
-        let mut server = Server { byte_by_byte, now: Now(1_000_000), ..Server::default() };
+    [false, true].map(|byte_by_byte| Server::of(byte_by_byte).play(transcript));
+}
+
+/// The JSON that a line is answered with: in one piece, and byte by byte.
+pub(crate) fn answers(line: &str) -> [Vec<Value>; 2] {
+    [false, true].map(|byte_by_byte| {
+        let mut server = Server::of(byte_by_byte);
+        server.step(line);
+        let told = server.told().join("|");
+        let answers = told.split('|').filter(|part| part.starts_with('{'));
+        answers.map(|answer| serde_json::from_str(answer).expect("an answer is JSON")).collect()
+    })
+}
+
+impl Server {
+    /// One with two clients.
+    fn of(byte_by_byte: bool) -> Self {
+        let mut server = Self { byte_by_byte, now: Now(1_000_000), ..Self::default() };
         server.connect(
             "a",
             r#"{"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"protocol":1}"#,
         );
         server.connect("b", r#"{"verbose":false,"pedantic":false,"protocol":1}"#);
-        server.play(transcript);
+        server
     }
-}
 
-impl Server {
     fn play(&mut self, transcript: &str) {
         let lines: Vec<&str> = transcript.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let mut at = 0;
@@ -178,6 +194,12 @@ impl Server {
             let result = if client.unknown { Err(Rejected) } else { Ok(principal) };
             client.session.authenticated(self.now, result, &mut client.out);
         }
+        while let Some(call) = self.clients.get_mut(name).unwrap().out.roll_call.take() {
+            let clients = self.roll(&call);
+            let client = self.clients.get_mut(name).unwrap();
+            client.session.rolled(self.now, &clients, &mut client.out);
+        }
+        let client = self.clients.get_mut(name).unwrap();
         let mut batches = Vec::new();
         for submit in std::mem::take(&mut client.out.submits) {
             match submit.op {
@@ -194,6 +216,21 @@ impl Server {
             self.publish(name, batch.view(), 0..batch.items.len(), false);
         }
         asked
+    }
+
+    /// Everybody who is in an account; one has gone.
+    fn roll(&self, call: &RollCall) -> Clients {
+        let views = self.clients.values().filter_map(|client| client.session.view(call.listens));
+        let line = |view: ClientView| ClientLine {
+            peer: "127.0.0.1:1".parse().unwrap(),
+            open_us: 0,
+            silent_us: 0,
+            pending_bytes: 0,
+            gone: None,
+            view,
+        };
+        let lines = views.filter(|view| view.account == call.account).map(line).collect();
+        Clients { lines, gone: Traffic { messages_in: 7, ..Traffic::default() } }
     }
 
     fn live(&mut self, name: &str, live: &Live, input: &[u8]) {

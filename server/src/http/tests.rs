@@ -1,7 +1,7 @@
 //! The HTTP port over a node that is a fake: what is answered when, to whom, and what the graph looks like.
 
 use super::*;
-use crate::inspect::{Clients, Counters, Inspect, Names, ObjectName, Readiness, StreamView};
+use crate::inspect::{Counters, Inspect, Names, ObjectName, Readiness, StreamView};
 use crate::passwords;
 use base64::Engine as _;
 use serde_json::Value;
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use stele_model::flow::{Edge, Flow, FlowCounts, Party};
 use stele_model::id::{ExchangeId, QueueId, ShardId};
 use stele_model::registry::User;
+use stele_model::roll::Clients;
 use stele_model::shard::QueueCounts;
 use stele_model::stream::{StreamInfo, StreamSettings, StreamUuid};
 

@@ -4,12 +4,13 @@ use super::Node;
 use super::io::{Inquiry, IoMessage, IoReport};
 use super::shard::{ShardMessage, ShardReport};
 use super::stop::Reason;
-use crate::inspect::{Clients, Counters, Inspect, Names, ObjectName, Readiness, StreamView};
+use crate::inspect::{Counters, Inspect, Names, ObjectName, Readiness, StreamView};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 use stele_hub::registry::snapshot::{Namespace, Stream};
 use stele_model::flow::FlowCounts;
 use stele_model::registry::User;
+use stele_model::roll::Clients;
 use stele_model::shard::QueueCounts;
 
 /// Longest wait for all threads together. A thread that does not answer in time is left out of the sums.
@@ -128,10 +129,7 @@ impl Inspect for Node {
         let (to, from) = sync_channel(self.hubs.len());
         self.hubs.iter().for_each(|hub| hub.send(IoMessage::Clients { listens, to: to.clone() }, 0));
         let mut all = Clients::default();
-        for mut clients in collect(&from, self.hubs.len()) {
-            all.lines.append(&mut clients.lines);
-            all.gone.add(&clients.gone);
-        }
+        collect(&from, self.hubs.len()).into_iter().for_each(|clients| all.add(clients));
         all
     }
 

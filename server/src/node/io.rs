@@ -241,6 +241,8 @@ impl Io {
                 // Who asked may have given up waiting.
                 let _ = to.try_send(self.roll(now, listens));
             }
+            IoMessage::Roll(calling) => self.answer_roll(now, calling),
+            IoMessage::Rolled(calling) => self.tell_rolled(now, &calling),
             IoMessage::Inquire(inquiry) => self.inquire(inquiry),
             IoMessage::Report(to) => {
                 let inner = self.connections.iter().filter(|(_, connection)| connection.is_inner()).count();
@@ -358,6 +360,7 @@ impl Io {
                 self.authenticate(now, slot, ask);
             }
         }
+        self.call_roll(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let mut submits = std::mem::take(&mut connection.outbox.submits);
         for submit in submits.drain(..) {

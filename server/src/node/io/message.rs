@@ -1,10 +1,10 @@
 //! What an IO thread is sent, what it tells, and what it is wired to.
 
 use super::leave::Farewell;
+use super::roll::Calling;
 use super::services::Inquiry;
 use super::transport::Security;
 use super::unfinished::Budget;
-use crate::inspect::Clients;
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::logins::{Fit, Logins};
@@ -29,6 +29,7 @@ use stele_model::live::SubjectGrants;
 use stele_model::op::Op;
 use stele_model::outcome::{Done, Outcome};
 use stele_model::refusal::Refusal;
+use stele_model::roll::Clients;
 use stele_model::session::Session;
 use stele_model::shard::ToHub;
 
@@ -62,6 +63,10 @@ pub(crate) enum IoMessage {
         /// Whom to tell.
         to: SyncSender<Clients>,
     },
+    /// Add who is here to what a session has asked for.
+    Roll(Arc<Calling>),
+    /// All have: tell the session.
+    Rolled(Arc<Calling>),
     /// Ask JetStream.
     Inquire(Inquiry),
     /// Tell what you hold.
