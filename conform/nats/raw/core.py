@@ -419,7 +419,7 @@ def connect_broken(rig):
         wire.send(line)
         return wire.error()
 
-    lines = ("CONNECT {}", "CONNECT", "CONNECT {", "CONNECT []", "CONNECT {\"verbose\":1}", 'CONNECT {"protocol":7}', 'CONNECT {"protocol":-1}', "CONNECT {\"unknown\":{}}")
+    lines = ("CONNECT {}", "CONNECT", "CONNECT {", "CONNECT []", "CONNECT {\"verbose\":1}", 'CONNECT {"protocol":7}', 'CONNECT {"protocol":-1}', "CONNECT {\"unknown\":{}}", "CONNECT null", 'CONNECT {"VERBOSE":false}', 'CONNECT {"tls_required":"x"}', 'CONNECT {"lang":null}')
     return {line: said(line) for line in lines}
 
 

@@ -345,3 +345,50 @@ def clusters_are_refused(rig):
     rig.consumer(name)
     subjects = (f"STREAM.LEADER.STEPDOWN.{name}", f"STREAM.PEER.REMOVE.{name}", f"CONSUMER.LEADER.STEPDOWN.{name}.c")
     return {rig.plain(subject): rig.refused(subject) for subject in subjects}
+
+
+@case
+def requests_in_the_forms_that_go_reads(rig):
+    stream = rig.stream(allow_direct=True)
+    rig.put(f"{stream}.a", "one")
+    rig.api(f"CONSUMER.CREATE.{stream}.C", {"stream_name": stream, "config": {"name": "C", "durable_name": "C", "ack_policy": "explicit"}})
+
+    def numbers(subject, payload):
+        answer = rig.request("$JS.API." + subject, payload)
+        said = json.loads(answer.body) if answer.body and not answer.status and answer.body.startswith("{") else {}
+        return [said["error"]["code"], said["error"]["err_code"]] if "error" in said else answer.status or "ok"
+
+    def config(**more):
+        return json.dumps({"name": rig.name("x"), "subjects": [rig.name("x")], "storage": "memory", **more})
+
+    def consumer(of="x", action="", **more):
+        return json.dumps({"stream_name": stream, "config": {"name": of, "ack_policy": "explicit", **more}, "action": action})
+
+    def made(payload):
+        found = numbers(f"STREAM.CREATE.{rig.name('x')}", payload)
+        rig.api(f"STREAM.DELETE.{rig.name('x')}")
+        return found
+
+    def bound(payload):
+        found = numbers(f"CONSUMER.CREATE.{stream}.x", payload)
+        rig.api(f"CONSUMER.DELETE.{stream}.x")
+        return found
+
+    nothing = ("STREAM.CREATE.x", f"STREAM.UPDATE.{stream}", f"CONSUMER.CREATE.{stream}", f"STREAM.MSG.GET.{stream}", f"STREAM.MSG.DELETE.{stream}", f"DIRECT.GET.{stream}", f"CONSUMER.UNPIN.{stream}.C", f"CONSUMER.INFO.{stream}.C", f"CONSUMER.DELETE.{stream}.none", "STREAM.DELETE.none", f"STREAM.INFO.{stream}", f"STREAM.PURGE.{stream}")
+    return {
+        "null": [numbers(subject, "null") for subject in nothing],
+        "blank": [numbers(subject, " ") for subject in nothing],
+        "null for a choice": [made(config(**{field: None})) for field in ("retention", "discard", "storage", "compression", "persist_mode")],
+        "null for nothing": [made(config(**{field: None})) for field in ("max_msgs", "subject_transform", "metadata", "sources", "consumer_limits", "no_ack", "placement", "description")],
+        "a list for an object": [made(config(**{field: ["a.>", "a.b"]})) for field in ("placement", "subject_transform", "republish", "consumer_limits", "metadata")],
+        "null in a list": [made(config(subjects=[None])), bound(consumer(backoff=[None])), bound(consumer(filter_subjects=[None]))],
+        "null in a map": [made(config(metadata={"a": None})), bound(consumer(metadata={"a": None}))],
+        "unknown and null": [made(config(more=None)), bound(consumer(more=None)), numbers(f"STREAM.INFO.{stream}", '{"more": null}'), numbers("STREAM.NAMES", '{"more": null}')],
+        "null for a consumer's choice": [bound(consumer(**{field: None})) for field in ("deliver_policy", "ack_policy", "replay_policy", "priority_policy")] + [bound(consumer(action=None))],
+        "a consumer of a list": [numbers(f"CONSUMER.CREATE.{stream}", json.dumps({"stream_name": stream, "config": of})) for of in ([], ["a"], ["a", "a"])],
+        "empty": made(config(persist_mode="")),
+        "unknown": [numbers(f"DIRECT.GET.{stream}", '{"seq": 1, "more": [1]}'), numbers(f"STREAM.MSG.GET.{stream}", '{"seq": 1, "more": 1}'), numbers(f"CONSUMER.RESET.{stream}.C", '{"more": 1}'), numbers(f"CONSUMER.UNPIN.{stream}.C", '{"group": "a", "more": 1}'), numbers(f"CONSUMER.NAMES.{stream}", '{"subject": "a"}'), numbers(f"CONSUMER.LIST.{stream}", '{"subject": "a"}')],
+        "pins": [numbers(f"CONSUMER.UNPIN.{stream}.C", payload) for payload in ("", "{}", "[]", '{"group": "a"}', '{"group": "a b"}', '{"group": 1}', '{"group": "12345678901234567"}')],
+        "no patterns": numbers(f"DIRECT.GET.{stream}", '{"multi_last": [""]}'),
+        "in the past": rig.request(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.C", '{"expires": -1}').status,
+    }

@@ -70,19 +70,23 @@ impl Default for Options {
 pub struct Malformed;
 
 impl Options {
-    /// Reads the arguments of CONNECT.
+    /// Reads the arguments of CONNECT, as Go does: names in any case, `null` for nothing, octets that are no letters as such.
     ///
     /// # Errors
     /// [`Malformed`].
     pub fn read(json: &[u8]) -> Result<Self, Malformed> {
-        let Ok(Value::Object(fields)) = serde_json::from_slice(json) else { return Err(Malformed) };
+        let fields = match serde_json::from_str(&String::from_utf8_lossy(json)) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(Value::Null) => return Ok(Self::default()),
+            Ok(_) | Err(_) => return Err(Malformed),
+        };
         let mut options = Self::default();
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
             let flag = || value.as_bool().ok_or(Malformed);
             let text = || value.as_str().map(str::to_owned).ok_or(Malformed);
             let secret = || text().map(|text| Some(text).filter(|text| !text.is_empty()));
             let short = || value.as_str().map(shortened).ok_or(Malformed);
-            match name.as_str() {
+            match name.to_ascii_lowercase().as_str() {
                 "verbose" => options.verbose = flag()?,
                 "pedantic" => options.pedantic = flag()?,
                 "echo" => options.echo = flag()?,
@@ -98,6 +102,8 @@ impl Options {
                 "nkey" => options.nkey = secret()?,
                 "sig" => options.sig = secret()?,
                 "jwt" => options.jwt = secret()?,
+                // Whether TLS is spoken is seen.
+                "tls_required" => _ = flag()?,
                 _ => {}
             }
         }
@@ -121,11 +127,14 @@ mod tests {
             Options::read(br#"{"verbose":false,"name":null,"user":"","lang":"go","new":[1]}"#).unwrap();
         assert!(!read.verbose && read.pedantic && read.name.is_empty() && read.user.is_none());
         assert_eq!(read.lang, "go");
+        assert!(Options::read(b"null") == Ok(Options::default()));
+        assert!(!Options::read(br#"{"Verbose":false}"#).unwrap().verbose);
+        assert_eq!(Options::read(b"{\"name\":\"a\xff\"}").unwrap().name, "a\u{fffd}");
     }
 
     #[test]
     fn wrong_types_and_things_that_are_no_objects_are_malformed() {
-        for json in ["", "[]", "{", r#"{"verbose":"yes"}"#, r#"{"name":1}"#] {
+        for json in ["", "[]", "{", r#"{"verbose":"yes"}"#, r#"{"name":1}"#, r#"{"tls_required":1}"#] {
             assert!(Options::read(json.as_bytes()) == Err(Malformed), "{json}");
         }
     }

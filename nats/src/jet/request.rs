@@ -24,6 +24,39 @@ impl Page {
     }
 }
 
+/// A page of a listing of consumers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsumersPage {
+    /// Entries to pass over; below 0 stands for 0.
+    pub offset: i64,
+}
+
+/// Who loses its pin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct UnpinRequest {
+    /// Of which priority group.
+    pub group: String,
+}
+
+impl UnpinRequest {
+    /// Whether there could be such a group.
+    ///
+    /// # Errors
+    /// If none is named, or none can be called so.
+    pub fn check_name(&self) -> Result<(), ApiError> {
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_/=)+".contains(c);
+        if self.group.is_empty() {
+            return Err(Code::InvalidJson.with("consumer group not specified"));
+        }
+        if self.group.len() > 16 || !self.group.chars().all(is_letter) {
+            return Err(Code::ConsumerInvalidGroupName.error());
+        }
+        Ok(())
+    }
+}
+
 /// What is to be told of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -220,6 +253,14 @@ mod tests {
         for wrong in ["{}", r#"{"seq":3,"last_by_subj":"a"}"#, r#"{"seq":3,"batch":2}"#] {
             assert_eq!(read(wrong).one().unwrap_err().err_code, 10003, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_pin_is_taken_from_a_group_that_could_be() {
+        let check =
+            |group: &str| UnpinRequest { group: group.to_owned() }.check_name().map_err(|of| of.err_code);
+        assert_eq!([check("a-1"), check(""), check("a b")], [Ok(()), Err(10025), Err(10162)]);
+        assert_eq!(check("12345678901234567"), Err(10162));
     }
 
     #[test]

@@ -469,7 +469,7 @@ fn step(call: &Call<'_>, numbers: &mut Numbers) -> Stepped {
         Api::ConsumerInfo(of) => consumers::info(call, of),
         Api::ConsumerDelete(of) => consumers::delete(call, of),
         Api::ConsumerPause(of) => consumers::pause(call, of),
-        Api::ConsumerUnpin(_) => Err(Code::ConsumerInvalidPriorityGroup.error()),
+        Api::ConsumerUnpin(of) => consumers::unpin(call, of),
         Api::ConsumerReset(of) => consumers::reset(call, of),
         Api::StreamSnapshot(_) => Err(Code::StreamSnapshot.with("not supported by this server")),
         Api::StreamRestore(_) => Err(Code::StreamRestore.with("not supported by this server")),

@@ -180,6 +180,7 @@ pub enum Compression {
 pub enum PersistMode {
     /// At once.
     #[default]
+    #[serde(alias = "")]
     Default,
     /// Soon.
     Async,

@@ -194,7 +194,8 @@ impl Serialize for Time {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        // As Go reads it, `null` is no time.
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(Self::ZERO) };
         text.parse().map_err(|error: NotATime| serde::de::Error::custom(format_args!("{text:?}: {error}")))
     }
 }

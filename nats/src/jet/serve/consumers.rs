@@ -10,7 +10,7 @@ use crate::jet::json;
 use crate::jet::pull::Status;
 use crate::jet::refuse::share_refused;
 use crate::jet::reply::{self, Consumers, LIST_MAX, NAMES_MAX, Paged, Paused, Reset, shown_consumer};
-use crate::jet::request::{Page, PauseRequest, ResetRequest};
+use crate::jet::request::{ConsumersPage, Page, PauseRequest, ResetRequest, UnpinRequest};
 use crate::jet::settings;
 use crate::jet::stream::{Retention, StreamConfig};
 use crate::jet::time::Time;
@@ -192,6 +192,14 @@ pub(super) fn pause(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
 
 /// A consumer begins again: behind what is acknowledged, or at a sequence. Each consumer of nats-server listens for this itself, so nobody
 /// answers for one that is not there.
+pub(super) fn unpin(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
+    let request: UnpinRequest = json::read_lenient(call.body)?;
+    request.check_name()?;
+    let Some(stream) = call.answer(0) else { return Ok(look_up(of.stream)) };
+    found(stream)?;
+    Err(Code::ConsumerInvalidPriorityGroup.error())
+}
+
 pub(super) fn reset(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
     let nobody = Ok(Step::Status(Status::no_responders()));
     let Some(stream) = call.answer(0) else { return Ok(look_up(of.stream)) };
@@ -199,7 +207,7 @@ pub(super) fn reset(call: &Call<'_>, of: Consumer<'_>) -> Stepped {
         return nobody;
     }
     let Some(answer) = call.answer(1) else {
-        let request: ResetRequest = json::read(call.body)?;
+        let request: ResetRequest = json::read_lenient(call.body)?;
         let at = request.seq.checked_sub(1).map(Position);
         return Ok(Step::Ask(vec![ask(of.stream, of.name, ShareVerb::Reset(at))]));
     };
@@ -224,7 +232,8 @@ struct Listing<'c> {
 
 /// The page that is asked for; `Err`: ask first.
 fn page<'c>(call: &'c Call<'_>, stream: &str, limit: usize) -> Result<Result<Listing<'c>, Step>, ApiError> {
-    let page: Page = optional(call.body)?;
+    let page: ConsumersPage = optional(call.body)?;
+    let page = Page { offset: page.offset, ..Page::default() };
     let Some(there) = call.answer(0) else { return Ok(Err(look_up(stream))) };
     found(there)?;
     let offset = u64::try_from(page.offset).unwrap_or(0);

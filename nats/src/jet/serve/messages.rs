@@ -22,6 +22,7 @@ use stele_record::View;
 mod batch;
 
 pub(super) fn delete(call: &Call<'_>, name: &str) -> Stepped {
+    // What is nothing but white space is a request without a sequence, which is not there.
     if json::is_empty_request(call.body) {
         return Err(Code::BadRequest.error());
     }
@@ -107,7 +108,7 @@ pub(super) fn direct(call: &Call<'_>, stream: &str, subject: Option<&str>) -> St
     if subject.is_none() && call.body.is_empty() {
         return Step::Status(Status::new(408, "Empty Request"));
     }
-    let Ok(request) = json::read::<GetRequest>(call.body) else {
+    let Ok(request) = json::read_lenient::<GetRequest>(call.body) else {
         return Step::Status(Status::new(408, "Malformed Request"));
     };
     let wanted = match request.direct(subject) {

@@ -35,7 +35,8 @@ fn want(pull: &Pull) -> PullWant {
     PullWant {
         count: u32::try_from(pull.batch.max(1)).unwrap_or(u32::MAX),
         bytes_max: u64::try_from(pull.max_bytes).ok().filter(|bytes| *bytes > 0),
-        expires_us: us(pull.expires),
+        // A time in the past is over at once.
+        expires_us: if pull.expires < 0 { Some(0) } else { us(pull.expires) },
         no_wait: pull.no_wait,
         heartbeat_us: us(pull.idle_heartbeat),
     }

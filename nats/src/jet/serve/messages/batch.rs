@@ -72,9 +72,12 @@ pub(super) fn in_a_row(call: &Call<'_>, stream: &str, request: &GetRequest, whic
 /// The last messages of some subjects.
 pub(super) fn lasts(call: &Call<'_>, stream: &str, request: &GetRequest) -> Step {
     let Some(got) = call.stage(1).first() else {
-        let subjects: Option<Vec<Pattern>> =
-            request.multi_last.iter().map(|text| Pattern::new(text.clone())).collect();
-        let Some(subjects) = subjects else { return Step::Status(Status::new(408, "Bad Request")) };
+        // What is no pattern has no messages.
+        let subjects = request.multi_last.iter().filter_map(|text| Pattern::new(text.clone()));
+        let subjects: Vec<Pattern> = subjects.collect();
+        if subjects.is_empty() {
+            return Step::Status(Status::new(404, "No Results"));
+        }
         let until = |at: u64| From::Time(Now((at / 1000).saturating_sub(1000)));
         let as_of = match (request.up_to_seq, request.up_to_time) {
             (0, None) => None,
