@@ -285,7 +285,8 @@ impl Share {
         if let Some(lasts) = &mut self.lasts
             && let Some(walk) = &mut lasts.walk
         {
-            if !partition.lasts_on(filters, lasts.from..lasts.below, walk, looks, &mut lasts.left) {
+            let (range, left) = (lasts.from..lasts.below, &mut lasts.left);
+            if !partition.lasts_on(filters, range, walk, looks, |_, last| _ = left.insert(last)) {
                 return false;
             }
             lasts.walk = None;

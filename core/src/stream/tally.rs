@@ -8,7 +8,6 @@ use super::Partition;
 use super::by_subject::SCAN_MAX;
 use super::subjects::Subjects;
 use bytes::Bytes;
-use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 use stele_model::id::Position;
 use stele_model::subject::Pattern;
@@ -266,25 +265,27 @@ impl Partition {
         Some(of.last)
     }
 
-    /// Goes on to collect the last record below the end of `range` of each subject that matches, if it is in there. `true`: these are all.
+    /// Goes on to hand the last record below the end of `range` of each subject that matches to `each`, if it is in there, with the subject's
+    /// number. `true`: these are all.
     pub(crate) fn lasts_on(
         &self,
         filters: &[Pattern],
         range: Range<Position>,
         walk: &mut Walk,
         looks: &mut usize,
-        lasts: &mut BTreeSet<Position>,
+        mut each: impl FnMut(u32, Position),
     ) -> bool {
         let from = range.start.max(self.start);
         let Some(records) = &self.records else {
-            lasts.extend(self.lasts(filters, range.end, usize::MAX).into_iter().filter(|last| *last >= from));
+            let lasts = self.lasts(filters, range.end, usize::MAX).into_iter().filter(|last| *last >= from);
+            lasts.for_each(|last| each(0, last));
             return true;
         };
         let everything = [Pattern::everything()];
         let filters = if filters.is_empty() { &everything } else { filters };
         walk.go_on(&records.subjects, filters, looks, |id| {
-            let last = records.subjects.positions(id).before(range.end);
-            lasts.extend(last.filter(|last| *last >= from));
+            let last = records.subjects.positions(id).before(range.end).filter(|last| *last >= from);
+            last.into_iter().for_each(|last| each(id, last));
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::stream::records::{Incoming, Marks};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use stele_model::id::{Lsn, NamespaceId, Now, Place, QueueId};
 use stele_model::stream::records::RecordSettings;
@@ -123,7 +124,7 @@ proptest! {
         let from = Position(from);
         let expected: BTreeSet<_> = partition.lasts(&filters, end, usize::MAX).into_iter().filter(|at| *at >= from).collect();
         let (mut walk, mut lasts) = (Walk::default(), BTreeSet::new());
-        while !partition.lasts_on(&filters, from..end, &mut walk, &mut looks.clone(), &mut lasts) {
+        while !partition.lasts_on(&filters, from..end, &mut walk, &mut looks.clone(), |_, last| _ = lasts.insert(last)) {
             later.next().iter().for_each(|n| publish(&mut partition, *n));
         }
         prop_assert_eq!(lasts, expected);

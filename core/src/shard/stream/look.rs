@@ -2,7 +2,8 @@
 //!
 //! Called by [`super::records`]. There may be millions of subjects, so each read remembers how far it has come. What must hold: what it
 //! answers is there when it answers; a record that is there from the first turn to the last is found, and where the last one of a
-//! subject is wanted what comes meanwhile counts. Attached state: after a restart nobody waits for a read. Bounds: each step looks
+//! subject is wanted what comes meanwhile counts, and of one that goes meanwhile the one before it, if no more than [`REPAIRED_MAX`] subjects are
+//! wanted at once. Attached state: after a restart nobody waits for a read. Bounds: each step looks
 //! at no more than the turn has left; an answer has at most [`FOUND_MAX`] records and [`LISTED_MAX`] subjects or holes.
 
 use super::super::effect::Turn;
@@ -10,7 +11,7 @@ use super::{Shard, unknown};
 use crate::stream::tally::{LOOKS, LastSearch, Walk};
 use crate::stream::{Next, Partition, Stored};
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::slice::from_ref;
 use stele_model::id::{Call, HubId, Now, Position, QueueId};
@@ -22,6 +23,8 @@ use stele_model::stream::records::{
 
 /// Records in one answer.
 const FOUND_MAX: usize = 4096;
+/// Subjects of which the last records are looked at once more in the turn that answers.
+const REPAIRED_MAX: usize = LOOKS / 4;
 /// Subjects or holes in one answer.
 const LISTED_MAX: u32 = 100_000;
 /// Positions that one step looks through for holes.
@@ -243,7 +246,10 @@ pub(super) struct Gathering {
     /// What was there below this is gathered, once `walk` has seen all.
     until: Option<Position>,
     has_walked: bool,
-    lasts: BTreeSet<Position>,
+    /// By the numbers of subjects. Of one that has no record any more the number may be another's by now: that has no record so old.
+    lasts: BTreeMap<u32, Position>,
+    /// The same by position.
+    order: BTreeMap<Position, u32>,
     /// Those below are counted, or are in the room.
     counted: Position,
     is_full: bool,
@@ -253,16 +259,18 @@ pub(super) struct Gathering {
 impl Gathering {
     pub(super) fn new(of: LastsOf) -> Self {
         let (room, counted) = (Room::new(of.count_max, of.bytes_max), of.from);
-        let (walk, lasts) = (Walk::default(), BTreeSet::new());
+        let (walk, lasts, order) = (Walk::default(), BTreeMap::new(), BTreeMap::new());
         let (until, has_walked, is_full, pending) = (None, false, false, 0);
-        Self { of, room, walk, until, has_walked, lasts, counted, is_full, pending }
+        Self { of, room, walk, until, has_walked, lasts, order, counted, is_full, pending }
     }
 
     fn go_on(&mut self, partition: &Partition, looks: &mut usize) -> Option<Answered> {
         let until = self.until(partition);
         if !self.has_walked {
             let (filters, range) = (&self.of.subjects, Position(0)..until);
-            self.has_walked = partition.lasts_on(filters, range, &mut self.walk, looks, &mut self.lasts);
+            let (lasts, order) = (&mut self.lasts, &mut self.order);
+            let each = |id, last| put(lasts, order, id, last);
+            self.has_walked = partition.lasts_on(filters, range, &mut self.walk, looks, each);
         }
         if self.lasts.len() > self.of.subjects_max as usize {
             let what = format!("subjects of one read of stream '{}'", partition.spec.stream);
@@ -271,8 +279,11 @@ impl Gathering {
         if !self.has_walked || (self.of.as_of.is_none() && !self.follow(partition, until, looks)) {
             return None;
         }
+        if self.lasts.len() <= REPAIRED_MAX && !self.repair(partition, looks) {
+            return None;
+        }
         let mut cursor = partition.index.cursor();
-        for position in self.lasts.range(self.counted..) {
+        for position in self.order.range(self.counted..).map(|(position, _)| position) {
             if *looks == 0 {
                 self.counted = *position;
                 return None;
@@ -287,19 +298,44 @@ impl Gathering {
         Some(Ok(self.room.answer(partition, self.pending)))
     }
 
+    /// Puts what was before them in the place of those that have gone, where this turn can do that and count. `false`: a later one.
+    fn repair(&mut self, partition: &Partition, looks: &mut usize) -> bool {
+        let Some(records) = &partition.records else { return true };
+        let cost = 2 * self.lasts.len();
+        if *looks < cost {
+            return false;
+        }
+        *looks -= cost / 2;
+        let mut cursor = partition.index.cursor();
+        let mut is_gone = |at: Position| at < partition.start || cursor.get(at).is_none();
+        let all = self.order.iter().map(|(at, id)| (*at, *id));
+        let gone: Vec<(Position, u32)> = all.filter(|(at, _)| is_gone(*at)).collect();
+        for (at, id) in gone {
+            self.lasts.remove(&id);
+            self.order.remove(&at);
+            let before = records.subjects.positions(id).before(at);
+            if let Some(before) = before.filter(|before| *before >= partition.start) {
+                put(&mut self.lasts, &mut self.order, id, before);
+            }
+        }
+        true
+    }
+
     /// Where it ends, as it was in the first turn.
     fn until(&mut self, partition: &Partition) -> Position {
         *self.until.get_or_insert_with(|| match self.of.as_of {
             None => partition.end,
             Some(From::Position(position)) => Position(position.0.saturating_add(1)),
-            // Times are kept in ms.
-            Some(From::Time(at)) => first_at(partition, at.plus_ms(1)),
+            // Times are kept in ms: what came in a later one came later.
+            Some(From::Time(at)) => first_at(partition, Now(at.0 - at.0 % 1000).plus_ms(1)),
         })
     }
 
     /// What has come since takes the place of what its subject had before. `true`: that is all.
     fn follow(&mut self, partition: &Partition, from: Position, looks: &mut usize) -> bool {
-        let Some(records) = &partition.records else { return true };
+        if partition.records.is_none() {
+            return true;
+        }
         for record in partition.index.from(from) {
             if *looks == 0 {
                 self.until = Some(record.first);
@@ -307,14 +343,20 @@ impl Gathering {
             }
             *looks -= 1;
             if let Some(single) = record.single.filter(|_| partition.fits(&self.of.subjects, &record)) {
-                let before = records.subjects.positions(single.subject).before(record.first);
-                before.map(|before| self.lasts.remove(&before));
-                self.lasts.insert(record.first);
+                put(&mut self.lasts, &mut self.order, single.subject, record.first);
             }
         }
         self.until = Some(partition.end);
         true
     }
+}
+
+/// The last record of a subject is this one now.
+fn put(lasts: &mut BTreeMap<u32, Position>, order: &mut BTreeMap<Position, u32>, id: u32, last: Position) {
+    if let Some(before) = lasts.insert(id, last) {
+        order.remove(&before);
+    }
+    order.insert(last, id);
 }
 
 /// What there is to tell of a stream.
