@@ -387,10 +387,18 @@ impl World {
 
     /// Publishes one record with these terms, by this hub.
     pub(crate) fn send(&mut self, hub: HubId, subject: &str, terms: Terms) {
+        self.send_all(hub, vec![(subject, terms)]);
+    }
+
+    /// The same of several at once.
+    pub(crate) fn send_all(&mut self, hub: HubId, records: Vec<(&str, Terms)>) {
         let (mut bytes, mut batch) = (BytesMut::new(), Publishes::default());
-        let len = record(subject, 3, &mut bytes);
-        batch.items.push(published(0..len, subject));
-        batch.terms.push((0, terms));
+        for (n, (subject, terms)) in (0..).zip(records) {
+            let from = bytes.len() as u32;
+            let len = record(subject, 3, &mut bytes);
+            batch.items.push(published(from..from + len, subject));
+            batch.terms.push((n, terms));
+        }
         batch.bytes = bytes.freeze();
         self.take(ShardOp::Publish(ShardPublish { hub, ..routed(batch, true) }));
     }
@@ -527,6 +535,12 @@ impl World {
             _ => None,
         });
         told.ok_or_else(|| "a request is answered".to_owned())
+    }
+
+    /// Removes one record.
+    pub(crate) fn delete_at(&mut self, at: Position) {
+        let answer = self.ask(RecordsAsk::Delete(at)).expect("a request is answered");
+        assert_eq!(answer, Ok(ShardRecordsAnswer::Removed(1)));
     }
 
     fn delete(&mut self, at: u8) -> Check {

@@ -230,4 +230,39 @@ mod tests {
     fn revisions_only_grow() {
         assert!(judged(&[(1, 2, Act::Put(7, Some(5))), (3, 4, Act::Put(8, Some(4)))]).is_some());
     }
+
+    #[test]
+    fn a_revision_that_never_was_is_not() {
+        let put = |value, revision| Act::Put(value, revision);
+        for (what, some) in [
+            ("read", vec![(1, 2, put(7, Some(1))), (3, 4, Act::Got(7, 2))]),
+            ("refused with what was expected", vec![(1, 2, put(7, Some(1))), (3, 4, Act::Refused(1, 1))]),
+            (
+                "read below what was there before a write that nobody answered",
+                vec![(1, 2, put(7, Some(5))), (3, 0, put(8, None)), (4, 5, Act::Got(8, 3))],
+            ),
+            (
+                "read twice, and another time otherwise",
+                vec![(1, 0, put(8, None)), (2, 3, Act::Got(8, 2)), (4, 5, Act::Got(8, 3))],
+            ),
+            (
+                "an update's, below what it replaced",
+                vec![
+                    (1, 2, put(7, Some(1))),
+                    (3, 0, put(8, None)),
+                    (4, 5, Act::Update(5, 9, Some(3))),
+                    (6, 7, Act::Got(9, 3)),
+                    (8, 0, Act::Got(8, 5)),
+                ],
+            ),
+        ] {
+            assert!(judged(&some).is_some(), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_begins_when_another_ends_may_be_before_it() {
+        assert_eq!(judged(&[(1, 5, Act::Put(7, Some(1))), (5, 6, Act::Nothing)]), None);
+        assert!(judged(&[(1, 5, Act::Put(7, Some(1))), (6, 7, Act::Nothing)]).is_some());
+    }
 }
