@@ -1,7 +1,7 @@
 //! Memory for blocks that was touched before a shard needs it.
 //!
 //! Clearing 2 MB that nobody has had yet took a virtual machine up to 7 ms, in the middle of a shard's turn and about once for every 2 MB that were
-//! published: the 99th percentile of all confirms. So a thread of the node's touches buffers beforehand. What must hold: a shard never waits for it, and
+//! published: the 99th percentile of all confirms (ADR 0016). So a thread of the node's touches buffers beforehand. What must hold: a shard never waits for it, and
 //! has at most [`SPARE`] of them; one that nobody publishes to has none.
 
 use bytes::BytesMut;
