@@ -42,7 +42,7 @@ fn batches(input: &[u8]) {
     let Ok(mut opened) = crossing::Opened::new(&Bytes::copy_from_slice(input), CONTENTS_BYTES_MAX) else {
         return;
     };
-    let (mut joined, mut count, mut next) = (BytesMut::new(), 0, 0);
+    let (mut joined, mut count, mut next) = (BytesMut::new(), 0, 0_i64);
     // In pieces of a few offsets, and some records fewer than asked for.
     while next < 4096 {
         let (from, mut left) = (next, 3);

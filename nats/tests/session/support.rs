@@ -36,7 +36,9 @@ struct Client {
 
 /// Plays a transcript in one piece per line, and byte by byte.
 pub(crate) fn check(transcript: &str) {
-    [false, true].map(|byte_by_byte| Server::of(byte_by_byte).play(transcript));
+    for byte_by_byte in [false, true] {
+        Server::of(byte_by_byte).play(transcript);
+    }
 }
 
 /// The JSON that a line is answered with: in one piece, and byte by byte.
