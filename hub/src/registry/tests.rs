@@ -662,12 +662,14 @@ proptest! {
         let mut world = World::new();
         ops.into_iter().for_each(|op| world.take(op));
         for entry in &world.log.0 {
-            let mut entry = entry.clone();
+            // What is damaged may be another entry that is whole; half of an entry never is.
+            let mut damaged = entry.clone();
             for (at, byte) in &flips {
-                let at = at.index(entry.len());
-                entry[at] = *byte;
+                let at = at.index(damaged.len());
+                damaged[at] = *byte;
             }
-            let _ = entry::decode(&entry);
+            let _ = entry::decode(&damaged);
+            let _ = entry::decode(&damaged[..damaged.len() / 2]);
             let _ = entry::decode(&entry[..entry.len() / 2]).unwrap_err();
         }
     }

@@ -187,6 +187,11 @@ mod tests {
     }
 
     #[test]
+    fn another_value_of_a_revision_is_not() {
+        assert!(judged(&[(1, 2, Act::Put(7, Some(1))), (3, 4, Act::Got(8, 1))]).is_some());
+    }
+
+    #[test]
     fn a_lost_write_is_not() {
         assert!(judged(&[(1, 2, Act::Put(7, Some(1))), (3, 4, Act::Nothing)]).is_some());
     }
