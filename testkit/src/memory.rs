@@ -1,4 +1,4 @@
-//! Whether a server's memory comes back after attacks: for `bad-input` and `nats-bad-input`.
+//! Whether a server's memory comes back after attacks: for the drivers that attack.
 
 use std::fmt;
 use std::time::{Duration, Instant};

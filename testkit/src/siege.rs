@@ -1,8 +1,10 @@
-//! What the drivers `bad-input` and `nats-bad-input` have in common: what they are told, whom they attack, and what must hold afterwards.
+//! What the drivers `bad-input`, `kafka-bad-input` and `nats-bad-input` have in common: what they are told, whom they attack, and what must hold afterwards.
 //!
 //! All attacks are made twice, and the memory after the second pass is compared with that after the first, so that what is made once is
 //! not taken for a leak. After each the broker lives and takes connections. What an attack is, and the healthy pair beside it, is the driver's.
 #![expect(clippy::print_stdout, reason = "the drivers speak on standard output")]
+
+pub mod steady;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,6 +16,7 @@ use clap::Args;
 
 use crate::broker::{self, Broker, Settings};
 use crate::memory::{Memory, lowest_kib};
+use crate::process;
 use crate::random::Random;
 
 /// How often all attacks are made.
@@ -170,7 +173,7 @@ impl Besieged<'_> {
         if let Some((pid, before)) = self.pid.zip(before) {
             let memory = Memory::settled(pid, before, self.siege.memory_grown_max)?;
             match memory.fault() {
-                None => println!("{memory}"),
+                None => println!("{memory}, {} at most", process::peak_kib(pid)?),
                 Some(fault) => faults.push(fault),
             }
         }

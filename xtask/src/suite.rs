@@ -189,8 +189,11 @@ fn bad_input(workspace: &Workspace) -> Result<()> {
     let bounds = ["--rate-kept-min", "0.1", "--memory-grown-max", "1.5"];
     let bad_input = [&bad_input[..], &bounds].concat();
     cargo(workspace, &bad_input)?;
-    let nats = ["run", "--release", "-p", "stele-testkit", "--bin", "nats-bad-input", "--"];
-    cargo(workspace, &[&nats[..], &bounds, &["--measure-ms", "500"]].concat())
+    for dialect in ["kafka-bad-input", "nats-bad-input"] {
+        let bad_input = ["run", "--release", "-p", "stele-testkit", "--bin", dialect, "--"];
+        cargo(workspace, &[&bad_input[..], &bounds, &["--measure-ms", "500"]].concat())?;
+    }
+    Ok(())
 }
 
 fn demo(workspace: &Workspace) -> Result<()> {

@@ -8,7 +8,6 @@
 mod history;
 mod member;
 mod run;
-mod wire;
 mod writer;
 
 use std::process::ExitCode;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use stele_testkit::kafka::{
+    self, Answer, Body, FETCH, FIND_COORDINATOR, HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, OFFSET_COMMIT,
+    OFFSET_FETCH, SYNC_GROUP, Wire, batch,
+};
 use stele_testkit::random::Random;
 
 use crate::history::{Offset, Partition};
 use crate::run::{self, GROUP, PARTITIONS, Shared, TOPIC};
-use crate::wire::{
-    self, Answer, Body, FETCH, FIND_COORDINATOR, HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, OFFSET_COMMIT,
-    OFFSET_FETCH, SYNC_GROUP, Wire,
-};
 use crate::writer;
 
 const SESSION_MS: i32 = 10_000;
@@ -198,34 +198,18 @@ pub(crate) fn fetched(
     wire: &mut Wire,
     next: &BTreeMap<Partition, Offset>,
 ) -> Result<Vec<(Partition, Offset, Vec<u8>)>> {
-    let head = Body::default().i32(-1).i32(WAIT_MS).i32(1).i32(8 << 20).i8(0).i32(0).i32(-1);
-    let mut body = head.i32(1).text(TOPIC).i32(next.len() as i32);
-    for (partition, offset) in next {
-        body = body.i32(*partition as i32).i32(-1).i64(*offset as i64).i64(-1).i32(1 << 20);
-    }
-    let mut answer = wire.ask(FETCH, &body.i32(0).text(""))?;
-    let (_, code, _) = (answer.i32()?, answer.i16()?, answer.i32()?);
-    ensure!(code == 0, "a fetch is refused: error {code}");
+    let places = next.iter().map(|(partition, offset)| (*partition as i32, *offset as i64)).collect();
+    let answer = wire.ask(FETCH, &kafka::fetch(TOPIC, &places, WAIT_MS, 1 << 20))?;
     let mut found = Vec::new();
-    for _ in 0..answer.count()? {
-        answer.text()?;
-        for _ in 0..answer.count()? {
-            let (partition, code) = (answer.i32()? as Partition, answer.i16()?);
-            ensure!(code == 0 || run::not_ready(code), "a fetch of {partition} is refused: error {code}");
-            let (_, _, _) = (answer.i64()?, answer.i64()?, answer.i64()?);
-            for _ in 0..answer.count()? {
-                answer.i64()?;
-                answer.i64()?;
-            }
-            answer.i32()?;
-            let wanted = next.get(&partition).copied().context("a partition that nobody asked for")?;
-            let records = wire::records(&answer.bytes()?)?;
-            // A batch comes whole, also when only its end was asked for.
-            let records = records.into_iter().skip_while(|(offset, _)| *offset < wanted);
-            for (wanted, (offset, value)) in (wanted..).zip(records) {
-                ensure!(offset == wanted, "{partition}: offset {offset} instead of {wanted}");
-                found.push((partition, offset, value));
-            }
+    for (partition, code, batches) in kafka::fetched(answer)? {
+        ensure!(code == 0 || run::not_ready(code), "a fetch of {partition} is refused: error {code}");
+        let partition = partition as Partition;
+        let wanted = next.get(&partition).copied().context("a partition that nobody asked for")?;
+        // A batch comes whole, also when only its end was asked for.
+        let records = batch::records(&batches)?.into_iter().skip_while(|(offset, _)| *offset < wanted);
+        for (wanted, (offset, value)) in (wanted..).zip(records) {
+            ensure!(offset == wanted, "{partition}: offset {offset} instead of {wanted}");
+            found.push((partition, offset, value));
         }
     }
     Ok(found)

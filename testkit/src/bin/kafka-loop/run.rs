@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use stele_testkit::kafka::{self, Wire};
 
 use crate::history::{History, Partition, Record};
 use crate::member;
-use crate::wire::{Body, CREATE_TOPICS, Wire};
 use crate::writer;
 
 pub(crate) const TOPIC: &str = "kafka-loop";
@@ -64,10 +64,7 @@ pub(crate) fn not_ready(code: i16) -> bool {
 
 /// Make the topic.
 pub(crate) fn create(address: SocketAddr) -> Result<()> {
-    let mut wire = Wire::connect(address)?;
-    let topic = Body::default().i32(1).text(TOPIC).i32(PARTITIONS as i32).i16(1).i32(0).i32(0);
-    let mut answer = wire.ask(CREATE_TOPICS, &topic.i32(30_000).i8(0))?;
-    let (_, _, _, code) = (answer.i32()?, answer.i32()?, answer.text()?, answer.i16()?);
+    let code = kafka::create(&mut Wire::connect(address)?, TOPIC, PARTITIONS as i32, &[])?;
     ensure!(code == 0, "the topic cannot be made: error {code} (give the broker fresh data)");
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use stele_testkit::kafka::{self, Body, INIT_PRODUCER_ID, PRODUCE, Wire, batch};
 use stele_testkit::random::Random;
 
 use crate::history::{Record, Writer};
 use crate::run::{self, PARTITIONS, Shared, TOPIC};
-use crate::wire::{self, Body, INIT_PRODUCER_ID, PRODUCE, Wire};
 
 /// What Kafka lets an idempotent producer have under way.
 const WINDOW: usize = 5;
@@ -72,7 +72,7 @@ fn session(
         while open.len() < window && !shared.stopped() {
             let records = 1 + random.below(RECORDS_MAX);
             let values = (0..records).map(|index| value(writer, *next + index, random));
-            let bytes = wire::batch(identity, *next, &values.collect::<Vec<_>>());
+            let bytes = batch::plain(identity, *next, &values.collect::<Vec<_>>());
             open.push_back(Open { first: *next, records, bytes });
             *next += records;
             send(&mut wire, partition, &open[sent].bytes)?;
@@ -81,9 +81,7 @@ fn session(
         if open.is_empty() {
             return Ok(());
         }
-        let mut answer = wire.receive()?;
-        let (_, _, _) = (answer.i32()?, answer.text()?, answer.i32()?);
-        let (_, code, base) = (answer.i32()?, answer.i16()?, answer.i64()?);
+        let (code, base) = kafka::produced(wire.receive()?)?;
         if run::not_ready(code) {
             return Ok(()); // all that is open is sent again
         }
@@ -99,8 +97,7 @@ fn session(
 }
 
 fn send(wire: &mut Wire, partition: u32, batch: &[u8]) -> Result<()> {
-    let head = Body::default().null().i16(-1).i32(30_000).i32(1).text(TOPIC);
-    wire.send(PRODUCE, &head.i32(1).i32(partition as i32).bytes(batch))
+    wire.send(PRODUCE, &kafka::produce(TOPIC, partition as i32, batch))
 }
 
 fn value(writer: Writer, number: u64, random: &mut Random) -> Vec<u8> {

@@ -1,31 +1,21 @@
-//! The attacks, as a table. Each makes so many attempts, some at a time, and tells how they ended; one that did not end well is an error.
+//! The attacks, as a table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use stele_testkit::nats::{Connection, PATIENCE, is_gone};
 use stele_testkit::random::Random;
+use stele_testkit::siege::steady::Attack;
 
-/// Attempts that are under way at the same time.
-const TOGETHER: u64 = 16;
 /// What is sent to one who does not read, and how long the server may take to cut it.
 const DEAF_BYTES: usize = 256 << 20;
 const CUT_PATIENCE: Duration = Duration::from_secs(120);
 const SUBSCRIPTIONS: u64 = 10_000;
 const SUBJECTS: u64 = 100_000;
-
-/// One way to be a bad client.
-pub(crate) struct Attack {
-    pub(crate) name: &'static str,
-    /// How many attempts are made.
-    count: u64,
-    attempt: fn(SocketAddr, u64, Random) -> Result<&'static str>,
-}
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "garbage", count: 2_000, attempt: garbage },
@@ -38,42 +28,6 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "many-subjects", count: 2, attempt: many_subjects },
     Attack { name: "deaf-subscriber", count: 2, attempt: deaf },
 ];
-
-impl Attack {
-    /// Make all attempts, each with a random source of its own; how they ended, counted, or the first that went wrong.
-    pub(crate) fn run(&self, address: SocketAddr, seed: u64) -> Result<String> {
-        let ends: Mutex<BTreeMap<&'static str, u64>> = Mutex::default();
-        let failed: Mutex<Option<anyhow::Error>> = Mutex::default();
-        let start = Instant::now();
-        thread::scope(|scope| {
-            for first in 0..TOGETHER.min(self.count) {
-                let (ends, failed) = (&ends, &failed);
-                scope.spawn(move || {
-                    for number in (first..self.count).step_by(TOGETHER as usize) {
-                        let random = Random::new(seed.wrapping_add(number));
-                        let end = (self.attempt)(address, number, random)
-                            .with_context(|| format!("attempt {number}"));
-                        match end {
-                            Ok(end) => {
-                                *ends.lock().expect("nobody panics with it").entry(end).or_default() += 1
-                            }
-                            Err(error) => {
-                                failed.lock().expect("nobody panics with it").get_or_insert(error);
-                                return;
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        if let Some(error) = failed.into_inner().expect("nobody panics with it") {
-            return Err(error);
-        }
-        let ends = ends.into_inner().expect("nobody panics with it");
-        let ends: Vec<String> = ends.iter().map(|(end, count)| format!("{end} {count}")).collect();
-        Ok(format!("{} in {:.1} s", ends.join(", "), start.elapsed().as_secs_f64()))
-    }
-}
 
 fn connect(address: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
