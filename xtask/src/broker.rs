@@ -8,6 +8,7 @@ use stele_testkit::broker::{Broker, Settings};
 
 use crate::command;
 use crate::conform::Dialect;
+use crate::programs;
 use crate::provision;
 use crate::workspace::Workspace;
 
@@ -61,15 +62,10 @@ impl Subject {
         if data_dir.exists() {
             std::fs::remove_dir_all(&data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
         }
-        if program.is_none() {
-            command::run(workspace.command("cargo").args([
-                "build",
-                "--release",
-                "--quiet",
-                "-p",
-                "stelemq",
-            ]))?;
-        }
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => programs::built(workspace, "stele")?,
+        };
         // A NATS client that is offered TLS takes it, whatever its address says; those cases start servers of their own.
         let file = |name: &str| certificates.join(name).display().to_string();
         let tls = match dialect {
@@ -85,12 +81,8 @@ impl Subject {
         let tls = tls.into_iter().map(|(key, value)| format!("{key}={value}"));
         let users = USERS.iter().map(|setting| format!("auth.users.{setting}"));
         let arguments = tls.chain(users).flat_map(|setting| ["--set".into(), setting.into()]);
-        let settings = Settings {
-            program: program.map_or_else(|| workspace.target("release/stele"), Path::to_owned),
-            data_dir,
-            port_offset: port_offset()?,
-            arguments: arguments.collect(),
-        };
+        let settings =
+            Settings { program, data_dir, port_offset: port_offset()?, arguments: arguments.collect() };
         Ok(Self::Ours { dialect, broker: Broker::start(settings)?, certificates })
     }
 

@@ -11,6 +11,7 @@ use stele_testkit::postgres::Cluster;
 use crate::broker::Subject;
 use crate::command;
 use crate::conform::Dialect;
+use crate::programs;
 use crate::provision;
 use crate::workspace::Workspace;
 
@@ -49,11 +50,10 @@ fn with_ours(workspace: &Workspace, nats: Option<&str>) -> Result<()> {
 
 fn exchange(workspace: &Workspace, amqp: &str, nats: Option<&str>) -> Result<()> {
     let mut transports = workspace.command("cargo");
-    transports.args(["test", "--quiet", "-p", "stele-bus-test", "--test", "transports"]);
+    // Of all packages, as the unit tests are built: for one alone its dependencies would be compiled again, with other features.
+    transports.args(["test", "--quiet", "--workspace", "--test", "transports"]);
     command::run(transports.env("STELE_BUS_BROKERS", format!("{amqp} {}", nats.unwrap_or_default())))?;
-    let examples = ["build", "--release", "--quiet", "-p", "interop", "-p", "shop"];
-    command::run(workspace.command("cargo").args(examples))?;
-    let (interop, shop) = (workspace.target("release/interop"), workspace.target("release/shop"));
+    let (interop, shop) = (programs::built(workspace, "interop")?, programs::built(workspace, "shop")?);
     let cluster = Cluster::start(&["fsync=off"])?;
     for url in [Some(amqp), nats].into_iter().flatten() {
         command::run(workspace.command(&shop).env("BROKER_URL", url))?;

@@ -13,6 +13,7 @@ mod conform;
 mod crossing;
 mod fuzz;
 mod guard;
+mod programs;
 mod provision;
 mod step;
 mod suite;

@@ -9,7 +9,7 @@ use crate::command;
 use crate::conform::{self, Dialect};
 use crate::step::{self, Step};
 use crate::workspace::Workspace;
-use crate::{arrows, bus, crossing, tidy};
+use crate::{arrows, bus, crossing, programs, tidy};
 
 /// Which steps of the suite are run.
 #[derive(Args)]
@@ -35,7 +35,7 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", shows: "headers, words, links, lengths", run: tidy::check },
     Step { name: "lint", shows: "clippy has nothing to say", run: lint },
     Step { name: "unit", shows: "every crate's own tests", run: unit },
-    Step { name: "build", shows: "the release binaries", run: build },
+    Step { name: "build", shows: "the release binaries", run: programs::build },
     Step { name: "simulate", shows: "100 seeds of a whole node with faults", run: simulate },
     Step {
         name: "pika",
@@ -138,64 +138,36 @@ fn unit(workspace: &Workspace) -> Result<()> {
     cargo(workspace, &["test", "--workspace", "--no-fail-fast"])
 }
 
-fn build(workspace: &Workspace) -> Result<()> {
-    let packages = [
-        "-p",
-        "stelemq",
-        "-p",
-        "stele-sim",
-        "-p",
-        "stele-testkit",
-        "-p",
-        "stele-bus-crash",
-        "-p",
-        "conform-lapin",
-        "-p",
-        "interop",
-    ];
-    command::run(workspace.command("cargo").args(["build", "--release"]).args(packages))
-}
-
 fn simulate(workspace: &Workspace) -> Result<()> {
-    cargo(workspace, &["run", "--release", "-p", "stele-sim", "--", "--seeds", "100"])
+    programs::run(workspace, "stele-sim", &["--seeds", "100"])
 }
 
 fn kill_loop(workspace: &Workspace) -> Result<()> {
-    cargo(
-        workspace,
-        &["run", "--release", "-p", "stele-testkit", "--bin", "kill-loop", "--", "--kills", "20"],
-    )
+    programs::run(workspace, "kill-loop", &["--kills", "20"])
 }
 
 fn kafka_loop(workspace: &Workspace) -> Result<()> {
-    cargo(
-        workspace,
-        &["run", "--release", "-p", "stele-testkit", "--bin", "kafka-loop", "--", "--kills", "4"],
-    )
+    programs::run(workspace, "kafka-loop", &["--kills", "4"])
 }
 
 fn nats_loop(workspace: &Workspace) -> Result<()> {
-    cargo(workspace, &["run", "--release", "-p", "stele-testkit", "--bin", "nats-loop", "--", "--kills", "4"])
+    programs::run(workspace, "nats-loop", &["--kills", "4"])
 }
 
 fn outbox_loop(workspace: &Workspace) -> Result<()> {
-    cargo(workspace, &["run", "--release", "-p", "stele-bus-crash", "--", "suite"])
+    programs::run(workspace, "outbox-loop", &["suite"])
 }
 
 fn bad_input(workspace: &Workspace) -> Result<()> {
     // By hand the healthy pair must keep 0.9 of its rate, and memory grow by a tenth at most. Here the machine and its disk may be
     // shared: one stall of a second is not the attack's doing. A leak would show far above half.
-    let bad_input = ["run", "--release", "-p", "stele-testkit", "--bin", "bad-input", "--"];
     let bounds = ["--rate-kept-min", "0.1", "--memory-grown-max", "1.5"];
-    let bad_input = [&bad_input[..], &bounds].concat();
-    cargo(workspace, &bad_input)?;
-    for dialect in ["kafka-bad-input", "nats-bad-input"] {
-        let bad_input = ["run", "--release", "-p", "stele-testkit", "--bin", dialect, "--"];
-        cargo(workspace, &[&bad_input[..], &bounds, &["--measure-ms", "500"]].concat())?;
-    }
-    Ok(())
+    programs::run(workspace, "bad-input", &bounds)?;
+    let bounds = [&bounds[..], &["--measure-ms", "500"]].concat();
+    programs::run(workspace, "kafka-bad-input", &bounds)?;
+    programs::run(workspace, "nats-bad-input", &bounds)
 }
 
 fn demo(workspace: &Workspace) -> Result<()> {
-    cargo(workspace, &["run", "--release", "-p", "stelemq", "--", "demo", "--for", "5s"])
+    programs::run(workspace, "stele", &["demo", "--for", "5s"])
 }

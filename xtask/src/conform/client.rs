@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result};
 
 use crate::command;
+use crate::programs;
 use crate::provision;
 use crate::workspace::Workspace;
 
@@ -108,13 +109,11 @@ fn node(workspace: &Workspace, dialect: &str) -> Result<Command> {
 }
 
 fn lapin(workspace: &Workspace) -> Result<Command> {
-    command::run(workspace.command("cargo").args(["build", "--release", "--quiet", "-p", "conform-lapin"]))?;
-    Ok(workspace.command(workspace.target("release/conform-lapin")))
+    Ok(workspace.command(programs::built(workspace, "conform-lapin")?))
 }
 
 fn async_nats(workspace: &Workspace) -> Result<Command> {
-    command::run(workspace.command("cargo").args(["build", "--quiet", "-p", "conform-async-nats"]))?;
-    Ok(workspace.command(workspace.target("debug/conform-async-nats")))
+    Ok(workspace.command(programs::built(workspace, "conform-async-nats")?))
 }
 
 /// The program `nats`, called by a script.
