@@ -253,6 +253,8 @@ pub struct Limits {
     pub message_bytes_max: u32,
     /// Bytes of messages and requests that have not come whole, over all connections, 64 MiB–1 TiB.
     pub unfinished_bytes_max: u64,
+    /// Bytes of records that were asked for and not taken, over all connections, 64 MiB–1 TiB.
+    pub unread_bytes_max: u64,
 }
 
 /// How much the durable log may use.
@@ -342,6 +344,7 @@ impl Default for Config {
                 heartbeat_s: 60,
                 message_bytes_max: 15 << 20,
                 unfinished_bytes_max: 512 << 20,
+                unread_bytes_max: 512 << 20,
             },
             log: LogLimits { segment_bytes: 128 << 20, budget_bytes: 8 << 30, memory_bytes: 256 << 20 },
             logging: Logging { filter: "info".into(), format: LogFormat::Auto },

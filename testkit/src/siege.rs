@@ -42,6 +42,9 @@ pub struct Siege {
     /// What the broker's memory may be after the second pass, as a multiple of that after the first. On a busy machine pages come back late.
     #[arg(long, default_value_t = 1.1)]
     memory_grown_max: f64,
+    /// What the broker's memory may be at any time, MiB.
+    #[arg(long, default_value_t = 1 << 10)]
+    memory_peak_max: u64,
     /// Added to all ports of the binary; every driver has a default of its own.
     #[arg(long)]
     port_offset: Option<u16>,
@@ -102,7 +105,7 @@ impl Siege {
         Ok(Stage { program, folder: broker::empty_folder(folder)?, port_offset })
     }
 
-    /// The other broker, or one of ours on a [`Self::stage`], attacked at the address that `port` names.
+    /// The other broker, or one of ours on a [`Self::stage`] with these settings, attacked at the address that `port` names.
     ///
     /// # Errors
     /// The other one is not on loopback, or ours does not start.
@@ -110,13 +113,14 @@ impl Siege {
         &self,
         folder: &str,
         port_offset: u16,
+        settings: &[&str],
         port: fn(&Broker) -> SocketAddr,
     ) -> Result<Besieged<'_>> {
         let broker = match self.address {
             Some(_) => None,
             None => {
                 let stage = self.stage(folder, port_offset)?;
-                Some(stage.start(stage.program.clone(), &[])?)
+                Some(stage.start(stage.program.clone(), settings)?)
             }
         };
         let address = self.address.or_else(|| broker.as_ref().map(port)).context("find an address")?;
@@ -173,8 +177,13 @@ impl Besieged<'_> {
         if let Some((pid, before)) = self.pid.zip(before) {
             let memory = Memory::settled(pid, before, self.siege.memory_grown_max)?;
             match memory.fault() {
-                None => println!("{memory}, {} at most", process::peak_kib(pid)?),
+                None => println!("{memory}"),
                 Some(fault) => faults.push(fault),
+            }
+            let peak_mib = process::peak_kib(pid)? >> 10;
+            println!("memory: {peak_mib} MiB at most");
+            if peak_mib > self.siege.memory_peak_max {
+                faults.push(format!("memory: {peak_mib} MiB at most"));
             }
         }
         Ok(faults)

@@ -543,6 +543,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| Some(size(c.limits.unfinished_bytes_max)),
     },
     Setting {
+        key: "limits.unread_bytes_max",
+        about: "bytes of records that Kafka clients have asked for and not taken, over all connections, 64 MiB – 1024 GiB; where little is left answers are smaller, and above it, who has taken nothing for longest is disconnected",
+        read: |c, _, v| v.size(64 * MIB..=1024 * GIB).map(|n| c.limits.unread_bytes_max = n),
+        show: |c, _| Some(size(c.limits.unread_bytes_max)),
+    },
+    Setting {
         key: "log.segment_bytes",
         about: "size of a log segment, 1 MiB – 1 GiB, a multiple of 4 KiB",
         read: |c, _, v| {

@@ -5,6 +5,7 @@
 //! connection once. What must hold: nothing here waits; every buffer has a bound, and a connection over a bound is not read (S29).
 
 mod alone;
+mod budget;
 mod connection;
 mod door;
 mod leave;
@@ -18,6 +19,7 @@ mod size;
 mod timer;
 mod transport;
 mod unfinished;
+mod unread;
 
 use crate::node::complaints::Complaints;
 use crate::node::registry::RegistryMessage;
@@ -44,6 +46,7 @@ use stele_model::outcome::{Outcome, Wake};
 use stele_model::refusal::Refusal;
 use stele_model::shard::ShardOp;
 
+pub(crate) use budget::{Budget, Budgets};
 pub(crate) use door::{Door, Round};
 pub(crate) use leave::Farewell;
 pub use leave::LameDuck;
@@ -53,7 +56,6 @@ pub(crate) use message::{
 };
 pub(crate) use services::Inquiry;
 pub(crate) use transport::{Security, Silence, TimedTls};
-pub(crate) use unfinished::Budget;
 
 /// Bytes left to write below which a session may give credit back.
 const DRAINED_BYTES: usize = 64 << 10;
@@ -234,7 +236,10 @@ impl Io {
             IoMessage::Connection(arrival) => self.accept(now, arrival),
             IoMessage::Alarm(source, why) => self.alarm(now, source, why),
             IoMessage::Checked(session, number, fit) => self.checked(now, session, number, fit),
-            IoMessage::MakeWay => self.make_way(now),
+            IoMessage::MakeWay => {
+                self.finish_others(now);
+                self.take_from_others();
+            }
             IoMessage::Leave(farewell) => self.begin_to_leave(now, farewell),
             IoMessage::Rules(rules) => self.read_users_again(now, *rules),
             IoMessage::Clients { listens, to } => {
@@ -363,7 +368,7 @@ impl Io {
         self.call_roll(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let mut submits = std::mem::take(&mut connection.outbox.submits);
-        for submit in submits.drain(..) {
+        for mut submit in submits.drain(..) {
             self.counters.asked(&submit.op);
             if let Op::Open { namespace } = &submit.op
                 && let Some(seat) = &mut connection.seat
@@ -373,6 +378,9 @@ impl Io {
                 connection.session.complete(now, submit.ticket, outcome, &mut connection.outbox);
                 connection.resume = true;
                 continue;
+            }
+            if let Op::Read(reads) = &mut submit.op {
+                connection.asked.begin(submit.ticket, reads, self.wiring.budgets.unread.room());
             }
             self.hub.submit(now, connection.id, submit, &mut self.out);
         }
@@ -410,6 +418,7 @@ impl Io {
         }
         self.listen(slot);
         self.arm(slot);
+        self.note_unread(now, slot);
     }
 
     fn arm(&mut self, slot: usize) {
@@ -438,6 +447,7 @@ impl Io {
         for (session, ticket, outcome) in self.out.completions.drain(..) {
             let Some((slot, connection)) = find(&mut self.connections, session) else { continue };
             self.counters.answered(&outcome);
+            connection.asked.end(ticket);
             connection.session.complete(now, ticket, outcome, &mut connection.outbox);
             connection.resume = true;
             self.touched.push(slot);
@@ -520,6 +530,7 @@ impl Io {
                 self.arm(slot);
                 self.cut_if_lagging(now, slot);
             }
+            self.note_unread(now, slot);
         }
         self.pump_quietly(now);
     }
@@ -575,6 +586,7 @@ impl Io {
     fn remove(&mut self, slot: usize, why: &str) {
         let Some(mut connection) = self.connections.try_remove(slot) else { return };
         self.forget_unfinished(slot, &mut connection);
+        self.forget_unread(slot, &mut connection);
         tracing::debug!(session = connection.id.number, why, "connection is gone");
         self.gone.note(self.wiring.clock.now(), &connection, why);
         connection.shut(&self.registry);

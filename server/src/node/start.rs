@@ -205,7 +205,10 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     // One for all hubs: each must know the addresses for direct replies that another has given out.
     let hub_seed = seed()?;
     let guests = Arc::new(dialects::guests(config));
-    let unfinished = Arc::new(io::Budget::new(config.limits.unfinished_bytes_max as usize));
+    let budgets = Arc::new(io::Budgets {
+        unfinished: io::Budget::new(config.limits.unfinished_bytes_max as usize),
+        unread: io::Budget::new(config.limits.unread_bytes_max as usize),
+    });
     let logins =
         Logins::start(default_threads()).map_err(system("start the threads that check passwords"))?;
     for (n, poll) in polls.into_iter().enumerate() {
@@ -225,7 +228,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
                 pending_bytes_max: usize::try_from(config.nats.pending_bytes_max).unwrap_or(usize::MAX),
                 write_deadline_ms: config.nats.write_deadline_ms,
             },
-            unfinished: Arc::clone(&unfinished),
+            budgets: Arc::clone(&budgets),
             service: dialects::service,
             frame_bytes_max: config.limits.frame_bytes_max as usize,
             seed: hub_seed,

@@ -1,10 +1,11 @@
 //! One connection of an IO thread: its socket, its session, and the bytes between them.
 
+use super::budget::Share;
 use super::login::{Checking, Login};
 use super::message::{Arrival, Dialect, Patience};
 use super::pace::{Brought, Pace};
 use super::transport::Transport;
-use super::unfinished::Unfinished;
+use super::unread::Asked;
 use crate::node::seats::Seat;
 use bytes::{Buf, Bytes, BytesMut};
 use mio::{Interest, Registry, Token};
@@ -57,7 +58,11 @@ pub(super) struct Connection {
     /// The deadline in force.
     pub(super) armed: Option<Now>,
     /// What it has begun to send and not finished, as far as that is counted.
-    pub(super) unfinished: Unfinished,
+    pub(super) unfinished: Share,
+    /// What it has asked for by reads.
+    pub(super) asked: Asked,
+    /// What it has asked for by reads and not taken, as far as that is counted.
+    pub(super) unread: Share,
     /// Its right to be here, and in its namespace; given back when it is dropped. `None`: it is the server's own.
     pub(super) seat: Option<Seat>,
     /// Where it comes from, and since when it is here; `None`: it is the server's own.
@@ -136,7 +141,9 @@ impl Connection {
             lingering: false,
             stuck: None,
             armed: None,
-            unfinished: Unfinished::default(),
+            unfinished: Share::default(),
+            asked: Asked::default(),
+            unread: Share::default(),
             seat,
             peer: None,
             login: None,

@@ -184,6 +184,7 @@ fn is_little(bytes: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::{Budget, Budgets};
     use super::super::message::{Arrival, Dialect, Guests, Patience, Rules};
     use super::super::transport::Security;
     use super::*;
@@ -257,7 +258,10 @@ mod tests {
                 logins: Logins::start(1).unwrap(),
                 lookouts: Lookouts::new(0),
                 service: |_| Box::new(Greeter),
-                unfinished: Arc::new(super::super::unfinished::Budget::new(usize::MAX)),
+                budgets: Arc::new(Budgets {
+                    unfinished: Budget::new(usize::MAX),
+                    unread: Budget::new(usize::MAX),
+                }),
                 frame_bytes_max: 1024,
                 seed: [1, 2],
             };

@@ -1,10 +1,10 @@
 //! What an IO thread is sent, what it tells, and what it is wired to.
 
+use super::budget::Budgets;
 use super::leave::Farewell;
 use super::roll::Calling;
 use super::services::Inquiry;
 use super::transport::Security;
-use super::unfinished::Budget;
 use crate::node::clock::Clock;
 use crate::node::inbox::Inbox;
 use crate::node::logins::{Fit, Logins};
@@ -46,7 +46,7 @@ pub(crate) enum IoMessage {
     Hub(HubMessage),
     /// A new connection.
     Connection(Arrival),
-    /// All connections have too much unfinished, and the one that has stalled longest is here.
+    /// All connections have too much unfinished, or not read, and the one that has stalled longest is here.
     MakeWay,
     /// Publishers must stop, and why; or, as far as this source is concerned, may go on.
     Alarm(Source, Option<String>),
@@ -223,8 +223,8 @@ pub(crate) struct Wiring {
     pub lookouts: Lookouts,
     /// Makes the server's own session for a namespace.
     pub service: fn(&str) -> Box<dyn Session + Send>,
-    /// What all connections may have begun to send and not finished.
-    pub unfinished: Arc<Budget>,
+    /// What all connections share.
+    pub budgets: Arc<Budgets>,
     /// Largest frame that a session takes, bytes.
     pub frame_bytes_max: usize,
     /// Unguessable numbers for addresses made up here; the same for all hubs of a node.

@@ -80,7 +80,7 @@ fn folder(name: &str) -> String {
 
 /// All attacks on one broker; what was wrong.
 fn make_attacks(runtime: &Runtime, siege: &Siege, attacks: &[&Attack]) -> Result<Vec<String>> {
-    let mut besieged = siege.begin(&folder("attacks"), PORT_OFFSET, Broker::amqp)?;
+    let mut besieged = siege.begin(&folder("attacks"), PORT_OFFSET, &[], Broker::amqp)?;
     let address = besieged.address;
     let pair = Pair::start(address)?;
     let calm = pair.measure(|_| {

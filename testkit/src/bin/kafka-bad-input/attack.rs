@@ -23,10 +23,10 @@ const PRODUCE_FLEXIBLE: Api = (0, 9);
 /// Where broken requests go, and where large answers come from.
 const TOPIC: &str = "bad-input";
 const LARGE: &str = "bad-input.large";
-const LARGE_BATCHES: usize = 64;
+const LARGE_BATCHES: usize = 150;
 /// How many fetches a client asks for that reads no answer, and how long it stays.
 const DEAF_FETCHES: usize = 20;
-const DEAF_STAYS: Duration = Duration::from_millis(1_500);
+const DEAF_STAYS: Duration = Duration::from_secs(3);
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "garbage", count: 2_000, attempt: garbage },

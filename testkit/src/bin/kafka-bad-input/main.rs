@@ -22,6 +22,8 @@ use crate::attack::ATTACKS;
 
 /// Our own binary's ports, if nothing is said.
 const PORT_OFFSET: u16 = 12_700;
+/// So little memory that readers of what is on disk soon come to the end of it.
+const SETTINGS: [&str; 2] = ["log.memory_bytes=16 MiB", "limits.unread_bytes_max=64 MiB"];
 
 #[derive(Parser)]
 #[command(about = "Attack a Kafka broker with bad input and check that nobody else is harmed")]
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run(Arguments { steady }: &Arguments) -> Result<()> {
-    let besieged = steady.siege.begin("kafka-bad-input-data", PORT_OFFSET, Broker::kafka)?;
+    let besieged = steady.siege.begin("kafka-bad-input-data", PORT_OFFSET, &SETTINGS, Broker::kafka)?;
     attack::prepare(besieged.address)?;
     let pair = pair::start(besieged.address)?;
     steady.judge(besieged, pair, ATTACKS, answers)

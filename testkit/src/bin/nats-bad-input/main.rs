@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn run(Arguments { steady }: &Arguments) -> Result<()> {
-    let besieged = steady.siege.begin("nats-bad-input-data", PORT_OFFSET, Broker::nats)?;
+    let besieged = steady.siege.begin("nats-bad-input-data", PORT_OFFSET, &[], Broker::nats)?;
     let pair = pair::start(besieged.address)?;
     steady.judge(besieged, pair, ATTACKS, |address| Connection::open(address).map(drop))
 }
