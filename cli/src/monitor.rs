@@ -57,14 +57,19 @@ impl Bound {
 }
 
 impl Monitor {
-    /// Answers from now on.
-    pub(crate) fn start(bound: Bound, config: &Config, node: Arc<dyn Inspect>) -> io::Result<Self> {
+    /// Answers from now on. `nats`: where clients connect.
+    pub(crate) fn start(
+        bound: Bound,
+        config: &Config,
+        nats: Option<SocketAddr>,
+        node: Arc<dyn Inspect>,
+    ) -> io::Result<Self> {
         let Bound(listener) = bound;
         let address = listener.local_addr()?;
         let told = Told {
             node,
             nats: config.nats.clone(),
-            listen: config.listen.nats,
+            listen: nats,
             here: address,
             store: config.data_dir.clone(),
             tls: config.tls.is_some(),

@@ -2,12 +2,15 @@
 //! its log lines, pid file, ports file and signals. A translator: the settings that come out are the broker's own, and the ports of other
 //! dialects are off.
 
+mod scratch;
+
 use crate::run::Broker;
 use crate::say;
-use crate::signals::{self, End};
+use crate::signals::{Deeds, End, Signals};
 use anyhow::Context as _;
 use aws_lc_rs::digest::{SHA256, digest};
 use rustix::process::{Pid, Signal, kill_process};
+use scratch::Scratch;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -19,9 +22,12 @@ use stele_nats::front::args::Args;
 use stele_nats::front::conf::{Sources as Texts, parse};
 use stele_nats::front::options::Setup;
 use stele_nats::jet::time::Time;
-use stele_nats::jet::versions::SERVER_VERSION;
+use stele_nats::jet::versions::{API_LEVEL, SERVER_VERSION};
 use stele_server::config::{Config, Flag, Sources, load};
-use stele_server::node::LameDuck;
+use stele_server::node::{LameDuck, nats_server_id};
+
+/// Smallest segment of a log.
+const LEAST_SEGMENT: &str = "1 MiB";
 
 const USAGE: &str = "\
 usage: stele nats-server [options], as nats-server has them:
@@ -31,6 +37,8 @@ usage: stele nats-server [options], as nats-server has them:
   --user USER            --pass PASSWORD         --auth TOKEN
   --tls --tlsverify      --tlscert FILE          --tlskey FILE         --tlscacert FILE
   -sl, --signal SIGNAL=PID (stop, quit, term, reload, reopen, ldm)     -v, --version
+and one of our own:
+  --without NAME,...     Start without what these directives of the configuration ask for (leafnodes, websocket, ...)
 ";
 
 pub(crate) fn run(line: &[String]) -> anyhow::Result<ExitCode> {
@@ -106,6 +114,7 @@ struct Read {
 
 fn read(args: &Args) -> anyhow::Result<Read> {
     let mut setup = Setup::default();
+    setup.leave_out(&args.without).map_err(|why| anyhow::anyhow!("{why}"))?;
     let mut json = serde_json::json!({});
     if let Some(file) = &args.config {
         let text = fs::read_to_string(file).with_context(|| format!("could not read {file}"))?;
@@ -125,7 +134,7 @@ fn read(args: &Args) -> anyhow::Result<Read> {
 fn config(setup: &Setup, store: &Path) -> anyhow::Result<Config> {
     let off = |key: &'static str| (key, "off".to_owned());
     let level = if setup.process.debug || setup.process.trace { "debug" } else { "warn" };
-    let defaults = vec![
+    let mut defaults = vec![
         off("listen.amqp"),
         off("listen.kafka"),
         off("listen.http"),
@@ -134,7 +143,14 @@ fn config(setup: &Setup, store: &Path) -> anyhow::Result<Config> {
         ("data_dir", store.to_string_lossy().into_owned()),
         ("logging.filter", level.to_owned()),
     ];
-    let flags = setup.settings.iter().map(|setting| Flag {
+    if !setup.process.jetstream {
+        // Nothing is stored: its log takes as little of the disk as it can.
+        defaults
+            .extend([("log.segment_bytes", LEAST_SEGMENT.to_owned()), ("threads.shards", "1".to_owned())]);
+    }
+    // Without streams their directory is nobody's concern.
+    let is_asked = |key: &str| setup.process.jetstream || key != "data_dir";
+    let flags = setup.settings.iter().filter(|setting| is_asked(&setting.key)).map(|setting| Flag {
         flag: setting.said_by.clone(),
         key: setting.key.clone(),
         value: setting.value.clone(),
@@ -144,14 +160,44 @@ fn config(setup: &Setup, store: &Path) -> anyhow::Result<Config> {
 
 /// Lines as nats-server writes them: test suites wait for some.
 #[derive(Clone)]
-struct Log(Arc<Mutex<Option<fs::File>>>);
+struct Log(Arc<Mutex<Option<LogFile>>>);
+
+struct LogFile {
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl LogFile {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
+        Ok(Self { path, file })
+    }
+}
 
 impl Log {
     fn open(file: Option<&str>) -> anyhow::Result<Self> {
-        let open = |file| fs::OpenOptions::new().create(true).append(true).open(file);
-        let file =
-            file.map(|file| open(file).with_context(|| format!("could not open {file}"))).transpose()?;
-        Ok(Self(Arc::new(Mutex::new(file))))
+        let open = |file: &str| LogFile::open(file.into()).with_context(|| format!("could not open {file}"));
+        Ok(Self(Arc::new(Mutex::new(file.map(open).transpose()?))))
+    }
+
+    /// Somebody has moved the file away: from now on lines go to a new one of its name.
+    fn reopen(&self) {
+        self.note("Trapped \"user defined signal 1\" signal");
+        let said = {
+            let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match file.as_ref().map(|old| LogFile::open(old.path.clone())) {
+                None => return,
+                Some(Ok(new)) => {
+                    *file = Some(new);
+                    Ok(())
+                }
+                Some(Err(why)) => Err(why),
+            }
+        };
+        match said {
+            Ok(()) => self.note("File log re-opened"),
+            Err(why) => self.error(&format!("Could not open the log file again, the old one stays: {why}")),
+        }
     }
 
     fn note(&self, text: &str) {
@@ -162,13 +208,19 @@ impl Log {
         self.line("ERR", text);
     }
 
+    /// The server cannot go on.
+    fn fatal(&self, text: &str) -> ExitCode {
+        self.line("FTL", text);
+        ExitCode::FAILURE
+    }
+
     fn line(&self, level: &str, text: &str) {
         let now = at(SystemTime::now());
         let line = format!("[{}] {} [{level}] {text}\n", std::process::id(), shown(now));
         let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A log that cannot be written to has nowhere to say so.
         let _ = match file.as_mut() {
-            Some(file) => file.write_all(line.as_bytes()),
+            Some(log) => log.file.write_all(line.as_bytes()),
             None => io::stderr().write_all(line.as_bytes()),
         };
     }
@@ -192,43 +244,55 @@ fn serve(args: &Args, setup: &Setup, digest: &str) -> anyhow::Result<ExitCode> {
     let process = &setup.process;
     let log = Log::open(process.log_file.as_deref())?;
     // Without JetStream nothing is to be kept.
-    let scratch = (!process.jetstream).then(tempfile::tempdir).transpose()?;
+    let scratch = (!process.jetstream).then(|| Scratch::new(&std::env::temp_dir())).transpose()?;
     let store = match &scratch {
-        Some(dir) => dir.path().to_owned(),
+        Some(scratch) => scratch.path().to_owned(),
         None => std::env::temp_dir().join("nats").join("stele"),
     };
     let config = config(setup, &store)?;
     stele_server::logging::start(&config.logging);
     log.note(&format!("Starting nats-server (Stele {})", crate::version::VERSION));
     log.note(&format!("  Version:  {SERVER_VERSION}"));
+    log.note(&format!("  Name:     {}", config.nats.server_name));
+    log.note(&format!("  ID:       {}", nats_server_id()));
     if let Some(file) = &args.config {
         log.note(&format!("Using configuration file: {file} ({digest})"));
     }
-    let broker = Broker::start(&config).map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    if process.jetstream
+        && let Err(why) = storage(&config.data_dir, &log)
+    {
+        return Ok(log.fatal(&format!("Can't start JetStream: {why}")));
+    }
+    let broker = match Broker::start(&config) {
+        Ok(broker) => broker,
+        Err(failure) if failure.is_of_port() => {
+            return Ok(log.fatal(&format!("Error listening on port: {failure}")));
+        }
+        Err(failure) => return Ok(log.fatal(&failure.to_string())),
+    };
     if let Some(at) = broker.nats_monitor() {
         log.note(&format!("Starting http monitor on {at}"));
     }
+    let signals = Signals::take()?;
     let files = Files::write(setup, broker.nats(), broker.nats_monitor())?;
     if let Some(at) = broker.nats() {
         log.note(&format!("Listening for client connections on {at}"));
     }
     log.note("Server is ready");
     let stop = broker.stopper();
-    let end = signals::wait(
-        move || drop(stop.wait()),
-        || match reload(&broker, args, &store) {
-            Ok(()) => log.note("Reloaded server configuration"),
-            Err(why) => log.error(&format!("Failed to reload server configuration: {why:#}")),
-        },
-        || {
-            log.note("Entering lame duck mode, stop accepting new clients");
-            broker
-                .leave(LameDuck { grace_ms: process.lame_duck_grace_ms, duration_ms: process.lame_duck_ms });
-            true
-        },
-    )?;
+    let reload = || match reload(&broker, args, &store) {
+        Ok(()) => log.note("Reloaded server configuration"),
+        Err(why) => log.error(&format!("Failed to reload server configuration: {why:#}")),
+    };
+    let leave = || {
+        log.note("Entering lame duck mode, stop accepting new clients");
+        broker.leave(LameDuck { grace_ms: process.lame_duck_grace_ms, duration_ms: process.lame_duck_ms });
+        true
+    };
+    let deeds = Deeds { reload, reopen: || log.reopen(), leave };
+    let end = signals.wait(move || drop(stop.wait()), &deeds);
     match end {
-        End::Signal(name) => log.note(&format!("Trapped {name} signal")),
+        End::Signal(name) => log.note(&format!("Trapped \"{}\" signal", as_go_says(name))),
         End::Node => {}
     }
     log.note("Initiating Shutdown...");
@@ -241,6 +305,23 @@ fn serve(args: &Args, setup: &Setup, digest: &str) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Where streams live, told as nats-server tells it: test suites remove what they find there.
+fn storage(dir: &Path, log: &Log) -> Result<(), String> {
+    log.note("Starting JetStream");
+    match fs::metadata(dir) {
+        Ok(there) if !there.is_dir() => return Err("storage directory is not a directory".to_owned()),
+        Ok(_) => {}
+        Err(_) => {
+            fs::create_dir_all(dir).map_err(|why| format!("could not create storage directory - {why}"))?;
+        }
+    }
+    log.note("---------------- JETSTREAM ----------------");
+    log.note(&format!("  Store Directory: \"{}\"", dir.display()));
+    log.note(&format!("  API Level:       {API_LEVEL}"));
+    log.note("-------------------------------------------");
+    Ok(())
+}
+
 /// SIGHUP: users and the certificate are read again; what else has changed counts from the next start on.
 fn reload(broker: &Broker, args: &Args, store: &Path) -> anyhow::Result<()> {
     let Read { setup, .. } = read(args)?;
@@ -249,6 +330,15 @@ fn reload(broker: &Broker, args: &Args, store: &Path) -> anyhow::Result<()> {
     }
     broker.reload();
     broker.read_users_again(&config(&setup, store)?)
+}
+
+/// A signal's name in Go's words, which stand in nats-server's log.
+fn as_go_says(signal: &str) -> &str {
+    match signal {
+        "SIGTERM" => "terminated",
+        "SIGINT" => "interrupt",
+        other => other,
+    }
 }
 
 /// Files that say where a running server is; removed at its end.

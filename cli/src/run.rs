@@ -3,7 +3,7 @@
 use crate::args::{Dev, Serve};
 use crate::banner::Banner;
 use crate::monitor::{Bound, Monitor};
-use crate::signals::{self, End};
+use crate::signals::{Deeds, End, Signals};
 use crate::{config, say};
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -42,9 +42,11 @@ fn run(config: &Config, mode: Mode) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     let broker = Broker::start(config).map_err(|failure| anyhow::anyhow!("{}", failure.with_help(mode)))?;
+    let signals = Signals::take()?;
     broker.announce(config, mode, began)?;
     let stop = broker.node.stop();
-    let end = signals::wait(move || drop(stop.wait()), || broker.reload(), || false)?;
+    let deeds = Deeds { reload: || broker.reload(), reopen: || {}, leave: || false };
+    let end = signals.wait(move || drop(stop.wait()), &deeds);
     if let End::Signal(name) = end {
         tracing::info!(signal = name, "stopping");
     }
@@ -73,7 +75,7 @@ impl Broker {
         let (api, metrics) = (at(&listeners.api), at(&listeners.metrics));
         let gate = Arc::new(Gate::default());
         let http = HttpServer::start(listeners, Arc::clone(&gate))
-            .map_err(|why| Failure { text: format!("could not start the http thread: {why}"), help: None })?;
+            .map_err(|why| Failure::other(format!("could not start the http thread: {why}"), None))?;
         let bound = match config.listen.nats_monitor.map(Bound::new).transpose() {
             Ok(bound) => bound,
             Err((address, why)) => {
@@ -84,10 +86,11 @@ impl Broker {
         match Node::start(config) {
             Ok(node) => {
                 gate.open(Arc::clone(&node) as _);
-                let monitor = bound.map(|bound| Monitor::start(bound, config, Arc::clone(&node) as _));
-                let monitor = monitor.transpose().map_err(|why| Failure {
-                    text: format!("could not start the monitoring thread: {why}"),
-                    help: None,
+                let start =
+                    |bound| Monitor::start(bound, config, node.addresses().nats, Arc::clone(&node) as _);
+                let monitor = bound.map(start);
+                let monitor = monitor.transpose().map_err(|why| {
+                    Failure::other(format!("could not start the monitoring thread: {why}"), None)
                 })?;
                 Ok(Self { gate, http, node, monitor, api, metrics })
             }
@@ -198,6 +201,7 @@ impl Broker {
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     text: String,
+    is_of_port: bool,
     help: Option<Help>,
 }
 
@@ -219,7 +223,7 @@ impl Failure {
             Some(holder) if is_taken => format!("could not listen on {address}: {holder} listens there"),
             _ => format!("could not listen on {address}: {why}"),
         };
-        Self { text, help: is_taken.then_some(Help::Port) }
+        Self { text, is_of_port: true, help: is_taken.then_some(Help::Port) }
     }
 
     fn of_node(error: &StartError) -> Self {
@@ -231,7 +235,16 @@ impl Failure {
             }
             _ => None,
         };
-        Self { text: error.to_string(), help }
+        Self::other(error.to_string(), help)
+    }
+
+    fn other(text: String, help: Option<Help>) -> Self {
+        Self { text, is_of_port: false, help }
+    }
+
+    /// Whether a port could not be had.
+    pub(crate) fn is_of_port(&self) -> bool {
+        self.is_of_port
     }
 
     fn with_help(&self, mode: Mode) -> String {

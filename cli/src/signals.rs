@@ -1,8 +1,9 @@
-//! Waiting for the end: SIGTERM, SIGINT, SIGUSR2 (nats-server's lame duck), or the node's own. SIGHUP meanwhile means "read what can be read again";
-//! whoever can leave slowly is told so by SIGUSR2 and is waited for.
+//! Waiting for the end: SIGTERM, SIGINT, SIGUSR2 (nats-server's lame duck), or the node's own. SIGHUP meanwhile means "read what can be read again",
+//! SIGUSR1 "open the log file again"; whoever can leave slowly is told so by SIGUSR2 and is waited for.
 
 use std::io;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Why a running node is to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,36 +14,67 @@ pub(crate) enum End {
     Node,
 }
 
-/// Blocks until there is a reason to end. `node_ended` blocks until the node has one of its own; `reload` is called at each SIGHUP, `leave` at
-/// SIGUSR2: `true` if the node ends by itself then.
-///
-/// # Errors
-/// The operating system lets no signal handler in.
-pub(crate) fn wait(
-    node_ended: impl FnOnce() + Send + 'static,
-    reload: impl Fn(),
-    leave: impl Fn() -> bool,
-) -> io::Result<End> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let end = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut lame_duck = signal(SignalKind::user_defined2())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut ended = tokio::task::spawn_blocking(node_ended);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(End::Signal("SIGTERM")),
-                _ = interrupt.recv() => return Ok(End::Signal("SIGINT")),
-                _ = lame_duck.recv() => if !leave() {
-                    return Ok(End::Signal("SIGUSR2"));
-                },
-                _ = &mut ended => return Ok(End::Node),
-                _ = hangup.recv() => reload(),
+/// The signals that the process takes, from [`Signals::take`] on: one that comes before it is waited for is kept.
+pub(crate) struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    lame_duck: Signal,
+    hangup: Signal,
+    log_moved: Signal,
+}
+
+/// What is done at the signals that do not end the process.
+pub(crate) struct Deeds<Reload, Reopen, Leave> {
+    /// At each SIGHUP.
+    pub(crate) reload: Reload,
+    /// At each SIGUSR1, which would end the process if nobody took it.
+    pub(crate) reopen: Reopen,
+    /// At SIGUSR2: `true` if the node ends by itself then.
+    pub(crate) leave: Leave,
+}
+
+impl Signals {
+    /// To be called before anybody is told that the process is there: until then signals end it.
+    ///
+    /// # Errors
+    /// The operating system lets no signal handler in.
+    pub(crate) fn take() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let within = runtime.enter();
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let lame_duck = signal(SignalKind::user_defined2())?;
+        let hangup = signal(SignalKind::hangup())?;
+        let log_moved = signal(SignalKind::user_defined1())?;
+        drop(within);
+        Ok(Self { runtime, terminate, interrupt, lame_duck, hangup, log_moved })
+    }
+
+    /// Blocks until there is a reason to end. `node_ended` blocks until the node has one of its own.
+    pub(crate) fn wait(
+        self,
+        node_ended: impl FnOnce() + Send + 'static,
+        deeds: &Deeds<impl Fn(), impl Fn(), impl Fn() -> bool>,
+    ) -> End {
+        let Self { runtime, mut terminate, mut interrupt, mut lame_duck, mut hangup, mut log_moved } = self;
+        let end = runtime.block_on(async {
+            let mut ended = tokio::task::spawn_blocking(node_ended);
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return End::Signal("SIGTERM"),
+                    _ = interrupt.recv() => return End::Signal("SIGINT"),
+                    _ = lame_duck.recv() => if !(deeds.leave)() {
+                        return End::Signal("SIGUSR2");
+                    },
+                    _ = &mut ended => return End::Node,
+                    _ = hangup.recv() => (deeds.reload)(),
+                    _ = log_moved.recv() => (deeds.reopen)(),
+                }
             }
-        }
-    });
-    // The thread that waits for the node may go on waiting.
-    runtime.shutdown_background();
-    end
+        });
+        // The thread that waits for the node may go on waiting.
+        runtime.shutdown_background();
+        end
+    }
 }

@@ -26,6 +26,8 @@ pub struct Profile {
     pub has_keys: bool,
     /// TLS: whether there is a certificate, whether clients must use it, and whether they must show one.
     pub tls: TlsUse,
+    /// Nobody has to say who they are, and what they say of it is not looked at.
+    pub ignores_credentials: bool,
     /// There are streams.
     pub jetstream: bool,
     /// What accounts may have of JetStream, by namespace; those that are not named have no limits.
@@ -64,6 +66,7 @@ impl Default for Profile {
             auth_required: false,
             has_keys: false,
             tls: TlsUse::default(),
+            ignores_credentials: false,
             jetstream: false,
             accounts: BTreeMap::new(),
             limits: CodecLimits { control_line_bytes_max: 4096, payload_bytes_max: 1 << 20 },

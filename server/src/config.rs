@@ -136,6 +136,8 @@ pub struct Nats {
     pub server_name: String,
     /// The user that clients are who do not say who they are; `None`: they must.
     pub anonymous: Option<String>,
+    /// What clients say of who they are counts. `false`: all are `anonymous`, if that is set.
+    pub checks_credentials: bool,
     /// JetStream is there. Without it its requests are messages that nobody hears.
     pub jetstream: bool,
     /// How TLS begins, where there is a certificate.
@@ -324,6 +326,7 @@ impl Default for Config {
             nats: Nats {
                 server_name: "stele".into(),
                 anonymous: None,
+                checks_credentials: true,
                 jetstream: true,
                 tls: NatsTls::Optional,
                 payload_bytes_max: 1 << 20,

@@ -1,6 +1,6 @@
 //! nats-server's command line: `-c FILE`, `-p PORT` and the rest, as Go's flag package reads them: one dash or two, `-flag value` or `-flag=value`.
 
-use super::options::Setup;
+use super::options::{Setup, port_of};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub struct Args {
     pub help: bool,
     /// Send a signal to a running server: its name, and whose (a number, or a file with one).
     pub signal: Option<(String, Option<String>)>,
+    /// Directives that are to be left out, not refused; ours, not nats-server's.
+    pub without: Vec<String>,
+    /// What nats-server knows and we do not do.
+    refused: Vec<&'static str>,
     /// The rest, in order.
     said: Vec<(Flag, String)>,
 }
@@ -43,6 +47,7 @@ enum Flag {
     TlsCa,
     DebugAndTrace,
     LogTime,
+    WithoutEffect,
 }
 
 /// Names, what they mean, and whether they are switches.
@@ -68,7 +73,28 @@ const FLAGS: &[(&[&str], Flag, bool)] = &[
     (&["tlscert"], Flag::TlsCert, false),
     (&["tlskey"], Flag::TlsKey, false),
     (&["tlscacert"], Flag::TlsCa, false),
+    (&["log_size_limit", "max_traced_msg_len"], Flag::WithoutEffect, false),
 ];
+
+/// Options of nats-server's that are not here, and whether they are switches: told from what nobody knows.
+const NOT_SUPPORTED: &[(&[&str], bool)] = &[
+    (&["ms", "https_port"], false),
+    (&["client_advertise"], false),
+    (&["s", "syslog"], true),
+    (&["r", "remote_syslog"], false),
+    (&["routes"], false),
+    (&["cluster"], false),
+    (&["cluster_name"], false),
+    (&["cluster_listen"], false),
+    (&["cluster_advertise"], false),
+    (&["connect_retries"], false),
+    (&["no_advertise"], true),
+    (&["profile"], false),
+];
+
+fn not_supported(name: &str) -> Option<(&'static [&'static str], bool)> {
+    NOT_SUPPORTED.iter().copied().find(|(names, _)| names.contains(&name))
+}
 
 /// Signals, as `--signal` names them.
 pub const SIGNALS: [&str; 6] = ["stop", "quit", "term", "reload", "reopen", "ldm"];
@@ -101,6 +127,13 @@ impl Args {
                 "v" | "version" => args.version = true,
                 "h" | "help" => args.help = true,
                 "sl" | "signal" => args.signal = Some(signal(&value()?)?),
+                "without" => args.without.extend(value()?.split(',').map(|word| word.trim().to_owned())),
+                _ if let Some((names, is_switch)) = not_supported(name) => {
+                    if !is_switch {
+                        value()?;
+                    }
+                    args.refused.extend(names.last());
+                }
                 _ => {
                     let found = FLAGS.iter().find(|(names, ..)| names.contains(&name));
                     let Some((_, flag, is_switch)) = found else {
@@ -120,6 +153,9 @@ impl Args {
     /// # Errors
     /// A value that cannot be.
     pub fn apply(&self, setup: &mut Setup) -> Result<(), String> {
+        for name in &self.refused {
+            setup.refuse_flag(name);
+        }
         let mut user: Option<&str> = None;
         let mut pass: Option<&str> = None;
         for (flag, value) in &self.said {
@@ -128,14 +164,10 @@ impl Args {
                 "false" | "0" | "f" => Ok(false),
                 other => Err(format!("{other:?} is neither true nor false")),
             };
-            let port = || match value.parse::<i32>() {
-                Ok(-1) => Ok(0),
-                Ok(number) => u16::try_from(number).map_err(|_| format!("{value} is no port")),
-                Err(_) => Err(format!("{value:?} is no port")),
-            };
+            let port = || port_of(value.parse().map_err(|_| format!("{value:?} is no port"))?);
             match flag {
                 Flag::Host => setup.listen(Some(value.clone()), None),
-                Flag::Port => setup.listen(None, Some(port()?)),
+                Flag::Port => setup.listen(None, port()?),
                 Flag::Name => setup.set("nats.server_name", value, "-n"),
                 Flag::Debug => setup.process.debug = is_on()?,
                 Flag::Trace => setup.process.trace = is_on()?,
@@ -168,6 +200,7 @@ impl Args {
                 }
                 // Log lines always have their time.
                 Flag::LogTime => drop(is_on()?),
+                Flag::WithoutEffect => {}
             }
         }
         match (user, pass) {
@@ -215,7 +248,14 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_named() {
-        assert_eq!(parse("--routes nats://x").unwrap_err(), "flag provided but not supported: -routes");
+        assert_eq!(parse("--bogus x").unwrap_err(), "flag provided but not supported: -bogus");
+        let mut clustered = Setup::default();
+        parse("--routes nats://x -ms 8443 --log_size_limit 5").unwrap().apply(&mut clustered).unwrap();
+        let said: Vec<String> = clustered.problems.iter().map(ToString::to_string).collect();
+        let refused =
+            ["--routes: is not supported by this server", "--https_port: is not supported by this server"];
+        assert_eq!(said, refused);
+        assert!(clustered.has_errors());
         assert_eq!(parse("-p").unwrap_err(), "flag needs an argument: -p");
         assert_eq!(parse("start").unwrap_err(), "unrecognized command: \"start\"");
         assert_eq!(parse("-sl nope").unwrap_err(), "unknown signal \"nope\"");

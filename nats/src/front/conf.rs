@@ -247,6 +247,11 @@ impl<'t> Reader<'t> {
                     self.next();
                     return Ok(());
                 }
+                // Braces around everything, as JSON has them, mean nothing.
+                Some('{') if end.is_none() => {
+                    self.next();
+                    self.entries(scopes, Some('}'), depth + 1)?;
+                }
                 Some(_) => self.entry(scopes, depth)?,
             }
         }
@@ -553,6 +558,9 @@ mod tests {
             ),
             ("\"quoted key\": 1", "{quoted key=1}"),
             ("", "{}"),
+            ("{\n \"port\": 4222,\n \"a\": {\"b\": true}\n}\n", "{port=4222 a={b=true}}"),
+            ("{a: 1} {b: $a}\nc: 2", "{a=1 b=1 c=2}"),
+            ("{a: 1", "Parse error on line 1: 'Unexpected EOF processing map.'"),
             ("a: ", "Parse error on line 1: 'a value is expected'"),
             ("a {\n b: 1", "Parse error on line 2: 'Unexpected EOF processing map.'"),
             ("a: $nowhere", "variable reference for 'nowhere' on line 1 can not be found"),

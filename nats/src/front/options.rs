@@ -38,6 +38,8 @@ pub struct Setup {
     verifies: bool,
     /// Clients may go without TLS although it is there.
     allows_plain: bool,
+    /// Directives that are left out rather than refused.
+    left_out: Vec<String>,
 }
 
 /// A key of the server's settings with its value.
@@ -200,7 +202,42 @@ const NOT_SUPPORTED: &[&str] = &[
     "jetstream.request_queue_limit",
 ];
 
+/// Directives that may be left out if whoever starts the server says so: without them there are fewer ways to it, and it is none the less strict.
+const MAY_BE_LEFT_OUT: &[&str] = &[
+    "cluster",
+    "cluster_name",
+    "gateway",
+    "leaf",
+    "leafnodes",
+    "mqtt",
+    "websocket",
+    "ws",
+    "https",
+    "https_port",
+    "client_advertise",
+    "syslog",
+    "remote_syslog",
+];
+
 impl Setup {
+    /// Names directives that are to be left out with a warning where they would be refused, so that a configuration can be used as it stands.
+    ///
+    /// # Errors
+    /// One that may not be left out.
+    pub fn leave_out(&mut self, names: &[String]) -> Result<(), String> {
+        if let Some(name) = names.iter().find(|name| !MAY_BE_LEFT_OUT.contains(&name.as_str())) {
+            let all = MAY_BE_LEFT_OUT.join(", ");
+            return Err(format!("--without: {name:?} cannot be left out; what can: {all}"));
+        }
+        self.left_out = names.to_vec();
+        Ok(())
+    }
+
+    /// The server must not start with an option of the command line.
+    pub(super) fn refuse_flag(&mut self, name: &str) {
+        self.problem(&format!("--{name}"), None, "is not supported by this server", true);
+    }
+
     fn problem(&mut self, directive: &str, at: Option<&Node>, what: impl Into<String>, is_error: bool) {
         let place = at.map(|node| (node.line, node.column));
         self.problems.push(Problem { directive: directive.to_owned(), place, what: what.into(), is_error });
@@ -228,6 +265,9 @@ impl Setup {
             return;
         }
         let name = format!("{within}{key}");
+        if self.left_out.contains(&name) {
+            return self.problem(&name, Some(node), "is left out, as --without says", false);
+        }
         if within == "jetstream." && !NOT_SUPPORTED.contains(&name.as_str())
             || within.is_empty() && !NOT_SUPPORTED.contains(&key)
         {
@@ -287,16 +327,16 @@ impl Setup {
             "listen" => {
                 let (host, port) = endpoint(node)?;
                 self.host = host.or(self.host.take());
-                self.port = Some(port);
+                self.port = port;
             }
             "host" | "net" => self.host = Some(text(node)?),
-            "port" => self.port = Some(port(node)?),
+            "port" => self.port = port(node)?,
             "http" | "monitor" => {
                 let (host, port) = endpoint(node)?;
                 self.http_host = host;
-                self.http_port = Some(port);
+                self.http_port = port;
             }
-            "http_port" | "monitor_port" => self.http_port = Some(port(node)?),
+            "http_port" | "monitor_port" => self.http_port = port(node)?,
             "server_name" => self.set("nats.server_name", text(node)?, key),
             "max_connections" | "max_conn" => self.set("limits.connections_max", number(node)?, key),
             "max_payload" => self.set("nats.payload_bytes_max", number(node)?, key),
@@ -428,9 +468,9 @@ impl Setup {
         self.port = port.or(self.port);
     }
 
-    /// Where the monitoring endpoints are.
-    pub fn monitor(&mut self, port: u16) {
-        self.http_port = Some(port);
+    /// Where the monitoring endpoints are; `None`: where the configuration says.
+    pub fn monitor(&mut self, port: Option<u16>) {
+        self.http_port = port.or(self.http_port);
     }
 
     /// Everything is said: addresses are put together, and who may come in without a name.
@@ -462,6 +502,8 @@ impl Setup {
             None if self.has_users => None,
             None => {
                 self.set(&format!("auth.users.{ANYBODY}.tags"), TAG, "nobody is named");
+                // Clients may say who they are all the same: nobody minds.
+                self.set("nats.checks_credentials", "no", "nobody is named");
                 Some(ANYBODY.to_owned())
             }
         };
@@ -500,7 +542,6 @@ impl Setup {
 }
 
 fn address(host: &str, port: u16) -> String {
-    // Port −1 of nats-server is 0 here: any that is free.
     let host = match host {
         "localhost" => "127.0.0.1",
         "" => "0.0.0.0",
@@ -543,21 +584,28 @@ fn number(node: &Node) -> Result<String, String> {
     }
 }
 
-/// A port; −1 stands for any that is free.
-fn port(node: &Node) -> Result<u16, String> {
+/// A port of nats-server's as one of ours: −1 stands for any that is free, which is 0 here; 0 for what is usual.
+pub(super) fn port_of(number: i64) -> Result<Option<u16>, String> {
+    match number {
+        -1 => Ok(Some(0)),
+        0 => Ok(None),
+        _ => u16::try_from(number).map(Some).map_err(|_| format!("{number} is no port")),
+    }
+}
+
+fn port(node: &Node) -> Result<Option<u16>, String> {
     match &node.value {
-        Value::Int(-1) => Ok(0),
-        Value::Int(number) => u16::try_from(*number).map_err(|_| format!("{number} is no port")),
+        Value::Int(number) => port_of(*number),
         _ => Err("a port is expected".to_owned()),
     }
 }
 
 /// `host:port` or `port`.
-fn endpoint(node: &Node) -> Result<(Option<String>, u16), String> {
+fn endpoint(node: &Node) -> Result<(Option<String>, Option<u16>), String> {
     let Value::Text(text) = &node.value else { return Ok((None, port(node)?)) };
     let (host, number) = text.rsplit_once(':').ok_or("host and port are expected")?;
     let number: i64 = number.parse().map_err(|_| format!("{number:?} is no port"))?;
-    let port = port(&Node { value: Value::Int(number), ..node.clone() })?;
+    let port = port_of(number)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Ok(((!host.is_empty()).then(|| host.to_owned()), port))
 }
@@ -626,7 +674,35 @@ pub(super) mod tests {
         assert_eq!(value(&setup, "nats.ping_interval_ms"), Some("20"));
         assert_eq!(value(&setup, "data_dir"), Some("/tmp/x"));
         assert_eq!(value(&setup, "nats.anonymous"), Some(ANYBODY));
+        assert_eq!(value(&setup, "nats.checks_credentials"), Some("no"));
         assert!(setup.process.jetstream && setup.process.debug);
+    }
+
+    #[test]
+    fn a_port_of_0_is_the_usual_one_and_one_below_any_that_is_free() {
+        let usual = setup("port: 0, http: 0");
+        assert_eq!(value(&usual, "listen.nats"), Some("0.0.0.0:4222"));
+        assert_eq!(value(&usual, "listen.nats_monitor"), None);
+        let free = setup("listen: \"127.0.0.1:-1\", http: \"127.0.0.1:-1\"");
+        assert_eq!(value(&free, "listen.nats"), Some("127.0.0.1:0"));
+        assert_eq!(value(&free, "listen.nats_monitor"), Some("127.0.0.1:0"));
+    }
+
+    #[test]
+    fn what_may_be_left_out_is_a_warning_if_it_was_named() {
+        let block = parse("websocket { port: -1, no_tls: true }\noperator: x", &Nothing).unwrap();
+        let mut setup = Setup::default();
+        setup.leave_out(&["websocket".to_owned()]).unwrap();
+        setup.read(&block);
+        let said: Vec<_> =
+            setup.problems.iter().map(|problem| (problem.to_string(), problem.is_error)).collect();
+        let left_out = "1:0: websocket: is left out, as --without says".to_owned();
+        assert_eq!(
+            said,
+            [(left_out, false), ("2:0: operator: is not supported by this server".to_owned(), true)]
+        );
+        let refused = Setup::default().leave_out(&["operator".to_owned()]).unwrap_err();
+        assert!(refused.starts_with("--without: \"operator\" cannot be left out"), "{refused}");
     }
 
     #[test]

@@ -93,6 +93,9 @@ impl Connection {
 
     /// By what the client wants to be known.
     fn credentials(&self) -> Authenticate {
+        if self.profile.ignores_credentials {
+            return Authenticate::Nobody;
+        }
         let Options { user, pass, auth_token, nkey, sig, .. } = &self.options;
         if let (Some(key), Some(sig)) = (nkey, sig) {
             let signature = decode(sig).unwrap_or_default();

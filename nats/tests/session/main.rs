@@ -6,6 +6,10 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::sync::Arc;
+use stele_model::id::Now;
+use stele_model::session::{Authenticate, Outbox, Session as _};
+use stele_nats::{Arrival, Connection, Profile};
 use support::check;
 
 #[test]
@@ -27,6 +31,18 @@ fn without_jetstream_its_requests_are_messages() {
          b> PUB $JS.API.INFO 0|
          a< MSG $JS.API.INFO 1 0|",
     );
+}
+
+#[test]
+fn what_clients_say_of_themselves_is_passed_over_where_nobody_is_named() {
+    for (ignores_credentials, is_nobody) in [(true, true), (false, false)] {
+        let profile = Profile { ignores_credentials, ..Profile::default() };
+        let arrival = Arrival { client_id: 1, ip: "127.0.0.1".to_owned(), nonce: String::new() };
+        let mut session = Connection::new(Arc::new(profile), arrival, Now(0));
+        let mut out = Outbox::default();
+        session.receive(Now(0), b"CONNECT {\"user\":\"u\",\"pass\":\"p\"}\r\n", &mut out);
+        assert_eq!(matches!(out.authenticate, Some(Authenticate::Nobody)), is_nobody);
+    }
 }
 
 #[test]

@@ -435,6 +435,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |c, _| c.nats.anonymous.as_deref().map(quoted),
     },
     Setting {
+        key: "nats.checks_credentials",
+        about: "\"no\": all NATS clients are `nats.anonymous`, whatever they say of themselves",
+        read: |c, _, v| v.yes_no().map(|yes| c.nats.checks_credentials = yes),
+        show: |c, _| Some(quoted(if c.nats.checks_credentials { "yes" } else { "no" })),
+    },
+    Setting {
         key: "nats.jetstream",
         about: "\"yes\": JetStream is there; or \"no\": its requests are messages that nobody hears",
         read: |c, _, v| v.yes_no().map(|yes| c.nats.jetstream = yes),

@@ -1,5 +1,6 @@
 //! The sessions of new connections, by what their listener speaks. The only place that names the dialects' crates beside the settings.
 
+use super::Addresses;
 use super::acceptor::Refusals;
 use super::io::{Arrival, Dialect, Guests, NatsUser, Sessions};
 use super::start::{StartError, random};
@@ -29,11 +30,11 @@ const PROFILES_MAX: usize = 64;
 /// What a NATS client signs, before it is written as text; as many as with nats-server.
 const NONCE_BYTES: usize = 11;
 
-/// What makes the session of each new connection of an IO thread.
-pub(super) fn sessions(config: &Config) -> Result<Sessions, StartError> {
+/// What makes the session of each new connection of an IO thread. `here`: where clients come to.
+pub(super) fn sessions(config: &Config, here: &Addresses) -> Result<Sessions, StartError> {
     let mut amqp = amqp091(config)?;
     let mut kafka = Kafka::new(config)?;
-    let nats = Nats::new(config)?;
+    let nats = Nats::new(config, here)?;
     Ok(Box::new(move |arrival: &Arrival, now| match arrival.dialect {
         Dialect::Amqp => Box::new(amqp(now)),
         Dialect::Kafka => Box::new(kafka.session(arrival, now)),
@@ -42,8 +43,8 @@ pub(super) fn sessions(config: &Config) -> Result<Sessions, StartError> {
 }
 
 /// What a client is told for which there is no place.
-pub(super) fn refusals(config: &Config) -> Result<Refusals, StartError> {
-    let nats = Nats::new(config)?;
+pub(super) fn refusals(config: &Config, here: &Addresses) -> Result<Refusals, StartError> {
+    let nats = Nats::new(config, here)?;
     Ok(Box::new(move |dialect, peer| match dialect {
         Dialect::Nats => nats.refusal(peer),
         Dialect::Amqp | Dialect::Kafka => Vec::new(),
@@ -163,7 +164,7 @@ struct Nats {
 static CLIENT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Nats {
-    fn new(config: &Config) -> Result<Self, StartError> {
+    fn new(config: &Config, here: &Addresses) -> Result<Self, StartError> {
         let nats = &config.nats;
         let is_available = config.tls.is_some();
         let tls = stele_nats::profile::TlsUse {
@@ -175,7 +176,8 @@ impl Nats {
             control_line_bytes_max: nats.control_line_bytes_max as usize,
             payload_bytes_max: nats.payload_bytes_max as usize,
         };
-        let listen = config.listen.nats.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        // What is bound: a configured port of 0 is any that was free.
+        let listen = here.nats.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let profile = stele_nats::Profile {
             server_id: server_id(),
             server_name: nats.server_name.clone(),
@@ -183,6 +185,7 @@ impl Nats {
             port: listen.port(),
             auth_required: nats.anonymous.is_none(),
             has_keys: config.users.values().any(|user| user.nats.nkey.is_some()),
+            ignores_credentials: nats.anonymous.is_some() && !nats.checks_credentials,
             jetstream: nats.jetstream,
             accounts: config
                 .namespaces

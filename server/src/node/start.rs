@@ -221,7 +221,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
             snapshot: Arc::clone(&snapshot),
             clock: Arc::clone(&clock),
             stop: stop.clone(),
-            rules: Rules { sessions: dialects::sessions(config)?, guests: Arc::clone(&guests) },
+            rules: Rules { sessions: dialects::sessions(config, &addresses)?, guests: Arc::clone(&guests) },
             logins: logins.clone(),
             lookouts: lookouts.clone(),
             patience: Patience {
@@ -246,7 +246,7 @@ pub(super) fn start(config: &Config) -> Result<Arc<Node>, StartError> {
     };
     watch.start().map_err(system("start the watch"))?;
     let seats = Seats::new(handles::amqp_connections_max(config.limits.connections_max as usize));
-    let refusals = dialects::refusals(config)?;
+    let refusals = dialects::refusals(config, &addresses)?;
     let acceptor =
         Acceptor::start(listeners, hubs.clone(), seats, refusals).map_err(system("start the acceptor"))?;
     let threads = Mutex::new(threads);
@@ -486,7 +486,8 @@ pub(super) fn read_users_again(node: &Node, config: &Config) -> Result<(), Start
     put_objects(config, &node.registry, &node.snapshot.load())?;
     let guests = Arc::new(dialects::guests(config));
     for hub in &node.hubs {
-        let rules = Rules { sessions: dialects::sessions(config)?, guests: Arc::clone(&guests) };
+        let sessions = dialects::sessions(config, &node.addresses)?;
+        let rules = Rules { sessions, guests: Arc::clone(&guests) };
         hub.send(IoMessage::Rules(Box::new(rules)), 0);
     }
     Ok(())
