@@ -277,7 +277,7 @@ impl Hub {
                 Ok(())
             }
             Op::Live(batch) => {
-                self.live_batch(session, batch, out);
+                self.live_batch(now, (session, ticket), batch, out);
                 Ok(())
             }
             Op::Settle(settles) => {

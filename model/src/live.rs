@@ -211,13 +211,15 @@ pub struct LiveBatch {
     /// A subject: each session that hears something of the batch publishes an empty record there when (nearly) all bytes that it owed its
     /// client have left. So who publishes without a socket learns how fast it may go on. `None`: nobody wants to know.
     pub receipt: Option<Bytes>,
+    /// What captures or is bound to an item's subject stores it, as if a client had published it; nobody waits for that.
+    pub is_stored: bool,
 }
 
 impl LiveBatch {
     /// To look at.
     #[must_use]
     pub fn view(&self) -> LiveView<'_> {
-        let Self { bytes, items, frames, receipt } = self;
+        let Self { bytes, items, frames, receipt, is_stored: _ } = self;
         LiveView { bytes, shared: Some(bytes), items, frames, receipt: receipt.as_ref() }
     }
 

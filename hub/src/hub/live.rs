@@ -18,7 +18,7 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 use stele_model::flow::{Edge, Flow};
-use stele_model::id::{ExchangeId, HubId, NamespaceId, Now, SessionId};
+use stele_model::id::{ExchangeId, HubId, NamespaceId, Now, SessionId, Ticket};
 use stele_model::live::{Interest, Live, LiveBatch, LiveHit, LiveItem, LiveSubscribe, LiveView};
 use stele_model::outcome::Wake;
 use stele_model::stream::records::Terms;
@@ -159,22 +159,34 @@ impl Hub {
     }
 
     /// Live publishes that no socket brought.
-    pub(super) fn live_batch(&mut self, session: SessionId, batch: Arc<LiveBatch>, out: &mut HubOut) {
+    pub(super) fn live_batch(
+        &mut self,
+        now: Now,
+        (session, ticket): (SessionId, Ticket),
+        batch: Arc<LiveBatch>,
+        out: &mut HubOut,
+    ) {
         let Some((namespace, slot)) = self.listener(session) else { return };
-        let by = Publisher { namespace, slot: Some(slot), mute: false, now: Now::default() };
+        let by = Publisher { namespace, slot: Some(slot), mute: false, now };
+        let is_stored = batch.is_stored;
         let Passed { mut reached, unheard } = self.hear_batch(by, batch, out);
+        if is_stored {
+            self.send_store(session, ticket, out);
+        }
         // What a session says without having been asked is not missed if nobody hears it.
         reached.merge(unheard);
         self.count_passed(session, &Passed { reached, ..Passed::default() });
     }
 
-    /// Lets whoever listens hear a batch; nothing of it is stored by this.
+    /// Lets whoever listens hear a batch; what is to be stored of it is put aside.
     fn hear_batch(&mut self, by: Publisher, batch: Arc<LiveBatch>, out: &mut HubOut) -> Passed {
         let mut heard = Heard { batch: Some(batch.clone()), ..Heard::default() };
         let mut passed = Passed::default();
         let end = u32::try_from(batch.items.len()).expect("a batch has fewer than 4 Gi items");
         let items = Batch { view: batch.view(), terms: &[] };
-        self.publish_live(by, items, 0..end, None, (&mut heard, &mut passed));
+        let snapshot = self.snapshot.clone();
+        let shelves = if batch.is_stored { Shelves::of(&snapshot, by.namespace) } else { None };
+        self.publish_live(by, items, 0..end, shelves.as_ref(), (&mut heard, &mut passed));
         self.send_heard(by.namespace, batch.view(), heard, out);
         passed
     }
@@ -479,5 +491,5 @@ fn copied(view: LiveView<'_>, items: Range<usize>) -> Arc<LiveBatch> {
     let until = items.last().map_or(0, |item| item.body().end + if view.frames.is_empty() { 0 } else { 2 });
     let bytes = Bytes::copy_from_slice(view.slice(base as usize..until));
     let items = items.iter().map(|item| LiveItem { at: item.at - base, ..*item }).collect();
-    Arc::new(LiveBatch { bytes, items, frames: view.frames, receipt: None })
+    Arc::new(LiveBatch { bytes, items, frames: view.frames, ..LiveBatch::default() })
 }

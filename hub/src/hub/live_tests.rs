@@ -100,6 +100,22 @@ fn what_is_stored_is_counted_by_its_route_and_not_again() {
 }
 
 #[test]
+fn what_no_socket_brought_is_stored_only_if_that_is_wanted() {
+    let mut stage = check("~ queue q\n~ bind amq.topic q a");
+    for is_stored in [false, true] {
+        let (mut items, mut bytes) = (Vec::new(), BytesMut::new());
+        LiveBatch::put(&mut items, &mut bytes, (b"a", b""), (b"", b"12345"));
+        let batch = LiveBatch { bytes: bytes.freeze(), items, is_stored, ..LiveBatch::default() };
+        let mut out = HubOut::default();
+        stage.submit(1, 0, Op::Live(Arc::new(batch)), &mut out);
+        let stores = out.shards.iter().filter(|(_, op)| matches!(op, ShardOp::Publish(_))).count();
+        assert_eq!(stores, usize::from(is_stored));
+    }
+    let counted = counted(&mut stage);
+    assert!(counted.iter().any(|edge| edge == "routed a 1"), "{counted:?}");
+}
+
+#[test]
 fn what_another_dialect_publishes_to_live_listeners_alone_is_not_unrouted() {
     let mut stage = Stage::new();
     listen(&mut stage, 2, 0, "a.*", None);

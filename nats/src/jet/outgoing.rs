@@ -80,7 +80,13 @@ impl Outgoing {
     /// All of them, to be published; see [`LiveBatch::receipt`].
     pub(super) fn take(&mut self, receipt: Option<Bytes>) -> Op {
         let (items, bytes) = (std::mem::take(&mut self.items), self.bytes.split().freeze());
-        Op::Live(Arc::new(LiveBatch { bytes, items, frames: DIALECT, receipt }))
+        Op::Live(Arc::new(LiveBatch { bytes, items, frames: DIALECT, receipt, is_stored: false }))
+    }
+
+    /// All of them, to be published and to be stored where they are captured.
+    pub(super) fn take_to_store(&mut self) -> Op {
+        let (items, bytes) = (std::mem::take(&mut self.items), self.bytes.split().freeze());
+        Op::Live(Arc::new(LiveBatch { bytes, items, frames: DIALECT, receipt: None, is_stored: true }))
     }
 }
 

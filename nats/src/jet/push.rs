@@ -70,6 +70,8 @@ pub struct PushService {
     /// Changes of interest that wait for the next [`Session::receive`].
     interest: Vec<Interest>,
     outgoing: Outgoing,
+    /// What streams publish again.
+    again: Outgoing,
     credits: Vec<TakerCredit>,
     /// Where the batch at hand is to be receipted.
     receipt: Option<Bytes>,
@@ -134,6 +136,7 @@ impl PushService {
             last_watch: 0,
             interest: Vec::new(),
             outgoing: Outgoing::default(),
+            again: Outgoing::default(),
             credits: Vec::new(),
             receipt: None,
             overdue: VecDeque::new(),
@@ -353,7 +356,7 @@ impl PushService {
             let Some((subject, body)) = republish::message(&echoes.partition, &view, of, &mut block) else {
                 continue;
             };
-            self.outgoing.put((&subject, b""), (&block, body));
+            self.again.put((&subject, b""), (&block, body));
         }
     }
 
@@ -407,6 +410,10 @@ impl PushService {
         if !self.outgoing.is_empty() {
             let receipt = self.receipt.take();
             let op = self.outgoing.take(receipt);
+            self.tell(op, out);
+        }
+        if !self.again.is_empty() {
+            let op = self.again.take_to_store();
             self.tell(op, out);
         }
         let credits = std::mem::take(&mut self.credits);

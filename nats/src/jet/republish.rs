@@ -1,8 +1,9 @@
 //! What a stream publishes again when it has stored it (ADR-28): under which subject, and with which headers.
 //!
-//! Called by the service session of a namespace for each record that a stream tells of. It is heard by who listens; other streams do not store
-//! it.
+//! Called by the service session of a namespace for each record that a stream tells of. It is heard by who listens, and stored by what captures
+//! its subject. What was published again once is not a second time: so nothing goes in circles between streams.
 
+use super::publish::header;
 use super::stored::{FIRST_LINE, put_block};
 use super::subject::is_publishable;
 use super::time::Time;
@@ -23,6 +24,9 @@ pub(super) fn message<'a>(
     std::str::from_utf8(&subject).ok().filter(|subject| is_publishable(subject))?;
     block.clear();
     put_block(view, block);
+    if is_of_a_stream(block) {
+        return None;
+    }
     if block.is_empty() {
         block.extend_from_slice(FIRST_LINE);
     }
@@ -42,6 +46,11 @@ pub(super) fn message<'a>(
     Some((subject, body))
 }
 
+/// Whether a record was published again already: it has the headers that are added here, and clients have no use for.
+fn is_of_a_stream(block: &[u8]) -> bool {
+    header(block, "Nats-Stream").is_some() && header(block, "Nats-Last-Sequence").is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::mapping;
@@ -52,6 +61,14 @@ mod tests {
     use stele_model::stream::echo::Echo;
     use stele_model::stream::records::RecordSettings;
     use stele_record::nats::{Parts, write};
+
+    #[test]
+    fn what_was_published_again_is_not_a_second_time() {
+        let block = "NATS/1.0\r\nNats-Stream: O\r\nNats-Sequence: 7\r\nNats-Last-Sequence: 0\r\n\r\n";
+        assert_eq!(said(">", "again.>", false, block), None);
+        let own = "NATS/1.0\r\nNats-Stream: O\r\n\r\n";
+        assert!(said(">", "again.>", false, own).is_some());
+    }
 
     fn said(src: &str, dest: &str, head_only: bool, block: &str) -> Option<(String, String, String)> {
         let to = mapping::parse(src, dest).unwrap().unwrap();
