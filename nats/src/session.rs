@@ -335,6 +335,7 @@ impl Session for Connection {
         match what {
             Wake::Leaving => self.tell_leaving(out),
             Wake::Close(why) => {
+                self.end_pulls(out);
                 self.tell_leaving(out);
                 self.close(None, &why, out);
             }

@@ -126,6 +126,8 @@ struct Request {
     reply: Bytes,
     body: Bytes,
     is_beyond: bool,
+    /// How many the client had sent before it.
+    before: u64,
 }
 
 /// What is to be done next for a request.
@@ -310,6 +312,7 @@ impl Jet {
             reply: Bytes::copy_from_slice(message.reply),
             body: Bytes::copy_from_slice(message.body),
             is_beyond,
+            before: self.counts.total - 1,
         };
         let number = self.numbers.next();
         self.advance(now, number, request, Vec::new());
@@ -323,7 +326,7 @@ impl Jet {
             api: &api,
             body: &request.body,
             stages: &stages,
-            counts: self.counts,
+            counts: Counts { total: request.before, ..self.counts },
             limits: self.limits,
             server: &self.server,
         };

@@ -3,8 +3,10 @@
 //! A message that came from a NATS client is one copy: everything behind its subject stands in the batch as it goes out. From 4 KiB up it is
 //! not even copied, if the batch can be kept.
 
-use super::{Connection, DIALECT};
+use super::subscribe::Named;
+use super::{Connection, DIALECT, Phase};
 use crate::codec::{headers, write};
+use crate::subject::is_subset;
 use bytes::BufMut;
 use smallvec::SmallVec;
 use stele_model::id::Now;
@@ -72,6 +74,21 @@ impl Connection {
             let block = headers::no_responders(view.slice(item.subject()));
             let buffer = out.write.buffer();
             write::head(buffer, (view.slice(item.reply()), sid, b""), block.len(), 0);
+            buffer.put_slice(&block);
+            buffer.put_slice(b"\r\n");
+        }
+    }
+
+    /// The server stops: pulls that wait end, by messages that no other session can bring any more.
+    pub(super) fn end_pulls(&mut self, out: &mut Outbox) {
+        if self.phase != Phase::Ready || !self.options.headers {
+            return;
+        }
+        for (reply, block) in self.jet.stop() {
+            let hears = |named: &&Named| named.queue.is_none() && is_subset(&reply, &named.subject);
+            let Some(named) = self.subscriptions.all().find(hears) else { continue };
+            let buffer = out.write.buffer();
+            write::head(buffer, (&reply, &named.sid, b""), block.len(), 0);
             buffer.put_slice(&block);
             buffer.put_slice(b"\r\n");
         }

@@ -2,6 +2,7 @@
 
 use super::{Connection, Phase};
 use crate::codec::Publish;
+use crate::jet::api::PREFIX;
 use crate::jet::serve::Jet;
 use crate::jet::stored::Message;
 use crate::subject;
@@ -45,6 +46,10 @@ impl Connection {
             if self.jet.is_strange() {
                 let client = self.audited();
                 self.jet.introduce(client);
+            }
+            if text.starts_with(PREFIX.as_bytes()) {
+                // A request is a message, too: who looks after a client listens to what it asks.
+                self.answers.publish(text, message.reply, headers, body);
             }
             return self.jet.receive(now, &message);
         }

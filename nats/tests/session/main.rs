@@ -34,6 +34,28 @@ fn without_jetstream_its_requests_are_messages() {
 }
 
 #[test]
+fn a_request_to_jetstream_is_heard_by_who_listens_to_requests() {
+    check(
+        "! j with jetstream
+         a> SUB $JS.API.> 1|SUB $JS.ACK.> 2
+         j> PUB $JS.API.INFO re.ply 3|abc
+         a< MSG $JS.API.INFO 1 re.ply 3|abc",
+    );
+}
+
+#[test]
+fn who_waits_for_a_pull_is_told_that_the_server_stops() {
+    check(
+        "! j with jetstream
+         j> SUB in.* 5|PUB $JS.API.CONSUMER.MSG.NEXT.S.c in.1 1|3|PUB $JS.API.CONSUMER.MSG.NEXT.S.c elsewhere 1|3
+         ! stop
+         a< INFO|closed
+         b< INFO|closed
+         j< HMSG in.1 5 81 81|NATS/1.0 409 Server Shutdown|Nats-Pending-Messages: 3|Nats-Pending-Bytes: 0|||INFO|closed",
+    );
+}
+
+#[test]
 fn what_clients_say_of_themselves_is_passed_over_where_nobody_is_named() {
     for (ignores_credentials, is_nobody) in [(true, true), (false, false)] {
         let profile = Profile { ignores_credentials, ..Profile::default() };

@@ -101,6 +101,10 @@ impl Server {
             }
             "c without headers" => self.connect("c", &format!("{{{quiet}}}")),
             "d without echo" => self.connect("d", &format!(r#"{{{quiet},"echo":false}}"#)),
+            "j with jetstream" => {
+                self.open("j", Profile { jetstream: true, ..Profile::default() });
+                self.log_in("j", &format!(r#"{{{quiet},"headers":true,"protocol":1}}"#));
+            }
             "v verbose" => {
                 self.connect("v", r#"{"verbose":true,"pedantic":false}"#);
             }
@@ -211,6 +215,8 @@ impl Server {
                     client.session.complete(self.now, submit.ticket, outcome, &mut client.out);
                 }
                 Op::Live(batch) => batches.push(batch),
+                // Nobody keeps streams here, and so nobody answers.
+                Op::Streams(_) | Op::Pull(_) => {}
                 other => panic!("not asked for here: {other:?}"),
             }
         }
@@ -239,7 +245,8 @@ impl Server {
         let view = live.view(input);
         // What is published is kept apart from the session that may be told of it.
         let bytes = Bytes::copy_from_slice(view.bytes);
-        let batch = LiveBatch { bytes, items: live.items.clone(), frames: live.frames, receipt: None };
+        let batch =
+            LiveBatch { bytes, items: live.items.clone(), frames: live.frames, ..LiveBatch::default() };
         let mut from = 0;
         for (until, change) in &live.interest {
             self.publish(name, batch.view(), from..*until as usize, live.mute);
@@ -258,7 +265,8 @@ impl Server {
                         _ => drop(subscriptions.remove(subscription)),
                     }
                 }
-                other => panic!("not asked for here: {other:?}"),
+                Interest::Watch { .. } => {}
+                other @ Interest::Unwatch { .. } => panic!("not asked for here: {other:?}"),
             }
         }
         self.publish(name, batch.view(), from..batch.items.len(), live.mute);

@@ -112,6 +112,11 @@ fn checked(
     if let Some(old) = old {
         // Only a request of its own pauses a consumer that is there.
         config.pause_until = old.settings.pause_until.map(Time::from);
+        // An update that leaves it out does not make the consumer one that goes by itself.
+        let before = settings::consumer_config(old);
+        if config.durable_name.is_empty() && config.name == before.durable_name {
+            config.durable_name = before.durable_name;
+        }
     }
     let mut config = consumer_check::check(config, stream, request.pedantic)?;
     let Some(old) = old else {

@@ -24,6 +24,8 @@ pub(super) struct Puller {
     /// It asked for signs of life: then it hears of their end, and need not be told that it cannot wait.
     lively: bool,
     bounds_bytes: bool,
+    /// Messages and, if they are bounded, bytes that may still come.
+    left: (u64, u64),
 }
 
 /// Nanoseconds that a client gave, in microseconds; `None`: it gave none.
@@ -68,6 +70,7 @@ impl Jet {
             consumer: of.name.to_owned(),
             lively: pull.idle_heartbeat > 0,
             bounds_bytes: pull.max_bytes > 0,
+            left: (pull.batch.max(1).unsigned_abs(), u64::try_from(pull.max_bytes).unwrap_or(0)),
         };
         self.pulls.insert(taker, puller);
         let op = Op::Pull(share::Pull { share: share(of.stream, of.name), taker, want: want(pull) });
@@ -112,16 +115,27 @@ impl Jet {
     }
 
     fn records(&mut self, records: &ShareRecords) -> bool {
-        let Some(puller) = self.pulls.get(&records.taker) else { return false };
+        let Some(puller) = self.pulls.get_mut(&records.taker) else { return false };
         let (mut block, mut reply) = (Vec::new(), Vec::new());
         for item in &records.items {
             let Ok(view) = View::parse(records.record(item)) else { continue };
             let headers_only = records.headers_only;
             let to = Named { stream: &puller.stream, consumer: &puller.consumer, headers_only };
             let message = render(to, item, &view, (&mut block, &mut reply));
+            let bytes = (message.headers.len() + message.body.len()) as u64;
+            let (messages_left, bytes_left) = puller.left;
+            puller.left = (messages_left.saturating_sub(1), bytes_left.saturating_sub(bytes));
             self.desk.deliver(&puller.reply, &message);
         }
         true
+    }
+
+    /// The server stops: where each pull waits, and what it is told. None is left.
+    pub fn stop(&mut self) -> impl Iterator<Item = (Bytes, Vec<u8>)> + use<> {
+        std::mem::take(&mut self.pulls).into_values().map(|puller| {
+            let (messages, bytes) = puller.left;
+            (puller.reply, Status::shutdown(messages, bytes).block().into_bytes())
+        })
     }
 
     fn pull_ended(&mut self, taker: u64, why: PullEnd) -> bool {
