@@ -21,6 +21,15 @@ def fixed(info):
 
 
 @case
+def consumer_updated_without_its_durable_name(rig):
+    stream = rig.stream()
+    rig.consumer(stream, max_deliver=10)
+    config = {"name": "c", "ack_policy": "explicit", "max_deliver": 20}
+    found = rig.api(f"CONSUMER.CREATE.{stream}.c", {"stream_name": stream, "config": config, "action": "update"})
+    return [verdict(found), found.get("config", {}).get("max_deliver"), "inactive_threshold" in found.get("config", {})]
+
+
+@case
 def consumer_defaults(rig):
     stream = rig.stream()
     return create(rig, stream, "c", ack_policy="explicit")

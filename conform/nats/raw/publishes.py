@@ -309,6 +309,17 @@ def republish(rig):
 
 
 @case
+def republished_into_another_stream(rig):
+    """A stream that keeps what another publishes again: a bucket of last values, for one."""
+    kept = rig.stream("-kept")
+    name = rig.stream(republish={"src": ">", "dest": f"{rig.stem}-kept.>"})
+    rig.put(f"{name}.a", "x")
+    until(lambda: rig.state(kept)[0] == 1)
+    found = rig.request(f"$JS.API.STREAM.MSG.GET.{kept}", {"seq": 1})
+    return json.loads(found.body)["message"]["subject"]
+
+
+@case
 def subject_transform(rig):
     name = rig.stream(subject_transform={"src": f"{rig.stem}.*", "dest": f"{rig.stem}.{{{{wildcard(1)}}}}.done"})
     return [rig.put(f"{name}.a", "x"), rig.api(f"STREAM.MSG.GET.{name}", {"seq": 1})["message"]["subject"]]

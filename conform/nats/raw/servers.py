@@ -312,3 +312,52 @@ def monitoring_of_subscriptions(rig):
     rig.wire(server.address).until_pong()
     found = server.get("/subsz")
     return sorted(field for field in found if field.startswith("num_"))
+
+
+@case
+def credentials_that_nobody_asked_for(rig):
+    server = rig.server("")
+    rig.wire(server.address, user="somebody", **{"pass": "secret"}).until_pong()
+    rig.wire(server.address, auth_token="secret").until_pong()
+    return "let in"
+
+
+@case
+def braces_around_a_configuration(rig):
+    server = rig.server('{\n  "max_payload": 100,\n  "max_subscriptions": 7\n}')
+    return rig.wire(server.address).info["max_payload"]
+
+
+@case
+def a_log_file_that_was_moved(rig):
+    """It is opened again at a signal, and nobody has noticed."""
+    server = rig.server('log_file: "n.log"')
+    log = server.home / "n.log"
+    wire = rig.wire(server.address)
+    wire.until_pong()
+    log.rename(server.home / "n.old")
+    server.signal(signal.SIGUSR1)
+    until(lambda: log.exists() and "File log re-opened" in log.read_text())
+    wire.until_pong()
+    return "still there"
+
+
+@case
+def a_pull_when_the_server_stops(rig):
+    server = rig.server('jetstream { store_dir: "STORE" }')
+    wire = rig.wire(server.address)
+    wire.subscribe("_INBOX.x", "1")
+
+    def ask(subject, request):
+        wire.publish("$JS.API." + subject, json.dumps(request) if request else "", "_INBOX.x")
+
+    ask("STREAM.CREATE.S", {"name": "S", "subjects": ["s"]})
+    wire.message()
+    ask("CONSUMER.CREATE.S.c", {"stream_name": "S", "config": {"durable_name": "c", "name": "c", "ack_policy": "explicit"}})
+    wire.message()
+    ask("CONSUMER.MSG.NEXT.S.c", {"batch": 3, "expires": 60_000_000_000})
+    ask("CONSUMER.INFO.S.c", "")
+    wire.message()
+    server.signal(signal.SIGTERM)
+    told = wire.message()
+    return [told.status, {name: value.strip() for name, value in told.headers.items()}]

@@ -14,6 +14,27 @@ def create(rig, suffix="", **config):
 
 
 @case
+def requests_are_heard_by_who_listens_to_them(rig):
+    stream, wire = rig.stream(), rig.wire()
+    wire.subscribe(f"$JS.API.*.INFO.{stream}.>")
+    wire.listen(f"$JS.API.STREAM.INFO.{stream}")
+    rig.consumer(stream)
+    rig.api(f"STREAM.INFO.{stream}", {"deleted_details": True})
+    rig.api(f"CONSUMER.INFO.{stream}.c")
+    return [[message.subject, message.body] for message in wire.messages(2)]
+
+
+@case
+def requests_are_counted_once_they_are_answered(rig):
+    wire = rig.wire(rig.server('jetstream { store_dir: "STORE" }').address)
+    wire.subscribe("_INBOX.x", "1")
+    for subject in ("INFO", "STREAM.INFO.S", "INFO"):
+        wire.publish("$JS.API." + subject, "", "_INBOX.x")
+    first, _, last = wire.messages(3)
+    return [json.loads(message.body)["api"] for message in (first, last)]
+
+
+@case
 def account_info(rig):
     found = rig.api("INFO")
     return {"type": found["type"], "limits": found["limits"], "level": found["api"]["level"], "names": sorted(found)}
