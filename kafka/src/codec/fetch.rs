@@ -64,6 +64,12 @@ impl<'a> Fetch<'a> {
         })
     }
 
+    /// It names all it wants, whatever session it begins or ends: its epoch is the first (0) or the last (-1). Others go on with a session.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self.session_epoch, -1 | 0)
+    }
+
     /// Hands out topics and their partitions, in the order of the request; the index is the topic's.
     ///
     /// # Errors

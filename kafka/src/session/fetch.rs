@@ -130,7 +130,7 @@ impl Connection {
         let mut topics = Vec::new();
         let mut partitions = Vec::new();
         request.each(|topic| topics.push(owned(topic)), |topic, of| partitions.push(Wanted { topic, of }))?;
-        if request.session_id != 0 {
+        if !request.is_full() {
             let mut answer = Output::default();
             let code = Code::FetchSessionIdNotFound.number();
             Response::start(version, correlation_id, (code, 0), 0, &mut answer).end(&mut answer);

@@ -190,10 +190,21 @@ fn errors_of_a_partition_are_told_at_once() {
     assert_eq!(partition(run.call(ApiKey::Fetch, 12, &request), 12).error_code, 3);
     request.topics[0].topic = "other".into();
     assert_eq!(partition(run.call(ApiKey::Fetch, 12, &request), 12).error_code, 3);
-    request.session_id = 5;
-    let body = run.call(ApiKey::Fetch, 12, &request);
-    let answer: FetchResponse<'_> = ApiKey::Fetch.read(12, &body).unwrap();
-    assert_eq!((answer.error_code, answer.responses.len()), (70, 0));
+}
+
+#[test]
+fn a_full_request_is_served_whatever_session_it_names_and_one_that_goes_on_with_a_session_is_not() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    for (session_id, session_epoch, code) in
+        [(0, -1, 0), (0, 0, 0), (-1, -1, 0), (5, -1, 0), (5, 0, 0), (5, 1, 70), (0, 1, 70), (-1, 7, 70)]
+    {
+        let request = FetchRequest { session_id, session_epoch, ..fetch_request(&run, 12, 0, (1, 0)) };
+        let body = run.call(ApiKey::Fetch, 12, &request);
+        let answer: FetchResponse<'_> = ApiKey::Fetch.read(12, &body).unwrap();
+        let told = (answer.error_code, answer.session_id, answer.responses.len());
+        assert_eq!(told, (code, 0, usize::from(code == 0)), "session {session_id}, epoch {session_epoch}");
+    }
 }
 
 fn offsets(run: &mut Run, version: i16, timestamp: i64) -> (i16, i64, i64) {
