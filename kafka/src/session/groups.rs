@@ -50,6 +50,10 @@ pub(super) fn join<'a>(
         ..JoinGroupResponse::default()
     };
     let Some(outcomes) = stages.first() else {
+        // The name is judged before all else, as clients that ask with nothing filled in expect.
+        if request.group_id.is_empty() {
+            return Step::Answer(failed(Code::InvalidGroupId, request.member_id));
+        }
         if !context.profile.session_ms.contains(&request.session_timeout_ms) {
             return Step::Answer(failed(Code::InvalidSessionTimeout, request.member_id));
         }

@@ -89,6 +89,17 @@ fn a_session_time_is_within_what_the_profile_allows() {
 }
 
 #[test]
+fn a_group_without_a_name_is_refused_for_that_before_all_else() {
+    let mut run = Run::new();
+    for session_timeout_ms in [0, 45_000] {
+        let request = JoinGroupRequest { group_id: "".into(), session_timeout_ms, ..join("", None) };
+        let body = run.call(ApiKey::JoinGroup, 9, &request);
+        let answer: JoinGroupResponse<'_> = ApiKey::JoinGroup.read(9, &body).unwrap();
+        assert_eq!(answer.error_code, 24, "{session_timeout_ms} ms");
+    }
+}
+
+#[test]
 fn a_generation_and_its_parts_are_told() {
     let mut run = Run::new();
     let members = vec![("m-1".to_owned(), Some("one".to_owned()), Bytes::from_static(b"meta"))];
