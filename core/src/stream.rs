@@ -35,6 +35,9 @@ use stele_model::stream::{Ends, Format, Found, KeyMark, PartitionSpec, Producer,
 use stele_model::subject::Pattern;
 use tally::Tally;
 
+/// How long a batch stays that was too old when it came, ms: Kafka looks for what is too old as often.
+const STAY_MS: u64 = 5 * 60 * 1000;
+
 /// A partition of a shard.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -189,6 +192,13 @@ impl Partition {
 
     pub(crate) fn ends(&self) -> Ends {
         Ends { start: self.start, stable: self.end, end: self.end, epoch: 0, bytes: self.bytes }
+    }
+
+    /// When a batch goes by age, ms, if `retention_ms` is what it may reach. One that was too old when it came stays for [`STAY_MS`], or
+    /// for as long as any may if that is less: who listens must have been able to read it.
+    pub(crate) fn expires_ms(&self, batch: &Stored, retention_ms: u64) -> u64 {
+        let by_time = self.time_ms(batch).saturating_add(retention_ms);
+        by_time.max(batch.appended_ms.saturating_add(retention_ms.min(STAY_MS)))
     }
 
     /// The time of a batch that retention and searches go by.

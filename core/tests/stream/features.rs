@@ -5,7 +5,7 @@ use stele_core::testing::MemoryLog;
 use stele_model::id::{
     Call, HubId, Lsn, NamespaceId, Position, QueueId, Revision, SessionId, ShardId, SubscriptionId,
 };
-use stele_model::machine::Machine;
+use stele_model::machine::{Journal, Machine};
 use stele_model::refusal::Refusal;
 use stele_model::settle::{How, Run, Settle};
 use stele_model::shard::{Answer, ShardEffect, ShardOp, ShardSubscribe};
@@ -63,6 +63,27 @@ impl Rig {
         let mut said = self.ask(ShardOp::Append(append));
         match said.remove(0) {
             (after, ShardEffect::Appended { parts, .. }) => (after, parts),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Time goes on, and the shard does what is due.
+    fn pass(&mut self, ms: u64) {
+        self.log.seal();
+        self.log.advance_ms(ms);
+        while self.shard.deadline().is_some_and(|at| at <= self.log.now()) {
+            self.shard.tick(&mut self.log, &mut Vec::new());
+        }
+    }
+
+    /// First position of partition 1 that can be read.
+    fn start(&mut self) -> u64 {
+        let said = self.read(1, u64::from(u32::MAX), None);
+        match &said[..] {
+            [(_, ShardEffect::Read { parts, .. })] => match &parts[..] {
+                [Err(Refusal::Stream(StreamRefusal::OutOfRange { ends }))] => ends.start.0,
+                other => panic!("{other:?}"),
+            },
             other => panic!("{other:?}"),
         }
     }
@@ -247,6 +268,27 @@ fn what_only_queues_do_is_refused() {
         let [(_, ShardEffect::Answer { answer: Err(Refusal::NotImplemented { .. }), .. })] = &said[..] else {
             panic!("{said:?}")
         };
+    }
+}
+
+#[test]
+fn what_was_too_old_when_it_came_stays_for_five_minutes_or_as_long_as_anything_may() {
+    const DAY_MS: u64 = 86_400_000;
+    for (retention_ms, stays_ms) in [(DAY_MS, 300_000), (60_000, 60_000)] {
+        let mut rig =
+            Rig::new(&StreamSettings { retention_ms: Some(retention_ms), ..StreamSettings::default() });
+        rig.pass(10 * DAY_MS);
+        rig.append(vec![(1, Batch { time_max_ms: Some(1234), ..batch(b"old") })]);
+        rig.pass(stays_ms - 1);
+        assert_eq!(rig.start(), 0, "whoever listens can read it");
+        rig.pass(1);
+        assert_eq!(rig.start(), 2);
+        // What was new when it came goes by its time alone.
+        rig.append(vec![(1, batch(b"new"))]);
+        rig.pass(retention_ms - 1);
+        assert_eq!(rig.start(), 2);
+        rig.pass(1);
+        assert_eq!(rig.start(), 4);
     }
 }
 

@@ -145,7 +145,10 @@ impl Partition {
     /// What the settings say goes; `aging`: time may be believed.
     pub(crate) fn age(&mut self, now_ms: u64, aging: bool) {
         while let Some(head) = self.batches.first() {
-            let old = self.settings.retention_ms.is_some_and(|max| self.time(head) + max <= now_ms) && aging;
+            // What was old when it came stays a little, for those who listen.
+            let stayed = |max: u64| head.appended_ms + max.min(5 * 60_000) <= now_ms;
+            let old = |max: u64| self.time(head) + max <= now_ms && stayed(max);
+            let old = self.settings.retention_ms.is_some_and(old) && aging;
             let bytes: u64 = self.batches.iter().map(|batch| batch.bytes.len() as u64).sum();
             let long = self.batches.len() > 1 && self.settings.retention_bytes.is_some_and(|max| bytes > max);
             if !old && !long {

@@ -143,7 +143,7 @@ fn compact(partition: &mut Partition, now: Now, live: &mut LiveBytes, turn: &mut
 fn due(partition: &Partition) -> Option<Now> {
     let settings = &partition.spec.settings;
     let head = partition.index.first().filter(|_| settings.delete);
-    let head = head.zip(settings.retention_ms).map(|(head, ms)| partition.time_ms(&head).saturating_add(ms));
+    let head = head.zip(settings.retention_ms).map(|(head, ms)| partition.expires_ms(&head, ms));
     let compaction = partition.compaction.as_ref().and_then(|of| of.due_ms(settings, partition.end));
     let rested = partition.compacted.ms().saturating_add(COMPACT_EVERY_MS);
     let compaction = compaction.map(|due| due.max(rested));
@@ -160,13 +160,13 @@ fn over(partition: &Partition, now: Now, by_age: bool) -> Option<Position> {
     if !settings.delete || partition.records.is_some() {
         return None;
     }
-    let too_old = |ms: u64| settings.retention_ms.is_some_and(|max| ms.saturating_add(max) <= now.ms());
     let mut bytes = partition.bytes;
     let mut start = None;
     for batch in partition.index.iter().take(DECIDE_MAX) {
         let below = batch.end() <= partition.start;
         let newest = batch.end() == partition.end;
-        let aged = by_age && too_old(partition.time_ms(&batch));
+        let too_old = |max: u64| partition.expires_ms(&batch, max) <= now.ms();
+        let aged = by_age && settings.retention_ms.is_some_and(too_old);
         let long = settings.retention_bytes.is_some_and(|max| bytes > max) && !newest;
         if !(below || aged || long) {
             break;
