@@ -127,7 +127,7 @@ pub struct Leaver {
 pub struct Commit {
     /// Of which partition.
     pub of: PartitionRef,
-    /// The next position to read.
+    /// The next position to read; told again as it was said, whatever it is.
     pub position: Position,
     /// The partition's epoch when it was read; negative: not said.
     pub epoch: i32,

@@ -4,6 +4,7 @@
 //! generations a key of version 2 and a value of version 3. Fetch reads it, by name and by id, and ListOffsets knows its ends; its
 //! offsets are the places of what is logged.
 
+use super::offsets::told;
 use super::produce::offset;
 use crate::codec::wire::{Text, Wire, Writer};
 use crate::profile;
@@ -50,7 +51,7 @@ fn record(change: &GroupChange) -> (BytesMut, BytesMut) {
         Known::Position(commit) => {
             fields(&mut key, &[&1_i16, &group, &topic(commit), &index(commit)]);
             let metadata = Text::from(&commit.metadata);
-            fields(&mut value, &[&3_i16, &offset(commit.position.0), &commit.epoch, &metadata, &time]);
+            fields(&mut value, &[&3_i16, &told(commit.position), &commit.epoch, &metadata, &time]);
         }
         Known::Generation(generation) => {
             fields(&mut key, &[&2_i16, &group]);

@@ -1,7 +1,6 @@
 //! OffsetCommit (key 8), OffsetFetch (9), OffsetDelete (47): how far groups have read.
 
 use super::groups::{ask, code};
-use super::produce::offset;
 use super::serve::{Context, Stages, Step, group, streams};
 use crate::codec::generated::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse, OffsetCommitResponsePartition,
@@ -58,11 +57,10 @@ pub(super) fn commit<'a>(
             true => StreamRef::Uuid(StreamUuid(topic.topic_id.0)),
             false => StreamRef::Name(topic.name.to_string()),
         };
-        positions.extend(topic.partitions.iter().filter_map(|part| {
+        positions.extend(topic.partitions.iter().map(|part| {
             let of = partition(stream(), part.partition_index);
-            let position = Position(u64::try_from(part.committed_offset).ok()?);
             let metadata = part.committed_metadata.as_deref().unwrap_or_default().to_owned();
-            Some(Commit { of, position, epoch: part.committed_leader_epoch, metadata })
+            Commit { of, position: kept(part.committed_offset), epoch: part.committed_leader_epoch, metadata }
         }));
     }
     let count = positions.len();
@@ -83,11 +81,7 @@ pub(super) fn commit<'a>(
         code => code,
     });
     let mut result = |part: &OffsetCommitRequestPartition<'_>| {
-        // An offset below zero is none, and was not sent on.
-        let code = match part.committed_offset {
-            ..0 => Code::OffsetOutOfRange,
-            _ => codes.next().expect("each position is answered"),
-        };
+        let code = codes.next().expect("each position is answered");
         OffsetCommitResponsePartition { partition_index: part.partition_index, error_code: code.number() }
     };
     let topics = request.topics.iter().map(|topic| OffsetCommitResponseTopic {
@@ -306,10 +300,21 @@ fn answer<'a>(
     OffsetFetchResponseGroup { group_id: wanted.group, topics, error_code: error_code.number() }
 }
 
+/// An offset as a group keeps it. Clients commit those below zero too (KafkaJS says "from the start" and "from the end" so) and are told
+/// them again: nobody else reads these numbers.
+fn kept(offset: i64) -> Position {
+    Position(offset.cast_unsigned())
+}
+
+/// An offset that a group has kept.
+pub(super) fn told(position: Position) -> i64 {
+    position.0.cast_signed()
+}
+
 fn committed(commit: &Commit) -> OffsetFetchResponsePartitions<'_> {
     OffsetFetchResponsePartitions {
         partition_index: i32::try_from(commit.of.index).unwrap_or(i32::MAX),
-        committed_offset: offset(commit.position.0),
+        committed_offset: told(commit.position),
         committed_leader_epoch: commit.epoch,
         metadata: Some((&commit.metadata).into()),
         error_code: Code::None.number(),
