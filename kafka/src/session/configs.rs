@@ -66,7 +66,7 @@ pub(super) fn describe<'a>(
             },
             BROKER if resource.resource_name.is_empty() => Ok(Vec::new()), // Defaults for all brokers: nobody can write any.
             BROKER => is_this_node(context.profile, &resource.resource_name)
-                .map(|()| broker_configs(context.profile, resource, request.include_synonyms)),
+                .map(|()| broker_configs(context.profile, resource, &request)),
             LOGGER => is_this_node(context.profile, &resource.resource_name).map(|()| Vec::new()),
             other => {
                 Err(Fault::new(Code::InvalidRequest, format!("there are no configurations of kind {other}")))
@@ -157,7 +157,7 @@ fn is_this_node(profile: &Profile, name: &str) -> Result<(), Fault> {
 fn broker_configs<'a>(
     profile: &Profile,
     resource: &DescribeConfigsResource<'_>,
-    include_synonyms: bool,
+    request: &DescribeConfigsRequest<'_>,
 ) -> Vec<DescribeConfigsResourceResult<'a>> {
     let default = |name| find(name).map_or("", |setting| setting.default).to_owned();
     let listener = format!("PLAINTEXT://{}:{}", profile.host, profile.port);
@@ -190,14 +190,40 @@ fn broker_configs<'a>(
     };
     let shown = wanted.map(|(name, value, kind)| DescribeConfigsResourceResult {
         name: name.into(),
-        synonyms: include_synonyms.then(|| synonym(name, &value)).into_iter().collect(),
+        synonyms: request.include_synonyms.then(|| synonym(name, &value)).into_iter().collect(),
         value: Some(value.into()),
         read_only: true,
         config_source: STATIC_BROKER,
         config_type: kind as i8,
+        documentation: request.include_documentation.then(|| meaning(name).into()),
         ..DescribeConfigsResourceResult::default()
     });
     shown.collect()
+}
+
+/// What a configuration of the broker means.
+fn meaning(name: &str) -> &'static str {
+    match name {
+        "advertised.listeners" => "Where clients are told to connect to.",
+        "auto.create.topics.enable" => "Whether a topic that is asked for is made.",
+        "broker.id" | "node.id" => "The number of this node.",
+        "default.replication.factor" => "Copies of a topic that is made by itself.",
+        "delete.topic.enable" => "Whether topics can be deleted.",
+        "group.initial.rebalance.delay.ms" => "How long the first member of an empty group waits for others.",
+        "group.max.session.timeout.ms" => "The longest session time that a member may ask for.",
+        "group.min.session.timeout.ms" => "The shortest session time that a member may ask for.",
+        "log.cleanup.policy" => "What cleanup.policy is where a topic does not say.",
+        "log.dirs" => "Where everything durable lives.",
+        "log.retention.bytes" => "What retention.bytes is where a topic does not say.",
+        "log.retention.ms" => "What retention.ms is where a topic does not say.",
+        "message.max.bytes" => "What max.message.bytes is where a topic does not say.",
+        "min.insync.replicas" => "Copies that a record needs before it is acknowledged.",
+        "num.partitions" => "Partitions of a topic that does not say how many.",
+        "offsets.retention.minutes" => "How long an empty group keeps its offsets.",
+        "offsets.topic.replication.factor" => "Copies of what groups know.",
+        "socket.request.max.bytes" => "The largest request that is read.",
+        _ => "",
+    }
 }
 
 /// What one resource shall become.

@@ -16,7 +16,7 @@ use stele_kafka::codec::generated::delete_topics::{
 };
 use stele_kafka::codec::generated::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use stele_kafka::codec::generated::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
 };
 use stele_kafka::codec::generated::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicRequest,
@@ -179,6 +179,9 @@ fn configs(run: &mut Run, kind: i8, name: &'static str) -> (i16, Vec<(String, St
     let answer: DescribeConfigsResponse<'_> = ApiKey::DescribeConfigs.read(4, &body).unwrap();
     let result = &answer.results[0];
     let shown = result.configs.iter();
+    let silent =
+        |one: &DescribeConfigsResourceResult<'_>| one.documentation.as_deref().is_none_or(str::is_empty);
+    assert!(!result.configs.iter().any(silent), "what each configuration of {name} means is told");
     let value = |one: &Option<std::borrow::Cow<'_, str>>| one.as_deref().unwrap_or_default().to_owned();
     (
         result.error_code,
