@@ -71,8 +71,6 @@ pub(super) struct Waiting {
 pub(super) enum Awaited {
     /// `connection.open`.
     Opened,
-    /// `connection.update-secret`.
-    Secret,
     /// Publishes of the channel before this are to be answered first; then the method is read again.
     Publishes,
     /// `channel.close`: these consumers are to be gone.
