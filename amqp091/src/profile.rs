@@ -64,12 +64,19 @@ const _: () = assert!(
 const _: () = assert!(TX_BYTES_MAX < u32::MAX as usize / 2, "a transaction fits in batches");
 const _: () = assert!(LOST_MS <= CLOSING_MS);
 
+/// The product that clients are told they speak to. They choose by it what they do: kombu decides by product and version whether Celery changes its
+/// prefetch with `global`.
+pub const PRODUCT: &str = "RabbitMQ";
+
+/// The version of [`PRODUCT`] whose answers ours are compared with (`conform/amqp091`). NServiceBus does not start below 3.10.0.
+pub const PRODUCT_VERSION: &str = "4.3.6";
+
 /// What a driver may set for its connections.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// `product` in the server properties.
+    /// `product` in the server properties: whose rules hold here, for clients that ask ([`PRODUCT`]).
     pub product: String,
-    /// `version` in the server properties. Some clients branch on its leading number as if it were RabbitMQ's.
+    /// `version` in the server properties ([`PRODUCT_VERSION`]).
     pub version: String,
     /// `platform` in the server properties.
     pub platform: String,
@@ -88,9 +95,9 @@ pub struct Profile {
 impl Default for Profile {
     fn default() -> Self {
         Self {
-            product: "Stele".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            platform: "Rust".to_owned(),
+            product: PRODUCT.to_owned(),
+            version: PRODUCT_VERSION.to_owned(),
+            platform: concat!("Stele ", env!("CARGO_PKG_VERSION")).to_owned(),
             cluster_name: "stele".to_owned(),
             frame_bytes_max: FRAME_BYTES_MAX,
             channel_max: CHANNEL_MAX,

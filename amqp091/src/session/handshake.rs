@@ -85,7 +85,7 @@ impl Connection {
             });
             table.text("cluster_name", &self.profile.cluster_name);
             table.text("copyright", "The Stele authors");
-            table.text("information", "Licensed under the Apache License 2.0");
+            table.text("information", "Stele; licensed under the Apache License 2.0");
             table.text("platform", &self.profile.platform);
             table.text("product", &self.profile.product);
             table.text("version", &self.profile.version);

@@ -1,6 +1,14 @@
 //! The connection's beginning, its end, its heartbeats.
 
 use crate::support::{check, check_from_start};
+use std::sync::Arc;
+use stele_amqp091::codec::frame::frame;
+use stele_amqp091::codec::method::Method;
+use stele_amqp091::profile::{FRAME_BYTES_HANDSHAKE, Profile};
+use stele_amqp091::session::Connection;
+use stele_model::id::Now;
+use stele_model::session::{Outbox, Session};
+use stele_record::table::Value;
 
 const TO_TUNE: &str = "
     > header
@@ -212,6 +220,26 @@ fn a_connection_is_closed_once() {
         ! end the client did not answer connection.close
         ",
     );
+}
+
+#[test]
+fn who_asks_whose_rules_hold_is_told_rabbitmqs_and_who_keeps_them() {
+    let mut session = Connection::new(Arc::new(Profile::default()), 1, Now(0));
+    let mut out = Outbox::default();
+    session.receive(Now(0), b"AMQP\0\0\x09\x01", &mut out);
+    let octets = out.write.buffer().to_vec();
+    let (frame, _) = frame(&octets, FRAME_BYTES_HANDSHAKE).unwrap().unwrap();
+    let Ok(Method::ConnectionStart { server_properties, .. }) = Method::decode(frame.payload) else {
+        panic!("connection.start comes first");
+    };
+    let text = |name: &str| match server_properties.find(name.as_bytes()) {
+        Some(Value::Str(text)) => String::from_utf8(text.to_vec()).unwrap(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(text("product"), "RabbitMQ", "kombu looks for it");
+    let version: Vec<u32> = text("version").split('.').map(|part| part.parse().unwrap()).collect();
+    assert!(version >= vec![3, 10, 0], "NServiceBus asks for that");
+    assert!(text("platform").starts_with("Stele "), "{}", text("platform"));
 }
 
 #[test]
