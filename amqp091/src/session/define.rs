@@ -31,7 +31,7 @@ impl Connection {
                 arguments: table,
                 ..
             } => {
-                let (name, kind, arguments) = (exchange.text(), kind.text(), arguments(table));
+                let (name, kind, arguments) = (defined(exchange), kind.text(), arguments(table));
                 let define = Define::DeclareExchange {
                     name,
                     kind,
@@ -44,18 +44,18 @@ impl Connection {
                 (define, (!no_wait).then_some(Method::ExchangeDeclareOk {}))
             }
             Method::ExchangeDelete { exchange, if_unused, no_wait, .. } => {
-                let define = Define::DeleteExchange { name: exchange.text(), if_unused };
+                let define = Define::DeleteExchange { name: defined(exchange), if_unused };
                 (define, (!no_wait).then_some(Method::ExchangeDeleteOk {}))
             }
             Method::ExchangeBind { destination, source, routing_key, no_wait, arguments: table, .. } => {
-                let destination = DestinationName::Exchange(destination.text());
+                let destination = DestinationName::Exchange(defined(destination));
                 let rule = rule(source, destination, routing_key.0, arguments(table));
                 (Define::Bind(rule), (!no_wait).then_some(Method::ExchangeBindOk {}))
             }
             Method::ExchangeUnbind {
                 destination, source, routing_key, no_wait, arguments: table, ..
             } => {
-                let destination = DestinationName::Exchange(destination.text());
+                let destination = DestinationName::Exchange(defined(destination));
                 let rule = rule(source, destination, routing_key.0, arguments(table));
                 (Define::Unbind(rule), (!no_wait).then_some(Method::ExchangeUnbindOk {}))
             }
@@ -88,7 +88,7 @@ impl Connection {
                 arguments: table,
                 ..
             } => {
-                let name = queue.text();
+                let name = defined(queue);
                 if passive && name.is_empty() {
                     let text = format!("no queue '' in vhost '{}'", self.peer.virtual_host);
                     return Err(Exception::new(Code::NotFound, text));
@@ -114,7 +114,7 @@ impl Connection {
                 (Op::Purge { queue }, Awaited::Purged { no_wait })
             }
             Method::QueueDelete { queue, if_unused, if_empty, no_wait, .. } => {
-                let name = self.queue_name(number, queue)?;
+                let name = in_one_line(self.queue_name(number, queue)?);
                 (Op::Define(Define::DeleteQueue { name, if_unused, if_empty }), Awaited::Deleted { no_wait })
             }
             _ => unreachable!("called for queue.* only"),
@@ -153,7 +153,7 @@ impl Connection {
         queue: ShortStr<'_>,
         routing_key: ShortStr<'_>,
     ) -> Result<(String, Bytes), Exception> {
-        let name = self.queue_name(number, queue)?;
+        let name = in_one_line(self.queue_name(number, queue)?);
         if name.as_bytes() == REPLY_TO {
             let text = "cannot bind or unbind to a volatile (direct reply-to) queue";
             return Err(Exception::new(Code::AccessRefused, text));
@@ -172,5 +172,16 @@ fn rule(
     key: &[u8],
     arguments: stele_model::value::Arguments,
 ) -> Rule {
-    Rule { source: source.text(), destination, key: Bytes::copy_from_slice(key), arguments }
+    Rule { source: defined(source), destination, key: Bytes::copy_from_slice(key), arguments }
+}
+
+/// The name of what a method defines.
+fn defined(name: ShortStr<'_>) -> String {
+    in_one_line(name.text())
+}
+
+/// RabbitMQ's rule: what defines or binds something passes over ends of lines in its name, what publishes to it or reads from it does not.
+fn in_one_line(mut name: String) -> String {
+    name.retain(|sign| !matches!(sign, '\r' | '\n'));
+    name
 }

@@ -82,3 +82,27 @@ fn a_queue_is_declared_bound_and_consumed() {
         ",
     );
 }
+
+#[test]
+fn ends_of_lines_in_names_are_passed_over_where_something_is_defined_and_only_there() {
+    check(
+        "
+        > queue.declare 1 queue=a↵b↵
+        ! DeclareQueue { name: \"ab\", passive: false, durable: false, exclusive: false, auto_delete: false, arguments: {} } lane=1
+        = queue name=ab ready=0
+        < queue.declare-ok 1 queue: \"ab\", message_count: 0, consumer_count: 0
+        > queue.bind 1 queue=↵ab exchange=e↵ routing_key=k
+        ! Bind(Rule { source: \"e\", destination: Queue(\"ab\"), key: b\"k\", arguments: {} }) lane=1
+        = unit
+        < queue.bind-ok 1
+        > basic.consume 1 queue=ab↵ consumer_tag=c
+        ! Subscribe { subscription: 1, queue: \"ab\\r\\n\", direct_reply: false, no_ack: false, exclusive: false, messages_max: None, bytes_max: 2097152, priority: 0 } lane=1
+        = subscribed queue=7 counts
+        < basic.consume-ok 1 consumer_tag: \"c\"
+        > queue.delete 1 queue=ab↵
+        ! DeleteQueue { name: \"ab\", if_unused: false, if_empty: false } lane=1
+        = deleted ready=0
+        < queue.delete-ok 1 message_count: 0
+        "
+    );
+}

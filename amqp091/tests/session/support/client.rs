@@ -98,7 +98,8 @@ fn content(channel: u16, words: &Words<'_>, out: &mut BytesMut) {
 }
 
 fn method<'a>(name: &str, words: &Words<'a>, arguments: Table<'a>) -> Method<'a> {
-    let s = |field: &str| ShortStr(words.text(field).as_bytes());
+    // `↵` stands for the end of a line.
+    let s = |field: &str| ShortStr(Vec::leak(words.text(field).replace('↵', "\r\n").into_bytes()));
     let (b, n) = (|field: &str| words.has(field), |field: &str| words.number(field));
     let n16 = |field: &str| u16::try_from(n(field)).unwrap();
     let (no_wait, routing_key) = (b("no_wait"), s("routing_key"));
