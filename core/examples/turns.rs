@@ -163,7 +163,7 @@ impl Bench {
             let settle = Settle { subscription: number, queue: QUEUE, how: How::Accept, runs };
             self.take(ShardOp::Settle { session: SESSION, settles: vec![settle] });
         }
-        let credit = Credit { subscription: number, bytes };
+        let credit = Credit { subscription: number, bytes, messages_max: None };
         self.take(ShardOp::Credit { session: SESSION, queue: QUEUE, credit });
     }
 }

@@ -146,13 +146,15 @@ pub enum StreamsWanted {
 }
 
 /// More may be under way to a subscription (S18). Message credit comes back with settles by itself; this is for bytes that
-/// have left for the client.
+/// have left for the client, and for a limit that the client has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credit {
     /// Whose.
     pub subscription: u64,
     /// Bytes of records.
     pub bytes: u64,
+    /// From now on so many records may be unsettled, in place of [`Subscribe::messages_max`]; `None`: as before. What is under way stays so.
+    pub messages_max: Option<u32>,
 }
 
 /// A subscription.

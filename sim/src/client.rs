@@ -176,7 +176,8 @@ impl Client {
         let mut credits = Vec::new();
         for (subscription, reader) in &mut self.readers {
             if reader.owed > 0 {
-                credits.push(Credit { subscription: *subscription, bytes: std::mem::take(&mut reader.owed) });
+                let bytes = std::mem::take(&mut reader.owed);
+                credits.push(Credit { subscription: *subscription, bytes, messages_max: None });
             }
         }
         if !credits.is_empty() {

@@ -9,7 +9,7 @@ use crate::codec::method::Method;
 use crate::profile::{CONSUMER_BYTES_MAX, CONSUMERS_PER_CHANNEL_MAX};
 use crate::refuse::{Code, Exception};
 use stele_model::id::{Now, Position};
-use stele_model::op::{Get, Op, Subscribe};
+use stele_model::op::{Credit, Get, Op, Subscribe};
 use stele_model::session::Outbox;
 use stele_model::stream::StreamStart;
 use stele_record::table::{Table, Value};
@@ -23,6 +23,8 @@ pub(super) struct Consumer {
     pub(super) tag: Box<[u8]>,
     /// Deliveries are settled as they are sent.
     pub(super) no_ack: bool,
+    /// Its own limit; the channel's comes on top.
+    pub(super) prefetch: Option<u32>,
     /// The queue counts failed deliveries, and the client is shown the count.
     pub(super) counts_deliveries: bool,
     /// The queue is a stream: the client is shown offsets.
@@ -80,11 +82,7 @@ impl Connection {
             return Err(Exception::new(Code::PreconditionFailed, "reply consumer already set"));
         }
         let priority = priority(&queue, &self.peer.virtual_host, arguments)?;
-        let prefetch = match (u32::from(channel.prefetch), channel.window.max()) {
-            (0, shared) => shared,
-            (own, Some(shared)) => Some(own.min(shared)),
-            (own, None) => Some(own),
-        };
+        let prefetch = (channel.prefetch > 0).then_some(u32::from(channel.prefetch));
         let tag: Box<[u8]> = match consumer_tag.0 {
             [] => made_up_name("amq.ctag-", self.seed, subscription).into_bytes().into(),
             given => given.into(),
@@ -94,6 +92,7 @@ impl Connection {
             channel: number,
             tag,
             no_ack,
+            prefetch,
             counts_deliveries: false,
             is_stream: false,
             owed_bytes: 0,
@@ -104,7 +103,7 @@ impl Connection {
             direct_reply,
             no_ack,
             exclusive,
-            messages_max: if no_ack { None } else { prefetch },
+            messages_max: if no_ack { None } else { smaller(prefetch, channel.window.max()) },
             bytes_max: CONSUMER_BYTES_MAX,
             priority,
             start,
@@ -171,6 +170,19 @@ impl Connection {
         Ok(())
     }
 
+    /// The channel's limit has changed: its consumers hold no more than fits, and get what fits now.
+    fn limit_consumers(&mut self, consumers: Vec<u64>, shared: Option<u32>, out: &mut Outbox) {
+        let of = |subscription: u64| {
+            let consumer = self.consumers.get(&subscription).filter(|consumer| !consumer.no_ack)?;
+            let messages_max = smaller(consumer.prefetch, shared).unwrap_or(u32::MAX);
+            Some(Credit { subscription, bytes: 0, messages_max: Some(messages_max) })
+        };
+        let credits: Vec<Credit> = consumers.into_iter().filter_map(of).collect();
+        if !credits.is_empty() {
+            self.tell(0, Op::Credit(credits), out);
+        }
+    }
+
     /// `basic.qos`.
     pub(super) fn qos(
         &mut self,
@@ -185,13 +197,21 @@ impl Connection {
         }
         let Some(channel) = self.channels.live(number) else { return Ok(()) };
         if global {
-            channel.window.limit((count > 0).then_some(u32::from(count)));
+            let shared = (count > 0).then_some(u32::from(count));
+            channel.window.limit(shared);
+            let consumers = channel.consumers.values().copied().collect();
+            self.limit_consumers(consumers, shared, out);
         } else {
             channel.prefetch = count;
         }
         self.reply(number, &Method::BasicQosOk {}, out);
         self.release_held_back(number, out)
     }
+}
+
+/// The smaller of two limits.
+fn smaller(own: Option<u32>, shared: Option<u32>) -> Option<u32> {
+    own.into_iter().chain(shared).min()
 }
 
 /// The argument `x-priority`. Other arguments of a consumer mean nothing here, as in RabbitMQ's classic queues.

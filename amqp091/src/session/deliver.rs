@@ -173,7 +173,8 @@ impl Connection {
         let mut credits = Vec::with_capacity(self.owed.len());
         for subscription in self.owed.drain(..) {
             if let Some(consumer) = self.consumers.get_mut(&subscription) {
-                credits.push(Credit { subscription, bytes: std::mem::take(&mut consumer.owed_bytes) });
+                let bytes = std::mem::take(&mut consumer.owed_bytes);
+                credits.push(Credit { subscription, bytes, messages_max: None });
             }
         }
         if !credits.is_empty() {

@@ -245,3 +245,25 @@ fn replies_come_straight_to_the_channel() {
         ",
     );
 }
+
+#[test]
+fn a_new_limit_of_the_channel_counts_for_consumers_that_are_there() {
+    check(
+        "
+        > basic.qos 1 count=3
+        < basic.qos-ok 1
+        > basic.qos 1 count=1 global
+        < basic.qos-ok 1
+        > basic.consume 1 queue=q consumer_tag=c
+        ! Subscribe { subscription: 1, queue: \"q\", direct_reply: false, no_ack: false, exclusive: false, messages_max: Some(1), bytes_max: 2097152, priority: 0 } lane=1
+        = subscribed queue=7 counts
+        < basic.consume-ok 1 consumer_tag: \"c\"
+        > basic.qos 1 count=2 global
+        ! credit sub=1 bytes=0 messages=2
+        < basic.qos-ok 1
+        > basic.qos 1 count=0 global
+        ! credit sub=1 bytes=0 messages=3
+        < basic.qos-ok 1
+        ",
+    );
+}

@@ -203,6 +203,15 @@ impl Readers {
         self.update(at);
     }
 
+    /// So many records may be unsettled from now on.
+    pub(crate) fn limit(&mut self, id: SubscriptionId, messages_max: u32) {
+        let Some(&at) = self.by_id.get(&id) else { return };
+        if let Some(reader) = self.holder_at_mut(at).and_then(|holder| holder.reader.as_mut()) {
+            reader.messages_max = Some(messages_max);
+        }
+        self.update(at);
+    }
+
     /// A lease of this holder began.
     pub(crate) fn began(&mut self, at: HolderAt) {
         if let Some(holder) = self.holder_at_mut(at) {

@@ -61,7 +61,11 @@ impl Shard {
             return self.credit_stream(session, id, credit, turn);
         }
         let Some(readers) = readers(&mut self.queues, id) else { return };
-        readers.give_bytes(SubscriptionId { session, number: credit.subscription }, credit.bytes);
+        let subscription = SubscriptionId { session, number: credit.subscription };
+        readers.give_bytes(subscription, credit.bytes);
+        if let Some(messages_max) = credit.messages_max {
+            readers.limit(subscription, messages_max);
+        }
         self.advance(id, turn);
     }
 

@@ -106,6 +106,13 @@ impl Readers {
         reader.opening.settle(reader.over(), room);
     }
 
+    /// So many records may be unsettled from now on.
+    pub(crate) fn limit(&mut self, id: SubscriptionId, messages_max: u32) {
+        if let Some(reader) = self.by_id.get_mut(&id) {
+            reader.messages_max = Some(messages_max);
+        }
+    }
+
     /// An opening has ended: what it did not use comes back, and the reader goes on where it ended.
     pub(crate) fn opened(&mut self, of: &Opened, room: &mut Room) {
         let Some(reader) = self.by_id.get_mut(&of.subscription) else { return };
@@ -277,6 +284,18 @@ mod tests {
         assert_eq!(served(&mut partition), [(17, 2)]);
         partition.readers.settled(READER, 100);
         assert_eq!(served(&mut partition), [(19, 1), (20, 10)]);
+    }
+
+    #[test]
+    fn a_reader_whose_limit_was_raised_gets_what_fits_now() {
+        let mut partition = partition();
+        assert!(partition.readers.add(&subscribe(Some(4), 1 << 20), Position(0)));
+        assert_eq!(served(&mut partition), [(0, 4)]);
+        partition.readers.limit(READER, 6);
+        assert_eq!(served(&mut partition), [(4, 2)]);
+        partition.readers.limit(READER, 1);
+        partition.readers.settled(READER, 5);
+        assert!(served(&mut partition).is_empty());
     }
 
     #[test]

@@ -149,6 +149,17 @@ fn byte_credit_ends_with_the_record_that_uses_it_up_and_comes_back() {
 }
 
 #[test]
+fn a_reader_whose_limit_was_raised_gets_more_at_once_and_one_whose_limit_was_lowered_when_it_has_settled() {
+    let mut rig = Rig::with(durable());
+    rig.subscribe(10, Reading { messages_max: Some(1), ..READING });
+    assert_eq!(grants(&rig.publish(&["a", "b", "c", "d", "e"])).len(), 1);
+    assert_eq!(grants(&rig.limit(10, 3)).len(), 2);
+    assert_eq!(grants(&rig.limit(10, 2)).len(), 0);
+    assert_eq!(grants(&rig.settle(10, How::Accept, &[1])).len(), 0, "two are still held");
+    assert_eq!(grants(&rig.settle(10, How::Accept, &[2])).len(), 1);
+}
+
+#[test]
 fn one_consumer_is_active_and_the_next_in_line_takes_over() {
     let mut rig = Rig::with(QueueSettings { single_active: true, ..durable() });
     rig.subscribe(10, Reading { messages_max: Some(1), ..READING });

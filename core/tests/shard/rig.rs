@@ -157,7 +157,14 @@ impl Rig {
 
     pub(crate) fn credit(&mut self, number: u64, bytes: u64) -> Said {
         let session = subscription(number).session;
-        let credit = Credit { subscription: number, bytes };
+        let credit = Credit { subscription: number, bytes, messages_max: None };
+        self.ask(ShardOp::Credit { session, queue: QueueId(1), credit })
+    }
+
+    /// So many may be unsettled from now on.
+    pub(crate) fn limit(&mut self, number: u64, messages_max: u32) -> Said {
+        let session = subscription(number).session;
+        let credit = Credit { subscription: number, bytes: 0, messages_max: Some(messages_max) };
         self.ask(ShardOp::Credit { session, queue: QueueId(1), credit })
     }
 

@@ -474,7 +474,8 @@ impl World {
             reader.bytes = (reader.bytes + i64::from(bytes)).min(reader.bytes_max);
         }
         let urgent = self.log.urgent();
-        let credit = Credit { subscription: subscription.number, bytes: u64::from(bytes) };
+        let credit =
+            Credit { subscription: subscription.number, bytes: u64::from(bytes), messages_max: None };
         self.take(ShardOp::Credit { session: subscription.session, queue, credit });
         self.no_commit(urgent, "credit")
     }

@@ -174,9 +174,11 @@ impl Stage {
                 };
                 Op::Settle(queues.iter().map(settle).collect())
             }
-            ["credit", subscription] => {
-                Op::Credit(vec![Credit { subscription: subscription.parse().unwrap(), bytes: 9 }])
-            }
+            ["credit", subscription] => Op::Credit(vec![Credit {
+                subscription: subscription.parse().unwrap(),
+                bytes: 9,
+                messages_max: None,
+            }]),
             ["declare", name] => Op::Define(queue(&address(name), &[])),
             ["passive", name] => {
                 let Define::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } =

@@ -108,7 +108,8 @@ pub(crate) fn op(lane: u16, op: &Op, lines: &mut Vec<String>) {
         Op::Settle(settles) => settles.iter().for_each(|one| settle(one, lines)),
         Op::Credit(credits) => {
             credits.iter().for_each(|credit| {
-                lines.push(format!("! credit sub={} bytes={}", credit.subscription, credit.bytes))
+                let most = credit.messages_max.map_or_else(String::new, |most| format!(" messages={most}"));
+                lines.push(format!("! credit sub={} bytes={}{most}", credit.subscription, credit.bytes))
             });
         }
         Op::Subscribe(subscribe) => {

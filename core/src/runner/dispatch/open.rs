@@ -81,7 +81,7 @@ fn granted(ranges: &[FoundRecords]) -> u64 {
 fn give_back(of: SubscriptionId, queue: QueueId, runs: Vec<Run>, bytes: u64, out: &mut Vec<Out>) {
     let (session, subscription) = (of.session, of.number);
     if bytes > 0 {
-        let credit = Credit { subscription, bytes };
+        let credit = Credit { subscription, bytes, messages_max: None };
         out.push(Out::Shard(ShardOp::Credit { session, queue, credit }));
     }
     if !runs.is_empty() {
@@ -258,7 +258,7 @@ mod tests {
         let [Out::Shard(ShardOp::Credit { queue: QueueId(3), credit, .. })] = &out[..] else {
             panic!("{out:?}")
         };
-        assert_eq!(*credit, Credit { subscription: 7, bytes: 200 - 108 });
+        assert_eq!(*credit, Credit { subscription: 7, bytes: 200 - 108, messages_max: None });
     }
 
     #[test]

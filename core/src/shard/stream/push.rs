@@ -61,6 +61,9 @@ impl Shard {
         if let Some(partition) = self.streams.partitions.get_mut(&id) {
             let subscription = SubscriptionId { session, number: credit.subscription };
             partition.readers.give_bytes(subscription, credit.bytes, &mut self.streams.room);
+            if let Some(messages_max) = credit.messages_max {
+                partition.readers.limit(subscription, messages_max);
+            }
         }
         self.serve_stream(id, turn);
         self.open_more();
