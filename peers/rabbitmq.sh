@@ -4,7 +4,7 @@
 #                                            PORT default 5772; management API on PORT+10000, Prometheus on PORT+9930, streams on PORT+1;
 #                                            user guest/guest; (inner: Erlang distribution PORT+20000, epmd PORT+19000)
 #   RABBITMQ   sid (default): RabbitMQ 4.3 (what Debian sid has now), in a chroot made once with debootstrap (about 500 MB); debian: the system's own package
-#   RABBITMQ_EXTRA  file of extra rabbitmq.conf lines, e.g. "deprecated_features.permit.global_qos = true" (4.3 refuses it by default)
+#   RABBITMQ_EXTRA  file of extra rabbitmq.conf lines, e.g. "deprecated_features.permit.global_qos = true" (4.3 takes it for a limit of each consumer by default)
 #   RABBITMQ_TLS    directory with client.pem (the authority), server.pem and server.key: the node also speaks TLS, on PORT+2,
 #                   and user conform-client logs in by a certificate with that common name
 #   PEER_HOME  state directory (default ${TMPDIR:-/tmp}/stele-peers); the chroot is $PEER_HOME/sid and may be removed while no node runs
