@@ -310,6 +310,9 @@ pub struct Pull {
     pub taker: u64,
     /// What.
     pub want: PullWant,
+    /// The subject where the session will publish what it gets: if nobody listens there, the pull ends at once ([`PullEnd::Unheard`]).
+    /// `None`: the session itself takes it.
+    pub heard_at: Option<Bytes>,
 }
 
 /// See [`Pull`].
@@ -504,6 +507,8 @@ pub enum PullEnd {
     Gone,
     /// The group is read by push.
     IsPush,
+    /// Nobody listens where it is to be answered ([`Pull::heard_at`]).
+    Unheard,
 }
 
 /// What a pull did not get.

@@ -197,7 +197,7 @@ impl Taker {
     fn pull(&mut self, desk: &Desk, want: PullWant) {
         let taker = self.line.number();
         self.pulls.insert(taker, desk.step);
-        let pull = Pull { share: group(), taker, want };
+        let pull = Pull { share: group(), taker, want, heard_at: None };
         self.tell(Op::Pull(pull));
     }
 

@@ -173,6 +173,29 @@ def pull_of_who_is_gone(rig):
 
 
 @case
+def pull_that_nobody_would_hear(rig):
+    """Its messages are there for the next one."""
+    stream = rig.stream()
+    fill(rig, stream, 2)
+    rig.consumer(stream)
+    rig.asking.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.c", json.dumps({"batch": 2, "expires": 8_000_000_000}), f"_NOBODY.{rig.stem}")
+    return [rig.next(stream).body, rig.next(stream).body, rig.place(stream)]
+
+
+@case
+def pull_that_another_hears(rig):
+    stream = rig.stream()
+    fill(rig, stream, 1)
+    rig.consumer(stream)
+    inbox = f"_INBOX.{rig.stem}o.1"
+    other = rig.wire()
+    other.subscribe(inbox)
+    other.until_pong()
+    rig.asking.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.c", "1", inbox)
+    return other.message().body
+
+
+@case
 def max_ack_pending(rig):
     stream = rig.stream()
     fill(rig, stream)

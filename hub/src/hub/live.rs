@@ -224,6 +224,12 @@ impl Hub {
         })
     }
 
+    /// Whether somebody listens to a subject, as far as this hub knows: the same that decides who hears what the session publishes.
+    pub(super) fn is_heard_from(&mut self, session: SessionId, subject: &[u8]) -> bool {
+        let of = self.sessions.get(&session.number).and_then(|attached| attached.namespace.as_ref());
+        of.map(|(namespace, _)| *namespace).is_some_and(|namespace| self.is_heard(namespace, subject))
+    }
+
     /// Where a session listens, and publishes.
     fn listener(&mut self, session: SessionId) -> Option<(NamespaceId, Slot)> {
         let attached = self.sessions.get_mut(&session.number)?;

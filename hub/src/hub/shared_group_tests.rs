@@ -35,7 +35,12 @@ fn from_shard(stage: &mut Stage, shard: u16, message: ToHub) -> HubOut {
 }
 
 fn pull(taker: u64) -> Op {
-    Op::Pull(Pull { share: of("s", 0), taker, want: PullWant { count: 1, ..PullWant::default() } })
+    Op::Pull(Pull {
+        share: of("s", 0),
+        taker,
+        want: PullWant { count: 1, ..PullWant::default() },
+        heard_at: None,
+    })
 }
 
 fn ended(session: u64, taker: u64) -> ToHub {
@@ -55,6 +60,27 @@ fn a_pull_goes_to_its_partitions_shard_and_is_over_with_its_end() {
     assert_eq!(from_shard(&mut stage, shard, ended(1, 7)).wakes.len(), 1);
     assert_eq!(from_shard(&mut stage, shard, ended(1, 7)).wakes.len(), 0, "it is over");
     assert!(ask(&mut stage, 1, Op::Untake { taker: 7 }).shards.is_empty());
+}
+
+#[test]
+fn a_pull_whose_answers_nobody_would_hear_ends_and_takes_nothing() {
+    let mut stage = check("~ stream s 2");
+    let heard_at = |taker, subject: &'static str| {
+        let Op::Pull(pull) = pull(taker) else { unreachable!() };
+        Op::Pull(Pull { heard_at: Some(Bytes::from_static(subject.as_bytes())), ..pull })
+    };
+    let out = ask(&mut stage, 1, heard_at(7, "inbox.1"));
+    assert!(out.shards.is_empty(), "{:?}", out.shards);
+    let [(to, Wake::Shared(news))] = &out.wakes[..] else { panic!("{:?}", out.wakes) };
+    assert_eq!(*to, id(1));
+    assert!(matches!(**news, ShareNews::Ended { taker: 7, why: PullEnd::Unheard }));
+    assert_eq!((out.completions.len(), stage.hub.open_submits(id(1))), (0, 0), "no answer is owed");
+    // Whoever it is that listens.
+    let subscribe = LiveSubscribe { subscription: 3, filter: Bytes::from_static(b"inbox.*"), group: None };
+    let live = Live { interest: vec![(0, Interest::Subscribe(subscribe))], ..Live::default() };
+    stage.hub.live(Now(1), id(2), &live, b"", &mut HubOut::default());
+    assert_eq!(ask(&mut stage, 1, heard_at(8, "inbox.1")).shards.len(), 1);
+    assert!(ask(&mut stage, 1, heard_at(9, "inbox.1.deeper")).shards.is_empty());
 }
 
 #[test]

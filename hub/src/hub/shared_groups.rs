@@ -15,8 +15,8 @@ use stele_model::outcome::{Done, Outcome, Wake};
 use stele_model::refusal::{Access, Object, Refusal};
 use stele_model::shard::{Answer, ShardOp};
 use stele_model::share::{
-    Pull, Push, ShardSettle, ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer, ShareHappened,
-    ShareNews, ShareRef, ShareRequest, ShareSettles, ShareVerb, Take, TakerCredit,
+    Pull, PullEnd, Push, ShardSettle, ShardSettles, ShardShare, ShardShares, ShardTake, ShareAnswer,
+    ShareHappened, ShareNews, ShareRef, ShareRequest, ShareSettles, ShareVerb, Take, TakerCredit,
 };
 use stele_model::stream::echo::Echoes;
 use stele_model::stream::records::BundleAbandoned;
@@ -80,8 +80,14 @@ impl Hub {
     }
 
     pub(super) fn pull(&mut self, session: SessionId, pull: Pull, out: &mut HubOut) -> Result<(), Refusal> {
-        let Pull { share, taker, want } = pull;
-        self.take_from(session, (share, taker), Take::Pull(want), out)?;
+        let Pull { share, taker, want, heard_at } = pull;
+        if heard_at.is_none_or(|subject| self.is_heard_from(session, &subject)) {
+            self.take_from(session, (share, taker), Take::Pull(want), out)?;
+        } else {
+            // Nothing is leased to nobody: it would be missing to all others until the lease ends.
+            let news = Box::new(ShareNews::Ended { taker, why: PullEnd::Unheard });
+            out.wakes.push((session, Wake::Shared(news)));
+        }
         // What comes to the taker is all the answer there is.
         if let Some(attached) = self.sessions.get_mut(&session.number) {
             attached.open -= 1;

@@ -73,7 +73,12 @@ impl Jet {
             left: (pull.batch.max(1).unsigned_abs(), u64::try_from(pull.max_bytes).unwrap_or(0)),
         };
         self.pulls.insert(taker, puller);
-        let op = Op::Pull(share::Pull { share: share(of.stream, of.name), taker, want: want(pull) });
+        let op = Op::Pull(share::Pull {
+            share: share(of.stream, of.name),
+            taker,
+            want: want(pull),
+            heard_at: Some(Bytes::copy_from_slice(reply)),
+        });
         self.desk.submit(taker, op);
     }
 
@@ -166,6 +171,7 @@ impl Jet {
                 Status::new(409, format!("Exceeded MaxRequestExpires of {}", short(nanos)))
             }
             PullEnd::WaitingOver if puller.lively => return true,
+            PullEnd::Unheard => return true,
             PullEnd::WaitingOver => Status::max_waiting(),
             PullEnd::Unknown => Status::no_responders(),
             PullEnd::Gone => Status::deleted(),
