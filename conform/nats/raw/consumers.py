@@ -140,6 +140,17 @@ def consumer_limits_of_the_stream(rig):
 
 
 @case
+def consumer_limits_of_a_changed_stream(rig):
+    """It may not allow its consumers less than one of them has."""
+    stream = rig.stream()
+    create(rig, stream, "c", ack_policy="explicit", max_ack_pending=10)
+    update = lambda **limits: rig.refused(f"STREAM.UPDATE.{stream}", {"name": stream, "subjects": [f"{stream}.>"], "storage": "memory", "consumer_limits": limits})
+    found = [update(max_ack_pending=9), update(max_ack_pending=10), update(inactive_threshold=1_000_000_000), update()]
+    create(rig, stream, "d", inactive_threshold=60_000_000_000, ack_policy="explicit")
+    return found + [update(inactive_threshold=59_000_000_000), update(max_ack_pending=999, inactive_threshold=61_000_000_000)]
+
+
+@case
 def consumer_info(rig):
     stream = rig.stream()
     for number in range(3):

@@ -3,10 +3,12 @@
 //! Called by the session for a create or update request, before the hub is asked. Whether another stream has the name or the subjects
 //! is the registry's to say. What this server does not do is refused here as well ([`unsupported`]), or told not to be given; never passed over.
 
+use super::consumer::ConsumerConfig;
 use super::error::{ApiError, Code};
 use super::mapping;
 use super::stream::{
-    Discard, PersistMode, Placement, Republish, Retention, Storage, StreamConfig, SubjectTransform,
+    ConsumerLimits, Discard, PersistMode, Placement, Republish, Retention, Storage, StreamConfig,
+    SubjectTransform,
 };
 use super::subject::{NAME_BYTES_MAX, collide, contains, is_name, is_valid};
 use super::time::{MILLISECOND, SECOND};
@@ -116,6 +118,30 @@ pub fn update_from(old: &StreamConfig, mut new: StreamConfig) -> Result<StreamCo
         new.allow_rollup_hdrs = false;
     }
     without_batches(new)
+}
+
+/// Which of a stream's consumers have more than it will allow them, if what it allows is changed and bounds anything; what they had before does
+/// not count.
+pub fn beyond<'a>(
+    (old, new): (&ConsumerLimits, &ConsumerLimits),
+    consumers: impl IntoIterator<Item = &'a ConsumerConfig>,
+) -> Vec<&'a str> {
+    if !narrows(old, new) {
+        return Vec::new();
+    }
+    let exceeds = |value: i64, max: i64| max > 0 && value > max;
+    let is_beyond = |config: &&ConsumerConfig| {
+        exceeds(config.inactive_threshold, new.inactive_threshold)
+            || exceeds(config.max_ack_pending, new.max_ack_pending)
+    };
+    consumers.into_iter().filter(is_beyond).map(|config| &config.name[..]).collect()
+}
+
+/// Whether consumers that are there may have more than a stream allows from now on.
+#[must_use]
+pub fn narrows(old: &ConsumerLimits, new: &ConsumerLimits) -> bool {
+    let bounds = |old: i64, new: i64| new > 0 && new != old;
+    bounds(old.inactive_threshold, new.inactive_threshold) || bounds(old.max_ack_pending, new.max_ack_pending)
 }
 
 /// Batches that are answered now and then (fast ones) are allowed by nobody here, and the answer says so: tools ask for them whether they send
@@ -381,6 +407,28 @@ pub fn unsupported(config: &StreamConfig) -> Result<(), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn consumers_that_have_more_than_a_changed_stream_allows_are_named() {
+        let consumer = |name: &str, (inactive_threshold, max_ack_pending)| ConsumerConfig {
+            name: name.to_owned(),
+            inactive_threshold,
+            max_ack_pending,
+            ..ConsumerConfig::default()
+        };
+        let consumers = [consumer("a", (0, -1)), consumer("b", (5, 1000)), consumer("c", (9, 10))];
+        let limits =
+            |(inactive_threshold, max_ack_pending)| ConsumerLimits { inactive_threshold, max_ack_pending };
+        let found = |old, new| beyond((&limits(old), &limits(new)), &consumers).join(" ");
+        assert_eq!(found((0, 0), (0, 999)), "b");
+        assert_eq!(found((0, 0), (0, 1000)), "");
+        assert_eq!(found((0, 0), (8, 0)), "c");
+        assert_eq!(found((0, 0), (4, 9)), "b c");
+        // All bounds are looked at if one of them changes, and none if none does, or they are only lifted.
+        assert_eq!(found((8, 20), (8, 1000)), "c");
+        assert_eq!(found((8, 20), (8, 20)), "");
+        assert_eq!(found((8, 20), (8, 0)), "");
+    }
 
     #[test]
     fn fast_batches_that_were_asked_for_are_told_not_to_be_allowed() {

@@ -1,6 +1,7 @@
 //! Requests about streams.
 
 use super::{Call, Step, Stepped, done, partition};
+use crate::jet::consumer::ConsumerConfig;
 use crate::jet::error::{ApiError, Code};
 use crate::jet::json;
 use crate::jet::reply::{
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use stele_model::id::Position;
 use stele_model::op::{CreateStream, Define, Op, StreamsWanted};
 use stele_model::outcome::{Done, Outcome};
+use stele_model::share::ShareAnswer;
 use stele_model::stream::records::{
     PurgeOf, RecordsAnswer, RecordsAsk, RecordsRequest, StateOf, StreamState, SubjectsOf,
 };
@@ -154,7 +156,11 @@ pub(super) fn update(call: &Call<'_>, name: &str) -> Stepped {
     let (info, old) = found(there)?;
     let new = stream_check::update_from(&old, new)?;
     fits(call, &new)?;
-    let Some(altered) = call.answer(1) else {
+    let looked = match look_for_bounded(call, name, (&old, &new))? {
+        Ok(stages) => stages,
+        Err(ask) => return Ok(ask),
+    };
+    let Some(altered) = call.answer(1 + looked) else {
         return Ok(Step::Ask(vec![Op::Define(Define::AlterStream {
             stream: StreamRef::Name(name.to_owned()),
             settings: settings::of_stream(&new),
@@ -163,10 +169,43 @@ pub(super) fn update(call: &Call<'_>, name: &str) -> Stepped {
         })]));
     };
     let altered = found(altered)?;
-    let Some(state_of) = call.stage(2).first() else {
+    let Some(state_of) = call.stage(2 + looked).first() else {
         return Ok(Step::Ask(vec![ask_state(name, StateOf::default())]));
     };
     call.done(described(call, altered, state(state_of)?))
+}
+
+/// Looks at a stream's consumers, some at a time from stage 1 on, if it is about to allow them less: how many stages that took; `Ok(Err(step))`:
+/// ask more. It ends with the first that have too much, so that what is said of them is not long.
+fn look_for_bounded(
+    call: &Call<'_>,
+    name: &str,
+    (old, new): (&StreamConfig, &StreamConfig),
+) -> Result<Result<usize, Step>, ApiError> {
+    let limits = (&old.consumer_limits, &new.consumer_limits);
+    if !stream_check::narrows(limits.0, limits.1) {
+        return Ok(Ok(0));
+    }
+    let (mut looked, mut offset) = (0, 0);
+    loop {
+        let Some(listed) = call.answer(1 + looked) else {
+            let count_max = LIST_MAX as u32;
+            return Ok(Err(Step::Ask(vec![Op::Shares { of: partition(name), offset, count_max }])));
+        };
+        let Done::Share(Ok(ShareAnswer::Listed { groups, total })) = listed? else {
+            return Err(Code::StreamNotFound.error());
+        };
+        let configs: Vec<ConsumerConfig> = groups.iter().map(settings::consumer_config).collect();
+        let beyond = stream_check::beyond(limits, &configs);
+        if !beyond.is_empty() {
+            let why = format!("change to limits violates consumers: {}", beyond.join(", "));
+            return Err(Code::StreamUpdate.with(why));
+        }
+        (looked, offset) = (looked + 1, offset + groups.len() as u64);
+        if groups.is_empty() || offset >= *total {
+            return Ok(Ok(looked));
+        }
+    }
 }
 
 /// Parameters that may be left out, or be any text that says nothing.
