@@ -108,6 +108,19 @@ def pull_max_bytes(rig):
 
 
 @case
+def pull_bytes_that_are_left(rig):
+    """With those of the messages as a client counts them they are what it asked for."""
+    stream = rig.stream()
+    fill(rig, stream, 20)
+    rig.consumer(stream)
+    wire = rig.pull(stream, batch=100, max_bytes=700, expires=2_000_000_000)
+    left = 700
+    while not (found := wire.message()).status:
+        left -= len(found.subject) + len(found.reply) + len(found.body)
+    return int(found.headers["Nats-Pending-Bytes"].strip()) - left
+
+
+@case
 def pull_heartbeats(rig):
     stream = rig.stream()
     rig.consumer(stream)

@@ -24,7 +24,7 @@ pub(super) struct Puller {
     /// It asked for signs of life: then it hears of their end, and need not be told that it cannot wait.
     lively: bool,
     bounds_bytes: bool,
-    /// Messages and, if they are bounded, bytes that may still come.
+    /// Messages and, if they are bounded, bytes that may still come, as its client counts them: the group counts stored records.
     left: (u64, u64),
 }
 
@@ -127,7 +127,8 @@ impl Jet {
             let headers_only = records.headers_only;
             let to = Named { stream: &puller.stream, consumer: &puller.consumer, headers_only };
             let message = render(to, item, &view, (&mut block, &mut reply));
-            let bytes = (message.headers.len() + message.body.len()) as u64;
+            let names = message.subject.len() + message.reply.len();
+            let bytes = (names + message.headers.len() + message.body.len()) as u64;
             let (messages_left, bytes_left) = puller.left;
             puller.left = (messages_left.saturating_sub(1), bytes_left.saturating_sub(bytes));
             self.desk.deliver(&puller.reply, &message);
@@ -145,10 +146,11 @@ impl Jet {
 
     fn pull_ended(&mut self, taker: u64, why: PullEnd) -> bool {
         let Some(puller) = self.pulls.remove(&taker) else { return false };
-        let left = |left: share::PullLeft| (u64::from(left.count), left.bytes);
+        // A client that is told the group's bytes would wait for those that it does not know of.
+        let left = |left: share::PullLeft| (u64::from(left.count), puller.left.1);
         let status = match why {
-            PullEnd::Complete { left: rest } => {
-                let (messages, bytes) = left(rest);
+            PullEnd::Complete { .. } => {
+                let (messages, bytes) = puller.left;
                 if !puller.bounds_bytes || bytes == 0 {
                     return true;
                 }
@@ -252,6 +254,29 @@ mod tests {
             .iter()
             .map(|submit| if let Op::Untake { taker } = submit.op { taker } else { 0 })
             .collect()
+    }
+
+    #[test]
+    fn what_a_pull_leaves_is_told_in_the_bytes_that_its_client_counts() {
+        let status = |left: u64| {
+            let mut jet = Jet::new(1);
+            let mut out = Outbox::default();
+            let pull = parse_pull(br#"{"batch":3,"max_bytes":1000}"#).unwrap();
+            jet.attach(Consumer { stream: "S", name: "c" }, b"inbox", &pull);
+            let taker = *jet.pulls.keys().next().unwrap();
+            jet.pulls.get_mut(&taker).unwrap().left = (1, left);
+            let why = PullEnd::Complete { left: share::PullLeft { count: 0, bytes: 0 } };
+            assert!(jet.shared(&ShareNews::Ended { taker, why }));
+            jet.flush(&mut out);
+            let live = out.submits.iter().find_map(|submit| match &submit.op {
+                Op::Live(batch) => Some(String::from_utf8_lossy(&batch.bytes).into_owned()),
+                _ => None,
+            });
+            live.unwrap_or_default()
+        };
+        let told = status(400);
+        assert!(told.contains("Nats-Pending-Messages: 1\r\nNats-Pending-Bytes: 400\r\n"), "{told}");
+        assert_eq!(status(0), "");
     }
 
     #[test]
