@@ -9,7 +9,7 @@ pub use subject::named;
 use crate::config::{LoginFrom, TlsFiles};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -113,7 +113,13 @@ fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
             builder.with_client_cert_verifier(verifier)
         }
     };
-    builder.with_single_cert(chain, key).map(Arc::new).map_err(mismatch)
+    let mut config = builder.with_single_cert(chain, key).map_err(mismatch)?;
+    if files.client_ca.is_some() {
+        // A session that is resumed would bring the client's certificate back unlooked at: also one that has expired since.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(Arc::new(config))
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -167,6 +173,20 @@ mod tests {
         Tls::load(&files).unwrap();
         let with_ca = TlsFiles { client_ca: Some(files.cert.clone()), ..files };
         Tls::load(&with_ca).unwrap();
+    }
+
+    #[test]
+    fn sessions_are_resumed_only_where_no_certificate_of_a_client_would_pass_unlooked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = identity(dir.path(), "a");
+        let kept = |files: &TlsFiles| {
+            let config = Tls::load(files).unwrap().current();
+            (config.session_storage.can_cache(), config.ticketer.enabled(), config.send_tls13_tickets > 0)
+        };
+        assert_eq!(kept(&files), (true, false, true));
+        let with_ca = TlsFiles { client_ca: Some(files.cert.clone()), ..files };
+        assert_eq!(kept(&with_ca), (false, false, false));
+        assert_eq!(kept(&TlsFiles { client_may_lack: true, ..with_ca }), (false, false, false));
     }
 
     #[test]

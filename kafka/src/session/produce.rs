@@ -13,7 +13,7 @@ use crate::codec::frame::Violation;
 use crate::codec::generated::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use crate::codec::produce::{Produce, TopicRef};
+use crate::codec::produce::{PartitionProduce, Produce, TopicRef};
 use crate::codec::wire::Uuid;
 use crate::profile;
 use crate::refuse::{Code, Fault, refused};
@@ -53,6 +53,12 @@ impl KnownTopics {
 
     fn is_fresh(&self, topic: &StreamRef, now: Now) -> bool {
         self.known.get(topic).is_some_and(|known| known.learned.plus_ms(profile::TOPIC_FRESH_MS) > now)
+    }
+
+    /// Whether a topic has this partition, as far as is known: one that came since is not.
+    fn has(&self, topic: &StreamRef, index: i32) -> bool {
+        let info = self.known.get(topic).and_then(|known| known.found.as_ref().ok());
+        info.is_some_and(|(info, _)| in_topic(index, info).is_ok())
     }
 
     fn learn(&mut self, topics: Vec<StreamRef>, infos: Vec<PartResult<Arc<StreamInfo>>>, now: Now) {
@@ -127,7 +133,8 @@ impl Connection {
         request.each(|topic| topics.push(owned(topic)), |partition| partitions.push(partition))?;
         if !asked {
             let all: Vec<StreamRef> = topics.iter().map(stream_ref).collect();
-            if !all.iter().all(|topic| self.topics.is_fresh(topic, now)) {
+            let is_there = |of: &PartitionProduce<'_>| self.topics.has(&all[of.topic], of.index);
+            if !all.iter().all(|topic| self.topics.is_fresh(topic, now)) || !partitions.iter().all(is_there) {
                 let wanted = StreamsWanted::These(all.clone());
                 self.topics.asking = Some((number, all));
                 self.ask(number, 0, Op::Streams(wanted), out);

@@ -2,6 +2,7 @@
 
 use crate::support::{Run, batch};
 use stele_kafka::codec::api::ApiKey;
+use stele_kafka::codec::generated::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use stele_kafka::codec::generated::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
@@ -182,6 +183,26 @@ fn without_acks_nothing_is_answered_and_an_error_ends_the_connection() {
     assert!(!appends.awaited);
     run.send(ApiKey::Produce, 9, &request("t", Uuid::default(), 0, Some(b"junk")));
     assert!(run.is_silent() && run.closed.is_some());
+}
+
+#[test]
+fn a_partition_that_has_just_come_is_found() {
+    let mut run = Run::new();
+    topic(&mut run, "t", &[]);
+    let records = batch(Codec::None, NOW, &["v"]);
+    assert_eq!(produce(&mut run, 9, &records).error_code, 0);
+    let mut request = request("t", Uuid::default(), -1, Some(&records));
+    request.topic_data[0].partition_data[0].index = 2;
+    let code = |run: &mut Run| {
+        let body = run.call(ApiKey::Produce, 9, &request);
+        let answer: ProduceResponse<'_> = ApiKey::Produce.read(9, &body).unwrap();
+        answer.responses[0].partition_responses[0].error_code
+    };
+    assert_eq!(code(&mut run), 3);
+    let more = CreatePartitionsTopic { name: "t".into(), count: 3, ..CreatePartitionsTopic::default() };
+    let more = CreatePartitionsRequest { topics: vec![more], ..CreatePartitionsRequest::default() };
+    run.call(ApiKey::CreatePartitions, 3, &more);
+    assert_eq!(code(&mut run), 0, "what was known of the topic is a moment old");
 }
 
 #[test]
