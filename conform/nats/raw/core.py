@@ -520,7 +520,7 @@ def connections_of_the_account(rig):
 def sums_of_the_account(rig):
     server = rig.server("authorization { users = [{ user: me, password: x }] }")
     me = rig.wire(server.address, user="me", **{"pass": "x"})
-    me.subscribe("r", "1")
+    me.listen("r")
     gone = rig.wire(server.address, user="me", **{"pass": "x"})
     gone.publish("r", "12345")
     me.message()
