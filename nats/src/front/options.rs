@@ -148,16 +148,9 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 /// What nats-server takes `handshake_first: auto` for.
 const TLS_FIRST_MS_AUTO: u64 = 50;
 
-/// Directives of nats-server's that are not here: told from what nobody knows.
+/// Directives of nats-server's that are not here, besides [`MAY_BE_LEFT_OUT`]: told from what nobody knows.
 const NOT_SUPPORTED: &[&str] = &[
     "accounts",
-    "cluster",
-    "gateway",
-    "leaf",
-    "leafnodes",
-    "mqtt",
-    "websocket",
-    "ws",
     "operator",
     "operators",
     "roots",
@@ -174,10 +167,7 @@ const NOT_SUPPORTED: &[&str] = &[
     "default_sentinel",
     "ocsp",
     "ocsp_cache",
-    "https",
-    "https_port",
     "http_base_path",
-    "client_advertise",
     "mappings",
     "maps",
     "no_header_support",
@@ -185,9 +175,6 @@ const NOT_SUPPORTED: &[&str] = &[
     "max_sub_tokens",
     "max_subscription_tokens",
     "default_js_domain",
-    "syslog",
-    "remote_syslog",
-    "cluster_name",
     "proxies",
     "jetstream.domain",
     "jetstream.key",
@@ -202,7 +189,7 @@ const NOT_SUPPORTED: &[&str] = &[
     "jetstream.request_queue_limit",
 ];
 
-/// Directives that may be left out if whoever starts the server says so: without them there are fewer ways to it, and it is none the less strict.
+/// More of them, which may be left out if whoever starts the server says so: without them there are fewer ways to it, and it is none the less strict.
 const MAY_BE_LEFT_OUT: &[&str] = &[
     "cluster",
     "cluster_name",
@@ -268,9 +255,8 @@ impl Setup {
         if self.left_out.contains(&name) {
             return self.problem(&name, Some(node), "is left out, as --without says", false);
         }
-        if within == "jetstream." && !NOT_SUPPORTED.contains(&name.as_str())
-            || within.is_empty() && !NOT_SUPPORTED.contains(&key)
-        {
+        let is_theirs = [NOT_SUPPORTED, MAY_BE_LEFT_OUT].iter().any(|names| names.contains(&name.as_str()));
+        if matches!(within, "" | "jetstream.") && !is_theirs {
             let what = format!("unknown field {key:?}");
             return self.problem("", Some(node), what, true);
         }

@@ -2,6 +2,7 @@
 //!
 //! What must hold: a connection's [`Share`] is what stands in the sum, until the connection is ended or removed.
 
+use super::{Io, IoMessage};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -72,7 +73,7 @@ impl Budget {
     }
 
     /// Whether all have too many together.
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > self.bytes_max
     }
 
@@ -83,9 +84,21 @@ impl Budget {
     }
 
     /// Whose share has not become less for longest.
-    pub(super) fn slowest(&self) -> Option<Holder> {
+    fn slowest(&self) -> Option<Holder> {
         let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
         holders.first().map(|(_, holder)| *holder)
+    }
+}
+
+impl Io {
+    /// If all have too many together, the slowest of them: its slot, if it is this thread's; another's is told to look for itself.
+    pub(super) fn slowest_here(&self, budget: &Budget) -> Option<usize> {
+        let (hub, slot) = budget.slowest().filter(|_| budget.is_over())?;
+        if hub == self.wiring.hub {
+            return Some(slot);
+        }
+        self.wiring.hubs[usize::from(hub.0)].send(IoMessage::MakeWay, 0);
+        None
     }
 }
 

@@ -4,8 +4,8 @@
 //! Called after each read. Above the bound that connection of the node is ended which has gone longest without finishing anything: who stalls
 //! gives way to who sends. It may be another thread's, which is then told.
 
+use super::Io;
 use super::connection::Connection;
-use super::{Io, IoMessage};
 use stele_model::id::Now;
 use stele_model::outcome::Wake;
 
@@ -28,16 +28,7 @@ impl Io {
 
     /// Sees to it that the slowest of all is ended, if there is still too much.
     pub(super) fn finish_others(&mut self, now: Now) {
-        let budget = &self.wiring.budgets.unfinished;
-        let Some((hub, slot)) = budget.slowest().filter(|_| budget.is_over()) else { return };
-        if hub == self.wiring.hub {
-            self.end_stalled(now, slot);
-        } else {
-            self.wiring.hubs[usize::from(hub.0)].send(IoMessage::MakeWay, 0);
-        }
-    }
-
-    fn end_stalled(&mut self, now: Now, slot: usize) {
+        let Some(slot) = self.slowest_here(&self.wiring.budgets.unfinished) else { return };
         let Some(stalled) = self.connections.get_mut(slot) else { return };
         let bytes = stalled.unfinished.bytes;
         let bytes_max = self.wiring.budgets.unfinished.bytes_max;

@@ -4,8 +4,8 @@
 //! A read is counted from when it is asked for until the kernel has taken its answer. Where little is left a read brings less. Above the bound
 //! that connection is ended which has taken nothing for longest. It may be another thread's, which is then told.
 
+use super::Io;
 use super::connection::Connection;
-use super::{Io, IoMessage};
 use stele_model::id::{Now, Ticket};
 use stele_model::stream::Reads;
 
@@ -62,11 +62,7 @@ impl Io {
     /// Sees to it that the slowest of all is ended, if there is still too much.
     pub(super) fn take_from_others(&mut self) {
         let budget = &self.wiring.budgets.unread;
-        let Some((hub, slot)) = budget.slowest().filter(|_| budget.is_over()) else { return };
-        if hub != self.wiring.hub {
-            self.wiring.hubs[usize::from(hub.0)].send(IoMessage::MakeWay, 0);
-            return;
-        }
+        let Some(slot) = self.slowest_here(budget) else { return };
         let Some(slow) = self.connections.get(slot) else { return };
         let (session, bytes, bytes_max) = (slow.id.number, slow.unread.bytes, budget.bytes_max);
         tracing::warn!(session, bytes, bytes_max, "ended a connection: too much is not read");
