@@ -3,7 +3,8 @@
 //! The pace is well below what a server can do, so that less than the pace means that somebody was kept waiting, not that cores are busy.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -116,6 +117,54 @@ impl Attack {
         let ends = ends.into_inner().expect("nobody panics with it");
         let ends: Vec<String> = ends.iter().map(|(end, count)| format!("{end} {count}")).collect();
         Ok(format!("{} in {:.1} s", ends.join(", "), start.elapsed().as_secs_f64()))
+    }
+}
+
+/// How long a server may take for whatever an attack waits for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Connects; reading waits for long, not for ever.
+///
+/// # Errors
+/// Nobody listens.
+pub fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// An attempt of any protocol's: a connection that is dropped at once, every second one with a reset.
+///
+/// # Errors
+/// Nobody listens.
+pub fn open_and_drop(address: SocketAddr, number: u64, _: Random) -> Result<&'static str> {
+    let stream = connect(address)?;
+    if number.is_multiple_of(2) {
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
+    }
+    Ok("dropped")
+}
+
+/// What a server said until it ended a connection.
+pub struct Said {
+    /// All that came.
+    pub said: Vec<u8>,
+    /// It was not broken off by a reset.
+    pub is_whole: bool,
+}
+
+/// Sends all, says that nothing more comes, and reads to the end; the server must end it too.
+///
+/// # Errors
+/// It does not.
+pub fn to_the_end(mut stream: TcpStream, bytes: &[u8]) -> Result<Said> {
+    // An error is a server that had heard enough.
+    let sent = stream.write_all(bytes).and_then(|()| stream.shutdown(Shutdown::Write));
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
+        Ok(_) => Ok(Said { said, is_whole: true }),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(Said { said, is_whole: false }),
+        Err(error) => Err(error).with_context(|| format!("the server did not end it ({sent:?})")),
     }
 }
 

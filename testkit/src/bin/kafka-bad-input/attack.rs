@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use stele_testkit::kafka::{
     self, Api, Body, CREATE_TOPICS, FETCH, FIND_COORDINATOR, INIT_PRODUCER_ID, JOIN_GROUP, OFFSET_COMMIT,
-    OFFSET_FETCH, PATIENCE, PRODUCE, Wire, batch,
+    OFFSET_FETCH, PRODUCE, Wire, batch,
 };
 use stele_testkit::random::Random;
-use stele_testkit::siege::steady::Attack;
+use stele_testkit::siege::steady::{Attack, Said, connect, open_and_drop, to_the_end};
 
 use crate::bomb;
 
@@ -58,21 +58,11 @@ pub(crate) fn prepare(address: SocketAddr) -> Result<()> {
     bomb::prepare(&mut wire)
 }
 
-fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
-
-/// Sends all, says that nothing more comes, and reads to the end; the broker must end it too, and what it says until then are answers.
-fn to_the_end(mut stream: TcpStream, bytes: &[u8]) -> Result<&'static str> {
-    // An error is a broker that had heard enough.
-    let sent = stream.write_all(bytes).and_then(|()| stream.shutdown(Shutdown::Write));
-    let mut said = Vec::new();
-    match stream.read_to_end(&mut said) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok("ended"),
-        Err(error) => return Err(error).with_context(|| format!("the broker did not end it ({sent:?})")),
+/// Whatever is said to all of this, until the end, are answers.
+fn answered(stream: TcpStream, bytes: &[u8]) -> Result<&'static str> {
+    let Said { said, is_whole } = to_the_end(stream, bytes)?;
+    if !is_whole {
+        return Ok("ended");
     }
     let mut rest = &said[..];
     while let Some((length, answer)) = rest.split_first_chunk::<4>() {
@@ -84,7 +74,7 @@ fn to_the_end(mut stream: TcpStream, bytes: &[u8]) -> Result<&'static str> {
 
 fn garbage(address: SocketAddr, _: u64, mut random: Random) -> Result<&'static str> {
     let bytes: Vec<u8> = (0..1 + random.below(4_000)).map(|_| random.any() as u8).collect();
-    to_the_end(connect(address)?, &bytes)
+    answered(connect(address)?, &bytes)
 }
 
 /// Right ones, of which none changes more than once.
@@ -127,7 +117,7 @@ fn break_some(bytes: &mut Vec<u8>, random: &mut Random) {
 fn broken_session(address: SocketAddr, _: u64, mut random: Random) -> Result<&'static str> {
     let mut bytes = session();
     break_some(&mut bytes, &mut random);
-    to_the_end(connect(address)?, &bytes)
+    answered(connect(address)?, &bytes)
 }
 
 /// More is announced than anybody may send, or than is there: refused at once, not waited for.
@@ -197,14 +187,6 @@ fn broken_batch(address: SocketAddr, _: u64, mut random: Random) -> Result<&'sta
     }
     wire.ask(FIND_COORDINATOR, &Body::default().text(TOPIC).i8(0))?;
     Ok("refused")
-}
-
-fn open_and_drop(address: SocketAddr, number: u64, _: Random) -> Result<&'static str> {
-    let stream = connect(address)?;
-    if number.is_multiple_of(2) {
-        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?; // dropped with a reset
-    }
-    Ok("dropped")
 }
 
 /// Asks for much, again and again, and reads nothing of it.

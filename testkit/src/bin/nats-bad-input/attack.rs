@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use stele_testkit::nats::{Connection, PATIENCE, is_gone};
+use stele_testkit::nats::{Connection, is_gone};
 use stele_testkit::random::Random;
-use stele_testkit::siege::steady::Attack;
+use stele_testkit::siege::steady::{Attack, Said, connect, open_and_drop, to_the_end};
 
 /// What is sent to one who does not read, and how long the server may take to cut it.
 const DEAF_BYTES: usize = 256 << 20;
@@ -29,33 +29,17 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "deaf-subscriber", count: 2, attempt: deaf },
 ];
 
-fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
-
-/// Sends all, says that nothing more comes, and reads to the end; the server must end it too.
-fn to_the_end(mut stream: TcpStream, bytes: &[u8]) -> Result<String> {
-    // An error is a server that had heard enough.
-    let sent = stream.write_all(bytes).and_then(|()| stream.shutdown(Shutdown::Write));
-    let mut said = Vec::new();
-    match stream.read_to_end(&mut said) {
-        Ok(_) => {}
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::ConnectionReset) => {}
-        Err(error) => return Err(error).with_context(|| format!("the server did not end it ({sent:?})")),
-    }
-    Ok(String::from_utf8_lossy(&said).into_owned())
-}
-
-fn verdict(said: &str) -> Result<&'static str> {
+/// Sends all; whatever is said to it begins as the server does.
+fn verdict(stream: TcpStream, bytes: &[u8]) -> Result<&'static str> {
+    let Said { said, .. } = to_the_end(stream, bytes)?;
+    let said = String::from_utf8_lossy(&said);
     ensure!(said.is_empty() || said.starts_with("INFO {"), "the server said {:?}", said.get(..60));
     Ok(if said.contains("-ERR") { "told" } else { "ended" })
 }
 
 fn garbage(address: SocketAddr, _: u64, mut random: Random) -> Result<&'static str> {
     let bytes: Vec<u8> = (0..1 + random.below(4_000)).map(|_| random.any() as u8).collect();
-    verdict(&to_the_end(connect(address)?, &bytes)?)
+    verdict(connect(address)?, &bytes)
 }
 
 const SESSION: &[u8] = b"CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB bad.* q 1\r\nSUB bad.> 2\r\nPUB bad.a 5\r\nhello\r\n\
@@ -72,7 +56,7 @@ fn broken_session(address: SocketAddr, _: u64, mut random: Random) -> Result<&'s
             _ => bytes.insert(at, random.any() as u8),
         }
     }
-    verdict(&to_the_end(connect(address)?, &bytes)?)
+    verdict(connect(address)?, &bytes)
 }
 
 /// More is announced than anybody may send: refused at once, not waited for.
@@ -139,14 +123,6 @@ fn broken_request(address: SocketAddr, _: u64, mut random: Random) -> Result<&'s
     }
     let _ = connection.request("$JS.API.STREAM.DELETE.bad", &[], b"")?; // there if a broken byte made it right
     Ok("answered")
-}
-
-fn open_and_drop(address: SocketAddr, number: u64, _: Random) -> Result<&'static str> {
-    let stream = connect(address)?;
-    if number.is_multiple_of(2) {
-        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?; // dropped with a reset
-    }
-    Ok("dropped")
 }
 
 /// As many as nobody needs, each of which works.
