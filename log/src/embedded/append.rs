@@ -177,7 +177,8 @@ impl Tail {
             supply.take(around.disk, around.catalog).expect("counted above");
         drop(supply);
         // Nothing is in it yet: `last` stands below `first`.
-        let mut state = State { first: lsn, last: Lsn(lsn.0 - 1), chain: self.chain, ..State::default() };
+        let mut state =
+            State { first: lsn, last: Lsn(lsn.0 - 1), chain: self.chain, room, ..State::default() };
         let install = match source {
             Source::Prepared(file, promise) => {
                 (state.file, state.promise) = (Some(file), promise);

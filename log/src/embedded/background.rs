@@ -89,8 +89,20 @@ pub(crate) struct Work {
     retired: Vec<Arc<Segment>>,
     /// Something waits for space or for handles, and that was said.
     waits: bool,
-    /// Commits use so much of the disk that nothing is written ahead. Never in the polled form, which knows no time.
-    beside_bulk: bool,
+    /// What commits leave of the disk. In the polled form, which knows no time, always everything.
+    beside: Beside,
+}
+
+/// What somebody else does with the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Beside {
+    /// Nothing.
+    #[default]
+    Nobody,
+    /// Commits, each of which would wait for what is written beside it: nothing is written before its time.
+    Commits,
+    /// Commits of so many bytes that nothing is written ahead.
+    Bulk,
 }
 
 /// What a step did: bytes written or read; `None`: there is nothing to do.
@@ -111,7 +123,12 @@ impl Background {
             if stopped {
                 return;
             }
-            self.work.beside_bulk = self.options.volume.budget.is_bulk();
+            let budget = &self.options.volume.budget;
+            self.work.beside = match (budget.is_quiet(), budget.is_bulk()) {
+                (true, _) => Beside::Nobody,
+                (false, false) => Beside::Commits,
+                (false, true) => Beside::Bulk,
+            };
             let bytes = self.step();
             let wait =
                 bytes.map_or(LOOK_AGAIN, |bytes| self.options.volume.budget.take(Share::Writes, bytes));
@@ -357,23 +374,39 @@ impl Background {
         lock(&self.supply).restore_cushion(&*self.disk)
     }
 
-    /// Fills the pool with zeroed files, up to its least size. Not beside bulk, which would use up in a moment what it had to share the disk
-    /// for, unless what is zeroed is the reserve of a disk that becomes full.
+    /// Fills the pool with zeroed files, up to its least size. Beside commits as the segment in use fills up, and not beside bulk, which would
+    /// use up in a moment what it had to share the disk for; unless what is zeroed is the reserve of a disk that becomes full.
     fn zero(&mut self) -> Step {
-        if self.work.beside_bulk && !lock(&self.supply).is_scarce(&*self.disk) {
+        let beside =
+            if lock(&self.supply).is_scarce(&*self.disk) { Beside::Nobody } else { self.work.beside };
+        if beside == Beside::Bulk {
             return Ok(None);
         }
+        let (used, room) = self.table.newest().map_or((0, 0), |newest| {
+            let state = lock(&newest.state);
+            (state.pages, state.room)
+        });
         if self.work.zeroing.is_none() {
+            // The next one is all that commits have use for.
+            let most = if beside == Beside::Commits { 1 } else { self.options.pool_min };
             let enough = {
                 let supply = lock(&self.supply);
-                supply.pooled() >= supply.wanted(&*self.disk, self.options.pool_min)
+                supply.pooled() >= supply.wanted(&*self.disk, most)
             };
             let promise = if enough { None } else { lock(&self.supply).promise(&*self.disk) };
             if promise.is_none() {
                 return Ok(None);
             }
-            let pages = self.options.segment_bytes / PAGE_BYTES as u64;
+            let whole = self.options.segment_bytes / PAGE_BYTES as u64;
+            // A young log takes longer and longer files: its commits have little to share the disk for.
+            let pages =
+                if beside == Beside::Commits && room > 0 { whole.min(2 * u64::from(room)) } else { whole };
             self.work.zeroing = Some(Zeroing::begin(&*self.disk, pages, promise)?);
+        }
+        if beside == Beside::Commits
+            && self.work.zeroing.as_ref().is_some_and(|begun| begun.is_ahead(used, room))
+        {
+            return Ok(None);
         }
         let Some(zeroing) = &mut self.work.zeroing else { return Ok(None) };
         match zeroing.step(&*self.disk, || lock(&self.supply).name()) {

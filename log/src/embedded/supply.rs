@@ -358,6 +358,12 @@ impl Zeroing {
         Ok(Self { file, name: Self::NAME.to_owned(), done: 0, pages, _promise: promise })
     }
 
+    /// Whether it will be ready in time, as things stand, without another piece now: of the segment in use, of `room` pages, `used` are
+    /// used. At three quarters of that [`Supply::unprepared`] takes a growing file instead, so it has to be whole at two thirds.
+    pub(crate) fn is_ahead(&self, used: u32, room: u32) -> bool {
+        2 * self.done * u64::from(room) > 3 * u64::from(used) * self.pages
+    }
+
     /// Writes one piece. The whole file's pages when it is done and durable under the name `to`.
     ///
     /// # Errors
@@ -381,5 +387,32 @@ impl Zeroing {
         disk.rename(&self.name, &to)?;
         disk.sync_dir()?;
         Ok(Some((to, self.pages)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::fault::FaultDisk;
+
+    #[test]
+    fn a_file_is_zeroed_as_the_segment_in_use_fills_up_and_whole_before_the_next_is_taken() {
+        let (room, pages) = (3_000, 6_000);
+        let disk = FaultDisk::new();
+        let mut zeroing = Zeroing::begin(&disk, pages, None).unwrap();
+        let mut whole_at = None;
+        for used in 1..=room {
+            let mut pieces = 0;
+            while whole_at.is_none() && !zeroing.is_ahead(used, room) {
+                let step = zeroing.step(&disk, || pool_name(1)).unwrap();
+                whole_at = step.map(|_| used);
+                pieces += 1;
+            }
+            assert!(pieces <= 1, "{pieces} pieces for one page of {used}");
+            let due = 3 * u64::from(used) * pages / (2 * u64::from(room));
+            assert!(zeroing.done <= due + PIECE_PAGES as u64, "{} of {due} pages at {used}", zeroing.done);
+        }
+        let whole_at = whole_at.expect("it becomes whole");
+        assert!((room / 2..room / 4 * 3).contains(&whole_at), "whole at {whole_at}");
     }
 }

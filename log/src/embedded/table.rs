@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) chain: u32,
     /// Pages used by header, blocks and markers; the footer follows.
     pub(crate) pages: u32,
+    /// Pages that may be used, while blocks go to it.
+    pub(crate) room: u32,
     /// Pages of the whole file, once sealed.
     pub(crate) file_pages: u64,
     /// The manifest says that it is sealed.
@@ -204,6 +206,12 @@ impl Table {
     pub(crate) fn within(&self, range: (Lsn, Lsn)) -> Vec<Arc<Segment>> {
         let segments = self.segments.read().expect(PANICKED);
         segments.range(range.0..=range.1).map(|(_, segment)| Arc::clone(segment)).collect()
+    }
+
+    /// The segment of the last block.
+    pub(crate) fn newest(&self) -> Option<Arc<Segment>> {
+        let segments = self.segments.read().expect(PANICKED);
+        segments.last_key_value().map(|(_, segment)| Arc::clone(segment))
     }
 
     /// All segments, by their first block.
