@@ -86,6 +86,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Writes and syncs 4 KB, the `index`-th time.
+    pub(crate) fn sync(&self, index: u64) -> Result<()> {
+        self.write(index % SYNCS, SYNC_BYTES)
+    }
+
     /// Measures once; takes about half a second.
     pub(crate) fn probe(&self) -> Result<Ceiling> {
         let start = Instant::now();
@@ -98,7 +103,7 @@ impl Disk {
         let mut syncs = Histogram::new();
         for index in 0..SYNCS {
             let start = Instant::now();
-            self.write(index, SYNC_BYTES)?;
+            self.sync(index)?;
             syncs.add(start.elapsed().as_nanos() as u64);
         }
         let percentile = |share| syncs.percentile_us(share).expect("syncs were counted");
@@ -112,7 +117,7 @@ impl Disk {
         let (start, mut calm) = (Instant::now(), 0);
         while calm < CALM_SYNCS && start.elapsed() < SETTLE_MAX {
             let sync = Instant::now();
-            self.write(u64::from(calm), SYNC_BYTES)?;
+            self.sync(u64::from(calm))?;
             calm = if sync.elapsed() < CALM { calm + 1 } else { 0 };
             thread::sleep(Duration::from_millis(1));
         }

@@ -145,6 +145,7 @@ pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
         filtered: options.filtered,
         keys: options.keys,
         connections: options.connections,
+        scratch: options.terms.scratch(),
     };
     if options.terms.forms.text() {
         println!("{}", options.terms.announcement()?);

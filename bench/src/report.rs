@@ -70,6 +70,7 @@ pub(crate) enum Column {
     ReadShare,
     ClientRate,
     ClientShare,
+    SyncedClientRate,
     SyncP50,
     SyncP99,
     SyncRatio,
@@ -115,6 +116,7 @@ impl Column {
             Self::ReadShare => ("share of reading the disk alone", "disk_read_share"),
             Self::ClientRate => ("the client alone, records/s", "client_records_per_s"),
             Self::ClientShare => ("share of the client alone", "client_share"),
+            Self::SyncedClientRate => ("client and disk alone, records/s", "client_and_disk_records_per_s"),
             Self::SyncP50 => ("one bare 4-KiB sync p50, µs", "sync_p50_us"),
             Self::SyncP99 => ("one bare 4-KiB sync p99, µs", "sync_p99_us"),
             Self::SyncRatio => ("confirm p50 / bare sync p50", "confirm_per_sync"),
@@ -129,7 +131,7 @@ impl Column {
     /// Rows that describe this machine and not a broker have no ratio.
     fn has_ratio(self) -> bool {
         let machine = matches!(self, Self::Bandwidth | Self::ReadBandwidth | Self::SyncP50 | Self::SyncP99);
-        !machine && !matches!(self, Self::GeneratorCores | Self::ClientRate)
+        !machine && !matches!(self, Self::GeneratorCores | Self::ClientRate | Self::SyncedClientRate)
     }
 
     /// Whether more is better, where the peer's better queue type is chosen by this column.

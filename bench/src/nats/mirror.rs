@@ -1,11 +1,12 @@
-//! A server that keeps nothing and acknowledges each publish at once: how many requests the generator gets answered at all, over loopback and on
-//! these cores.
+//! A server that keeps nothing and acknowledges each publish at once, or once something was written and synced: how many requests the generator gets
+//! answered at all, over loopback, on these cores and with this disk.
 //!
 //! It runs beside the scenarios of many clients with one publish under way each. It understands what the generator says, trusts it, and lives as long as
 //! its connections. No part of it is Stele's.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::ask;
 use super::stream::acknowledged;
 use super::wire;
+use crate::disk::Disk;
 use crate::wait;
 
 /// Threads among which connections are divided, as a server's would be on four cores.
@@ -27,8 +29,10 @@ const INFO: &[u8] =
     b"INFO {\"server_id\":\"mirror\",\"version\":\"2.15.0\",\"headers\":true,\"max_payload\":1048576}\r\n";
 const ANSWER: &str = "{\"stream\":\"mirror\",\"seq\":1000000}";
 
-/// Publishes of so many bytes per second that are acknowledged at most, with so many connections that have one under way each.
-pub(crate) fn ceiling(connections: usize, body_bytes: usize) -> Result<f64> {
+/// Publishes of so many bytes per second that are acknowledged at most, with so many connections that have one under way each. With a directory
+/// nothing is acknowledged before 4 KB have been synced in it: one sync for all that each thread has read, and each thread has a file of its own.
+pub(crate) fn ceiling(connections: usize, body_bytes: usize, synced_in: Option<&Path>) -> Result<f64> {
+    let disks = (0..CREWS).map(|_| synced_in.map(Disk::open).transpose()).collect::<Result<Vec<_>>>()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     // It ends with its connections. Their end is the generator's business, which sees it too.
@@ -38,9 +42,9 @@ pub(crate) fn ceiling(connections: usize, body_bytes: usize) -> Result<f64> {
             let (stream, _) = listener.accept()?;
             crews[n % CREWS].push(Peer::greet(stream)?);
         }
-        let crews = crews.map(|crew| thread::spawn(move || serve(crew)));
-        crews.into_iter().for_each(|crew| _ = crew.join());
-        Ok(())
+        let serve = |(crew, disk)| thread::spawn(move || serve(crew, disk));
+        let crews: Vec<_> = crews.into_iter().zip(disks).map(serve).collect();
+        crews.into_iter().try_for_each(|crew| crew.join().ok().context("a thread of the mirror panicked")?)
     });
     let body = vec![b'x'; body_bytes];
     let request = |out: &mut Vec<u8>, _: u64, reply: &[u8]| wire::publish(out, b"mirror", reply, &body);
@@ -58,14 +62,21 @@ struct Peer {
 }
 
 /// Serves its connections until the last of them has ended.
-fn serve(mut peers: Vec<Peer>) -> Result<()> {
-    let mut buffer = vec![0; READ_BYTES];
+fn serve(mut peers: Vec<Peer>, disk: Option<Disk>) -> Result<()> {
+    let (mut buffer, mut syncs) = (vec![0; READ_BYTES], 0);
     while !peers.is_empty() {
         let mut sockets: Vec<_> = peers.iter().map(|peer| PollFd::new(&peer.stream, PollFlags::IN)).collect();
         wait::poll(&mut sockets, PATIENCE, false)?;
         let ready: Vec<bool> = sockets.iter().map(|socket| !socket.revents().is_empty()).collect();
         let mut ready = ready.into_iter();
-        peers.retain_mut(|peer| !ready.next().unwrap_or(false) || peer.turn(&mut buffer).unwrap_or(false));
+        peers.retain_mut(|peer| !ready.next().unwrap_or(false) || peer.read(&mut buffer).unwrap_or(false));
+        if let Some(disk) = &disk
+            && peers.iter().any(|peer| !peer.out.is_empty())
+        {
+            disk.sync(syncs)?;
+            syncs += 1;
+        }
+        peers.retain_mut(|peer| peer.out.is_empty() || peer.flush().is_ok());
     }
     Ok(())
 }
@@ -91,8 +102,8 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Reads once and answers; `false`: the connection has ended.
-    fn turn(&mut self, buffer: &mut [u8]) -> Result<bool> {
+    /// Reads once and makes the answers; `false`: the connection has ended.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<bool> {
         match self.stream.read(buffer) {
             Ok(0) => return Ok(false),
             Ok(bytes) => self.input.extend(&buffer[..bytes]),
@@ -100,7 +111,6 @@ impl Peer {
             Err(error) => return Err(error.into()),
         }
         self.answer()?;
-        self.flush()?;
         Ok(true)
     }
 
@@ -146,6 +156,8 @@ mod tests {
 
     #[test]
     fn every_publish_is_acknowledged() {
-        assert!(ceiling(3, 128).unwrap() > 0.0);
+        let directory = tempfile::tempdir().unwrap();
+        assert!(ceiling(3, 128, None).unwrap() > 0.0);
+        assert!(ceiling(3, 128, Some(directory.path())).unwrap() > 0.0);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     pub filtered: u64,
     pub keys: u64,
     pub connections: u32,
+    /// A directory on the disk that the servers write to.
+    pub scratch: PathBuf,
 }
 
 impl Settings {
@@ -342,11 +345,12 @@ fn asked_figures(outcome: &ask::Outcome<Sample>, percentiles: (Column, Column)) 
     figures
 }
 
-/// What no server passes: many clients that publish one by one to who only answers.
-fn note_client(figures: &mut Figures, connections: usize) -> Result<()> {
-    let alone = mirror::ceiling(connections, SMALL_BYTES)?;
+/// What no server passes: many clients that publish one by one to who only answers. And, by nothing but its disk, one that syncs before it answers.
+fn note_client(figures: &mut Figures, connections: usize, scratch: &Path) -> Result<()> {
+    let alone = mirror::ceiling(connections, SMALL_BYTES, None)?;
     figures.set(Column::ClientRate, alone);
     figures.set(Column::ClientShare, figures.get(Column::Rate).map(|rate| rate / alone));
+    figures.set(Column::SyncedClientRate, mirror::ceiling(connections, SMALL_BYTES, Some(scratch))?);
     Ok(())
 }
 
@@ -508,7 +512,7 @@ fn publish(target: &Target<'_>, settings: &Settings, connections: usize, window:
     let outcome = stream.finish(outcome)?;
     let mut figures = asked_figures(&outcome, (Column::ConfirmP50, Column::ConfirmP99));
     if connections > 1 {
-        note_client(&mut figures, connections)?;
+        note_client(&mut figures, connections, &settings.scratch)?;
     }
     let written = outcome.after.usage.written_bytes.saturating_sub(outcome.before.usage.written_bytes);
     figures.set(Column::DiskBytes, written as f64 / outcome.records as f64);
@@ -582,7 +586,7 @@ fn keys(target: &Target<'_>, settings: &Settings, kind: &Kind) -> Result<Figures
     };
     let figures = filled.and_then(|()| match kind {
         Kind::Put => ask_keys(target, settings, &put, &acknowledged).and_then(|mut figures| {
-            note_client(&mut figures, KEY_CLIENTS)?;
+            note_client(&mut figures, KEY_CLIENTS, &settings.scratch)?;
             Ok(figures)
         }),
         _ => {
