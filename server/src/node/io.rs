@@ -313,6 +313,7 @@ impl Io {
                 connection.session.live(now, view, &heard.hits[hits], &mut connection.outbox);
                 connection.undrained |= view.receipt.is_some();
                 connection.pace.deliver();
+                connection.heard = true;
                 self.touched.push(slot);
                 if connection.is_lagging(now, self.wiring.patience) {
                     lagging.push(slot);

@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) brought: Brought,
     /// Its last read was a long one.
     pub(super) floods: bool,
+    /// It was delivered to since its last read, so what it says next may be what somebody waits for.
+    pub(super) heard: bool,
     /// The kernel is asked not to tell when there is something to read.
     pub(super) is_deaf: bool,
     /// The kernel said that the client's end of it is closed, or broken: what is left is to be read to the end.
@@ -132,6 +134,7 @@ impl Connection {
             pace: Pace::default(),
             brought: Brought::default(),
             floods: false,
+            heard: false,
             is_deaf: false,
             is_ending: false,
             paused: false,

@@ -132,7 +132,7 @@ impl Io {
             let is_paced = connection.pace.due().is_some();
             let asked = match is_live {
                 _ if is_paced => PACED_BYTES_MAX,
-                true => self.reading.size.bytes(now),
+                true => self.reading.size.bytes(now, slot),
                 false => READ_BYTES,
             };
             match connection.read(&mut self.reading.buffer, asked) {
@@ -185,8 +185,10 @@ impl Io {
     fn read_again(&mut self, now: Now, slot: usize, (bytes, asked): (usize, usize)) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.dialect.is_live() && connection.pace.due().is_none() {
-            self.reading.size.note(now, bytes, !connection.floods);
+            let talks = !connection.floods && (connection.brought.urgent || connection.heard);
+            self.reading.size.note(now, slot, bytes, talks);
         }
+        connection.heard = false;
         connection.floods = bytes >= size::SHORT_BYTES_MAX;
         connection.pace.note(now, connection.brought);
         match connection.pace.due() {
