@@ -3,7 +3,8 @@
 //! Every operation takes effect at one moment between its call and its return. All states in which the key may be are followed through the
 //! events in the order of time: a call opens an operation; before a return, every order of open operations that ends with the returning
 //! one is tried. When no state is left the history is not linearizable, and the operation that returned last is named. An operation
-//! whose connection ended may have taken effect at any later time, or never; one that nobody ever saw an effect of is left out.
+//! whose connection ended may have taken effect at any later time, or never; one that nobody ever saw an effect of is left out. Its value may have been
+//! read, or a refusal may have named its revision, which nobody else was given.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -47,13 +48,49 @@ struct State {
 /// What may be: the state, and which open operations have taken effect.
 type Possible = (State, BTreeSet<usize>);
 
+/// Unanswered writes before a refusal that one of them may be the reason of: more clients than write one key when the server is killed.
+const SUSPECTS_MAX: usize = 8;
+
+/// Values of unanswered writes that may be behind refusals: the last ones before a refusal by a revision that was neither given to an answered write nor
+/// read.
+fn suspects(operations: &[Operation]) -> BTreeSet<Value> {
+    let known: BTreeSet<Revision> = operations
+        .iter()
+        .filter_map(|operation| match operation.act {
+            Act::Put(_, revision) | Act::Update(_, _, revision) => revision,
+            Act::Got(_, revision) => Some(revision),
+            Act::Refused(..) | Act::Nothing => None,
+        })
+        .collect();
+    let refused = operations.iter().filter_map(|operation| match operation.act {
+        Act::Refused(_, found) if !known.contains(&found) => operation.end,
+        _ => None,
+    });
+    let mut unanswered: Vec<(Instant, Value)> = operations
+        .iter()
+        .filter_map(|operation| match operation.act {
+            Act::Put(value, None) | Act::Update(_, value, None) => Some((operation.start, value)),
+            _ => None,
+        })
+        .collect();
+    unanswered.sort_unstable();
+    let before = |end: Instant| {
+        let count = unanswered.partition_point(|(start, _)| *start < end);
+        &unanswered[count.saturating_sub(SUSPECTS_MAX)..count]
+    };
+    refused.flat_map(before).map(|(_, value)| *value).collect()
+}
+
 /// Nothing if the history is possible, or what is not.
 pub(crate) fn violation(operations: &[Operation]) -> Option<String> {
+    let suspects = suspects(operations);
     let seen = |value: Value| {
         operations.iter().any(|other| matches!(other.act, Act::Got(found, _) if found == value))
     };
     let counts = |operation: &&Operation| match operation.act {
-        Act::Put(value, _) | Act::Update(_, value, _) => operation.end.is_some() || seen(value),
+        Act::Put(value, _) | Act::Update(_, value, _) => {
+            operation.end.is_some() || seen(value) || suspects.contains(&value)
+        }
         _ => operation.end.is_some(),
     };
     let operations: Vec<Operation> = operations.iter().filter(counts).copied().collect();
@@ -229,6 +266,23 @@ mod tests {
     fn a_refusal_by_a_revision_of_the_past_is_not() {
         let some = [(1, 2, Act::Put(7, Some(1))), (3, 4, Act::Put(8, Some(5))), (5, 6, Act::Refused(5, 1))];
         assert!(judged(&some).is_some());
+    }
+
+    #[test]
+    fn an_unanswered_write_of_which_only_a_refusal_tells_may_be_updated_and_without_one_nothing() {
+        let mut some = vec![
+            (1, 2, Act::Put(7, Some(1))),
+            (3, 0, Act::Put(8, None)),
+            (4, 5, Act::Refused(1, 5)),
+            (6, 7, Act::Update(5, 9, Some(6))),
+            (8, 9, Act::Got(9, 6)),
+        ];
+        assert_eq!(judged(&some), None);
+        some.push((10, 11, Act::Got(7, 1)));
+        assert!(judged(&some).is_some(), "and then it is there to stay");
+        some.truncate(5);
+        some.remove(1);
+        assert!(judged(&some).is_some(), "nobody wrote what was updated");
     }
 
     #[test]
