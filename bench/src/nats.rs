@@ -15,6 +15,7 @@ mod stream;
 mod wire;
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -146,6 +147,7 @@ pub(crate) fn compare(options: &Options) -> Result<Vec<Section>> {
         keys: options.keys,
         connections: options.connections,
         scratch: options.terms.scratch(),
+        disks: OnceLock::new(),
     };
     if options.terms.forms.text() {
         println!("{}", options.terms.announcement()?);

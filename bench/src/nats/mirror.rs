@@ -7,6 +7,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -29,10 +30,17 @@ const INFO: &[u8] =
     b"INFO {\"server_id\":\"mirror\",\"version\":\"2.15.0\",\"headers\":true,\"max_payload\":1048576}\r\n";
 const ANSWER: &str = "{\"stream\":\"mirror\",\"seq\":1000000}";
 
-/// Publishes of so many bytes per second that are acknowledged at most, with so many connections that have one under way each. With a directory
-/// nothing is acknowledged before 4 KB have been synced in it: one sync for all that each thread has read, and each thread has a file of its own.
-pub(crate) fn ceiling(connections: usize, body_bytes: usize, synced_in: Option<&Path>) -> Result<f64> {
-    let disks = (0..CREWS).map(|_| synced_in.map(Disk::open).transpose()).collect::<Result<Vec<_>>>()?;
+/// A file to sync for each thread. They are large: made and removed once, not beside each measurement.
+pub(crate) type Disks = Arc<[Disk; CREWS]>;
+
+/// Prepares the files in this directory.
+pub(crate) fn open_disks(directory: &Path) -> Result<Disks> {
+    Ok(Arc::new([Disk::open(directory)?, Disk::open(directory)?]))
+}
+
+/// Publishes of so many bytes per second that are acknowledged at most, with so many connections that have one under way each. With disks
+/// nothing is acknowledged before 4 KB have been synced: one sync for all that each thread has read, and each thread has a file of its own.
+pub(crate) fn ceiling(connections: usize, body_bytes: usize, disks: Option<Disks>) -> Result<f64> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     // It ends with its connections. Their end is the generator's business, which sees it too.
@@ -42,8 +50,11 @@ pub(crate) fn ceiling(connections: usize, body_bytes: usize, synced_in: Option<&
             let (stream, _) = listener.accept()?;
             crews[n % CREWS].push(Peer::greet(stream)?);
         }
-        let serve = |(crew, disk)| thread::spawn(move || serve(crew, disk));
-        let crews: Vec<_> = crews.into_iter().zip(disks).map(serve).collect();
+        let serve = |(n, crew): (usize, _)| {
+            let disks = disks.clone();
+            thread::spawn(move || serve(crew, disks.as_ref().map(|disks| &disks[n])))
+        };
+        let crews: Vec<_> = crews.into_iter().enumerate().map(serve).collect();
         crews.into_iter().try_for_each(|crew| crew.join().ok().context("a thread of the mirror panicked")?)
     });
     let body = vec![b'x'; body_bytes];
@@ -62,7 +73,7 @@ struct Peer {
 }
 
 /// Serves its connections until the last of them has ended.
-fn serve(mut peers: Vec<Peer>, disk: Option<Disk>) -> Result<()> {
+fn serve(mut peers: Vec<Peer>, disk: Option<&Disk>) -> Result<()> {
     let (mut buffer, mut syncs) = (vec![0; READ_BYTES], 0);
     while !peers.is_empty() {
         let mut sockets: Vec<_> = peers.iter().map(|peer| PollFd::new(&peer.stream, PollFlags::IN)).collect();
@@ -70,7 +81,7 @@ fn serve(mut peers: Vec<Peer>, disk: Option<Disk>) -> Result<()> {
         let ready: Vec<bool> = sockets.iter().map(|socket| !socket.revents().is_empty()).collect();
         let mut ready = ready.into_iter();
         peers.retain_mut(|peer| !ready.next().unwrap_or(false) || peer.read(&mut buffer).unwrap_or(false));
-        if let Some(disk) = &disk
+        if let Some(disk) = disk
             && peers.iter().any(|peer| !peer.out.is_empty())
         {
             disk.sync(syncs)?;
@@ -158,6 +169,6 @@ mod tests {
     fn every_publish_is_acknowledged() {
         let directory = tempfile::tempdir().unwrap();
         assert!(ceiling(3, 128, None).unwrap() > 0.0);
-        assert!(ceiling(3, 128, Some(directory.path())).unwrap() > 0.0);
+        assert!(ceiling(3, 128, Some(open_disks(directory.path()).unwrap())).unwrap() > 0.0);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ pub(crate) struct Settings {
     pub connections: u32,
     /// A directory on the disk that the servers write to.
     pub scratch: PathBuf,
+    /// Files in it, made when first wanted.
+    pub disks: OnceLock<mirror::Disks>,
 }
 
 impl Settings {
@@ -53,6 +56,14 @@ impl Settings {
 
     fn window(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    fn disks(&self) -> Result<mirror::Disks> {
+        if let Some(disks) = self.disks.get() {
+            return Ok(disks.clone());
+        }
+        let disks = mirror::open_disks(&self.scratch)?;
+        Ok(self.disks.get_or_init(|| disks).clone())
     }
 }
 
@@ -346,11 +357,12 @@ fn asked_figures(outcome: &ask::Outcome<Sample>, percentiles: (Column, Column)) 
 }
 
 /// What no server passes: many clients that publish one by one to who only answers. And, by nothing but its disk, one that syncs before it answers.
-fn note_client(figures: &mut Figures, connections: usize, scratch: &Path) -> Result<()> {
+fn note_client(figures: &mut Figures, connections: usize, settings: &Settings) -> Result<()> {
     let alone = mirror::ceiling(connections, SMALL_BYTES, None)?;
     figures.set(Column::ClientRate, alone);
     figures.set(Column::ClientShare, figures.get(Column::Rate).map(|rate| rate / alone));
-    figures.set(Column::SyncedClientRate, mirror::ceiling(connections, SMALL_BYTES, Some(scratch))?);
+    let synced = mirror::ceiling(connections, SMALL_BYTES, Some(settings.disks()?))?;
+    figures.set(Column::SyncedClientRate, synced);
     Ok(())
 }
 
@@ -512,7 +524,7 @@ fn publish(target: &Target<'_>, settings: &Settings, connections: usize, window:
     let outcome = stream.finish(outcome)?;
     let mut figures = asked_figures(&outcome, (Column::ConfirmP50, Column::ConfirmP99));
     if connections > 1 {
-        note_client(&mut figures, connections, &settings.scratch)?;
+        note_client(&mut figures, connections, settings)?;
     }
     let written = outcome.after.usage.written_bytes.saturating_sub(outcome.before.usage.written_bytes);
     figures.set(Column::DiskBytes, written as f64 / outcome.records as f64);
@@ -586,7 +598,7 @@ fn keys(target: &Target<'_>, settings: &Settings, kind: &Kind) -> Result<Figures
     };
     let figures = filled.and_then(|()| match kind {
         Kind::Put => ask_keys(target, settings, &put, &acknowledged).and_then(|mut figures| {
-            note_client(&mut figures, KEY_CLIENTS, &settings.scratch)?;
+            note_client(&mut figures, KEY_CLIENTS, settings)?;
             Ok(figures)
         }),
         _ => {

@@ -377,8 +377,10 @@ impl Background {
     /// Fills the pool with zeroed files, up to its least size. Beside commits as the segment in use fills up, and not beside bulk, which would
     /// use up in a moment what it had to share the disk for; unless what is zeroed is the reserve of a disk that becomes full.
     fn zero(&mut self) -> Step {
-        let beside =
-            if lock(&self.supply).is_scarce(&*self.disk) { Beside::Nobody } else { self.work.beside };
+        let beside = match self.work.beside {
+            Beside::Commits | Beside::Bulk if lock(&self.supply).is_scarce(&*self.disk) => Beside::Nobody,
+            beside => beside,
+        };
         if beside == Beside::Bulk {
             return Ok(None);
         }
@@ -403,12 +405,10 @@ impl Background {
                 if beside == Beside::Commits && room > 0 { whole.min(2 * u64::from(room)) } else { whole };
             self.work.zeroing = Some(Zeroing::begin(&*self.disk, pages, promise)?);
         }
-        if beside == Beside::Commits
-            && self.work.zeroing.as_ref().is_some_and(|begun| begun.is_ahead(used, room))
-        {
+        let Some(zeroing) = &mut self.work.zeroing else { return Ok(None) };
+        if beside == Beside::Commits && zeroing.is_ahead(used, room) {
             return Ok(None);
         }
-        let Some(zeroing) = &mut self.work.zeroing else { return Ok(None) };
         match zeroing.step(&*self.disk, || lock(&self.supply).name()) {
             Ok(None) => {}
             Ok(Some((name, pages))) => {

@@ -48,8 +48,8 @@ impl ReadSize {
         now < self.hurries
     }
 
-    /// So many bytes came from the connection in this slot. `talks`: of one who waits for an answer or has one, and whose read before was a short one too, so that this is not the
-    /// rest of much.
+    /// So many bytes came from the connection in this slot. `talks`: of one who waits for an answer or has one, and whose read before was a short one
+    /// too, so that this is not the rest of much.
     pub(super) fn note(&mut self, now: Now, slot: usize, bytes: usize, talks: bool) {
         if talks && bytes < SHORT_BYTES_MAX {
             self.talker = slot;
