@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Longest wait for a connection.
+/// Longest wait for a connection, and for the declaration of an exchange.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longest wait for the confirms of a batch. A broker that is out of memory or disk takes longer; then the batch is sent again.
 const CONFIRM: Duration = Duration::from_secs(60);
@@ -81,14 +81,19 @@ impl Target for Amqp {
         let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
         let tls = OwnedTLSConfig { identity: None, cert_chain: self.authority.clone() };
         let runtime = lapin::runtime::default_runtime().map_err(cut)?;
-        let connect = Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
-        let connection = timeout(CONNECT, connect)
+        let connect = async {
+            let made = Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+            let connection = made.await?;
+            let channel = connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            Ok(AmqpPublisher { connection, channel, setup: None, known: HashSet::new() })
+        };
+        timeout(CONNECT, connect)
             .await
             .map_err(|_| Fault::Connection(format!("could not connect to {place} within {CONNECT:?}")))?
-            .map_err(|error| Fault::Connection(format!("could not connect to {place}: {error}")))?;
-        let channel = connection.create_channel().await.map_err(cut)?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(cut)?;
-        Ok(AmqpPublisher { connection, channel, setup: None, known: HashSet::new() })
+            .map_err(|error: lapin::Error| {
+                Fault::Connection(format!("could not connect to {place}: {error}"))
+            })
     }
 }
 
@@ -107,7 +112,8 @@ impl Publisher for AmqpPublisher {
         if let Err(refusal) = frame(message) {
             return Ok(Outcome::Refused(refusal));
         }
-        self.declare(&message.address).await
+        let declared = timeout(CONNECT, self.declare(&message.address)).await;
+        declared.map_err(|_| Fault::Connection(format!("the broker did not answer within {CONNECT:?}")))?
     }
 
     async fn publish(&mut self, batch: &[Message]) -> Result<Vec<Outcome>, Fault> {

@@ -3,7 +3,7 @@
 //!
 //! Queues have new names each time, so a broker may have been used before. Time is real, and nothing is awaited without a bound.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,9 @@ use stele_bus::{
     Bus, Destination, Failure, Fault, Message, Meta, Msg, Outgoing, RequestError, Respond, Retry,
     SendOptions, State, Timestamp, TypeName,
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 /// Longest wait for anything.
@@ -67,11 +69,20 @@ impl Place {
     }
 }
 
-/// Run a test on each broker. One at a time: types are published to all who listen.
-fn on_each(test: impl AsyncFn(&Place)) {
+/// The addresses of the brokers, but for the one in memory.
+fn brokers() -> String {
+    std::env::var("STELE_BUS_BROKERS").unwrap_or_default()
+}
+
+/// Only one test at a time: types are published to all who listen.
+fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let brokers = std::env::var("STELE_BUS_BROKERS").unwrap_or_default();
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Run a test on each broker.
+fn on_each(test: impl AsyncFn(&Place)) {
+    let (_alone, brokers) = (alone(), brokers());
     for broker in std::iter::once("memory").chain(brokers.split_whitespace()) {
         eprintln!("on {broker}"); // shown when the test fails
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -525,4 +536,73 @@ fn what_has_expired_is_not_handled() {
         assert_eq!(sight.next().await.1, 2);
         bus.stop().await;
     });
+}
+
+/// Stands between a client and the broker at `host:port`; once `silent` is true the connections stay, and nothing is passed on.
+async fn stand_between(broker: &str, silent: watch::Receiver<bool>) -> std::net::SocketAddr {
+    async fn pass_on(
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        silent: watch::Receiver<bool>,
+    ) {
+        let mut bytes = vec![0; 16 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut bytes).await {
+            if !*silent.borrow() && to.write_all(&bytes[..count]).await.is_err() {
+                break;
+            }
+        }
+    }
+    let (listener, broker) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), broker.to_owned());
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (from_client, to_client) = client.into_split();
+            let (from_broker, to_broker) = TcpStream::connect(&broker).await.unwrap().into_split();
+            tokio::spawn(pass_on(from_client, to_broker, silent.clone()));
+            tokio::spawn(pass_on(from_broker, to_client, silent.clone()));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_broker_that_falls_silent_holds_nobody_for_ever() {
+    async fn ignore(_: Msg<Job>) {}
+    let (_alone, brokers, short) = (alone(), brokers(), Duration::from_millis(300));
+    for broker in brokers.split_whitespace() {
+        eprintln!("on {broker}"); // shown when the test fails
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (silence, silent) = watch::channel(false);
+            let (scheme, rest) = broker.split_once("://").unwrap();
+            let (login, place) = rest.split_once('@').map_or(("", rest), |(login, place)| (login, place));
+            let between = stand_between(place.trim_end_matches('/'), silent).await;
+            let url = match login {
+                "" => format!("{scheme}://{between}"),
+                login => format!("{scheme}://{login}@{between}/"),
+            };
+            let transport: Arc<dyn Transport> = match scheme {
+                "nats" => Arc::new(Nats::new(&url).unwrap().prefix("bus-test").patience(short)),
+                _ => Arc::new(Amqp::new(&url).unwrap().patience(short)),
+            };
+            let queue = format!("test.silent-{}", Uuid::from_u128(rand()).simple());
+            let builder = Bus::builder(transport.clone()).stop_within(short);
+            let bus = builder.endpoint(&queue, |e| e.handle(ignore)).build().unwrap();
+            bus.start().await.unwrap();
+            let job = Job { run: Uuid::from_u128(rand()), number: 1 };
+            bus.send(format!("queue:{queue}"), &job).await.unwrap();
+            silence.send_replace(true);
+            let each = async {
+                let (sent, subscribed, replies, _) = tokio::join!(
+                    bus.send(format!("queue:{queue}"), &job),
+                    transport.subscribe(&queue, 1),
+                    transport.replies(),
+                    bus.declare(), // which need not ask for what this connection has made
+                );
+                assert!(sent.is_err() && subscribed.is_err() && replies.is_err());
+                bus.stop().await;
+            };
+            tokio::time::timeout(PATIENCE, each).await.expect("somebody waits for ever");
+        });
+    }
 }

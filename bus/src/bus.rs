@@ -61,6 +61,9 @@ use crate::topology::Topology;
 use crate::transport::{Transport, TransportError};
 use crate::wire::Format;
 
+/// How long a stop may take beyond what is in hand: for the broker's answers.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// Why a message was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -223,12 +226,18 @@ impl Bus {
         Ok(())
     }
 
-    /// Stop receiving, let what is in hand finish, say goodbye to the broker.
+    /// Stop receiving, let what is in hand finish, say goodbye to the broker. Ends 5 s after the time that [`BusBuilder::stop_within`]
+    /// gives at the latest, also when the broker does not answer.
     pub async fn stop(&self) {
         self.0.stop.send_replace(true);
         let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        while tasks.join_next().await.is_some() {}
-        self.0.core.transport.close().await;
+        let in_order = async {
+            while tasks.join_next().await.is_some() {}
+            self.0.core.transport.close().await;
+        };
+        if tokio::time::timeout(self.0.patience + GOODBYE, in_order).await.is_err() {
+            tracing::warn!("stopped without the broker's answer");
+        }
     }
 
     /// Start, wait for `shutdown`, stop.

@@ -1,7 +1,8 @@
 //! Keeps an endpoint receiving: subscribes, hands messages to the pipeline, starts again after a lost connection, stops in order.
 //!
 //! One task per endpoint, started by [`crate::Bus::start`]. What must hold: at most `concurrency` messages (or one per lane) are handled
-//! at once; after `stop` no message is begun, and what is in hand is finished or, past the deadline, left to the broker.
+//! at once; after `stop` no message is begun, and what is in hand is finished or, past the deadline, left to the broker. A broker that does
+//! not answer holds nobody beyond the deadline.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::endpoint::Endpoint;
 use crate::health::Beat;
@@ -44,7 +46,12 @@ impl Runner {
         let mut ready = Some(ready);
         let mut backoff = BACKOFF.0;
         loop {
-            match self.subscribe().await {
+            let subscribed = tokio::select! {
+                biased;
+                () = stopped(self.stop.clone()) => return,
+                subscribed = self.subscribe() => subscribed,
+            };
+            match subscribed {
                 Ok(subscription) => {
                     ready.take().map(|ready| ready.send(Ok(())));
                     backoff = BACKOFF.0;
@@ -117,14 +124,22 @@ impl Runner {
             }
             hands.take(message, permit).await;
         };
-        if !matches!(over, Over::Lost) {
+        let deadline = Instant::now() + self.patience;
+        let give_back = async {
             stop.stop().await;
             incoming.close();
             while let Ok(message) = incoming.try_recv() {
                 let _ = message.settle.settle(Verdict::Release).await; // a lost connection releases it as well
             }
+        };
+        // A time-out of either is a broker that does not answer: it finds out for itself.
+        if !matches!(over, Over::Lost) {
+            let _ = timeout_at(deadline, give_back).await;
         }
-        hands.finish(self.patience).await;
+        hands.finish(deadline).await;
+        if !matches!(over, Over::Lost) {
+            let _ = timeout_at(deadline, stop.close()).await;
+        }
         over
     }
 }
@@ -186,11 +201,11 @@ impl<'a> Hands<'a> {
         let _ = self.lanes[lane].send(ready); // a lane ends only with its subscription
     }
 
-    /// Let what is in hand finish; past `patience`, leave it.
-    async fn finish(mut self, patience: Duration) {
+    /// Let what is in hand finish; past the deadline, leave it.
+    async fn finish(mut self, deadline: Instant) {
         self.lanes.clear();
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(patience, all).await.is_err() {
+        if timeout_at(deadline, all).await.is_err() {
             tracing::warn!(
                 endpoint = self.runner.endpoint.name,
                 "stopped with messages in hand: they will be delivered again"

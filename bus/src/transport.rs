@@ -136,6 +136,12 @@ pub struct Subscription {
 pub trait Stop: Send + Sync {
     /// No more messages arrive afterwards; returns when the broker knows.
     fn stop(&self) -> BoxFuture<'_, ()>;
+
+    /// Gives back what the broker holds for the subscription: nothing of it is settled any more. Dropped without, it is given back as well,
+    /// but nobody can wait for it. Nothing to do unless the transport says so.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Where replies of requests arrive.

@@ -15,6 +15,8 @@ use rustix::process::{
 };
 use tokio::signal::unix::{self, SignalKind};
 
+use crate::limit;
+
 /// Tells the program that it is the one that works: the number of the process that waits for it.
 const GUARD: &str = "STELE_XTASK_GUARD";
 /// How long programs are given to end by themselves.
@@ -64,7 +66,7 @@ async fn end_all(signal: Signal, ended: &mut unix::Signal) -> Result<()> {
     let mut told = HashSet::new();
     loop {
         reap();
-        let children = children()?;
+        let children = limit::children(getpid())?;
         if children.is_empty() {
             return Ok(());
         }
@@ -78,17 +80,6 @@ async fn end_all(signal: Signal, ended: &mut unix::Signal) -> Result<()> {
 /// Takes leave of children that have ended.
 fn reap() -> Vec<(Pid, WaitStatus)> {
     std::iter::from_fn(|| wait(WaitOptions::NOHANG).ok().flatten()).collect()
-}
-
-/// The children of this process, whichever of its threads they are said to be of.
-fn children() -> Result<Vec<Pid>> {
-    let mut all = Vec::new();
-    for thread in std::fs::read_dir("/proc/self/task").context("list the threads of this program")? {
-        let path = thread?.path().join("children");
-        let list = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        all.extend(list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)));
-    }
-    Ok(all)
 }
 
 /// As a shell would tell it.

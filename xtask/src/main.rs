@@ -13,6 +13,7 @@ mod conform;
 mod crossing;
 mod fuzz;
 mod guard;
+mod limit;
 mod programs;
 mod provision;
 mod step;

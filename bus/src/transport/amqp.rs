@@ -28,7 +28,7 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 
-use self::link::{Link, error};
+use self::link::{Link, OK, error, within};
 use super::{
     BoxFuture, Incoming, Replies, Settle, Settler, Stop, Subscription, Transport, TransportError, Verdict,
 };
@@ -74,7 +74,8 @@ impl Amqp {
         })))
     }
 
-    /// How long a send waits for a connection before it fails; 30 s by default.
+    /// How long the broker may take for what it is asked, with the connection that it needs, before that fails; 30 s by default. What
+    /// was sent may have arrived all the same.
     ///
     /// # Panics
     /// If the transport was cloned before.
@@ -126,7 +127,8 @@ impl Amqp {
             .basic_consume(queue, ShortString::default(), options, FieldTable::default())
             .await
             .map_err(error)?;
-        Ok(subscription(Attached { channel, consumer, acknowledges: true }, credit))
+        let patience = self.0.patience;
+        Ok(subscription(Attached { channel, consumer, patience, acknowledges: true }, credit))
     }
 
     async fn open_replies(&self) -> Result<Replies, TransportError> {
@@ -147,7 +149,8 @@ impl Amqp {
         let consumer = consumer.map_err(error)?;
         let query = if self.0.temporary_replies { "?temporary=true" } else { "" };
         let address = format!("{}{name}{query}", self.0.base);
-        let subscription = subscription(Attached { channel, consumer, acknowledges: false }, 256);
+        let attached = Attached { channel, consumer, patience: self.0.patience, acknowledges: false };
+        let subscription = subscription(attached, 256);
         Ok(Replies { address, reply_to, subscription })
     }
 }
@@ -162,13 +165,13 @@ impl Transport for Amqp {
     }
 
     fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<(), TransportError>> {
-        Box::pin(async move {
+        Box::pin(within(self.0.patience, async move {
             let link = self.link().await?;
             for endpoint in &topology.endpoints {
                 link.declaring(async |channel| topology::endpoint(channel, endpoint).await).await?;
             }
             Ok(())
-        })
+        }))
     }
 
     fn send(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), TransportError>>> {
@@ -180,11 +183,11 @@ impl Transport for Amqp {
         queue: &'a str,
         credit: u16,
     ) -> BoxFuture<'a, Result<Subscription, TransportError>> {
-        Box::pin(self.consume(queue, credit))
+        Box::pin(within(self.0.patience, self.consume(queue, credit)))
     }
 
     fn replies(&self) -> BoxFuture<'_, Result<Replies, TransportError>> {
-        Box::pin(self.open_replies())
+        Box::pin(within(self.0.patience, self.open_replies()))
     }
 
     fn cancel<'a>(
@@ -192,11 +195,11 @@ impl Transport for Amqp {
         destination: &'a Destination,
         token: ScheduleToken,
     ) -> BoxFuture<'a, Result<bool, TransportError>> {
-        Box::pin(async move {
+        Box::pin(within(self.0.patience, async move {
             let queue = delay::scheduled_queue(&delay::exchange_of(destination), token);
             let link = self.link().await?;
             link.declaring(async |channel| topology::delete(channel, &queue).await).await
-        })
+        }))
     }
 
     fn is_connected(&self) -> bool {
@@ -207,8 +210,9 @@ impl Transport for Amqp {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if let Some(link) = self.0.link.lock().await.take() {
-                link.close().await;
+            let Some(link) = self.0.link.lock().await.take() else { return };
+            if let Err(error) = within(self.0.patience, link.close()).await {
+                tracing::debug!(%error, "close: the connection is gone already");
             }
         })
     }
@@ -261,6 +265,8 @@ fn subscription(attached: Attached, credit: u16) -> Subscription {
 struct Attached {
     channel: Channel,
     consumer: Consumer,
+    /// As the transport's.
+    patience: Duration,
     /// Replies are taken without: to acknowledge one would close the channel.
     acknowledges: bool,
 }
@@ -268,10 +274,21 @@ struct Attached {
 impl Stop for Attached {
     fn stop(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let cancelled =
-                self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await;
-            if let Err(error) = cancelled {
+            let cancel = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+            if let Err(error) = within(self.patience, async { cancel.await.map_err(error) }).await {
                 tracing::debug!(%error, "cancel: the consumer is gone already");
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if !self.acknowledges {
+                return; // requests may leave through the same channel
+            }
+            let close = self.channel.close(OK, "bye".into());
+            if let Err(error) = within(self.patience, async { close.await.map_err(error) }).await {
+                tracing::debug!(%error, "close: the channel is gone already");
             }
         })
     }
@@ -283,13 +300,17 @@ impl Settler for Attached {
             if !self.acknowledges {
                 return Ok(());
             }
-            match verdict {
-                Verdict::Accept => self.channel.basic_ack(tag, BasicAckOptions::default()).await,
-                Verdict::Release => {
-                    self.channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await
+            within(self.patience, async {
+                match verdict {
+                    Verdict::Accept => self.channel.basic_ack(tag, BasicAckOptions::default()).await,
+                    Verdict::Release => {
+                        let options = BasicNackOptions { requeue: true, multiple: false };
+                        self.channel.basic_nack(tag, options).await
+                    }
                 }
-            }
-            .map_err(error)
+                .map_err(error)
+            })
+            .await
         })
     }
 }

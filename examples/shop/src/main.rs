@@ -82,7 +82,6 @@ async fn main() -> Outcome<()> {
     let url =
         arguments.broker_url.as_deref().or(arguments.amqp_url.as_deref()).context("where is the broker?")?;
     let broker = || connect(url, false);
-    let mut terminated = signal(SignalKind::terminate())?;
     let shelves = Shelves::with(&customer::SHELVES);
     let (order, relay) = match &arguments.database_url {
         Some(url) => with_database(url, broker()?).await?,
@@ -99,6 +98,7 @@ async fn main() -> Outcome<()> {
     }
     let outcome = match arguments.verb {
         Some(Verb::Serve) => {
+            let mut terminated = signal(SignalKind::terminate())?;
             println!("READY");
             terminated.recv().await;
             Ok("closed".to_owned())

@@ -17,8 +17,20 @@ use super::TransportError;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The reply code of an end that nothing is wrong with.
+pub(super) const OK: u16 = 200;
 /// Destinations remembered as declared; when there are more, all are forgotten and declared again.
 const DECLARED_MAX: usize = 50_000;
+
+/// Does `work` with the broker, for at most `patience`. The client library may never say what became of it: commands that reach it while
+/// its connection ends are dropped without an answer (lapin 4.12), and a broker may be stopped while its connections stay.
+pub(super) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, TransportError>>,
+) -> Result<T, TransportError> {
+    let silent = |_| TransportError::Unavailable(format!("no answer of the broker within {patience:?}"));
+    tokio::time::timeout(patience, work).await.map_err(silent)?
+}
 
 pub(super) struct Link {
     connection: Connection,
@@ -100,10 +112,8 @@ impl Link {
         self.declared.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    pub(super) async fn close(&self) {
-        if let Err(error) = self.connection.close(200, "bye".into()).await {
-            tracing::debug!(%error, "close: the connection is gone already");
-        }
+    pub(super) async fn close(&self) -> Result<(), TransportError> {
+        self.connection.close(OK, "bye".into()).await.map_err(error)
     }
 }
 

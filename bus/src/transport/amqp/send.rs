@@ -7,7 +7,7 @@ use lapin::types::ShortString;
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::time::Instant;
 
-use super::link::{Link, error, short};
+use super::link::{Link, error, short, within};
 use super::{Amqp, DIRECT_REPLY, TransportError, convert, delay, topology};
 use crate::outgoing::{Destination, Outgoing};
 use crate::time::Timestamp;
@@ -30,11 +30,9 @@ impl Amqp {
         let mut answers: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
         let mut backoff = BACKOFF.0;
         loop {
-            let outcome = match self.link().await {
-                Ok(link) => self.send_once(&link, &batch, &mut answers).await,
-                Err(error) => Err(error),
-            };
-            let Err(error) = outcome else { break };
+            let left = deadline.saturating_duration_since(Instant::now());
+            let attempt = async { self.send_once(&*self.link().await?, &batch, &mut answers).await };
+            let Err(error) = within(left, attempt).await else { break };
             let fatal = matches!(error, TransportError::Refused(_));
             if fatal || Instant::now() + backoff > deadline {
                 answers

@@ -175,9 +175,9 @@ impl Link {
     }
 
     pub(super) async fn close(&self) {
-        // Settlements are on their way still.
-        if let Err(error) = self.client.flush().await {
-            tracing::debug!(%error, "close: the connection is gone already");
+        // Settlements are on their way still. While the connection is lost the client would wait for the next one.
+        if !matches!(tokio::time::timeout(ANSWER, self.client.flush()).await, Ok(Ok(()))) {
+            tracing::debug!("close: the connection is gone already");
         }
         let _ = self.client.drain().await; // gone as well
     }
